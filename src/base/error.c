@@ -1,0 +1,114 @@
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+	int exit_code;
+	int http_status;
+} kinds[ERROR_KINDS] = {
+	[ERROR_NONE] = {0, 200},       [ERROR_FAILED] = {1, 500}, [ERROR_USAGE] = {2, 400},
+	[ERROR_NOT_FOUND] = {3, 404},  [ERROR_STATE] = {4, 409},  [ERROR_PERMISSION] = {5, 403},
+	[ERROR_TIMEOUT] = {6, 504},
+};
+
+static void put(struct error *e, enum error_kind kind, const char *message)
+{
+	e->kind = kind;
+	snprintf(e->message, sizeof e->message, "%s", message);
+}
+
+int error_set(struct error *e, enum error_kind kind, int code, const char *format, ...)
+{
+	char message[sizeof e->message];
+	va_list arguments;
+
+	if (!e)
+		return code;
+	va_start(arguments, format);
+	vsnprintf(message, sizeof message, format, arguments);
+	va_end(arguments);
+	put(e, kind, message);
+	return code;
+}
+
+/* Joins two texts into `out`, shortening the first rather than the second when room is short. */
+static void join(char *out, size_t size, const char *head, const char *tail)
+{
+	size_t tail_length = strnlen(tail, size - 1);
+	int head_length = (int)(size - 1 - tail_length);
+
+	snprintf(out, size, "%.*s%s", head_length, head, tail);
+}
+
+int error_errno(struct error *e, int code, const char *format, ...)
+{
+	char head[sizeof e->message], tail[128], whole[sizeof e->message];
+	va_list arguments;
+
+	if (!e)
+		return code;
+	va_start(arguments, format);
+	vsnprintf(head, sizeof head, format, arguments);
+	va_end(arguments);
+	snprintf(tail, sizeof tail, ": %s", strerror(-code));
+	join(whole, sizeof whole, head, tail);
+	put(e, error_kind_of(code), whole);
+	return code;
+}
+
+int error_prefix(struct error *e, int code, const char *format, ...)
+{
+	char head[sizeof e->message], whole[sizeof e->message];
+	va_list arguments;
+	size_t used;
+
+	if (!e)
+		return code;
+	va_start(arguments, format);
+	vsnprintf(head, sizeof head - 2, format, arguments);
+	va_end(arguments);
+	used = strlen(head);
+	memcpy(head + used, ": ", 3);
+	join(whole, sizeof whole, head, e->message);
+	put(e, e->kind, whole);
+	return code;
+}
+
+int error_exit_code(enum error_kind kind)
+{
+	return kind < ERROR_KINDS ? kinds[kind].exit_code : 1;
+}
+
+int error_http_status(enum error_kind kind)
+{
+	return kind < ERROR_KINDS ? kinds[kind].http_status : 500;
+}
+
+enum error_kind error_kind_of(int code)
+{
+	switch (-code) {
+	case 0:
+		return ERROR_NONE;
+	case EINVAL:
+	case ERANGE:
+		return ERROR_USAGE;
+	case ENOENT:
+	case ENOTDIR:
+	case ENODEV:
+		return ERROR_NOT_FOUND;
+	case EBUSY:
+	case EEXIST:
+		return ERROR_STATE;
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return ERROR_PERMISSION;
+	case ETIMEDOUT:
+		return ERROR_TIMEOUT;
+	default:
+		return ERROR_FAILED;
+	}
+}

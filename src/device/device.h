@@ -1,0 +1,60 @@
+/*
+ * What every emulated device is.
+ *
+ * A device is one `const struct device_type`; the table in device/types.c lists them all. An instance starts
+ * with a `struct device`. The board creates devices, wires their interrupts, puts them on the bus and asks
+ * them to describe themselves to the guest.
+ *
+ * Thread: create, destroy, reset, pause and resume come from the machine's owner thread while no vCPU runs. Register
+ * access comes from any vCPU thread, under `lock` (the bus takes it); a back end's thread takes `lock` before it
+ * touches the device.
+ */
+#ifndef DOPPEL_DEVICE_DEVICE_H
+#define DOPPEL_DEVICE_DEVICE_H
+
+#include <pthread.h>
+
+#include "base/error.h"
+#include "base/types.h"
+#include "bus/bus.h"
+#include "bus/irq.h"
+#include "state/state.h"
+
+struct device_type;
+struct fdt_writer; /* device/describe.h: how a device writes its node into a device tree */
+
+struct device {
+	const struct device_type *type;
+	char name[32]; /* unique in the machine: "uart0"; the instance name of its state */
+	gpa_t base;    /* first register, 0 when it has none */
+	uint64_t size; /* of the register window */
+	pthread_mutex_t lock;
+};
+
+struct device_type {
+	const char *name; /* "uart16550" */
+	const char *help; /* one line for the manual */
+	const struct state_descriptor *state; /* NULL: it has none to save */
+	const struct bus_ops *ops;            /* NULL: not on the bus */
+
+	/* All below are optional (NULL). */
+	void (*reset)(struct device *device);  /* to its state after power-on; wires lowered */
+	void (*pause)(struct device *device);  /* returns when no back end touches guest memory any more */
+	void (*resume)(struct device *device);
+	void (*loaded)(struct device *device); /* state was loaded: drive wires, arm timers, from it */
+	void (*describe)(struct device *device, struct fdt_writer *fdt);
+	void (*destroy)(struct device *device); /* frees all; the last call */
+};
+
+/* Fills the common part; the type's own constructor calls it first. Name is cut to 31 bytes. */
+void device_init(struct device *device, const struct device_type *type, const char *name, gpa_t base,
+		 uint64_t size);
+/* Puts the device's register window on the bus, under its lock. */
+MUST_USE int device_attach(struct device *device, struct bus *bus, struct error *e);
+void device_reset(struct device *device);
+/* Calls the type's destroy; accepts NULL. */
+void device_free(struct device *device);
+void device_save(struct device *device, struct state_writer *w);
+MUST_USE int device_load(struct device *device, const struct state_section *section, struct error *e);
+
+#endif

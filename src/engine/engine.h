@@ -1,0 +1,77 @@
+/*
+ * The contract between a machine and whatever executes its vCPUs.
+ *
+ * An engine executes vCPUs of one guest architecture; memory, bus, devices, boards, snapshots and migration are
+ * the same code whichever engine runs. Between two calls of `run` the whole architectural state of the vCPU is in
+ * architecture terms (struct hart for RISC-V), so that a guest saved under one engine resumes under another.
+ *
+ * Thread: each vCPU has one thread, which calls run; kick may come from any thread; everything else from the owner while
+ * no run is under way.
+ */
+#ifndef DOPPEL_ENGINE_ENGINE_H
+#define DOPPEL_ENGINE_ENGINE_H
+
+#include "base/error.h"
+#include "base/types.h"
+
+enum engine_arch { ENGINE_RISCV64, ENGINE_X86_64 };
+
+enum engine_exit_reason {
+	ENGINE_EXIT_KICKED,  /* someone asked: look at why, then run again */
+	ENGINE_EXIT_LIMIT,   /* the instruction limit was reached, exactly */
+	ENGINE_EXIT_IDLE,    /* the vCPU waits for an interrupt; sleep until `deadline` or a kick */
+	ENGINE_EXIT_STOPPED, /* the vCPU is switched off (HSM); sleep until a kick */
+	ENGINE_EXIT_FAILED,  /* the engine cannot go on; `message` tells why */
+};
+
+struct engine_exit {
+	enum engine_exit_reason reason;
+	uint64_t deadline; /* ENGINE_EXIT_IDLE: guest clock ticks, UINT64_MAX for none */
+	char message[160];
+};
+
+/* Counted since the vCPU was made; read while it runs for display, so the values may be a moment old. */
+struct engine_statistics {
+	uint64_t instructions, blocks_built, tlb_misses, exits, interrupts, exceptions;
+};
+
+/* What probe found: whether the engine can run here, and how well, in one line for a person. */
+struct engine_report {
+	bool usable;
+	bool preferred; /* sensible as a default on this host */
+	char summary[200];
+	char remedy[200]; /* empty when nothing is lacking */
+};
+
+struct engine_vcpu; /* each engine's own */
+struct hart;
+
+struct engine {
+	const char *name; /* "interpret" */
+	const char *help;
+	enum engine_arch arch;
+	/* Tells the truth by measuring; never fails. */
+	void (*probe)(struct engine_report *report);
+	/* A vCPU that executes `hart`, which stays the caller's and must outlive it. */
+	int (*vcpu_new)(struct engine_vcpu **vcpu, struct hart *hart, struct error *e);
+	void (*vcpu_free)(struct engine_vcpu *vcpu);
+	/* Executes guest code until an exit, at most `limit` instructions (0: no limit). */
+	void (*run)(struct engine_vcpu *vcpu, uint64_t limit, struct engine_exit *out);
+	/* Any thread: a run under way, or the next one, returns ENGINE_EXIT_KICKED soon. Sticky until it has. */
+	void (*stop)(struct engine_vcpu *vcpu);
+	/* After dirty tracking was started or collected, while the vCPU does not run: no cached right to write
+	 * without marking survives. */
+	void (*drop_write_access)(struct engine_vcpu *vcpu);
+	/* Architectural state was loaded from outside: no cached translation or decoded code survives. */
+	void (*state_loaded)(struct engine_vcpu *vcpu);
+	void (*statistics)(const struct engine_vcpu *vcpu, struct engine_statistics *out);
+};
+
+/* All engines in this build, best first, ends with NULL. engine/engines.c */
+extern const struct engine *const engines[];
+/* By name, or NULL. */
+const struct engine *engine_find(const char *name);
+/* The first preferred usable engine for `arch`, or NULL. */
+const struct engine *engine_default(enum engine_arch arch);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * One virtual machine: a board, an engine, a thread for each vCPU, a console, and the states of its life.
+ *
+ *   created --start--> running --pause--> paused --resume--> running
+ *   running/paused --(guest powers off, stop)--> stopped;  any --(engine or guest fails)--> failed
+ *
+ * Thread: one owner thread calls everything here unless said otherwise. vCPU threads and the event loop are the
+ * machine's own.
+ */
+#ifndef DOPPEL_MACHINE_MACHINE_H
+#define DOPPEL_MACHINE_MACHINE_H
+
+#include "board/board.h"
+#include "engine/engine.h"
+
+enum machine_state { MACHINE_CREATED, MACHINE_RUNNING, MACHINE_PAUSED, MACHINE_STOPPED, MACHINE_FAILED };
+
+enum machine_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_PTY };
+
+struct machine_config {
+	const char *name; /* NULL: one is made up */
+	uint64_t memory_bytes;
+	unsigned cpus;
+	const struct engine *engine; /* NULL: the default for the architecture */
+	const char *kernel, *initrd, *append, *firmware; /* paths, as in board_config */
+	enum machine_console console;
+	const char *console_path; /* CONSOLE_FILE */
+};
+
+struct machine;
+
+/* How a machine ended. */
+struct machine_outcome {
+	enum machine_state state; /* MACHINE_STOPPED or MACHINE_FAILED, or what it still is after a timeout */
+	int exit_code;            /* the guest's own code when it ended through the finisher, else 0 */
+	bool detached;            /* the user left with Ctrl-A x */
+	char message[256];        /* why it failed; empty otherwise */
+};
+
+MUST_USE int machine_new(struct machine **out, const struct machine_config *config, struct error *e);
+/* Stops what runs, joins threads, restores the terminal; accepts NULL. */
+void machine_free(struct machine *machine);
+
+MUST_USE int machine_start(struct machine *machine, struct error *e);
+/* Returns when every vCPU has left guest code and devices are quiet. */
+MUST_USE int machine_pause(struct machine *machine, struct error *e);
+MUST_USE int machine_resume(struct machine *machine, struct error *e);
+/* Waits until the machine stopped or failed, the user left, or `timeout_ms` passed (-1: no limit; -ETIMEDOUT then). Runs the
+ * event loop meanwhile. Resets (reboots) of the guest are carried out and do not end the wait. */
+MUST_USE int machine_wait(struct machine *machine, int timeout_ms, struct machine_outcome *outcome,
+			  struct error *e);
+/* Ends it at once. */
+void machine_stop(struct machine *machine);
+enum machine_state machine_state(const struct machine *machine);
+const char *machine_state_name(enum machine_state state);
+/* Slave path of CONSOLE_PTY, else NULL. */
+const char *machine_console_path(const struct machine *machine);
+
+/* Paused or created machines only (-EBUSY otherwise). load: on a created machine of the same configuration, which is
+ * then paused. */
+MUST_USE int machine_save(struct machine *machine, struct state_writer *w, struct error *e);
+MUST_USE int machine_load(struct machine *machine, const void *bytes, size_t length, struct error *e);
+
+/* The board, for tests and inspection; look only while the machine does not run. */
+struct board *machine_board(struct machine *machine);
+/* Sums over all vCPUs. */
+void machine_statistics(const struct machine *machine, struct engine_statistics *out);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * Guest-physical RAM.
+ *
+ * A `struct memory` is a sorted table of RAM regions, each one anonymous (or memfd) host mapping. Regions are
+ * added while the machine is being built and never change afterwards, so look-ups need no lock. All
+ * access by devices goes through memory_read and memory_write, or memory_host for bounds-checked spans:
+ * guest bytes are copied once, validated, then used.
+ *
+ * Dirty tracking: while it is on, every writer (devices here, engines by memory_mark_dirty) sets one bit a
+ * 4 KiB page. Collecting hands out and clears the bits; the caller makes the engines drop whatever lets
+ * them write without marking (their writable TLB entries) before it reads the pages.
+ *
+ * Thread: look-ups, access and marking from any; add, start, stop from the owner, collect from one thread.
+ */
+#ifndef DOPPEL_MEMORY_MEMORY_H
+#define DOPPEL_MEMORY_MEMORY_H
+
+#include <stdatomic.h>
+
+#include "base/error.h"
+#include "base/types.h"
+
+#define GUEST_PAGE_SHIFT 12
+#define GUEST_PAGE_SIZE  (UINT64_C(1) << GUEST_PAGE_SHIFT)
+#define MEMORY_REGIONS_MAX 8
+
+struct memory_region {
+	gpa_t base;
+	uint64_t size; /* bytes, a multiple of GUEST_PAGE_SIZE */
+	uint8_t *host;
+	_Atomic uint64_t *dirty; /* one bit a page; NULL until tracking was first started */
+	char name[16];
+};
+
+struct memory {
+	struct memory_region regions[MEMORY_REGIONS_MAX]; /* ascending, disjoint */
+	unsigned count;
+	_Atomic bool tracking;
+};
+
+void memory_init(struct memory *memory);
+/* Unmaps everything; accepts a half-built object. */
+void memory_finish(struct memory *memory);
+
+/* Adds `size` bytes of zeroed RAM at `base`, both page aligned. -EINVAL for misaligned, empty, wrapping or
+ * overlapping ranges, -ENOSPC when the table is full, -ENOMEM when the host refuses. */
+MUST_USE int memory_add_ram(struct memory *memory, gpa_t base, uint64_t size, const char *name,
+			    struct error *e);
+
+/* The region that holds all of [address, address + length), or NULL. length may be 0. */
+const struct memory_region *memory_find(const struct memory *memory, gpa_t address, uint64_t length);
+/* Host address of the span, or NULL when it is not wholly within one region of RAM. The bytes belong to the
+ * guest and change under the caller: copy once. A writer calls memory_mark_dirty after. */
+void *memory_host(const struct memory *memory, gpa_t address, uint64_t length);
+
+/* Copies; 0, or -EFAULT with nothing copied when any byte lies outside RAM. */
+MUST_USE int memory_read(const struct memory *memory, gpa_t address, void *to, uint64_t length);
+MUST_USE int memory_write(struct memory *memory, gpa_t address, const void *from, uint64_t length);
+
+/* Total bytes of RAM. */
+uint64_t memory_size(const struct memory *memory);
+
+/* memory/dirty.c */
+MUST_USE int memory_dirty_start(struct memory *memory, struct error *e);
+void memory_dirty_stop(struct memory *memory);
+/* Copies and clears the bits of region `index` into `bitmap` (memory_dirty_words(region) words); returns the
+ * number of set bits. */
+uint64_t memory_dirty_collect(struct memory *memory, unsigned index, uint64_t *bitmap);
+void memory_mark_dirty(struct memory *memory, gpa_t address, uint64_t length);
+
+static inline uint64_t memory_dirty_words(const struct memory_region *region)
+{
+	return ((region->size >> GUEST_PAGE_SHIFT) + 63) / 64;
+}
+
+static inline bool memory_tracking(const struct memory *memory)
+{
+	return atomic_load_explicit(&memory->tracking, memory_order_relaxed);
+}
+
+#endif

@@ -37,10 +37,15 @@ int error_set(struct error *e, enum error_kind kind, int code, const char *forma
 /* Joins two texts into `out`, shortening the first rather than the second when room is short. */
 static void join(char *out, size_t size, const char *head, const char *tail)
 {
-	size_t tail_length = strnlen(tail, size - 1);
-	int head_length = (int)(size - 1 - tail_length);
+	size_t tail_length = strlen(tail), head_length = strlen(head);
 
-	snprintf(out, size, "%.*s%s", head_length, head, tail);
+	if (tail_length > size - 1)
+		tail_length = size - 1;
+	if (head_length > size - 1 - tail_length)
+		head_length = size - 1 - tail_length;
+	memcpy(out, head, head_length);
+	memcpy(out + head_length, tail, tail_length);
+	out[head_length + tail_length] = '\0';
 }
 
 int error_errno(struct error *e, int code, const char *format, ...)

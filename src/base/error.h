@@ -12,7 +12,7 @@
 #define DOPPEL_BASE_ERROR_H
 
 #define MUST_USE __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
 
 enum error_kind {
 	ERROR_NONE,

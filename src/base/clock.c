@@ -1,0 +1,57 @@
+#include "base/clock.h"
+
+#include <time.h>
+
+uint64_t clock_host_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t guest_ns(const struct clock *clock)
+{
+	return clock->stopped ? clock->stopped_ns : clock_host_ns() - clock->offset_ns;
+}
+
+void clock_init(struct clock *clock)
+{
+	*clock = (struct clock){.stopped = true};
+}
+
+void clock_start(struct clock *clock)
+{
+	if (!clock->stopped)
+		return;
+	clock->offset_ns = clock_host_ns() - clock->stopped_ns;
+	clock->stopped = false;
+}
+
+void clock_stop(struct clock *clock)
+{
+	clock->stopped_ns = guest_ns(clock);
+	clock->stopped = true;
+}
+
+void clock_set(struct clock *clock, uint64_t ticks)
+{
+	clock->stopped_ns = ticks * CLOCK_NS_PER_TICK;
+	clock->offset_ns = clock_host_ns() - clock->stopped_ns;
+}
+
+uint64_t clock_ticks(const struct clock *clock)
+{
+	return guest_ns(clock) / CLOCK_NS_PER_TICK;
+}
+
+uint64_t clock_ns_until(const struct clock *clock, uint64_t ticks)
+{
+	uint64_t now = guest_ns(clock), then;
+
+	if (ticks <= now / CLOCK_NS_PER_TICK)
+		return 0;
+	if (clock->stopped || __builtin_mul_overflow(ticks, CLOCK_NS_PER_TICK, &then))
+		return UINT64_MAX;
+	return then - now > INT64_MAX ? UINT64_MAX : then - now;
+}

@@ -1,0 +1,180 @@
+#include "memory/memory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/checked.h"
+
+#define HUGE_PAGE (2 * MIB)
+
+void memory_init(struct memory *memory)
+{
+	*memory = (struct memory){0};
+}
+
+void memory_finish(struct memory *memory)
+{
+	for (unsigned i = 0; i < memory->count; i++) {
+		munmap(memory->regions[i].host, memory->regions[i].size);
+		free(memory->regions[i].dirty);
+	}
+	memory_init(memory);
+}
+
+/* `size` bytes at a multiple of HUGE_PAGE, so that the kernel can back them with huge pages; NULL when refused. */
+static uint8_t *map_aligned(uint64_t size)
+{
+	uint64_t whole, before;
+	uint8_t *start;
+
+	if (!checked_add(size, HUGE_PAGE, &whole))
+		return NULL;
+	start = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (start == MAP_FAILED)
+		return NULL;
+	before = -(uintptr_t)start & (HUGE_PAGE - 1);
+	if (before)
+		munmap(start, before);
+	munmap(start + before + size, HUGE_PAGE - before);
+	return start + before;
+}
+
+/* Neither hint matters to correctness, so a kernel without them is no error. */
+static void advise(uint8_t *host, uint64_t size)
+{
+	(void)madvise(host, size, MADV_HUGEPAGE);
+	(void)madvise(host, size, MADV_DONTDUMP);
+}
+
+/* Where a region [base, base + size) belongs in the table; -EINVAL when it overlaps another. */
+static int place(const struct memory *memory, gpa_t base, uint64_t size)
+{
+	unsigned at = 0;
+
+	while (at < memory->count && memory->regions[at].base.value < base.value)
+		at++;
+	if (at < memory->count && memory->regions[at].base.value - base.value < size)
+		return -EINVAL;
+	if (at > 0 && base.value - memory->regions[at - 1].base.value < memory->regions[at - 1].size)
+		return -EINVAL;
+	return (int)at;
+}
+
+static int check_range(gpa_t base, uint64_t size, struct error *e)
+{
+	uint64_t last;
+
+	if ((base.value | size) & (GUEST_PAGE_SIZE - 1) || size == 0)
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "RAM of %" PRIu64 " bytes at 0x%" PRIx64 ": both must be multiples of 4 KiB, and "
+				 "the size not zero", size, base.value);
+	if (!checked_add(base.value, size - 1, &last))
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "RAM of %" PRIu64 " bytes at 0x%" PRIx64 " ends beyond the address space", size,
+				 base.value);
+	return 0;
+}
+
+int memory_add_ram(struct memory *memory, gpa_t base, uint64_t size, const char *name, struct error *e)
+{
+	int code = check_range(base, size, e), at;
+	struct memory_region *slot;
+	uint8_t *host;
+
+	if (code)
+		return code;
+	if (memory->count == MEMORY_REGIONS_MAX)
+		return error_set(e, ERROR_FAILED, -ENOSPC, "RAM '%s': the machine has %u regions already, the most "
+				 "it can have", name, memory->count);
+	at = place(memory, base, size);
+	if (at < 0)
+		return error_set(e, ERROR_USAGE, at, "RAM '%s' at 0x%" PRIx64 " overlaps other RAM", name, base.value);
+	host = map_aligned(size);
+	if (!host)
+		return error_set(e, ERROR_FAILED, -ENOMEM,
+				 "the host has no address space for %" PRIu64 " MiB of guest RAM; give the guest less "
+				 "memory, or raise the limit (ulimit -v)", size / MIB);
+	advise(host, size);
+	slot = &memory->regions[at];
+	memmove(slot + 1, slot, (memory->count - (unsigned)at) * sizeof *slot);
+	*slot = (struct memory_region){.base = base, .size = size, .host = host};
+	snprintf(slot->name, sizeof slot->name, "%s", name);
+	memory->count++;
+	return 0;
+}
+
+const struct memory_region *memory_find(const struct memory *memory, gpa_t address, uint64_t length)
+{
+	for (unsigned i = 0; i < memory->count; i++) {
+		const struct memory_region *region = &memory->regions[i];
+		uint64_t offset = address.value - region->base.value;
+
+		if (offset < region->size)
+			return length <= region->size - offset ? region : NULL;
+	}
+	return NULL;
+}
+
+void *memory_host(const struct memory *memory, gpa_t address, uint64_t length)
+{
+	const struct memory_region *region = memory_find(memory, address, length);
+
+	return region ? region->host + (address.value - region->base.value) : NULL;
+}
+
+/*
+ * A guest that writes memory while a device copies it gets what hardware would give: some old bytes, some new.
+ * That race is the guest's own, so ThreadSanitizer is kept from reporting it.
+ */
+#ifdef __SANITIZE_THREAD__
+__attribute__((no_sanitize("thread"), noinline)) static void copy(void *to, const void *from, uint64_t length)
+{
+	volatile uint8_t *t = to;
+	const volatile uint8_t *f = from;
+
+	while (length--)
+		*t++ = *f++;
+}
+#else
+static void copy(void *to, const void *from, uint64_t length)
+{
+	memcpy(to, from, length);
+}
+#endif
+
+int memory_read(const struct memory *memory, gpa_t address, void *to, uint64_t length)
+{
+	const void *from = memory_host(memory, address, length);
+
+	if (!from)
+		return length ? -EFAULT : 0;
+	if (length)
+		copy(to, from, length);
+	return 0;
+}
+
+int memory_write(struct memory *memory, gpa_t address, const void *from, uint64_t length)
+{
+	void *to = memory_host(memory, address, length);
+
+	if (!to)
+		return length ? -EFAULT : 0;
+	if (!length)
+		return 0;
+	copy(to, from, length);
+	memory_mark_dirty(memory, address, length);
+	return 0;
+}
+
+uint64_t memory_size(const struct memory *memory)
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < memory->count; i++)
+		total += memory->regions[i].size;
+	return total;
+}

@@ -37,6 +37,8 @@ struct board {
 	struct clock clock;
 	struct hart_cluster cluster; /* cluster.harts are the board's */
 	struct sbi *sbi;             /* NULL with firmware */
+	struct boot_rom *rom;        /* with firmware: what it is told; NULL without */
+	struct serial_sink serial;   /* the UART's, which the SBI console shares */
 	struct device *devices[BOARD_DEVICES_MAX];
 	unsigned device_count;
 	struct device *uart; /* among devices: the console */

@@ -1,0 +1,32 @@
+/*
+ * A boot file held in memory: read whole, or unpacked from another.
+ *
+ * Messages carry no file name: the caller knows which option named the file and puts it in front.
+ * Thread: any. Ownership: the bytes belong to the struct; blob_finish releases them.
+ */
+#ifndef DOPPEL_BOARD_BLOB_H
+#define DOPPEL_BOARD_BLOB_H
+
+#include "base/error.h"
+#include "base/types.h"
+
+struct blob {
+	uint8_t *bytes;
+	size_t length;
+};
+
+/* Accepts an empty or finished blob. */
+void blob_finish(struct blob *blob);
+
+/* Reads a regular, non-empty file of at most `limit` bytes. ERROR_NOT_FOUND, ERROR_PERMISSION, or ERROR_USAGE for
+ * what can not be a boot file: -EISDIR, -EFBIG, -EINVAL. */
+MUST_USE int blob_read(struct blob *out, const char *path, uint64_t limit, struct error *e);
+
+/* Length of a file that blob_read would take; the same errors, -EFBIG aside. */
+MUST_USE int blob_measure(uint64_t *length, const char *path, struct error *e);
+
+#define TEXT_OF_SIZE_ROOM 24
+/* "640 KiB", "31 MiB": rounded up, so that it names an amount that suffices. */
+const char *text_of_size(char text[TEXT_OF_SIZE_ROOM], uint64_t bytes);
+
+#endif

@@ -1,0 +1,174 @@
+#include "board/kernel_file.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "board/elf64.h"
+#include "board/image_header.h"
+#include "board/unpack.h"
+
+#define REFUSE(e, ...) error_set(e, ERROR_USAGE, -ENOEXEC, __VA_ARGS__)
+#define ACCEPTED       "an Image (also compressed with gzip or zstd, or as EFI zboot) or an ELF64 file for riscv64"
+#define LAYERS_MAX     3 /* compressed data within compressed data: more is not a kernel but a trap */
+
+enum kind { KIND_UNKNOWN, KIND_ELF, KIND_IMAGE, KIND_ZBOOT, KIND_GZIP, KIND_ZSTD, KIND_FOREIGN };
+
+struct magic {
+	uint32_t offset;
+	uint32_t length;
+	const char *bytes;
+	enum kind kind;
+	const char *what; /* KIND_FOREIGN: "is ..." and the remedy */
+};
+
+#define FOREIGN_KERNEL(name) "is " name "; this machine is riscv64 and needs " ACCEPTED
+
+/* The first that fits decides: zboot files carry PE marks where others have their magic. */
+static const struct magic magics[] = {
+	{0, 4, "\177ELF", KIND_ELF, NULL},
+	{4, 4, "zimg", KIND_ZBOOT, NULL},
+	{56, 4, "RSC\x05", KIND_IMAGE, NULL},
+	{0, 2, "\x1f\x8b", KIND_GZIP, NULL},
+	{0, 4, "\x28\xb5\x2f\xfd", KIND_ZSTD, NULL},
+	{56, 4, "ARM\x64", KIND_FOREIGN, FOREIGN_KERNEL("an arm64 Image")},
+	{514, 4, "HdrS", KIND_FOREIGN, FOREIGN_KERNEL("an x86 kernel (bzImage)")},
+	{36, 4, "\x18\x28\x6f\x01", KIND_FOREIGN, FOREIGN_KERNEL("a 32 bit arm zImage")},
+	{56, 4, "\xcd\x23\x82\x81", KIND_FOREIGN, "is an EFI program that is no riscv64 Image; use " ACCEPTED},
+	{0, 6, "\xfd" "7zXZ", KIND_FOREIGN, "is compressed with xz; unpack it first (xz -d)"},
+	{0, 4, "\x02\x21\x4c\x18", KIND_FOREIGN, "is compressed with lz4; unpack it first (lz4 -d)"},
+	{0, 4, "\x04\x22\x4d\x18", KIND_FOREIGN, "is compressed with lz4; unpack it first (lz4 -d)"},
+	{0, 3, "BZh", KIND_FOREIGN, "is compressed with bzip2; unpack it first (bzip2 -d)"},
+	{0, 3, "\x5d\0\0", KIND_FOREIGN, "is compressed with lzma; unpack it first (xz -d --format=lzma)"},
+	{0, 4, "\x27\x05\x19\x56", KIND_FOREIGN, "is a U-Boot uImage; use the kernel that was wrapped in it"},
+	{0, 4, "\xd0\x0d\xfe\xed", KIND_FOREIGN, "is a device tree or FIT image; use the kernel in it"},
+	{0, 6, "070701", KIND_FOREIGN, "is a cpio archive; an initramfs is given with --initrd"},
+	{0, 7, "!<arch>", KIND_FOREIGN, "is a package or library archive; use the kernel in it"},
+	{0, 4, "QFI\xfb", KIND_FOREIGN, "is a qcow2 disk image; use the kernel in it"},
+	{0, 2, "#!", KIND_FOREIGN, "is a script; use " ACCEPTED},
+};
+
+static const struct magic *identify(const struct blob *blob)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(magics); i++) {
+		const struct magic *m = &magics[i];
+
+		if (blob->length >= m->offset + m->length &&
+		    memcmp(blob->bytes + m->offset, m->bytes, m->length) == 0)
+			return m;
+	}
+	return NULL;
+}
+
+typedef int unpacker(struct blob *out, const uint8_t *bytes, size_t length, uint64_t limit, struct error *e);
+
+static int replace(struct blob *blob, unpacker *unpack, uint64_t offset, uint64_t length, uint64_t limit,
+		   struct error *e)
+{
+	struct blob inner;
+	int r = unpack(&inner, blob->bytes + offset, length, limit, e);
+
+	if (r < 0)
+		return r;
+	blob_finish(blob);
+	*blob = inner;
+	return 0;
+}
+
+static int unwrap_zboot(struct blob *blob, uint64_t limit, struct error *e)
+{
+	static const struct {
+		const char *name;
+		unpacker *unpack;
+	} compressions[] = {{"gzip", gzip_unpack}, {"zstd", zstd_unpack}, {"zstd22", zstd_unpack}};
+	struct zboot_payload payload;
+	int r = zboot_parse(blob, &payload, e);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(compressions); i++)
+		if (strcmp(payload.compression, compressions[i].name) == 0)
+			return replace(blob, compressions[i].unpack, payload.offset, payload.length, limit, e);
+	return REFUSE(e, "is an EFI zboot kernel compressed with \"%s\"; use one compressed with gzip or zstd, or "
+		      "its plain Image",
+		      payload.compression);
+}
+
+static int unwrap(struct blob *blob, enum kind kind, uint64_t limit, struct error *e)
+{
+	switch (kind) {
+	case KIND_GZIP:
+		return replace(blob, gzip_unpack, 0, blob->length, limit, e);
+	case KIND_ZSTD:
+		return replace(blob, zstd_unpack, 0, blob->length, limit, e);
+	default:
+		return unwrap_zboot(blob, limit, e);
+	}
+}
+
+static int load_bare(struct program *out, struct blob *blob, const struct magic *magic, struct error *e)
+{
+	if (!magic)
+		return REFUSE(e, "is not a kernel; use " ACCEPTED);
+	if (magic->kind == KIND_FOREIGN)
+		return REFUSE(e, "%s", magic->what);
+	return magic->kind == KIND_ELF ? elf64_load(out, blob, e) : image_load(out, blob, e);
+}
+
+static bool is_wrapped(const struct magic *magic)
+{
+	return magic && (magic->kind == KIND_GZIP || magic->kind == KIND_ZSTD || magic->kind == KIND_ZBOOT);
+}
+
+static int parse_layers(struct program *out, struct blob *blob, uint64_t ram_bytes, struct error *e)
+{
+	const struct magic *magic = identify(blob);
+
+	for (unsigned layer = 0; is_wrapped(magic); layer++) {
+		int r;
+
+		if (layer == LAYERS_MAX)
+			return REFUSE(e, "is compressed more than %d times over; unpack it first", LAYERS_MAX);
+		r = unwrap(blob, magic->kind, ram_bytes, e);
+		if (r < 0)
+			return r;
+		magic = identify(blob);
+	}
+	return load_bare(out, blob, magic, e);
+}
+
+int kernel_parse(struct program *out, struct blob *blob, uint64_t ram_bytes, struct error *e)
+{
+	int r = parse_layers(out, blob, ram_bytes, e);
+
+	blob_finish(blob);
+	return r;
+}
+
+static int parse_firmware(struct program *out, struct blob *blob, struct error *e)
+{
+	const struct magic *magic = identify(blob);
+
+	if (!magic) {
+		program_single(out, "raw", blob, blob->length);
+		return 0;
+	}
+	switch (magic->kind) {
+	case KIND_ELF:
+		return elf64_load(out, blob, e);
+	case KIND_FOREIGN:
+		return REFUSE(e, "%s", magic->what);
+	case KIND_IMAGE:
+	case KIND_ZBOOT:
+		return REFUSE(e, "is a kernel; give it with --kernel");
+	default:
+		return REFUSE(e, "is compressed; unpack it first");
+	}
+}
+
+int firmware_parse(struct program *out, struct blob *blob, struct error *e)
+{
+	int r = parse_firmware(out, blob, e);
+
+	blob_finish(blob);
+	return r;
+}

@@ -1,0 +1,35 @@
+/*
+ * The memory map and the interrupt numbers of the `virt` machine, one table: the addresses that payloads built for the
+ * well-known machine of that name expect.
+ */
+#ifndef DOPPEL_BOARD_VIRT_MAP_H
+#define DOPPEL_BOARD_VIRT_MAP_H
+
+#include "base/types.h"
+
+enum virt_place {
+	VIRT_ROM,      /* what a firmware is told, read-only: board/rom.h */
+	VIRT_FINISHER,
+	VIRT_RTC,
+	VIRT_CLINT,
+	VIRT_SSWI,
+	VIRT_PLIC,
+	VIRT_UART,
+	VIRT_VIRTIO,   /* VIRT_VIRTIO_SLOTS windows of VIRT_VIRTIO_STRIDE bytes, with as many interrupts from irq on */
+	VIRT_RAM,      /* to its end */
+	VIRT_PLACES,
+};
+
+#define VIRT_VIRTIO_SLOTS  8
+#define VIRT_VIRTIO_STRIDE UINT64_C(0x1000)
+
+struct virt_window {
+	const char *name; /* of the device, "uart0" */
+	uint64_t base;
+	uint64_t size;    /* bytes reserved, at least what the device uses; 0: open-ended */
+	unsigned irq;     /* source of the PLIC; 0: none */
+};
+
+extern const struct virt_window virt_map[VIRT_PLACES];
+
+#endif

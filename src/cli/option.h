@@ -1,0 +1,67 @@
+/*
+ * What an option of a verb is, and how its value is read.
+ *
+ * An option is one row of a table; the parser (arguments.h), the help, the manual page and the completions are made
+ * from that row alone. Values are read strictly: the whole text must be a value of the type, within the range.
+ *
+ * Thread: any; all of it is constant data and pure functions.
+ */
+#ifndef DOPPEL_CLI_OPTION_H
+#define DOPPEL_CLI_OPTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum option_type {
+	OPTION_FLAG,     /* takes no value */
+	OPTION_STRING,   /* any text */
+	OPTION_PATH,     /* any text but none at all; `words`, when there are some, have a meaning of their own */
+	OPTION_SIZE,     /* bytes: 512M, 2G; powers of 1024 */
+	OPTION_INTEGER,  /* a decimal number */
+	OPTION_DURATION, /* milliseconds: 500ms, 30s, 5m, 2h; a bare number counts seconds */
+	OPTION_ENUM,     /* one of `words` */
+	OPTION_TYPES,
+};
+
+struct option_spec {
+	const char *name; /* without the dashes */
+	char letter;      /* of the short form, or 0 */
+	enum option_type type;
+	bool repeatable;           /* may be given more than once; arguments_next finds them all */
+	const char *placeholder;   /* "SIZE"; NULL for flags */
+	uint64_t minimum, maximum; /* SIZE in bytes, DURATION in milliseconds, INTEGER; both included */
+	uint64_t multiple;         /* SIZE: the value must be a multiple of this; 0 for any */
+	const char *const *words;  /* ENUM, PATH: ends with NULL */
+	const char *(*word)(size_t index); /* ENUM: instead of `words`; NULL from the end on */
+	const char *fallback;              /* the value when none is given, as a user would write it, or NULL */
+	const char *help;                  /* a phrase without a full stop */
+};
+
+#define OPTION_NO_WORD UINT64_MAX
+
+struct option_value {
+	bool given;       /* by the user, not by the fallback */
+	const char *text; /* as written (the last one, when repeated); NULL when neither given nor a fallback */
+	uint64_t number;  /* SIZE, INTEGER, DURATION; ENUM and PATH: index of the word or OPTION_NO_WORD */
+};
+
+/* The word at `index` of an option's words, or NULL past the last. */
+const char *option_word(const struct option_spec *spec, size_t index);
+
+/* Reads `text` into `value` (text and number; it keeps a pointer to `text`). -EINVAL with an ERROR_USAGE message that
+ * names the option, what is wrong and what to give instead. */
+MUST_USE int option_parse(const struct option_spec *spec, const char *text, struct option_value *value, struct error *e);
+
+/* A size or a duration as it would be written, with the largest unit that loses nothing: "512M", "90s". */
+#define OPTION_NUMBER_SIZE 32
+void option_format_size(uint64_t bytes, char out[OPTION_NUMBER_SIZE]);
+void option_format_duration(uint64_t ms, char out[OPTION_NUMBER_SIZE]);
+
+/* The range of a SIZE, INTEGER or DURATION as text: "16M to 16T"; empty for other types. */
+#define OPTION_RANGE_SIZE (2 * OPTION_NUMBER_SIZE + 8)
+void option_range(const struct option_spec *spec, char out[OPTION_RANGE_SIZE]);
+
+#endif

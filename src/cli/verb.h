@@ -1,0 +1,57 @@
+/*
+ * A verb of the command line: `doppel run`, `doppel image ls`.
+ *
+ * A verb is one constant struct in a file of its own; the table in verbs.c lists them. Usage, help, manual page and
+ * completions are generated from these structs, so a verb that is listed is documented.
+ */
+#ifndef DOPPEL_CLI_VERB_H
+#define DOPPEL_CLI_VERB_H
+
+#include "cli/arguments.h"
+#include "cli/option.h"
+
+/* What an operand names: for the completions. */
+enum operand_kind { OPERAND_NONE, OPERAND_IMAGE, OPERAND_VERB };
+
+struct verb_example {
+	const char *command; /* a whole command line */
+	const char *meaning; /* what it does, a phrase */
+};
+
+struct verb {
+	const char *name;     /* all its words: "run", "image ls" */
+	const char *summary;  /* a phrase for a list of verbs */
+	const char *operands; /* as shown in usage: "[IMAGE]"; "" for none */
+	unsigned operands_min, operands_max;
+	enum operand_kind operand_kind;
+	const char *description; /* paragraphs, separated by an empty line */
+	const struct verb_example *examples; /* ends with {NULL, NULL}; NULL for a group of verbs */
+	const struct option_spec *options;
+	size_t option_count;
+	const struct verb *const *verbs; /* of a group: what comes after its name; ends with NULL */
+	/* NULL for a group. Returns the exit status, or a negative errno with `e` filled. Prints results on standard
+	 * output only. */
+	int (*run)(const struct arguments *arguments, struct error *e);
+};
+
+/* The last word of a verb's name. */
+const char *verb_word(const struct verb *verb);
+/* The verb called `word` in a table that ends with NULL, or NULL. */
+const struct verb *verb_find(const struct verb *const *table, const char *word);
+
+/* All verbs in the order of the help; ends with NULL. verbs.c */
+extern const struct verb *const verbs[];
+
+/* Each in the file of its name. */
+extern const struct verb verb_run, verb_image, verb_engines, verb_doctor, verb_help, verb_version;
+
+/* The option that every verb with a table has. */
+enum output_format { FORMAT_TABLE, FORMAT_JSON };
+extern const char *const output_format_words[];
+#define OPTION_FORMAT_ROW                                                                         \
+	{                                                                                         \
+		.name = "format", .letter = 'f', .type = OPTION_ENUM, .placeholder = "FORMAT",    \
+		.words = output_format_words, .fallback = "table", .help = "how to print the result" \
+	}
+
+#endif

@@ -1,0 +1,24 @@
+#include "cli/verb.h"
+
+#include <string.h>
+
+const struct verb *const verbs[] = {
+	&verb_run, &verb_image, &verb_engines, &verb_doctor, &verb_help, &verb_version, NULL,
+};
+
+const char *const output_format_words[] = {[FORMAT_TABLE] = "table", [FORMAT_JSON] = "json", NULL};
+
+const char *verb_word(const struct verb *verb)
+{
+	const char *space = strrchr(verb->name, ' ');
+
+	return space ? space + 1 : verb->name;
+}
+
+const struct verb *verb_find(const struct verb *const *table, const char *word)
+{
+	for (; *table; table++)
+		if (strcmp(verb_word(*table), word) == 0)
+			return *table;
+	return NULL;
+}

@@ -1,0 +1,173 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "memory/memory.h"
+
+#define BASE UINT64_C(0x80000000)
+
+static struct memory memory;
+
+static int setup(void **state)
+{
+	(void)state;
+	memory_init(&memory);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	memory_finish(&memory);
+	return 0;
+}
+
+static int add(uint64_t base, uint64_t size)
+{
+	struct error e = {0};
+	int code = memory_add_ram(&memory, gpa(base), size, "ram", &e);
+
+	assert_int_equal(code != 0, e.message[0] != '\0');
+	return code;
+}
+
+static void zeroed_and_kept(void **state)
+{
+	static const uint8_t zeros[64];
+	uint8_t bytes[64];
+
+	(void)state;
+	assert_int_equal(add(BASE, MIB), 0);
+	assert_int_equal(memory_size(&memory), MIB);
+	assert_int_equal(memory_read(&memory, gpa(BASE + 100), bytes, sizeof bytes), 0);
+	assert_memory_equal(bytes, zeros, sizeof bytes);
+	memset(bytes, 0xa5, sizeof bytes);
+	assert_int_equal(memory_write(&memory, gpa(BASE + MIB - sizeof bytes), bytes, sizeof bytes), 0);
+	assert_memory_equal((uint8_t *)memory_host(&memory, gpa(BASE + MIB - sizeof bytes), sizeof bytes), bytes,
+			    sizeof bytes);
+}
+
+static void aligned_for_huge_pages(void **state)
+{
+	(void)state;
+	assert_int_equal(add(BASE, 64 * MIB), 0);
+	assert_int_equal((uintptr_t)memory.regions[0].host % (2 * MIB), 0);
+	memory.regions[0].host[64 * MIB - 1] = 1;
+}
+
+static void bad_ranges(void **state)
+{
+	(void)state;
+	assert_int_equal(add(BASE, 0), -EINVAL);
+	assert_int_equal(add(BASE + 1, MIB), -EINVAL);
+	assert_int_equal(add(BASE, MIB + 1), -EINVAL);
+	assert_int_equal(add(UINT64_MAX - 4095, 8192), -EINVAL);
+	assert_int_equal(add(0, UINT64_MAX - 4095), -ENOMEM);
+	assert_int_equal(memory.count, 0);
+	assert_int_equal(add(UINT64_MAX - 4095, 4096), 0);
+	assert_non_null(memory_find(&memory, gpa(UINT64_MAX), 1));
+	assert_null(memory_find(&memory, gpa(UINT64_MAX), 2));
+}
+
+static void overlaps(void **state)
+{
+	(void)state;
+	assert_int_equal(add(BASE, 4 * 4096), 0);
+	assert_int_equal(add(BASE, 4096), -EINVAL);
+	assert_int_equal(add(BASE + 3 * 4096, 4096), -EINVAL);
+	assert_int_equal(add(BASE - 4096, 2 * 4096), -EINVAL);
+	assert_int_equal(add(BASE - 4096, 10 * 4096), -EINVAL);
+	assert_int_equal(add(BASE - 4096, 4096), 0);
+	assert_int_equal(add(BASE + 4 * 4096, 4096), 0);
+	assert_int_equal(memory.count, 3);
+	assert_int_equal(memory_size(&memory), 6 * 4096);
+}
+
+static void table_is_sorted_and_finite(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < MEMORY_REGIONS_MAX; i++)
+		assert_int_equal(add((i * 5 % MEMORY_REGIONS_MAX) * MIB, 4096), 0);
+	assert_int_equal(add(100 * MIB, 4096), -ENOSPC);
+	for (unsigned i = 0; i < MEMORY_REGIONS_MAX; i++) {
+		assert_int_equal(memory.regions[i].base.value, i * MIB);
+		assert_ptr_equal(memory_find(&memory, gpa(i * MIB + 4095), 1), &memory.regions[i]);
+		assert_null(memory_find(&memory, gpa(i * MIB + 4096), 1));
+	}
+}
+
+static void nothing_copied_outside(void **state)
+{
+	static const uint64_t bad[][2] = {
+		{BASE - 1, 1}, {BASE - 1, 2}, {BASE + MIB, 1}, {BASE + MIB - 1, 2}, {0, 8}, {UINT64_MAX, 1},
+		{BASE, UINT64_MAX}, {BASE + 1, UINT64_MAX}, {BASE, MIB + 1},
+	};
+	uint8_t bytes[16] = {1, 2, 3}, before[16];
+
+	(void)state;
+	assert_int_equal(add(BASE, MIB), 0);
+	memcpy(before, bytes, sizeof bytes);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_int_equal(memory_read(&memory, gpa(bad[i][0]), bytes, bad[i][1]), -EFAULT);
+		assert_int_equal(memory_write(&memory, gpa(bad[i][0]), bytes, bad[i][1]), -EFAULT);
+		assert_null(memory_host(&memory, gpa(bad[i][0]), bad[i][1]));
+	}
+	assert_memory_equal(bytes, before, sizeof bytes);
+	assert_int_equal(*(uint8_t *)memory_host(&memory, gpa(BASE + MIB - 1), 1), 0);
+}
+
+static void nothing_to_copy(void **state)
+{
+	(void)state;
+	assert_int_equal(add(BASE, MIB), 0);
+	assert_int_equal(memory_read(&memory, gpa(BASE), NULL, 0), 0);
+	assert_int_equal(memory_write(&memory, gpa(3), NULL, 0), 0);
+	assert_non_null(memory_host(&memory, gpa(BASE), 0));
+}
+
+/* Two adjoining regions are two host mappings: a span across both is not one piece of host memory. */
+static void spans_stay_in_one_region(void **state)
+{
+	uint8_t bytes[8];
+
+	(void)state;
+	assert_int_equal(add(BASE, 4096), 0);
+	assert_int_equal(add(BASE + 4096, 4096), 0);
+	assert_null(memory_host(&memory, gpa(BASE + 4092), 8));
+	assert_int_equal(memory_read(&memory, gpa(BASE + 4092), bytes, 8), -EFAULT);
+	assert_non_null(memory_host(&memory, gpa(BASE + 4092), 4));
+}
+
+static void finish_twice(void **state)
+{
+	(void)state;
+	assert_int_equal(add(BASE, MIB), 0);
+	memory_finish(&memory);
+	assert_int_equal(memory.count, 0);
+	memory_finish(&memory);
+	assert_null(memory_find(&memory, gpa(BASE), 1));
+}
+
+int main(void)
+{
+#define WITH_MEMORY(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		WITH_MEMORY(zeroed_and_kept),
+		WITH_MEMORY(aligned_for_huge_pages),
+		WITH_MEMORY(bad_ranges),
+		WITH_MEMORY(overlaps),
+		WITH_MEMORY(table_is_sorted_and_finite),
+		WITH_MEMORY(nothing_copied_outside),
+		WITH_MEMORY(nothing_to_copy),
+		WITH_MEMORY(spans_stay_in_one_region),
+		WITH_MEMORY(finish_twice),
+	};
+
+	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+}

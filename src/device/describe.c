@@ -35,6 +35,8 @@ int fdt_writer_finish(struct fdt_writer *w, void **blob, size_t *size, struct er
 	int failed, code;
 
 	fdt_end(w);
+	if (w->depth)
+		keep(w, -FDT_ERR_BADSTRUCTURE);
 	if (!w->failed)
 		keep(w, fdt_finish(w->blob));
 	failed = w->failed;
@@ -71,12 +73,14 @@ void fdt_node(struct fdt_writer *w, const char *format, ...)
 		keep(w, -FDT_ERR_BADVALUE);
 	if (!w->failed)
 		keep(w, fdt_begin_node(w->blob, name));
+	w->depth++;
 }
 
 void fdt_end(struct fdt_writer *w)
 {
 	if (!w->failed)
 		keep(w, fdt_end_node(w->blob));
+	w->depth--;
 }
 
 void fdt_bytes(struct fdt_writer *w, const char *name, const void *bytes, size_t length)

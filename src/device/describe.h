@@ -21,6 +21,7 @@ struct fdt_writer {
 	void *blob;
 	int room;
 	int failed;            /* 0 or the first libfdt error, negative */
+	int depth;             /* nodes begun and not ended */
 	uint32_t plic_phandle; /* interrupt parent of wired devices; 0 until the PLIC was described */
 	uint32_t next_phandle; /* from FDT_FIRST_PHANDLE */
 };

@@ -9,6 +9,10 @@ static const char prologue[] =
 	"\tlocal -a names\n"
 	"\tnames=(${${${(f)\"$(doppel image ls 2>/dev/null)\"}[2,-1]}%% *})\n"
 	"\tcompadd -a names\n"
+	"}\n"
+	"_doppel_words_or_files() {\n"
+	"\tcompadd -- \"$@\"\n"
+	"\t_files\n"
 	"}\n";
 
 static const char epilogue[] =
@@ -42,21 +46,21 @@ static void words(FILE *out, const struct option_spec *spec)
 {
 	const char *word;
 
-	fputc('(', out);
 	for (size_t i = 0; (word = option_word(spec, i)); i++)
 		fprintf(out, "%s%s", i ? " " : "", word);
-	fputc(')', out);
 }
 
+/* The blank before a command keeps _arguments from giving it options of compadd. */
 static void value(FILE *out, const struct option_spec *spec)
 {
 	fprintf(out, ":%s:", spec->placeholder);
 	if (spec->type == OPTION_ENUM) {
+		fputc('(', out);
 		words(out, spec);
+		fputc(')', out);
 	} else if (spec->type == OPTION_PATH && option_word(spec, 0)) {
-		fputs("{_alternative \"words:word:", out);
+		fputs(" _doppel_words_or_files ", out);
 		words(out, spec);
-		fputs("\" \"files:file:_files\"}", out);
 	} else if (spec->type == OPTION_PATH) {
 		fputs("_files", out);
 	}
@@ -66,7 +70,7 @@ static void option(FILE *out, const struct option_spec *spec)
 {
 	const char *valued = spec->type == OPTION_FLAG ? "" : "=";
 
-	fputs("\t\t", out);
+	fputs(" \\\n\t\t", out);
 	if (spec->repeatable)
 		fputs("'*'", out);
 	else if (spec->letter)
@@ -80,7 +84,7 @@ static void option(FILE *out, const struct option_spec *spec)
 	fputc(']', out);
 	if (spec->type != OPTION_FLAG)
 		value(out, spec);
-	fputs("' \\\n", out);
+	fputc('\'', out);
 }
 
 static void leaf(FILE *out, const struct verb *verb)
@@ -88,17 +92,15 @@ static void leaf(FILE *out, const struct verb *verb)
 	static const struct option_spec help = {.name = "help", .letter = 'h', .help = "print help"};
 
 	function_name(out, verb);
-	fputs("() {\n\t_arguments -s -S \\\n", out);
+	fputs("() {\n\t_arguments -s -S", out);
 	for (size_t i = 0; i < verb->option_count; i++)
 		option(out, &verb->options[i]);
 	option(out, &help);
 	if (verb->operand_kind == OPERAND_IMAGE)
-		fputs("\t\t'*:IMAGE:_doppel_images'\n", out);
+		fputs(" \\\n\t\t'*:IMAGE:_doppel_images'", out);
 	else if (verb->operand_kind == OPERAND_VERB)
-		fputs("\t\t'*:VERB:_doppel_verbs'\n", out);
-	else
-		fputs("\t\t&& return\n", out);
-	fputs("}\n", out);
+		fputs(" \\\n\t\t'*:VERB:_doppel_verbs'", out);
+	fputs("\n}\n", out);
 }
 
 /* A function that offers the verbs of a group, and one that goes on to the verb that was chosen. */

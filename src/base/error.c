@@ -9,8 +9,8 @@ static const struct {
 	int exit_code;
 	int http_status;
 } kinds[ERROR_KINDS] = {
-	[ERROR_NONE] = {0, 200},       [ERROR_FAILED] = {1, 500}, [ERROR_USAGE] = {2, 400},
-	[ERROR_NOT_FOUND] = {3, 404},  [ERROR_STATE] = {4, 409},  [ERROR_PERMISSION] = {5, 403},
+	[ERROR_NONE] = {0, 200},      [ERROR_FAILED] = {1, 500}, [ERROR_USAGE] = {2, 400},
+	[ERROR_NOT_FOUND] = {3, 404}, [ERROR_STATE] = {4, 409},  [ERROR_PERMISSION] = {5, 403},
 	[ERROR_TIMEOUT] = {6, 504},
 };
 

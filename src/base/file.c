@@ -48,8 +48,10 @@ static int fail(int code, const char *what, const char *path, struct error *e)
 
 static int too_long(const char *path, size_t limit, struct error *e)
 {
-	return error_set(e, ERROR_USAGE, -EFBIG, "'%s' is longer than %zu bytes, the most that is taken here; check "
-			 "that it is the file you mean", path, limit);
+	return error_set(e, ERROR_USAGE, -EFBIG,
+			 "'%s' is longer than %zu bytes, the most that is taken here; "
+			 "check that it is the file you mean",
+			 path, limit);
 }
 
 /* One read that is not interrupted: bytes read, 0 at the end, or a negative errno. */

@@ -44,14 +44,16 @@ int bus_add(struct bus *bus, const struct bus_region *region, struct error *e)
 	if (region->size == 0 || !checked_add(region->base.value, region->size - 1, &last))
 		return error_set(e, ERROR_USAGE, -EINVAL,
 				 "the registers of '%s' at 0x%" PRIx64 " are %" PRIu64 " bytes, which is none or "
-				 "beyond the address space", region->name, region->base.value, region->size);
+				 "beyond the address space",
+				 region->name, region->base.value, region->size);
 	if (bus->count == BUS_REGIONS_MAX)
-		return error_set(e, ERROR_FAILED, -ENOSPC, "no room on the bus for '%s': it has %u regions already",
-				 region->name, bus->count);
+		return error_set(e, ERROR_FAILED, -ENOSPC,
+				 "no room on the bus for '%s': it has %u regions already", region->name,
+				 bus->count);
 	if (overlaps(bus, at, region))
 		return error_set(e, ERROR_USAGE, -EINVAL,
-				 "the registers of '%s' at 0x%" PRIx64 " overlap those of another device", region->name,
-				 region->base.value);
+				 "the registers of '%s' at 0x%" PRIx64 " overlap those of another device",
+				 region->name, region->base.value);
 	memmove(&bus->regions[at + 1], &bus->regions[at], (bus->count - at) * sizeof *region);
 	bus->regions[at] = *region;
 	bus->count++;

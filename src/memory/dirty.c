@@ -36,7 +36,8 @@ uint64_t memory_dirty_collect(struct memory *memory, unsigned index, uint64_t *b
 	uint64_t words = memory_dirty_words(region), set = 0;
 
 	for (uint64_t w = 0; w < words; w++) {
-		bitmap[w] = region->dirty ? atomic_exchange_explicit(&region->dirty[w], 0, memory_order_acq_rel) : 0;
+		bitmap[w] = region->dirty ? atomic_exchange_explicit(&region->dirty[w], 0, memory_order_acq_rel)
+					  : 0;
 		set += (uint64_t)__builtin_popcountll(bitmap[w]);
 	}
 	return set;

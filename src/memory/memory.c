@@ -71,7 +71,8 @@ static int check_range(gpa_t base, uint64_t size, struct error *e)
 	if ((base.value | size) & (GUEST_PAGE_SIZE - 1) || size == 0)
 		return error_set(e, ERROR_USAGE, -EINVAL,
 				 "RAM of %" PRIu64 " bytes at 0x%" PRIx64 ": both must be multiples of 4 KiB, and "
-				 "the size not zero", size, base.value);
+				 "the size not zero",
+				 size, base.value);
 	if (!checked_add(base.value, size - 1, &last))
 		return error_set(e, ERROR_USAGE, -EINVAL,
 				 "RAM of %" PRIu64 " bytes at 0x%" PRIx64 " ends beyond the address space", size,
@@ -88,16 +89,19 @@ int memory_add_ram(struct memory *memory, gpa_t base, uint64_t size, const char 
 	if (code)
 		return code;
 	if (memory->count == MEMORY_REGIONS_MAX)
-		return error_set(e, ERROR_FAILED, -ENOSPC, "RAM '%s': the machine has %u regions already, the most "
-				 "it can have", name, memory->count);
+		return error_set(e, ERROR_FAILED, -ENOSPC,
+				 "RAM '%s': the machine has %u regions already, the most it can have", name,
+				 memory->count);
 	at = place(memory, base, size);
 	if (at < 0)
-		return error_set(e, ERROR_USAGE, at, "RAM '%s' at 0x%" PRIx64 " overlaps other RAM", name, base.value);
+		return error_set(e, ERROR_USAGE, at, "RAM '%s' at 0x%" PRIx64 " overlaps other RAM", name,
+				 base.value);
 	host = map_aligned(size);
 	if (!host)
 		return error_set(e, ERROR_FAILED, -ENOMEM,
-				 "the host has no address space for %" PRIu64 " MiB of guest RAM; give the guest less "
-				 "memory, or raise the limit (ulimit -v)", size / MIB);
+				 "the host has no address space for %" PRIu64 " MiB of guest RAM; "
+				 "give the guest less memory, or raise the limit (ulimit -v)",
+				 size / MIB);
 	advise(host, size);
 	slot = &memory->regions[at];
 	memmove(slot + 1, slot, (memory->count - (unsigned)at) * sizeof *slot);
@@ -124,6 +128,19 @@ void *memory_host(const struct memory *memory, gpa_t address, uint64_t length)
 	const struct memory_region *region = memory_find(memory, address, length);
 
 	return region ? region->host + (address.value - region->base.value) : NULL;
+}
+
+gpa_t memory_physical(const struct memory *memory, const void *host)
+{
+	for (unsigned i = 0; i < memory->count; i++) {
+		const struct memory_region *region = &memory->regions[i];
+		uintptr_t offset = (uintptr_t)host - (uintptr_t)region->host;
+
+		if (offset < region->size)
+			return gpa_add(region->base, offset);
+	}
+	/* Not from memory_host: the caller's mistake, with no address to answer. */
+	abort();
 }
 
 /*

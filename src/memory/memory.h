@@ -53,6 +53,9 @@ const struct memory_region *memory_find(const struct memory *memory, gpa_t addre
  * guest and change under the caller: copy once. A writer calls memory_mark_dirty after. */
 void *memory_host(const struct memory *memory, gpa_t address, uint64_t length);
 
+/* The way back: the guest-physical address of a host address that memory_host gave. Programmer error otherwise. */
+gpa_t memory_physical(const struct memory *memory, const void *host);
+
 /* Copies; 0, or -EFAULT with nothing copied when any byte lies outside RAM. */
 MUST_USE int memory_read(const struct memory *memory, gpa_t address, void *to, uint64_t length);
 MUST_USE int memory_write(struct memory *memory, gpa_t address, const void *from, uint64_t length);

@@ -9,7 +9,7 @@
 
 #include "base/checked.h"
 
-#define NAME_SIZE 32
+#define NAME_SIZE        32
 #define SHADOW_ALIGNMENT 64
 
 static const uint8_t section_magic[4] = {'D', 'S', 'E', 'C'};
@@ -347,7 +347,8 @@ static void free_shadow(uint8_t **shadow)
 	free(*shadow);
 }
 
-int state_load(const struct state_section *section, const struct state_descriptor *d, void *object, struct error *e)
+int state_load(const struct state_section *section, const struct state_descriptor *d, void *object,
+	       struct error *e)
 {
 	size_t room = (d->object_size + SHADOW_ALIGNMENT - 1) & ~(size_t)(SHADOW_ALIGNMENT - 1);
 	__attribute__((cleanup(free_shadow))) uint8_t *shadow = NULL;
@@ -358,12 +359,13 @@ int state_load(const struct state_section *section, const struct state_descripto
 		return misfit(section, "wanted kind", d->kind, e);
 	if (section->version < d->oldest || section->version > d->version)
 		return error_set(e, ERROR_FAILED, -EBADMSG,
-				 "the saved state of '%s' (%s) has version %" PRIu32 "; this program reads %" PRIu32
-				 " to %" PRIu32, section->instance, section->kind, section->version, d->oldest,
-				 d->version);
+				 "the saved state of '%s' (%s) has version %" PRIu32
+				 "; this program reads %" PRIu32 " to %" PRIu32,
+				 section->instance, section->kind, section->version, d->oldest, d->version);
 	shadow = aligned_alloc(SHADOW_ALIGNMENT, room ? room : SHADOW_ALIGNMENT);
 	if (!shadow)
-		return error_set(e, ERROR_FAILED, -ENOMEM, "no memory to load the state of '%s'", section->instance);
+		return error_set(e, ERROR_FAILED, -ENOMEM, "no memory to load the state of '%s'",
+				 section->instance);
 	memcpy(shadow, object, d->object_size);
 	code = load_fields(section, d, shadow, e);
 	if (!code && d->validate)

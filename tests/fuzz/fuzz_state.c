@@ -37,8 +37,13 @@ static const struct state_field fields[] = {
 };
 
 static const struct state_descriptor descriptor = {
-	.kind = "sample", .version = 3, .oldest = 1, .object_size = sizeof(struct sample),
-	.fields = fields, .field_count = ARRAY_SIZE(fields), .validate = validate,
+	.kind = "sample",
+	.version = 3,
+	.oldest = 1,
+	.object_size = sizeof(struct sample),
+	.fields = fields,
+	.field_count = ARRAY_SIZE(fields),
+	.validate = validate,
 };
 
 #define GUARD UINT64_C(0x5a5a5a5aa5a5a5a5)
@@ -72,8 +77,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (state_next(&reader, &section, &error) == 1)
 		try_load(&section);
 	if (size) {
-		section = (struct state_section){.kind = "sample", .instance = "fuzz", .version = data[0] & 7,
-						 .payload = data + 1, .length = size - 1};
+		section = (struct state_section){.kind = "sample",
+						 .instance = "fuzz",
+						 .version = data[0] & 7,
+						 .payload = data + 1,
+						 .length = size - 1};
 		try_load(&section);
 	}
 	return 0;

@@ -141,8 +141,8 @@ static int report(const struct progress *progress, int status)
 
 static int replay(const char *directory, unsigned rounds)
 {
-	struct progress *progress =
-		mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct progress *progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE,
+					 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status;
 	pid_t child;
 

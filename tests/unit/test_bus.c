@@ -40,7 +40,8 @@ static const struct bus_ops words_only = {toy_read, toy_write, 4};
 
 static int add(struct bus *bus, uint64_t base, uint64_t size, const struct bus_ops *ops, struct toy *toy)
 {
-	const struct bus_region region = {.base = gpa(base), .size = size, .ops = ops, .device = toy, .name = "toy"};
+	const struct bus_region region = {
+		.base = gpa(base), .size = size, .ops = ops, .device = toy, .name = "toy"};
 	struct error e = {0};
 	int code = bus_add(bus, &region, &e);
 
@@ -181,8 +182,8 @@ static void the_lock_is_held_inside(void **state)
 	static const struct bus_ops ops = {count_up, toy_write, 4};
 	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	struct counter counter = {.count = 0};
-	const struct bus_region region = {.base = gpa(0x10), .size = 4, .ops = &ops, .device = &counter, .lock = &lock,
-					  .name = "counter"};
+	const struct bus_region region = {
+		.base = gpa(0x10), .size = 4, .ops = &ops, .device = &counter, .lock = &lock, .name = "counter"};
 	pthread_t threads[3];
 
 	(void)state;

@@ -158,8 +158,9 @@ static void no_write_is_lost_to_a_collector(void **state)
 		memory_dirty_collect(&memory, 0, bitmap);
 		for (uint64_t page = 0; page < 2; page++)
 			if (bit(bitmap, page))
-				assert_int_equal(memory_read(&memory, gpa(BASE + page * GUEST_PAGE_SIZE),
-							     &copies[page], 4), 0);
+				assert_int_equal(
+					memory_read(&memory, gpa(BASE + page * GUEST_PAGE_SIZE), &copies[page], 4),
+					0);
 		if (last)
 			break;
 		if (copies[0] > ROUNDS / 2 || copies[1] > ROUNDS / 2) {

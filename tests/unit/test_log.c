@@ -148,8 +148,10 @@ static void lines_of_threads_stay_whole(void **state)
 	const char *text;
 
 	(void)state;
-	assert_int_equal(pthread_create(&threads[0], NULL, chatter, (void *)(uintptr_t)"aaaaaaaaaaaaaaaaaaaa"), 0);
-	assert_int_equal(pthread_create(&threads[1], NULL, chatter, (void *)(uintptr_t)"bbbbbbbbbbbbbbbbbbbb"), 0);
+	assert_int_equal(pthread_create(&threads[0], NULL, chatter, (void *)(uintptr_t) "aaaaaaaaaaaaaaaaaaaa"),
+			 0);
+	assert_int_equal(pthread_create(&threads[1], NULL, chatter, (void *)(uintptr_t) "bbbbbbbbbbbbbbbbbbbb"),
+			 0);
 	for (int i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
 	text = logged();

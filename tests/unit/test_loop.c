@@ -84,7 +84,10 @@ static void posts_run_in_order(void **state)
 static void timers_fire_by_deadline(void **state)
 {
 	struct loop_timer timers[4] = {
-		{.fn = note, .arg = "a"}, {.fn = note, .arg = "b"}, {.fn = note, .arg = "c"}, {.fn = quit},
+		{.fn = note, .arg = "a"},
+		{.fn = note, .arg = "b"},
+		{.fn = note, .arg = "c"},
+		{.fn = quit},
 	};
 	uint64_t now = clock_host_ns();
 

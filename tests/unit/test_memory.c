@@ -105,8 +105,8 @@ static void table_is_sorted_and_finite(void **state)
 static void nothing_copied_outside(void **state)
 {
 	static const uint64_t bad[][2] = {
-		{BASE - 1, 1}, {BASE - 1, 2}, {BASE + MIB, 1}, {BASE + MIB - 1, 2}, {0, 8}, {UINT64_MAX, 1},
-		{BASE, UINT64_MAX}, {BASE + 1, UINT64_MAX}, {BASE, MIB + 1},
+		{BASE - 1, 1},   {BASE - 1, 2},      {BASE + MIB, 1},        {BASE + MIB - 1, 2}, {0, 8},
+		{UINT64_MAX, 1}, {BASE, UINT64_MAX}, {BASE + 1, UINT64_MAX}, {BASE, MIB + 1},
 	};
 	uint8_t bytes[16] = {1, 2, 3}, before[16];
 
@@ -144,6 +144,20 @@ static void spans_stay_in_one_region(void **state)
 	assert_non_null(memory_host(&memory, gpa(BASE + 4092), 4));
 }
 
+static void there_and_back(void **state)
+{
+	static const uint64_t places[] = {BASE, BASE + 4095, BASE + MIB, BASE + 2 * MIB - 1};
+
+	(void)state;
+	assert_int_equal(add(BASE + MIB, MIB), 0);
+	assert_int_equal(add(BASE, 4096), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		void *host = memory_host(&memory, gpa(places[i]), 1);
+
+		assert_int_equal(memory_physical(&memory, host).value, places[i]);
+	}
+}
+
 static void finish_twice(void **state)
 {
 	(void)state;
@@ -166,6 +180,7 @@ int main(void)
 		WITH_MEMORY(nothing_copied_outside),
 		WITH_MEMORY(nothing_to_copy),
 		WITH_MEMORY(spans_stay_in_one_region),
+		WITH_MEMORY(there_and_back),
 		WITH_MEMORY(finish_twice),
 	};
 

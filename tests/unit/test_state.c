@@ -30,22 +30,29 @@ static int validate(const void *shadow, struct error *e)
 }
 
 static const struct state_field fields[] = {
-	STATE_FIELD(struct toy, bytes, STATE_U8),
-	STATE_FIELD(struct toy, flags, STATE_BOOL),
-	STATE_FIELD(struct toy, half, STATE_U16),
-	STATE_FIELD(struct toy, words, STATE_U32),
-	STATE_FIELD(struct toy, big, STATE_U64),
-	STATE_FIELD(struct toy, index, STATE_U8),
+	STATE_FIELD(struct toy, bytes, STATE_U8), STATE_FIELD(struct toy, flags, STATE_BOOL),
+	STATE_FIELD(struct toy, half, STATE_U16), STATE_FIELD(struct toy, words, STATE_U32),
+	STATE_FIELD(struct toy, big, STATE_U64),  STATE_FIELD(struct toy, index, STATE_U8),
 };
 
 static const struct state_descriptor toy_state = {
-	.kind = "toy", .version = 1, .oldest = 1, .object_size = sizeof(struct toy), .fields = fields,
-	.field_count = ARRAY_SIZE(fields), .validate = validate,
+	.kind = "toy",
+	.version = 1,
+	.oldest = 1,
+	.object_size = sizeof(struct toy),
+	.fields = fields,
+	.field_count = ARRAY_SIZE(fields),
+	.validate = validate,
 };
 
 static const struct toy sample = {
-	.outside = 42, .bytes = {1, 2, 3}, .flags = {true, false}, .half = 0x1234, .words = {0x89abcdef, 7},
-	.big = UINT64_C(0xfedcba9876543210), .index = 2,
+	.outside = 42,
+	.bytes = {1, 2, 3},
+	.flags = {true, false},
+	.half = 0x1234,
+	.words = {0x89abcdef, 7},
+	.big = UINT64_C(0xfedcba9876543210),
+	.index = 2,
 };
 
 /* Header, six fields with headers of 8 and 3 + 2 + 2 + 8 + 8 + 1 bytes, checksum. */
@@ -114,10 +121,10 @@ static void round_trip(void **state)
 static void byte_format(void **state)
 {
 	static const uint8_t first_fields[] = {
-		1, 0, 0, 0, 3, 0, 0, 0, 1, 2, 3,          /* bytes: STATE_U8, 3 of them */
-		0, 0, 0, 0, 2, 0, 0, 0, 1, 0,             /* flags: STATE_BOOL */
-		2, 0, 0, 0, 1, 0, 0, 0, 0x34, 0x12,       /* half: STATE_U16 */
-		3, 0, 0, 0, 2, 0, 0, 0, 0xef, 0xcd, 0xab, 0x89, 7, 0, 0, 0, /* words: STATE_U32 */
+		1, 0, 0, 0, 3, 0, 0, 0, 1,    2,    3, /* bytes: STATE_U8, 3 of them */
+		0, 0, 0, 0, 2, 0, 0, 0, 1,    0,       /* flags: STATE_BOOL */
+		2, 0, 0, 0, 1, 0, 0, 0, 0x34, 0x12,    /* half: STATE_U16 */
+		3, 0, 0, 0, 2, 0, 0, 0, 0xef, 0xcd, 0xab, 0x89, 7,    0,    0,    0, /* words: STATE_U32 */
 		4, 0, 0, 0, 1, 0, 0, 0, 0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe,
 	};
 	static const char empty[32];
@@ -247,9 +254,12 @@ static void validate_has_the_last_word(void **state)
 static void older_versions_get_the_fallback(void **state)
 {
 	static const struct state_field newer_fields[] = {
-		STATE_FIELD(struct toy, bytes, STATE_U8),      STATE_FIELD(struct toy, flags, STATE_BOOL),
-		STATE_FIELD(struct toy, half, STATE_U16),      STATE_FIELD_SINCE(struct toy, words, STATE_U32, 2, 9),
-		STATE_FIELD_SINCE(struct toy, big, STATE_U64, 3, 11), STATE_FIELD(struct toy, index, STATE_U8),
+		STATE_FIELD(struct toy, bytes, STATE_U8),
+		STATE_FIELD(struct toy, flags, STATE_BOOL),
+		STATE_FIELD(struct toy, half, STATE_U16),
+		STATE_FIELD_SINCE(struct toy, words, STATE_U32, 2, 9),
+		STATE_FIELD_SINCE(struct toy, big, STATE_U64, 3, 11),
+		STATE_FIELD(struct toy, index, STATE_U8),
 	};
 	struct state_descriptor d = toy_state;
 	struct state_section section = only_section();

@@ -63,6 +63,7 @@ static void write_hart(struct fdt_writer *w, uint32_t id, bool firmware)
 	fdt_text(w, "compatible", "riscv,cpu-intc");
 	fdt_empty(w, "interrupt-controller");
 	fdt_u32(w, "#interrupt-cells", 1);
+	fdt_u32(w, "#address-cells", 0);
 	fdt_u32(w, "phandle", FDT_HART_PHANDLE(id));
 	fdt_end(w);
 	fdt_end(w);

@@ -156,6 +156,8 @@ static void writing_time_moves_the_comparison(void **state)
 	out(MTIME + 4, 7, 4);
 	assert_int_equal(in(MTIME, 8), UINT64_C(0x700000064));
 	assert_true(bench_pending(&t.bench, 0, IRQ_MTI));
+	assert_int_equal(hart_update_timers(&t.bench.harts[0], 5060), UINT64_MAX);
+	assert_true(bench_pending(&t.bench, 0, IRQ_MTI));
 }
 
 static void refused_sizes(void **state)

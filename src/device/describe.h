@@ -33,8 +33,8 @@ struct fdt_writer {
 
 /* A fresh tree with its root node begun, in `room` bytes of heap; -ENOMEM. */
 MUST_USE int fdt_writer_init(struct fdt_writer *w, int room, struct error *e);
-/* Ends the root node; *blob is the caller's to free(), *size its length in bytes. -ENOSPC when `room` was too small,
- * -EINVAL when nodes were not ended or a property was misplaced; the tree is then released. */
+/* Ends the root node; *blob is the caller's to free(), *size its length in bytes. -ENOSPC when `room` was too
+ * small, -EINVAL when nodes were not ended or a property was misplaced; the tree is then released. */
 MUST_USE int fdt_writer_finish(struct fdt_writer *w, void **blob, size_t *size, struct error *e);
 /* Releases an unfinished writer; harmless after finish. */
 void fdt_writer_discard(struct fdt_writer *w);

@@ -2,13 +2,13 @@
  * What every emulated device is.
  *
  * A device is one `const struct device_type`; the table in device/types.c lists them all. An instance starts
- * with a `struct device`. The board creates devices, wires their interrupts, puts them on the bus and asks
- * them to describe themselves to the guest.
+ * with a `struct device`. The board creates devices, wires their interrupts, puts them on the bus and asks them
+ * to describe themselves to the guest.
  *
- * Thread: create, destroy, reset, pause and resume come from the machine's owner thread while no vCPU runs. Register
- * access comes from any vCPU thread, under `lock` (the bus takes it); a back end's thread takes `lock` before it
- * touches the device. Driving a wire takes the interrupt controller's lock under the device's own, so a
- * controller never calls back into a device.
+ * Thread: create, destroy, reset, pause and resume come from the machine's owner thread while no vCPU runs.
+ * Register access comes from any vCPU thread, under `lock` (the bus takes it); a back end's thread takes `lock`
+ * before it touches the device. Driving a wire takes the interrupt controller's lock under the device's own, so
+ * a controller never calls back into a device.
  */
 #ifndef DOPPEL_DEVICE_DEVICE_H
 #define DOPPEL_DEVICE_DEVICE_H

@@ -1,4 +1,5 @@
-/* SiFive test finisher: one register. The syscon-poweroff and syscon-reboot nodes let a guest's generic drivers use it. */
+/* SiFive test finisher: one register. The syscon-poweroff and syscon-reboot nodes let a guest's generic drivers
+ * use it. */
 #include <errno.h>
 #include <stdlib.h>
 

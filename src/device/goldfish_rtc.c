@@ -1,9 +1,9 @@
 /*
  * Goldfish RTC: 64-bit nanoseconds through two 32-bit registers, and an alarm.
  *
- * Reading TIME_LOW latches the whole time and TIME_HIGH returns the rest of it. An alarm is armed by writing ALARM_LOW, after
- * ALARM_HIGH. The machine's timer calls goldfish_rtc_poll; register accesses look at the alarm, too, so a guest
- * that polls its status never sees it late.
+ * Reading TIME_LOW latches the whole time and TIME_HIGH returns the rest of it. An alarm is armed by writing
+ * ALARM_LOW, after ALARM_HIGH. The machine's timer calls goldfish_rtc_poll; register accesses look at the
+ * alarm, too, so a guest that polls its status never sees it late.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
  * Platform-Level Interrupt Controller 1.0.0.
  *
- * Gateways are level-triggered: a high wire makes its source pending unless a claim of it is in flight, and a pending
- * request stays until it is claimed, even when the wire falls. A completion opens the gateway again.
+ * Gateways are level-triggered: a high wire makes its source pending unless a claim of it is in flight, and a
+ * pending request stays until it is claimed, even when the wire falls. A completion opens the gateway again.
  */
 #include <assert.h>
 #include <errno.h>

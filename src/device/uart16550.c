@@ -1,10 +1,10 @@
 /*
  * National Semiconductor 16550A (data sheet PC16550D, sections 8.1 to 8.7).
  *
- * Transmission takes no time: a byte written to THR goes to the sink at once, so THRE and TEMT always read 1 and the THRE
- * interrupt comes back with each byte. Reception: `fifo` is what the guest sees; `wire` holds what the host
- * has sent and the FIFO has no room for. Time is not modelled: a character timeout is due as soon as the FIFO
- * holds less than its trigger level.
+ * Transmission takes no time: a byte written to THR goes to the sink at once, so THRE and TEMT always read 1
+ * and the THRE interrupt comes back with each byte. Reception: `fifo` is what the guest sees; `wire` holds what
+ * the host has sent and the FIFO has no room for. Time is not modelled: a character timeout is due as soon as
+ * the FIFO holds less than its trigger level.
  */
 #include <errno.h>
 #include <stdlib.h>

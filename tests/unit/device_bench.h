@@ -1,6 +1,7 @@
 /*
- * A test bench for one device: a bus to reach its registers as a guest does, harts whose interrupt bits can be looked at, a
- * clock that stands still until a test sets it, a probe for a wire, and its state saved, damaged and loaded.
+ * A test bench for one device: a bus to reach its registers as a guest does, harts whose interrupt bits can be
+ * looked at, a clock that stands still until a test sets it, a probe for a wire, and its state saved, damaged
+ * and loaded.
  */
 #ifndef DOPPEL_TESTS_DEVICE_BENCH_H
 #define DOPPEL_TESTS_DEVICE_BENCH_H

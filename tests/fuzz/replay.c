@@ -4,7 +4,7 @@
  *
  *   fuzz_NAME DIRECTORY [ROUNDS [FILE ROUND]]
  *
- * The last two repeat one input alone, for a debugger.
+ * The last two repeat one input alone, for a debugger. With DOPPEL_LONG in the environment there are many more rounds.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define INPUT_MAX      ((size_t)4 << 20)
 #define DEFAULT_ROUNDS 200
+#define LONG_ROUNDS    20000
 
 /* Shared with the child: what it is doing, and what it has done. */
 struct progress {
@@ -162,7 +163,7 @@ static int replay(const char *directory, unsigned rounds)
 
 int main(int argc, char **argv)
 {
-	unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : DEFAULT_ROUNDS;
+	unsigned rounds = getenv("DOPPEL_LONG") ? LONG_ROUNDS : DEFAULT_ROUNDS;
 	uint8_t *bytes;
 	size_t size;
 
@@ -170,6 +171,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s DIRECTORY [ROUNDS [FILE ROUND]]\n", argv[0]);
 		return EXIT_FAILURE;
 	}
+	if (argc > 2)
+		rounds = (unsigned)strtoul(argv[2], NULL, 10);
 	if (argc < 5)
 		return replay(argv[1], rounds);
 	load(argv[1], argv[3], &bytes, &size);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,6 +60,38 @@ static void aligned_for_huge_pages(void **state)
 	assert_int_equal(add(BASE, 64 * MIB), 0);
 	assert_int_equal((uintptr_t)memory.regions[0].host % (2 * MIB), 0);
 	memory.regions[0].host[64 * MIB - 1] = 1;
+}
+
+/* The VmFlags line of the mapping at `host` in /proc/self/smaps; empty when the kernel does not tell. */
+static void mapping_flags(const void *host, char *flags, size_t size)
+{
+	FILE *maps = fopen("/proc/self/smaps", "re");
+	unsigned long start, end;
+	bool here = false;
+	char line[512];
+
+	flags[0] = '\0';
+	while (maps && fgets(line, sizeof line, maps)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = start <= (uintptr_t)host && (uintptr_t)host < end;
+		else if (here && strncmp(line, "VmFlags:", 8) == 0)
+			snprintf(flags, size, "%s", line + 8);
+	}
+	if (maps)
+		fclose(maps);
+}
+
+static void kept_out_of_core_files(void **state)
+{
+	char flags[512];
+
+	(void)state;
+	assert_int_equal(add(BASE, 4 * MIB), 0);
+	mapping_flags(memory.regions[0].host, flags, sizeof flags);
+	if (!flags[0])
+		skip();
+	assert_non_null(strstr(flags, " dd"));
+	assert_non_null(strstr(flags, " nr"));
 }
 
 static void bad_ranges(void **state)
@@ -174,6 +207,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_MEMORY(zeroed_and_kept),
 		WITH_MEMORY(aligned_for_huge_pages),
+		WITH_MEMORY(kept_out_of_core_files),
 		WITH_MEMORY(bad_ranges),
 		WITH_MEMORY(overlaps),
 		WITH_MEMORY(table_is_sorted_and_finite),

@@ -79,12 +79,14 @@ static int check_overlap(const struct program *program, const struct program_seg
 
 		if (s->address < other->address + other->memory_bytes &&
 		    other->address < s->address + s->memory_bytes)
-			return REFUSE(e, "has overlapping ELF segments: 0x%llx to 0x%llx and 0x%llx to 0x%llx; link it "
-				      "again",
-				      (unsigned long long)other->address,
-				      (unsigned long long)(other->address + other->memory_bytes),
-				      (unsigned long long)s->address,
-				      (unsigned long long)(s->address + s->memory_bytes));
+			return REFUSE(
+				e,
+				"has overlapping ELF segments: 0x%llx to 0x%llx and 0x%llx to 0x%llx; link it "
+				"again",
+				(unsigned long long)other->address,
+				(unsigned long long)(other->address + other->memory_bytes),
+				(unsigned long long)s->address,
+				(unsigned long long)(s->address + s->memory_bytes));
 	}
 	return 0;
 }
@@ -100,7 +102,8 @@ static bool find_entry(struct program *program, const Elf64_Phdr *p, uint64_t en
 	return true;
 }
 
-static int add_segment(struct program *program, const Elf64_Phdr *p, size_t length, unsigned index, struct error *e)
+static int add_segment(struct program *program, const Elf64_Phdr *p, size_t length, unsigned index,
+		       struct error *e)
 {
 	uint64_t file_bytes = le64toh(p->p_filesz);
 	/* Where a segment without bytes would begin in the file means nothing. */
@@ -114,7 +117,8 @@ static int add_segment(struct program *program, const Elf64_Phdr *p, size_t leng
 	if (r < 0)
 		return r;
 	if (program->count == PROGRAM_SEGMENTS_MAX)
-		return REFUSE(e, "has more than %u loadable ELF segments; link it with fewer", PROGRAM_SEGMENTS_MAX);
+		return REFUSE(e, "has more than %u loadable ELF segments; link it with fewer",
+			      PROGRAM_SEGMENTS_MAX);
 	program->segments[program->count++] = s;
 	return 0;
 }

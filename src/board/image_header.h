@@ -1,6 +1,6 @@
 /*
- * The headers of Linux kernel images: the RISC-V `Image` (Linux, Documentation/arch/riscv/boot-image-header.rst), the EFI
- * zboot wrapper around a compressed one, and as much of the PE header of their EFI stubs as tells a whole
+ * The headers of Linux kernel images: the RISC-V `Image` (Linux, Documentation/arch/riscv/boot-image-header.rst),
+ * the EFI zboot wrapper around a compressed one, and as much of the PE header of their EFI stubs as tells a whole
  * file from a truncated one (Microsoft PE Format).
  */
 #ifndef DOPPEL_BOARD_IMAGE_HEADER_H

@@ -12,8 +12,8 @@ static const struct {
 	{"c", false},        {"zicbom", false},   {"zicboz", false},      {"zicntr", false}, {"zicond", false},
 	{"zicsr", false},    {"zifencei", false}, {"zihintpause", false}, {"zfh", false},    {"zfhmin", false},
 	{"zba", false},      {"zbb", false},      {"zbc", false},         {"zbs", false},    {"sstc", false},
-	/* Svadu alone says that A and D are updated by hardware from the start, as the monitor's SBI leaves it. Both say
-	 * that they are not yet, because menvcfg.ADUE is the firmware's. */
+	/* Svadu alone says that hardware updates A and D from the start, as the monitor's SBI leaves it. Both say
+	 * that it does not yet, because menvcfg.ADUE is the firmware's. */
 	{"svade", true},     {"svadu", false},    {"svinval", false},     {"svnapot", false}, {"svpbmt", false},
 };
 

@@ -34,7 +34,7 @@ static const struct magic magics[] = {
 	{514, 4, "HdrS", KIND_FOREIGN, FOREIGN_KERNEL("an x86 kernel (bzImage)")},
 	{36, 4, "\x18\x28\x6f\x01", KIND_FOREIGN, FOREIGN_KERNEL("a 32 bit arm zImage")},
 	{56, 4, "\xcd\x23\x82\x81", KIND_FOREIGN, "is an EFI program that is no riscv64 Image; use " ACCEPTED},
-	{0, 6, "\xfd" "7zXZ", KIND_FOREIGN, "is compressed with xz; unpack it first (xz -d)"},
+	{0, 5, "\3757zXZ", KIND_FOREIGN, "is compressed with xz; unpack it first (xz -d)"},
 	{0, 4, "\x02\x21\x4c\x18", KIND_FOREIGN, "is compressed with lz4; unpack it first (lz4 -d)"},
 	{0, 4, "\x04\x22\x4d\x18", KIND_FOREIGN, "is compressed with lz4; unpack it first (lz4 -d)"},
 	{0, 3, "BZh", KIND_FOREIGN, "is compressed with bzip2; unpack it first (bzip2 -d)"},
@@ -88,7 +88,8 @@ static int unwrap_zboot(struct blob *blob, uint64_t limit, struct error *e)
 	for (size_t i = 0; i < ARRAY_SIZE(compressions); i++)
 		if (strcmp(payload.compression, compressions[i].name) == 0)
 			return replace(blob, compressions[i].unpack, payload.offset, payload.length, limit, e);
-	return REFUSE(e, "is an EFI zboot kernel compressed with \"%s\"; use one compressed with gzip or zstd, or "
+	return REFUSE(e,
+		      "is an EFI zboot kernel compressed with \"%s\"; use one compressed with gzip or zstd, or "
 		      "its plain Image",
 		      payload.compression);
 }

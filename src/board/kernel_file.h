@@ -1,9 +1,9 @@
 /*
  * What a kernel or firmware file is, and how it becomes a program.
  *
- * Kernels: RISC-V Image, plain or compressed with gzip or zstd, or in an EFI zboot wrapper with one of the two; ELF64. A
- * file that is none of these is refused by name where it is known (another architecture's kernel, a package, a disk
- * image), else with the list of accepted forms: bytes without a header are never run as a kernel.
+ * Kernels: RISC-V Image, plain or compressed with gzip or zstd, or in an EFI zboot wrapper with one of the two;
+ * ELF64. A file that is none of these is refused by name where it is known (another architecture's kernel, a
+ * package, a disk image), else with the list of accepted forms: bytes without a header are never run as a kernel.
  * Firmware: ELF64, or raw bytes to be placed at the base of RAM.
  *
  * The file may be hostile: what is unpacked is bounded by the guest's RAM. Messages carry no file name.

@@ -9,8 +9,8 @@
 
 #define REFUSE(e, ...) error_set(e, ERROR_USAGE, __VA_ARGS__)
 
-#define FIRMWARE_SPACE (2 * MIB) /* firmware starts what follows it at this offset (OpenSBI's FW_JUMP_ADDR) */
-#define REACH          (3 * GIB) /* addresses that 32 bit loaders and firmware can still use */
+#define FIRMWARE_SPACE (2 * MIB)    /* firmware starts what follows it at this offset (OpenSBI's FW_JUMP_ADDR) */
+#define REACH          (3 * GIB)    /* addresses that 32 bit loaders and firmware can still use */
 #define FARTHEST       (1024 * GIB) /* from the base of RAM: more is no wish for memory, but a wrong file */
 
 void payload_free(struct boot_payload *payload)
@@ -35,18 +35,19 @@ static uint64_t align_up(uint64_t a, uint64_t alignment)
 	return align_down(a + alignment - 1, alignment);
 }
 
-static int check_reach(const struct boot_payload *p, const struct program *program, const char *role, const char *path,
-		       struct error *e)
+static int check_reach(const struct boot_payload *p, const struct program *program, const char *role,
+		       const char *path, struct error *e)
 {
 	for (unsigned i = 0; i < program->count; i++) {
 		const struct program_segment *s = &program->segments[i];
 
 		if (s->address < p->ram_base || s->address - p->ram_base > FARTHEST || s->memory_bytes > FARTHEST)
-			return REFUSE(e, -EINVAL,
-				      "%s %s: is to be loaded at 0x%llx, 0x%llx bytes, where there is no RAM (it begins at "
-				      "0x%llx); use its Image, or link it again",
-				      role, path, (unsigned long long)s->address, (unsigned long long)s->memory_bytes,
-				      (unsigned long long)p->ram_base);
+			return REFUSE(
+				e, -EINVAL,
+				"%s %s: is to be loaded at 0x%llx, 0x%llx bytes, where there is no RAM (it begins at "
+				"0x%llx); use its Image, or link it again",
+				role, path, (unsigned long long)s->address, (unsigned long long)s->memory_bytes,
+				(unsigned long long)p->ram_base);
 	}
 	return 0;
 }
@@ -105,9 +106,12 @@ static int does_not_fit(const struct boot_payload *p, const struct payload_files
 	text_of_size(programs, used);
 	text_of_size(ram, p->ram_bytes);
 	if (!p->initrd_bytes)
-		return REFUSE(e, -ENOSPC, "%s %s: needs the first %s of RAM and does not fit in %s; give --memory %lluM or more",
-			      role, path, programs, ram, (unsigned long long)(need / MIB));
-	return REFUSE(e, -ENOSPC, "initrd %s: its %s do not fit in %s of RAM beside the %s, which needs the first %s; give "
+		return REFUSE(
+			e, -ENOSPC,
+			"%s %s: needs the first %s of RAM and does not fit in %s; give --memory %lluM or more",
+			role, path, programs, ram, (unsigned long long)(need / MIB));
+	return REFUSE(e, -ENOSPC,
+		      "initrd %s: its %s do not fit in %s of RAM beside the %s, which needs the first %s; give "
 		      "--memory %lluM or more",
 		      files->initrd, text_of_size(initrd, p->initrd_bytes), ram, role, programs,
 		      (unsigned long long)(need / MIB));
@@ -211,7 +215,8 @@ static int read_initrd(struct boot_payload *p, const char *path, struct error *e
 static int read_append(struct boot_payload *p, const char *append, struct error *e)
 {
 	if (append && strlen(append) > PAYLOAD_APPEND_MAX)
-		return REFUSE(e, -E2BIG, "the kernel command line has %zu bytes, and at most %d are possible; shorten "
+		return REFUSE(e, -E2BIG,
+			      "the kernel command line has %zu bytes, and at most %d are possible; shorten "
 			      "--append",
 			      strlen(append), PAYLOAD_APPEND_MAX);
 	p->append = strdup(append ? append : "");
@@ -271,6 +276,7 @@ int payload_write(const struct boot_payload *payload, struct memory *memory, str
 	if (r == 0)
 		r = program_write(&payload->kernel, memory);
 	if (r == 0)
-		r = memory_write(memory, gpa(payload->initrd_address), payload->initrd.bytes, payload->initrd.length);
+		r = memory_write(memory, gpa(payload->initrd_address), payload->initrd.bytes,
+				 payload->initrd.length);
 	return r < 0 ? error_errno(e, r, "boot payload outside RAM") : 0;
 }

@@ -43,8 +43,8 @@ MUST_USE int payload_new(struct boot_payload **out, const struct payload_files *
 /* Accepts NULL. */
 void payload_free(struct boot_payload *payload);
 
-/* Sets all addresses, from the programs, initrd_bytes, ram_base and ram_bytes; `files` is for messages. -ENOSPC when it does
- * not fit, with the --memory that would do; -EINVAL when a program is linked to where it cannot be. */
+/* Sets all addresses, from the programs, initrd_bytes, ram_base and ram_bytes; `files` is for messages. -ENOSPC when
+ * it does not fit, with the --memory that would do; -EINVAL when a program is linked to where it cannot be. */
 MUST_USE int payload_place(struct boot_payload *payload, const struct payload_files *files, struct error *e);
 
 /* Copies firmware, kernel and initrd into RAM, which is zero. */

@@ -9,8 +9,7 @@ void program_finish(struct program *program)
 void program_single(struct program *program, const char *form, struct blob *blob, uint64_t memory_bytes)
 {
 	*program = (struct program){.blob = *blob, .form = form, .count = 1, .movable = true};
-	program->segments[0] =
-		(struct program_segment){.file_bytes = blob->length, .memory_bytes = memory_bytes};
+	program->segments[0] = (struct program_segment){.file_bytes = blob->length, .memory_bytes = memory_bytes};
 	*blob = (struct blob){0};
 }
 

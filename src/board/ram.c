@@ -81,8 +81,9 @@ static bool parse_address(const char *text, uint64_t *address)
 
 static int refuse(const struct state_section *section, const char *why, struct error *e)
 {
-	return error_set(e, ERROR_FAILED, -EBADMSG, "saved RAM at \"%s\" (%zu bytes) %s: the saved state is damaged",
-			 section->instance, section->length, why);
+	return error_set(e, ERROR_FAILED, -EBADMSG,
+			 "saved RAM at \"%s\" (%zu bytes) %s: the saved state is damaged", section->instance,
+			 section->length, why);
 }
 
 int ram_load(struct memory *memory, const struct state_section *section, uint64_t *next, uint64_t *pages,

@@ -1,6 +1,7 @@
 /*
- * A read-only page at 0x1000 for firmware: struct fw_dynamic_info of OpenSBI (docs/firmware/fw_dynamic.md, version 2), which
- * tells where to go on. Harts do not execute it: they begin at the firmware itself, with its address in a2.
+ * A read-only page at 0x1000 for firmware: struct fw_dynamic_info of OpenSBI (docs/firmware/fw_dynamic.md, version
+ * 2), which tells where to go on. Harts do not execute it: they begin at the firmware itself, with its address in
+ * a2.
  *
  * It is no RAM, so that nothing a guest does takes it away before the last hart has read it.
  * Thread: read from any; constant once set.

@@ -21,14 +21,16 @@ static int check_identity(const void *shadow, struct error *e)
 {
 	const struct identity *id = shadow;
 
-	if (id->memory_bytes == id->own_memory_bytes && id->cpus == id->own_cpus && id->firmware == id->own_firmware)
+	if (id->memory_bytes == id->own_memory_bytes && id->cpus == id->own_cpus &&
+	    id->firmware == id->own_firmware)
 		return 0;
-	return error_set(e, ERROR_USAGE, -EINVAL,
-			 "the saved machine has %llu MiB of RAM, %u CPUs and %s; this one has %llu MiB, %u and %s: make it "
-			 "the same",
-			 (unsigned long long)(id->memory_bytes / MIB), id->cpus, id->firmware ? "firmware" : "no firmware",
-			 (unsigned long long)(id->own_memory_bytes / MIB), id->own_cpus,
-			 id->own_firmware ? "firmware" : "no firmware");
+	return error_set(
+		e, ERROR_USAGE, -EINVAL,
+		"the saved machine has %llu MiB of RAM, %u CPUs and %s; this one has %llu MiB, %u and %s: make it "
+		"the same",
+		(unsigned long long)(id->memory_bytes / MIB), id->cpus, id->firmware ? "firmware" : "no firmware",
+		(unsigned long long)(id->own_memory_bytes / MIB), id->own_cpus,
+		id->own_firmware ? "firmware" : "no firmware");
 }
 
 static const struct state_field identity_fields[] = {
@@ -37,8 +39,13 @@ static const struct state_field identity_fields[] = {
 	STATE_FIELD(struct identity, firmware, STATE_BOOL),
 };
 static const struct state_descriptor identity_state = {
-	.kind = "board", .version = 1, .oldest = 1, .object_size = sizeof(struct identity),
-	.fields = identity_fields, .field_count = ARRAY_SIZE(identity_fields), .validate = check_identity,
+	.kind = "board",
+	.version = 1,
+	.oldest = 1,
+	.object_size = sizeof(struct identity),
+	.fields = identity_fields,
+	.field_count = ARRAY_SIZE(identity_fields),
+	.validate = check_identity,
 };
 
 struct time_saved {
@@ -57,8 +64,13 @@ static int check_time(const void *shadow, struct error *e)
 }
 
 static const struct state_descriptor time_state = {
-	.kind = "clock", .version = 1, .oldest = 1, .object_size = sizeof(struct time_saved),
-	.fields = time_fields, .field_count = ARRAY_SIZE(time_fields), .validate = check_time,
+	.kind = "clock",
+	.version = 1,
+	.oldest = 1,
+	.object_size = sizeof(struct time_saved),
+	.fields = time_fields,
+	.field_count = ARRAY_SIZE(time_fields),
+	.validate = check_time,
 };
 
 /* The last section: nothing after it, and no page of RAM missing before it. */
@@ -67,18 +79,22 @@ struct ending {
 };
 static const struct state_field ending_fields[] = {STATE_FIELD(struct ending, ram_pages, STATE_U64)};
 static const struct state_descriptor ending_state = {
-	.kind = "end", .version = 1, .oldest = 1, .object_size = sizeof(struct ending),
-	.fields = ending_fields, .field_count = ARRAY_SIZE(ending_fields),
+	.kind = "end",
+	.version = 1,
+	.oldest = 1,
+	.object_size = sizeof(struct ending),
+	.fields = ending_fields,
+	.field_count = ARRAY_SIZE(ending_fields),
 };
 
 #define BOARD_INSTANCE "board"
-#define SLOTS_MAX (3 + RISCV_HARTS_MAX + BOARD_DEVICES_MAX)
+#define SLOTS_MAX      (3 + RISCV_HARTS_MAX + BOARD_DEVICES_MAX)
 
 /* A section that must come once, and where it goes. */
 struct slot {
 	const struct state_descriptor *descriptor;
 	char instance[32];
-	void *object;          /* NULL: `device` */
+	void *object; /* NULL: `device` */
 	struct device *device;
 	bool seen;
 };
@@ -198,7 +214,8 @@ static int load_slot(struct board *board, struct outline *o, const struct slot *
 	return r;
 }
 
-static int load_section(struct board *board, struct outline *o, const struct state_section *section, struct error *e)
+static int load_section(struct board *board, struct outline *o, const struct state_section *section,
+			struct error *e)
 {
 	bool ram = strcmp(section->kind, RAM_KIND) == 0;
 	struct slot *slot = ram ? NULL : find_slot(o, section);
@@ -224,7 +241,8 @@ static int check_complete(const struct outline *o, struct error *e)
 			return error_set(e, ERROR_FAILED, -EBADMSG, "the saved state lacks its section %s \"%s\"",
 					 o->slots[i].descriptor->kind, o->slots[i].instance);
 	if (o->ram_pages != o->ending.ram_pages)
-		return error_set(e, ERROR_FAILED, -EBADMSG, "the saved state has %llu pages of RAM instead of %llu",
+		return error_set(e, ERROR_FAILED, -EBADMSG,
+				 "the saved state has %llu pages of RAM instead of %llu",
 				 (unsigned long long)o->ram_pages, (unsigned long long)o->ending.ram_pages);
 	return 0;
 }

@@ -46,7 +46,8 @@ static int finish(struct growing *g, struct blob *out, int r)
 
 static int truncated(const char *what, struct error *e)
 {
-	return error_set(e, ERROR_USAGE, -EBADMSG, "is truncated: its %s data ends too early; obtain it again", what);
+	return error_set(e, ERROR_USAGE, -EBADMSG, "is truncated: its %s data ends too early; obtain it again",
+			 what);
 }
 
 static bool starts_with(const uint8_t *bytes, size_t length, const char *magic, size_t magic_length)
@@ -133,7 +134,8 @@ static int zstd_all(ZSTD_DStream *stream, ZSTD_inBuffer *in, struct growing *g, 
 		code = ZSTD_decompressStream(stream, &to, in);
 		g->blob.length = to.pos;
 		if (ZSTD_isError(code))
-			return error_set(e, ERROR_USAGE, -EBADMSG, "is damaged: %s in its zstd data; obtain it again",
+			return error_set(e, ERROR_USAGE, -EBADMSG,
+					 "is damaged: %s in its zstd data; obtain it again",
 					 ZSTD_getErrorName(code));
 		if (code == 0 && !more_frames(in))
 			return 0;

@@ -21,13 +21,15 @@ const struct virt_window virt_map[VIRT_PLACES] = {
 static int check_config(const struct board_config *config, struct error *e)
 {
 	if (config->cpus < 1 || config->cpus > RISCV_HARTS_MAX)
-		return error_set(e, ERROR_USAGE, -EINVAL, "%u CPUs are not possible; --cpus takes 1 to %d", config->cpus,
-				 RISCV_HARTS_MAX);
+		return error_set(e, ERROR_USAGE, -EINVAL, "%u CPUs are not possible; --cpus takes 1 to %d",
+				 config->cpus, RISCV_HARTS_MAX);
 	if (config->memory_bytes < BOARD_MEMORY_MIN)
-		return error_set(e, ERROR_USAGE, -EINVAL, "%llu bytes of memory are too little; --memory takes 16M or more",
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "%llu bytes of memory are too little; --memory takes 16M or more",
 				 (unsigned long long)config->memory_bytes);
 	if (config->memory_bytes % GUEST_PAGE_SIZE)
-		return error_set(e, ERROR_USAGE, -EINVAL, "%llu bytes of memory are no multiple of 4096; round --memory up",
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "%llu bytes of memory are no multiple of 4096; round --memory up",
 				 (unsigned long long)config->memory_bytes);
 	return 0;
 }
@@ -175,7 +177,8 @@ static int build(struct board *board, const struct board_config *config, struct 
 	int r = add_payload(board, config, e);
 
 	if (r == 0)
-		r = memory_add_ram(&board->memory, base_of(VIRT_RAM), config->memory_bytes, virt_map[VIRT_RAM].name, e);
+		r = memory_add_ram(&board->memory, base_of(VIRT_RAM), config->memory_bytes,
+				   virt_map[VIRT_RAM].name, e);
 	if (r == 0)
 		r = add_harts(board, config->cpus, e);
 	return r < 0 ? r : add_devices(board, config, e);

@@ -1,6 +1,6 @@
 /*
- * Boot files made for a test: Images, ELF files, compressed and zboot forms, right or wrong in one respect, and a directory
- * to put them in.
+ * Boot files made for a test: Images, ELF files, compressed and zboot forms, right or wrong in one respect, and a
+ * directory to put them in.
  */
 #ifndef DOPPEL_TESTS_BOOT_FILES_H
 #define DOPPEL_TESTS_BOOT_FILES_H
@@ -130,8 +130,13 @@ struct elf_segment {
 static inline struct blob make_elf(const struct elf_segment *segments, unsigned count)
 {
 	size_t at = sizeof(Elf64_Ehdr) + count * sizeof(Elf64_Phdr), length = at;
-	Elf64_Ehdr h = {.e_type = ET_EXEC, .e_machine = EM_RISCV, .e_version = 1, .e_ehsize = sizeof h,
-			.e_phoff = sizeof h, .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = (Elf64_Half)count,
+	Elf64_Ehdr h = {.e_type = ET_EXEC,
+			.e_machine = EM_RISCV,
+			.e_version = 1,
+			.e_ehsize = sizeof h,
+			.e_phoff = sizeof h,
+			.e_phentsize = sizeof(Elf64_Phdr),
+			.e_phnum = (Elf64_Half)count,
 			.e_entry = count ? segments[0].virtual_address : 0};
 	struct blob b;
 
@@ -142,8 +147,12 @@ static inline struct blob make_elf(const struct elf_segment *segments, unsigned 
 	memcpy(b.bytes, &h, sizeof h);
 	for (unsigned i = 0; i < count; i++) {
 		const struct elf_segment *s = &segments[i];
-		Elf64_Phdr p = {.p_type = PT_LOAD, .p_offset = at, .p_vaddr = s->virtual_address,
-				.p_paddr = s->physical_address, .p_filesz = s->file_bytes, .p_memsz = s->memory_bytes};
+		Elf64_Phdr p = {.p_type = PT_LOAD,
+				.p_offset = at,
+				.p_vaddr = s->virtual_address,
+				.p_paddr = s->physical_address,
+				.p_filesz = s->file_bytes,
+				.p_memsz = s->memory_bytes};
 
 		memcpy(b.bytes + sizeof h + i * sizeof p, &p, sizeof p);
 		at += s->file_bytes;
@@ -196,10 +205,10 @@ static inline const char *directory_add(struct boot_directory *d, const char *na
 }
 
 /* Fails unless `text` contains `part`, showing both. */
-#define assert_contains(text, part)                                                     \
-	do {                                                                            \
-		if (!strstr(text, part))                                                \
-			fail_msg("\"%s\" does not contain \"%s\"", text, part);         \
+#define assert_contains(text, part)                                                                               \
+	do {                                                                                                      \
+		if (!strstr(text, part))                                                                          \
+			fail_msg("\"%s\" does not contain \"%s\"", text, part);                                   \
 	} while (0)
 
 #endif

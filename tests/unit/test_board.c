@@ -222,8 +222,8 @@ static void test_round_trip(void **state)
 	assert_int_equal(memory_write(&to->memory, gpa(BASE + 20 * MIB), "stale", 5), 0);
 	save(from, &first);
 	load(to, &first);
-	assert_memory_equal(memory_host(&from->memory, gpa(BASE), 32 * MIB), memory_host(&to->memory, gpa(BASE), 32 * MIB),
-			    32 * MIB);
+	assert_memory_equal(memory_host(&from->memory, gpa(BASE), 32 * MIB),
+			    memory_host(&to->memory, gpa(BASE), 32 * MIB), 32 * MIB);
 	assert_int_equal(clock_ticks(&to->clock), 123456789);
 	assert_int_equal(to->cluster.harts[2]->pc, BASE + 0x200108);
 	assert_int_equal(to->cluster.harts[2]->power, HART_SUSPENDED);

@@ -63,9 +63,9 @@ static int place(struct boot_payload *p, uint64_t ram, uint64_t kernel, uint64_t
 
 static void test_sizes_of_ram(void **state)
 {
-	static const uint64_t rams[] = {16 * MIB,       16 * MIB + 4096, 17 * MIB,  33 * MIB,  64 * MIB,   512 * MIB,
-					GIB - 4096,     GIB,             GIB + MIB, 2 * GIB,   4 * GIB,    64 * GIB,
-					500 * GIB + MIB};
+	static const uint64_t rams[] = {
+		16 * MIB, 16 * MIB + 4096, 17 * MIB, 33 * MIB, 64 * MIB, 512 * MIB,      GIB - 4096,
+		GIB,      GIB + MIB,       2 * GIB,  4 * GIB,  64 * GIB, 500 * GIB + MIB};
 	struct boot_payload p;
 	struct error e;
 
@@ -120,7 +120,8 @@ static void test_remedy_is_true(void **state)
 	}
 }
 
-static void refused(const struct payload_files *files, uint64_t ram, int code, enum error_kind kind, const char *part)
+static void refused(const struct payload_files *files, uint64_t ram, int code, enum error_kind kind,
+		    const char *part)
 {
 	struct boot_payload *p = (void *)1;
 	struct error e = {0};
@@ -150,12 +151,15 @@ static void test_unusable_files(void **state)
 	refused(&(struct payload_files){.kernel = kernel, .initrd = missing}, 64 * MIB, -ENOENT, ERROR_NOT_FOUND,
 		"initrd ");
 	refused(&(struct payload_files){.firmware = missing}, 64 * MIB, -ENOENT, ERROR_NOT_FOUND, "firmware ");
-	refused(&(struct payload_files){.kernel = directory.path}, 64 * MIB, -EISDIR, ERROR_USAGE, "is a directory");
-	refused(&(struct payload_files){.kernel = kernel, .initrd = directory.path}, 64 * MIB, -EISDIR, ERROR_USAGE,
+	refused(&(struct payload_files){.kernel = directory.path}, 64 * MIB, -EISDIR, ERROR_USAGE,
 		"is a directory");
+	refused(&(struct payload_files){.kernel = kernel, .initrd = directory.path}, 64 * MIB, -EISDIR,
+		ERROR_USAGE, "is a directory");
 	refused(&(struct payload_files){.kernel = empty}, 64 * MIB, -EINVAL, ERROR_USAGE, "is empty");
-	refused(&(struct payload_files){.kernel = kernel, .initrd = empty}, 64 * MIB, -EINVAL, ERROR_USAGE, "is empty");
-	refused(&(struct payload_files){.kernel = "/dev/zero"}, 64 * MIB, -EINVAL, ERROR_USAGE, "not a regular file");
+	refused(&(struct payload_files){.kernel = kernel, .initrd = empty}, 64 * MIB, -EINVAL, ERROR_USAGE,
+		"is empty");
+	refused(&(struct payload_files){.kernel = "/dev/zero"}, 64 * MIB, -EINVAL, ERROR_USAGE,
+		"not a regular file");
 	refused(&(struct payload_files){.firmware = empty, .initrd = kernel}, 64 * MIB, -EINVAL, ERROR_USAGE,
 		"give --kernel too");
 }
@@ -191,7 +195,8 @@ static void test_too_large(void **state)
 	refused(&(struct payload_files){.kernel = small, .initrd = initrd}, 512 * MIB, -ENOSPC, ERROR_USAGE,
 		"--memory 1030M or more");
 	assert_int_equal(truncate(initrd, INT64_C(1) << 43), 0);
-	refused(&(struct payload_files){.kernel = small, .initrd = initrd}, 512 * MIB, -ENOSPC, ERROR_USAGE, "do not fit");
+	refused(&(struct payload_files){.kernel = small, .initrd = initrd}, 512 * MIB, -ENOSPC, ERROR_USAGE,
+		"do not fit");
 	refused(&(struct payload_files){.kernel = initrd}, 512 * MIB, -EFBIG, ERROR_USAGE, "at most 1024 MiB");
 }
 
@@ -215,7 +220,8 @@ static void test_elf_out_of_ram(void **state)
 	refused(&(struct payload_files){.kernel = low}, 64 * MIB, -EINVAL, ERROR_USAGE,
 		"is to be loaded at 0x200000, 0x64 bytes, where there is no RAM");
 	refused(&(struct payload_files){.kernel = vast}, 64 * MIB, -EINVAL, ERROR_USAGE, "where there is no RAM");
-	refused(&(struct payload_files){.kernel = farther}, 64 * MIB, -EINVAL, ERROR_USAGE, "where there is no RAM");
+	refused(&(struct payload_files){.kernel = farther}, 64 * MIB, -EINVAL, ERROR_USAGE,
+		"where there is no RAM");
 	refused(&(struct payload_files){.kernel = high}, 64 * MIB, -ENOSPC, ERROR_USAGE, "give --memory 104M");
 	refused(&(struct payload_files){.kernel = base, .firmware = firmware}, 64 * MIB, -EINVAL, ERROR_USAGE,
 		"overlaps the firmware at 0x80000000 to 0x80001388");
@@ -236,7 +242,8 @@ static void test_append_too_long(void **state)
 
 static void test_written(void **state)
 {
-	struct blob image = make_image(100000, 0x200000, 200000), initrd = make_noise(7777), raw = make_noise(3000);
+	struct blob image = make_image(100000, 0x200000, 200000), initrd = make_noise(7777),
+		    raw = make_noise(3000);
 	const struct payload_files files = {.kernel = directory_add(&directory, "Image", &image),
 					    .initrd = directory_add(&directory, "initrd", &initrd),
 					    .firmware = directory_add(&directory, "firmware", &raw)};
@@ -270,10 +277,15 @@ static void test_written(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes_of_ram), cmocka_unit_test(test_large_initrd),
-		cmocka_unit_test(test_remedy_is_true), FILES_TEST(test_unusable_files),
-		FILES_TEST(test_unreadable_file), FILES_TEST(test_too_large), FILES_TEST(test_elf_out_of_ram),
-		FILES_TEST(test_append_too_long), FILES_TEST(test_written),
+		cmocka_unit_test(test_sizes_of_ram),
+		cmocka_unit_test(test_large_initrd),
+		cmocka_unit_test(test_remedy_is_true),
+		FILES_TEST(test_unusable_files),
+		FILES_TEST(test_unreadable_file),
+		FILES_TEST(test_too_large),
+		FILES_TEST(test_elf_out_of_ram),
+		FILES_TEST(test_append_too_long),
+		FILES_TEST(test_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -222,9 +222,12 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_chosen_and_memory), cmocka_unit_test(test_serial_is_found),
-		cmocka_unit_test(test_seed_is_fresh),     cmocka_unit_test(test_cpus),
-		cmocka_unit_test(test_svadu),             cmocka_unit_test(test_nothing_optional),
+		cmocka_unit_test(test_chosen_and_memory),
+		cmocka_unit_test(test_serial_is_found),
+		cmocka_unit_test(test_seed_is_fresh),
+		cmocka_unit_test(test_cpus),
+		cmocka_unit_test(test_svadu),
+		cmocka_unit_test(test_nothing_optional),
 		cmocka_unit_test(test_dtc),
 	};
 

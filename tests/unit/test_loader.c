@@ -188,7 +188,8 @@ static void test_bad_image(void **state)
 static void test_bad_compressed(void **state)
 {
 	struct blob image = make_image(300000, 0x200000, 0), noise = make_noise(5000);
-	struct blob gzip = make_gzip(&image), zstd = make_zstd(&image), bad = copy_of(&gzip), bad_zstd = copy_of(&zstd);
+	struct blob gzip = make_gzip(&image), zstd = make_zstd(&image), bad = copy_of(&gzip),
+		    bad_zstd = copy_of(&zstd);
 	struct blob plain = make_gzip(&noise);
 
 	(void)state;
@@ -229,7 +230,8 @@ static void test_bomb(void **state)
 
 static struct blob zboot_with(size_t at, uint32_t value)
 {
-	struct blob image = make_image(5000, 0x200000, 0), gzip = make_gzip(&image), zboot = make_zboot(&gzip, "gzip");
+	struct blob image = make_image(5000, 0x200000, 0), gzip = make_gzip(&image),
+		    zboot = make_zboot(&gzip, "gzip");
 
 	put32(&zboot, at, value);
 	blob_finish(&image);
@@ -256,7 +258,8 @@ static void test_bad_zboot(void **state)
 	blob_finish(&packed);
 }
 
-static const struct elf_segment plain[] = {{0x80200000, 0x80200000, 5000, 9000}, {0x80400000, 0x80400000, 100, 100}};
+static const struct elf_segment plain[] = {{0x80200000, 0x80200000, 5000, 9000},
+					   {0x80400000, 0x80400000, 100, 100}};
 
 static struct blob elf_with(size_t at, uint8_t value)
 {
@@ -325,12 +328,18 @@ static void test_foreign(void **state)
 		const char *magic;
 		const char *part;
 	} table[] = {
-		{56, "ARM\x64", "arm64 Image; this machine is riscv64"}, {514, "HdrS", "x86 kernel (bzImage)"},
-		{36, "\x18\x28\x6f\x01", "32 bit arm"},                  {56, "\xcd\x23\x82\x81", "no riscv64 Image"},
-		{0, "\xfd" "7zXZ", "xz -d"},                             {0, "\x02\x21\x4c\x18", "lz4 -d"},
-		{0, "BZh9", "bzip2 -d"},                                 {0, "\x27\x05\x19\x56", "uImage"},
-		{0, "070701", "--initrd"},                               {0, "!<arch>", "package"},
-		{0, "#!/bin/sh", "is a script"},                         {0, "hello", "is not a kernel; use an Image"},
+		{56, "ARM\x64", "arm64 Image; this machine is riscv64"},
+		{514, "HdrS", "x86 kernel (bzImage)"},
+		{36, "\x18\x28\x6f\x01", "32 bit arm"},
+		{56, "\xcd\x23\x82\x81", "no riscv64 Image"},
+		{0, "\3757zXZ", "xz -d"},
+		{0, "\x02\x21\x4c\x18", "lz4 -d"},
+		{0, "BZh9", "bzip2 -d"},
+		{0, "\x27\x05\x19\x56", "uImage"},
+		{0, "070701", "--initrd"},
+		{0, "!<arch>", "package"},
+		{0, "#!/bin/sh", "is a script"},
+		{0, "hello", "is not a kernel; use an Image"},
 	};
 
 	(void)state;

@@ -55,7 +55,7 @@ struct engine {
 	/* A vCPU that executes `hart`, which stays the caller's and must outlive it. */
 	int (*vcpu_new)(struct engine_vcpu **vcpu, struct hart *hart, struct error *e);
 	void (*vcpu_free)(struct engine_vcpu *vcpu);
-	/* Executes guest code until an exit, at most `limit` instructions (0: no limit). */
+	/* Executes guest code until an exit, at most `limit` instructions, those that trap included (0: no limit). */
 	void (*run)(struct engine_vcpu *vcpu, uint64_t limit, struct engine_exit *out);
 	/* Any thread: a run under way, or the next one, returns ENGINE_EXIT_KICKED soon. Sticky until it has. */
 	void (*stop)(struct engine_vcpu *vcpu);

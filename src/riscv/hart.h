@@ -134,7 +134,7 @@ struct hart {
 
 	/* Machine-level CSRs. */
 	uint64_t mstatus, medeleg, mideleg, mie, mtvec, mscratch, mepc, mcause, mtval, menvcfg;
-	uint32_t mcounteren, mcountinhibit;
+	uint32_t mcounteren;
 	uint64_t mcycle_offset, minstret_offset;
 	uint8_t pmpcfg[RISCV_PMP_ENTRIES];
 	uint64_t pmpaddr[RISCV_PMP_ENTRIES];
@@ -149,18 +149,25 @@ struct hart {
 	_Atomic uint64_t mtimecmp;  /* ACLINT; UINT64_MAX: never */
 	_Atomic uint32_t requests;  /* enum hart_request */
 	_Atomic uint32_t power;     /* enum hart_power */
-	uint64_t start_pc, start_opaque; /* of HART_REQUEST_START, written before the bit is set */
+	/* Of HART_REQUEST_START, written before the bit is set; or where a suspended hart resumes (sbi_resume). */
+	uint64_t start_pc, start_opaque;
 	/* True from before the engine looks at `requests` on its way into guest code until it has left it (see
 	 * hart_remote_fence). */
 	_Atomic bool in_guest;
 
+	/* Sleeping and waking: see hart_idle. */
+	_Atomic uint32_t wakeups, sleeping;
+	_Atomic bool serving; /* requests were taken off the word and are being acted on */
+
 	uint32_t id;
 	struct hart_cluster *cluster;
 	const struct hart_engine_ops *engine;
+	struct engine_vcpu *engine_vcpu; /* the engine's own; NULL without one */
 	/* Derived, kept by riscv/: PMP has an active entry, so physical accesses must be checked. */
 	bool pmp_active;
 	/* SBI's own per-hart state: steal-time area, PMU, suspended resume address. */
 	uint64_t sbi_sta_address;
+	uint32_t sbi_pmu_started; /* a bit a counter */
 };
 
 extern const struct state_descriptor hart_state;
@@ -175,11 +182,16 @@ void hart_loaded(struct hart *hart);
 void hart_set_line(struct hart *hart, enum riscv_interrupt line, bool level);
 /* Any thread: sets or clears software-writable pending bits (SSI by an IPI) and kicks when they were set. */
 void hart_set_pending(struct hart *hart, uint64_t bits, bool level);
-static inline void hart_kick(struct hart *hart)
+/* Any thread: the hart looks at requests, interrupts and its engine's stop flag soon, asleep or running. */
+void hart_kick(struct hart *hart);
+/* Taken before the engine runs, handed to hart_idle after: a kick in between is never lost. */
+static inline uint32_t hart_idle_ticket(const struct hart *hart)
 {
-	if (hart->engine)
-		hart->engine->kick(hart);
+	return atomic_load(&hart->wakeups);
 }
+/* Hart's thread, outside run: sleeps until any hart_kick since `ticket`, or until the cluster's clock reads `deadline`
+ * ticks (UINT64_MAX: no limit). May return early. */
+void hart_idle(struct hart *hart, uint32_t ticket, uint64_t deadline);
 /* Posts `request` bits to every other hart whose id's bit is in `mask` and waits until each has acted on them or is
  * outside guest code (it will act before it enters it again). Own requests are served while it waits.
  * Called on `self`'s thread, from inside run. */

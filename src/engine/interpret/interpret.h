@@ -1,0 +1,9 @@
+/* The interpreter: engine "interpret". What it does, and how, is in vcpu.h. */
+#ifndef DOPPEL_ENGINE_INTERPRET_INTERPRET_H
+#define DOPPEL_ENGINE_INTERPRET_INTERPRET_H
+
+#include "engine/engine.h"
+
+extern const struct engine engine_interpret;
+
+#endif

@@ -1,6 +1,6 @@
 /*
- * A kernel file from anyone: understood or refused, placed in 64 MiB of RAM, and written there. Also as firmware, which
- * takes the same ELF files and raw bytes.
+ * A kernel file from anyone: understood or refused, placed in the least RAM that a board has, and written there. Also
+ * as firmware, which takes the same ELF files and raw bytes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "board/payload.h"
 
 #define RAM_BASE  UINT64_C(0x80000000)
-#define RAM_BYTES (64 * MIB)
+#define RAM_BYTES (16 * MIB)
 
 static const struct payload_files files = {.kernel = "kernel", .firmware = "firmware"};
 
@@ -21,6 +21,17 @@ static struct blob copy(const uint8_t *data, size_t size)
 		abort();
 	memcpy(blob.bytes, data, size);
 	return blob;
+}
+
+/* One for all inputs: what an earlier one left in it changes nothing. */
+static struct memory *ram(void)
+{
+	static struct memory memory;
+	struct error e;
+
+	if (!memory.count && memory_add_ram(&memory, gpa(RAM_BASE), RAM_BYTES, "ram", &e) < 0)
+		abort();
+	return &memory;
 }
 
 /* A refusal says why, in one line. */
@@ -43,17 +54,14 @@ static void check_placed(const struct boot_payload *p, const struct program *pro
 static void place_and_write(struct boot_payload *p, const struct program *program)
 {
 	struct error e = {0};
-	struct memory memory;
 
 	if (payload_place(p, &files, &e) < 0) {
 		check_message(&e);
 		return;
 	}
 	check_placed(p, program);
-	memory_init(&memory);
-	if (memory_add_ram(&memory, gpa(RAM_BASE), RAM_BYTES, "ram", &e) < 0 || payload_write(p, &memory, &e) < 0)
+	if (payload_write(p, ram(), &e) < 0)
 		abort();
-	memory_finish(&memory);
 }
 
 static void try_kernel(const uint8_t *data, size_t size)

@@ -1,0 +1,237 @@
+/*
+ * Translations that are remembered must not outlive what made them: address spaces by ASID, page-table changes behind each
+ * form of fence, status bits and privilege that change while the translation stays.
+ */
+#include "paging.h"
+
+static uint64_t first[512] __attribute__((aligned(4096))), second[512] __attribute__((aligned(4096)));
+#define VIRTUAL UINT64_C(0x123400000)
+
+/* sinval.vma behind the fences that go with it (Svinval). */
+#define sinval_all() asm volatile(".word 0x18000073; .insn r 0x73, 0, 0x0b, x0, x0, x0; .word 0x18100073" ::: "memory")
+#define sinval_both(a, asid)                                                                                   \
+	asm volatile(".word 0x18000073; .insn r 0x73, 0, 0x0b, x0, %0, %1; .word 0x18100073" ::"r"(a), "r"(asid) \
+		     : "memory")
+
+static void fence_none(uint64_t address, uint64_t asid)
+{
+	(void)address;
+	(void)asid;
+	asm volatile("sfence.vma x0, x0" ::: "memory");
+}
+static void fence_address(uint64_t address, uint64_t asid)
+{
+	(void)asid;
+	asm volatile("sfence.vma %0, x0" ::"r"(address) : "memory");
+}
+static void fence_asid(uint64_t address, uint64_t asid)
+{
+	(void)address;
+	asm volatile("sfence.vma x0, %0" ::"r"(asid) : "memory");
+}
+static void fence_both(uint64_t address, uint64_t asid)
+{
+	asm volatile("sfence.vma %0, %1" ::"r"(address), "r"(asid) : "memory");
+}
+static void fence_inval(uint64_t address, uint64_t asid)
+{
+	(void)address;
+	(void)asid;
+	sinval_all();
+}
+static void fence_inval_both(uint64_t address, uint64_t asid)
+{
+	sinval_both(address, asid);
+}
+
+static void (*const fences[])(uint64_t address, uint64_t asid) = {fence_none, fence_address,	fence_asid,
+								   fence_both, fence_inval, fence_inval_both};
+
+static uint64_t seen(uint64_t address)
+{
+	return try_load(S, address, 8) ? last.cause << 32 : last.a0;
+}
+
+/* A page that moves, becomes read-only, goes away and comes back, behind each kind of fence. */
+static void changed_entries(void)
+{
+	for (unsigned i = 0; i < sizeof(fences) / sizeof(fences[0]); i++) {
+		uint64_t asid = 5, *entry;
+
+		paging_reset(3);
+		entry = paging_map(VIRTUAL, (uint64_t)first, 0, PTE_ALL);
+		paging_on(asid);
+		context("fence", i, 0, 0);
+		check(seen(VIRTUAL), 1);
+		*entry = pte((uint64_t)second, PTE_ALL);
+		fences[i](VIRTUAL, asid);
+		check(seen(VIRTUAL), 2);
+		check(try_store(S, VIRTUAL + 8, 8), 0);
+		*entry = pte((uint64_t)second, PTE_ALL & ~PTE_W);
+		fences[i](VIRTUAL + 0x18, asid);
+		check(try_store(S, VIRTUAL + 8, 8), STORE_PAGE);
+		check(seen(VIRTUAL), 2);
+		*entry = 0;
+		fences[i](VIRTUAL + 0xfff, asid);
+		check(seen(VIRTUAL), FAULT(LOAD_PAGE));
+		*entry = pte((uint64_t)first, PTE_ALL);
+		fences[i](VIRTUAL, asid);
+		check(seen(VIRTUAL), 1);
+	}
+}
+
+/* A superpage that is split into pages, and back. */
+static void split_superpage(void)
+{
+	uint64_t address, *entry, *table, whole;
+
+	paging_reset(3);
+	address = paging_address(1, (uint64_t)first, 5);
+	entry = paging_map(address, (uint64_t)first, 1, PTE_ALL);
+	whole = *entry;
+	paging_on(1);
+	context("split", 0, 0, 0);
+	check(seen(address), 1);
+	check(seen(address + ((uint64_t)second - (uint64_t)first)), 2);
+	table = paging_page();
+	table[address >> 12 & 511] = pte((uint64_t)second, PTE_ALL);
+	*entry = pte((uint64_t)table, PTE_V);
+	asm volatile("sfence.vma %0, x0" ::"r"(address) : "memory");
+	check(seen(address), 2);
+	check(seen(address + PAGE), FAULT(LOAD_PAGE));
+	*entry = whole;
+	asm volatile("sfence.vma" ::: "memory");
+	check(seen(address), 1);
+}
+
+/* Two address spaces, told apart by ASID without a single fence between them. */
+static void address_spaces(void)
+{
+	uint64_t one, two, *root, *middle, *low;
+
+	paging_reset(3);
+	paging_map(VIRTUAL, (uint64_t)first, 0, PTE_ALL);
+	root = paging_page();
+	middle = paging_page();
+	low = paging_page();
+	root[VIRTUAL >> 30 & 511] = pte((uint64_t)middle, PTE_V);
+	middle[VIRTUAL >> 21 & 511] = pte((uint64_t)low, PTE_V);
+	low[VIRTUAL >> 12 & 511] = pte((uint64_t)second, PTE_ALL);
+	two = UINT64_C(8) << 60 | UINT64_C(2) << 44 | (uint64_t)root >> 12;
+	paging_on(1);
+	one = csr_read(satp);
+	for (unsigned i = 0; i < 8; i++) {
+		context("asid", i, 0, 0);
+		csr_write(satp, i & 1 ? two : one);
+		check(seen(VIRTUAL), i & 1 ? 2 : 1);
+	}
+	/* A fence for one leaves the other right. */
+	low[VIRTUAL >> 12 & 511] = pte((uint64_t)first, PTE_ALL);
+	asm volatile("sfence.vma x0, %0" ::"r"(UINT64_C(2)) : "memory");
+	csr_write(satp, two);
+	check(seen(VIRTUAL), 1);
+	csr_write(satp, one);
+	check(seen(VIRTUAL), 1);
+	low[VIRTUAL >> 12 & 511] = pte((uint64_t)second, PTE_ALL);
+	/* The same ASID with another root, behind a fence. */
+	context("root", 0, 0, 0);
+	csr_write(satp, (two & ~(UINT64_C(0xffff) << 44)) | UINT64_C(1) << 44);
+	fence_vma();
+	check(seen(VIRTUAL), 2);
+	/* Off and on: Bare has no translation to remember. */
+	csr_write(satp, 0);
+	check(seen((uint64_t)second), 2);
+	csr_write(satp, one);
+	fence_vma();
+	check(seen(VIRTUAL), 1);
+	check(seen((uint64_t)second), FAULT(LOAD_PAGE));
+}
+
+/* What depends on status and mode is decided at each access, not when the translation was made. */
+static void status_bits(void)
+{
+	uint64_t supervisor = VIRTUAL, user = VIRTUAL + PAGE, hidden = VIRTUAL + 2 * PAGE;
+
+	paging_reset(4);
+	paging_map(supervisor, (uint64_t)first, 0, PTE_ALL);
+	paging_map(user, (uint64_t)first, 0, PTE_ALL | PTE_U);
+	paging_map(hidden, (uint64_t)first, 0, PTE_V | PTE_X | PTE_A);
+	paging_on(3);
+	for (unsigned i = 0; i < 3; i++) {
+		context("status round", i, 0, 0);
+		csr_clear(mstatus, STATUS_SUM | STATUS_MXR);
+		check(try_load(U, user, 8), 0);
+		check(try_load(S, user, 8), LOAD_PAGE);
+		check(try_load(S, supervisor, 8), 0);
+		check(try_load(U, supervisor, 8), LOAD_PAGE);
+		check(try_load(S, hidden, 8), LOAD_PAGE);
+		csr_set(mstatus, STATUS_SUM);
+		check(try_load(S, user, 8), 0);
+		check(try_store(S, user + 8, 8), 0);
+		csr_set(mstatus, STATUS_MXR);
+		check(try_load(S, hidden, 8), 0);
+		check(try_store(S, hidden, 8), STORE_PAGE);
+	}
+	csr_clear(mstatus, STATUS_SUM | STATUS_MXR);
+}
+
+static naked void do_sinval(void)
+{
+	asm(".word 0x18000073; .insn r 0x73, 0, 0x0b, x0, x0, x0; .word 0x18100073; ret");
+}
+static naked void do_sinval_only(void)
+{
+	asm(".insn r 0x73, 0, 0x0b, x0, x0, x0; ret");
+}
+
+static void inval_privilege(void)
+{
+	csr_write(satp, 0);
+	fence_vma();
+	context(NULL, 0, 0, 0);
+	check(run(S, do_sinval, 0, 0).cause, ECALL_S);
+	check(run(U, do_sinval, 0, 0).cause, ILLEGAL);
+	check(run(U, do_sinval_only, 0, 0).cause, ILLEGAL);
+	csr_set(mstatus, STATUS_TVM);
+	check(run(S, do_sinval_only, 0, 0).cause, ILLEGAL);
+	csr_clear(mstatus, STATUS_TVM);
+}
+
+/* In S-mode itself: satp, a load through the new space, satp back. */
+static naked void switch_and_load(void)
+{
+	asm("csrr t1, satp; csrw satp, a0; ld a0, 0(a1); csrw satp, t1; ret");
+}
+
+static void from_supervisor(void)
+{
+	uint64_t one, two;
+
+	paging_reset(3);
+	paging_map(VIRTUAL, (uint64_t)first, 0, PTE_ALL);
+	paging_map(0x80000000, 0x80000000, 2, PTE_ALL);
+	paging_on(7);
+	one = csr_read(satp);
+	two = (one & ~(UINT64_C(0xffff) << 44)) | UINT64_C(8) << 44;
+	for (unsigned i = 0; i < 4; i++) {
+		struct trap t = run(S, switch_and_load, i & 1 ? two : one, VIRTUAL);
+
+		context("switch", i, 0, 0);
+		check(t.cause, ECALL_S);
+		check(t.a0, 1);
+	}
+	csr_write(satp, 0);
+}
+
+int main(void)
+{
+	first[0] = 1;
+	second[0] = 2;
+	changed_entries();
+	split_superpage();
+	address_spaces();
+	status_bits();
+	inval_privilege();
+	from_supervisor();
+	return 0;
+}

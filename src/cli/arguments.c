@@ -199,7 +199,8 @@ static int check_operands(const struct reader *r)
 	return usage(r, "too few operands; usage: doppel %s %s", verb->name, verb->operands);
 }
 
-int arguments_parse(struct arguments *out, const struct verb *verb, size_t count, char *const *argv, struct error *e)
+int arguments_parse(struct arguments *out, const struct verb *verb, size_t count, char *const *argv,
+		    struct error *e)
 {
 	struct arguments arguments = {.verb = verb};
 	struct reader r = {.out = &arguments, .count = count, .argv = argv, .e = e};

@@ -22,7 +22,7 @@ struct occurrence {
 
 struct arguments {
 	const struct verb *verb;
-	bool help; /* --help was given; the rest was not looked at */
+	bool help;                                         /* --help was given; the rest was not looked at */
 	struct option_value values[ARGUMENTS_OPTIONS_MAX]; /* by index into the verb's options */
 	const char **operands;
 	size_t operand_count;

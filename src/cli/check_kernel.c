@@ -28,7 +28,8 @@ void check_io_uring(struct finding *out)
 		finding_set(out, FINDING_MISSING, "use Linux 5.1 or later; disks work without, more slowly",
 			    "not in this kernel");
 	} else {
-		finding_set(out, FINDING_WARN, "set the sysctl kernel.io_uring_disabled=0; disks work without, more slowly",
+		finding_set(out, FINDING_WARN,
+			    "set the sysctl kernel.io_uring_disabled=0; disks work without, more slowly",
 			    "refused: %s", strerror(errno));
 	}
 }
@@ -81,10 +82,11 @@ void check_user_namespaces(struct finding *out)
 	if (r == 0)
 		finding_set(out, FINDING_OK, NULL, "may be made");
 	else
-		finding_set(out, FINDING_WARN,
-			    "raise the sysctl user.max_user_namespaces, set kernel.unprivileged_userns_clone=1, or allow "
-			    "it in the container",
-			    "may not be made: %s", strerror(-r));
+		finding_set(
+			out, FINDING_WARN,
+			"raise the sysctl user.max_user_namespaces, set kernel.unprivileged_userns_clone=1, or allow "
+			"it in the container",
+			"may not be made: %s", strerror(-r));
 }
 
 /* A device that must open for reading and writing. */

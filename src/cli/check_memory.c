@@ -41,10 +41,11 @@ void check_memory(struct finding *out)
 	if (total == 0)
 		finding_set(out, FINDING_WARN, "mount /proc", "/proc/meminfo tells nothing");
 	else if (available < 64 * MIB)
-		finding_set(out, FINDING_MISSING, "end other programs", "%s of %s available", available_text, total_text);
-	else if (available < GIB)
-		finding_set(out, FINDING_WARN, "give guests --memory 256M or less", "%s of %s available", available_text,
+		finding_set(out, FINDING_MISSING, "end other programs", "%s of %s available", available_text,
 			    total_text);
+	else if (available < GIB)
+		finding_set(out, FINDING_WARN, "give guests --memory 256M or less", "%s of %s available",
+			    available_text, total_text);
 	else
 		finding_set(out, FINDING_OK, NULL, "%s of %s available", available_text, total_text);
 }
@@ -103,10 +104,12 @@ void check_userfaultfd(struct finding *out)
 	int fd = userfaultfd_open();
 
 	if (fd < 0)
-		finding_set(out, FINDING_MISSING, "set the sysctl vm.unprivileged_userfaultfd=1, or allow /dev/userfaultfd",
+		finding_set(out, FINDING_MISSING,
+			    "set the sysctl vm.unprivileged_userfaultfd=1, or allow /dev/userfaultfd",
 			    "not to be had (%s): no post-copy migration, no lazy restore", strerror(-fd));
 	else if (ioctl(fd, UFFDIO_API, &api) < 0)
-		finding_set(out, FINDING_MISSING, "use Linux 5.7 or later", "the kernel speaks another version of it");
+		finding_set(out, FINDING_MISSING, "use Linux 5.7 or later",
+			    "the kernel speaks another version of it");
 	else if (!(api.features & UFFD_FEATURE_PAGEFAULT_FLAG_WP))
 		finding_set(out, FINDING_WARN, "use Linux 5.7 or later", "without write protection");
 	else
@@ -121,8 +124,8 @@ void check_memfd(struct finding *out)
 	int fd = memfd_create("doppel-doctor", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
-		finding_set(out, FINDING_MISSING, "use Linux 3.17 or later, and allow memfd_create", "no memfd_create: %s",
-			    strerror(errno));
+		finding_set(out, FINDING_MISSING, "use Linux 3.17 or later, and allow memfd_create",
+			    "no memfd_create: %s", strerror(errno));
 	else if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)
 		finding_set(out, FINDING_WARN, NULL, "memfd_create without seals: %s", strerror(errno));
 	else

@@ -25,7 +25,8 @@ static void model_name(char out[64])
 	size_t length;
 
 	for (unsigned i = 0; i < 3; i++)
-		__get_cpuid(0x80000002U + i, &words[4 * i], &words[4 * i + 1], &words[4 * i + 2], &words[4 * i + 3]);
+		__get_cpuid(0x80000002U + i, &words[4 * i], &words[4 * i + 1], &words[4 * i + 2],
+			    &words[4 * i + 3]);
 	memcpy(brand, words, sizeof words);
 	brand[sizeof words] = '\0';
 	start += strspn(start, " ");
@@ -55,8 +56,9 @@ void check_cpu(struct finding *out)
 		snprintf(list + used, sizeof have - used, "%s%s", used ? " " : "", features[i].name);
 	}
 	if (*lack)
-		finding_set(out, FINDING_WARN, "guests run, more slowly; a hypervisor below this host may hide them",
-			    "%s without %s", *model ? model : "x86-64 processor", lack);
+		finding_set(out, FINDING_WARN,
+			    "guests run, more slowly; a hypervisor below this host may hide them", "%s without %s",
+			    *model ? model : "x86-64 processor", lack);
 	else
 		finding_set(out, FINDING_OK, NULL, "%s with %s", *model ? model : "x86-64 processor", have);
 }
@@ -94,10 +96,12 @@ static void kvm_speed(struct finding *out, const struct kvm_probe *probe)
 		if (probe->rate[mode] < probe->rate[slowest])
 			slowest = mode;
 	if (probe->verdict == KVM_WORKS)
-		finding_set(out, FINDING_OK, NULL, "/dev/kvm runs guests in hardware (%.0f million instructions/s in %s)",
+		finding_set(out, FINDING_OK, NULL,
+			    "/dev/kvm runs guests in hardware (%.0f million instructions/s in %s)",
 			    (double)probe->rate[slowest] / 1e6, kvm_probe_mode_names[slowest]);
 	else
-		finding_set(out, FINDING_WARN, "x86-64 guests at speed need a host with nested or real virtualization; "
+		finding_set(out, FINDING_WARN,
+			    "x86-64 guests at speed need a host with nested or real virtualization; "
 			    "riscv64 guests do not use it",
 			    "/dev/kvm emulates supervisor code: %.1f million instructions/s in %s, far too slow",
 			    (double)probe->rate[slowest] / 1e6, kvm_probe_mode_names[slowest]);
@@ -117,7 +121,8 @@ void check_kvm(struct finding *out)
 		finding_set(out, FINDING_WARN, "see the kernel log; riscv64 guests do not use it",
 			    "/dev/kvm does not work: %s: %s", probe.step, strerror(-probe.error));
 	else
-		finding_set(out, FINDING_MISSING, "enable virtualization in the host's firmware, load kvm_intel or kvm_amd; "
+		finding_set(out, FINDING_MISSING,
+			    "enable virtualization in the host's firmware, load kvm_intel or kvm_amd; "
 			    "riscv64 guests do not use it",
 			    "no /dev/kvm");
 }

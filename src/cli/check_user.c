@@ -107,8 +107,8 @@ void check_cache(struct finding *out)
 	bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	table_format_bytes(bytes, room);
 	if (bytes < CACHE_NEEDS)
-		finding_set(out, FINDING_WARN, "make room, or set XDG_CACHE_HOME to another disk", "%.150s has %s free", path,
-			    room);
+		finding_set(out, FINDING_WARN, "make room, or set XDG_CACHE_HOME to another disk",
+			    "%.150s has %s free", path, room);
 	else
 		finding_set(out, FINDING_OK, NULL, "%.150s, %s free", path, room);
 }
@@ -123,6 +123,6 @@ void check_terminal(struct finding *out)
 	else if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row == 0)
 		finding_set(out, FINDING_OK, NULL, "%.60s", name ? name : "unnamed");
 	else
-		finding_set(out, FINDING_OK, NULL, "%.60s, %u columns and %u rows", name ? name : "unnamed", size.ws_col,
-			    size.ws_row);
+		finding_set(out, FINDING_OK, NULL, "%.60s, %u columns and %u rows", name ? name : "unnamed",
+			    size.ws_col, size.ws_row);
 }

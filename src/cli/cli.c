@@ -27,8 +27,8 @@ static int unknown_verb(const char *word, const struct verb *group, struct error
 	for (const struct verb *const *v = group ? group->verbs : verbs; *v; v++)
 		suggestion_consider(&best, verb_word(*v));
 	if (best.word)
-		return error_set(e, ERROR_USAGE, -EINVAL, "%s%sunknown verb \"%s\"; did you mean doppel %s%s%s?", name,
-				 group ? ": " : "", word, name, space, best.word);
+		return error_set(e, ERROR_USAGE, -EINVAL, "%s%sunknown verb \"%s\"; did you mean doppel %s%s%s?",
+				 name, group ? ": " : "", word, name, space, best.word);
 	return error_set(e, ERROR_USAGE, -EINVAL, "%s%sunknown verb \"%s\"; see doppel help%s%s", name,
 			 group ? ": " : "", word, space, name);
 }

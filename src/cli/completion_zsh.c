@@ -2,25 +2,23 @@
 
 #include <string.h>
 
-static const char prologue[] =
-	"#compdef doppel\n"
-	"# Completion for doppel in zsh. Written by: doppel help --completion zsh\n"
-	"_doppel_images() {\n"
-	"\tlocal -a names\n"
-	"\tnames=(${${${(f)\"$(doppel image ls 2>/dev/null)\"}[2,-1]}%% *})\n"
-	"\tcompadd -a names\n"
-	"}\n"
-	"_doppel_words_or_files() {\n"
-	"\tcompadd -- \"$@\"\n"
-	"\t_files\n"
-	"}\n";
+static const char prologue[] = "#compdef doppel\n"
+			       "# Completion for doppel in zsh. Written by: doppel help --completion zsh\n"
+			       "_doppel_images() {\n"
+			       "\tlocal -a names\n"
+			       "\tnames=(${${${(f)\"$(doppel image ls 2>/dev/null)\"}[2,-1]}%% *})\n"
+			       "\tcompadd -a names\n"
+			       "}\n"
+			       "_doppel_words_or_files() {\n"
+			       "\tcompadd -- \"$@\"\n"
+			       "\t_files\n"
+			       "}\n";
 
-static const char epilogue[] =
-	"if [[ $funcstack[1] == _doppel ]]; then\n"
-	"\t_doppel \"$@\"\n"
-	"else\n"
-	"\tcompdef _doppel doppel\n"
-	"fi\n";
+static const char epilogue[] = "if [[ $funcstack[1] == _doppel ]]; then\n"
+			       "\t_doppel \"$@\"\n"
+			       "else\n"
+			       "\tcompdef _doppel doppel\n"
+			       "fi\n";
 
 /* Inside single quotes of the shell, inside brackets and colons of _arguments. */
 static void escaped(FILE *out, const char *text)

@@ -13,7 +13,10 @@ static const struct option_spec options[DOCTOR_OPTIONS] = {
 };
 
 static const struct column columns[] = {
-	{.key = "status"}, {.key = "check"}, {.key = "finding"}, {.key = "remedy", .joined = true},
+	{.key = "status"},
+	{.key = "check"},
+	{.key = "finding"},
+	{.key = "remedy", .joined = true},
 };
 
 static const struct {
@@ -41,8 +44,8 @@ static bool add_engine(struct table *table, const struct engine *engine)
 	char name[32];
 
 	engine->probe(&report);
-	finding_set(&finding, report.usable ? *report.remedy ? FINDING_WARN : FINDING_OK : FINDING_MISSING, report.remedy,
-		    "%s", report.summary);
+	finding_set(&finding, report.usable ? *report.remedy ? FINDING_WARN : FINDING_OK : FINDING_MISSING,
+		    report.remedy, "%s", report.summary);
 	snprintf(name, sizeof name, "engine %s", engine->name);
 	add(table, name, &finding);
 	return report.usable;
@@ -79,8 +82,10 @@ static int run(const struct arguments *arguments, struct error *e)
 	r = table_print(table, (enum output_format)arguments->values[DOCTOR_FORMAT].number, stdout, e);
 	table_free(table);
 	if (r == 0 && lacking)
-		return error_set(e, ERROR_FAILED, -ENODEV,
-				 "doctor: this host can not run a guest: %s is missing; see the remedy on its line", lacking);
+		return error_set(
+			e, ERROR_FAILED, -ENODEV,
+			"doctor: this host can not run a guest: %s is missing; see the remedy on its line",
+			lacking);
 	return r;
 }
 
@@ -94,10 +99,11 @@ const struct verb verb_doctor = {
 	.name = "doctor",
 	.summary = "tell what this host offers and lacks for running guests",
 	.operands = "",
-	.description = "Looks at the processor, the kernel, memory, devices and the tools that obtain images, and prints one "
-		       "line each: ok, warn or missing, what was found, and the remedy. Nothing is changed.\n\n"
-		       "Whether /dev/kvm is real is measured, for about 50 milliseconds: some hosts emulate it.\n\n"
-		       "Ends with status 1 when no guest can run here at all.",
+	.description =
+		"Looks at the processor, the kernel, memory, devices and the tools that obtain images, and prints one "
+		"line each: ok, warn or missing, what was found, and the remedy. Nothing is changed.\n\n"
+		"Whether /dev/kvm is real is measured, for about 50 milliseconds: some hosts emulate it.\n\n"
+		"Ends with status 1 when no guest can run here at all.",
 	.examples = examples,
 	.options = options,
 	.option_count = DOCTOR_OPTIONS,

@@ -57,8 +57,9 @@ const struct verb verb_engines = {
 	.name = "engines",
 	.summary = "list what can execute guests on this host",
 	.operands = "",
-	.description = "An engine executes the virtual CPUs of one architecture. Each is asked to measure whether it "
-		       "works on this host; the first that is preferred is used unless run is told otherwise.",
+	.description =
+		"An engine executes the virtual CPUs of one architecture. Each is asked to measure whether it "
+		"works on this host; the first that is preferred is used unless run is told otherwise.",
 	.examples = examples,
 	.options = options,
 	.option_count = ENGINES_OPTIONS,

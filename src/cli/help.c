@@ -39,8 +39,9 @@ static int help_for(const struct arguments *arguments, struct error *e)
 
 	for (size_t i = 0; i < arguments->operand_count; i++) {
 		if (!table)
-			return error_set(e, ERROR_USAGE, -EINVAL, "help: %s has no verbs of its own; leave \"%s\" out",
-					 verb->name, arguments->operands[i]);
+			return error_set(e, ERROR_USAGE, -EINVAL,
+					 "help: %s has no verbs of its own; leave \"%s\" out", verb->name,
+					 arguments->operands[i]);
 		verb = verb_find(table, arguments->operands[i]);
 		if (!verb)
 			return unknown(arguments->operands[i], table, e);
@@ -77,7 +78,8 @@ const struct verb verb_help = {
 	.operands = "[VERB...]",
 	.operands_max = 2,
 	.operand_kind = OPERAND_VERB,
-	.description = "Without a verb, lists the verbs. With one, tells what it does, its options and their ranges.",
+	.description =
+		"Without a verb, lists the verbs. With one, tells what it does, its options and their ranges.",
 	.examples = examples,
 	.options = options,
 	.option_count = HELP_OPTIONS,

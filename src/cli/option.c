@@ -16,8 +16,16 @@ struct unit {
 
 /* The first suffix of a factor is the one that is printed; largest factor first. */
 static const struct unit size_units[] = {
-	{"T", UINT64_C(1) << 40}, {"TiB", UINT64_C(1) << 40}, {"G", GIB}, {"GiB", GIB}, {"M", MIB},
-	{"MiB", MIB},             {"K", KIB},                 {"KiB", KIB}, {"", 1},    {"B", 1},
+	{"T", UINT64_C(1) << 40},
+	{"TiB", UINT64_C(1) << 40},
+	{"G", GIB},
+	{"GiB", GIB},
+	{"M", MIB},
+	{"MiB", MIB},
+	{"K", KIB},
+	{"KiB", KIB},
+	{"", 1},
+	{"B", 1},
 	{NULL, 0},
 };
 static const struct unit duration_units[] = {
@@ -164,8 +172,8 @@ static int parse_enum(const struct option_spec *spec, const char *text, uint64_t
 	if (best.word)
 		return error_set(e, ERROR_USAGE, -EINVAL, "--%s: unknown %s \"%s\"; did you mean %s?", spec->name,
 				 spec->name, text, best.word);
-	return error_set(e, ERROR_USAGE, -EINVAL, "--%s: unknown %s \"%s\"; choose from: %s", spec->name, spec->name,
-			 text, list);
+	return error_set(e, ERROR_USAGE, -EINVAL, "--%s: unknown %s \"%s\"; choose from: %s", spec->name,
+			 spec->name, text, list);
 }
 
 int option_parse(const struct option_spec *spec, const char *text, struct option_value *value, struct error *e)

@@ -30,11 +30,11 @@ struct option_spec {
 	const char *name; /* without the dashes */
 	char letter;      /* of the short form, or 0 */
 	enum option_type type;
-	bool repeatable;           /* may be given more than once; arguments_next finds them all */
-	const char *placeholder;   /* "SIZE"; NULL for flags */
-	uint64_t minimum, maximum; /* SIZE in bytes, DURATION in milliseconds, INTEGER; both included */
-	uint64_t multiple;         /* SIZE: the value must be a multiple of this; 0 for any */
-	const char *const *words;  /* ENUM, PATH: ends with NULL */
+	bool repeatable;                   /* may be given more than once; arguments_next finds them all */
+	const char *placeholder;           /* "SIZE"; NULL for flags */
+	uint64_t minimum, maximum;         /* SIZE in bytes, DURATION in milliseconds, INTEGER; both included */
+	uint64_t multiple;                 /* SIZE: the value must be a multiple of this; 0 for any */
+	const char *const *words;          /* ENUM, PATH: ends with NULL */
 	const char *(*word)(size_t index); /* ENUM: instead of `words`; NULL from the end on */
 	const char *fallback;              /* the value when none is given, as a user would write it, or NULL */
 	const char *help;                  /* a phrase without a full stop */
@@ -53,7 +53,8 @@ const char *option_word(const struct option_spec *spec, size_t index);
 
 /* Reads `text` into `value` (text and number; it keeps a pointer to `text`). -EINVAL with an ERROR_USAGE message that
  * names the option, what is wrong and what to give instead. */
-MUST_USE int option_parse(const struct option_spec *spec, const char *text, struct option_value *value, struct error *e);
+MUST_USE int option_parse(const struct option_spec *spec, const char *text, struct option_value *value,
+			  struct error *e);
 
 /* A size or a duration as it would be written, with the largest unit that loses nothing: "512M", "90s". */
 #define OPTION_NUMBER_SIZE 32

@@ -198,7 +198,8 @@ static json_t *row_json(const struct table *table, const struct cell *row)
 	json_t *object = json_object();
 
 	for (size_t c = 0; c < table->column_count; c++) {
-		if (json_object_set_new(object, table->columns[c].key, cell_json(&table->columns[c], &row[c])) < 0) {
+		if (json_object_set_new(object, table->columns[c].key, cell_json(&table->columns[c], &row[c])) <
+		    0) {
 			json_decref(object);
 			return NULL;
 		}

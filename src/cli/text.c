@@ -77,7 +77,7 @@ bool text_colour_wanted(FILE *out)
 const char *text_tint(enum text_tint tint, bool colour)
 {
 	static const char *const sequences[] = {
-		[TINT_NONE] = "",           [TINT_GOOD] = "\033[32m",  [TINT_DOUBTFUL] = "\033[33m",
+		[TINT_NONE] = "",          [TINT_GOOD] = "\033[32m",  [TINT_DOUBTFUL] = "\033[33m",
 		[TINT_BAD] = "\033[1;31m", [TINT_STRONG] = "\033[1m",
 	};
 

@@ -5,7 +5,7 @@
 
 #include "cli/text.h"
 
-#define OPTION_INDENT 26
+#define OPTION_INDENT  26
 #define SUMMARY_INDENT 14
 
 const char usage_description[] =

@@ -24,7 +24,7 @@ struct verb {
 	const char *operands; /* as shown in usage: "[IMAGE]"; "" for none */
 	unsigned operands_min, operands_max;
 	enum operand_kind operand_kind;
-	const char *description; /* paragraphs, separated by an empty line */
+	const char *description;             /* paragraphs, separated by an empty line */
 	const struct verb_example *examples; /* ends with {NULL, NULL}; NULL for a group of verbs */
 	const struct option_spec *options;
 	size_t option_count;
@@ -48,10 +48,10 @@ extern const struct verb verb_run, verb_image, verb_engines, verb_doctor, verb_h
 /* The option that every verb with a table has. */
 enum output_format { FORMAT_TABLE, FORMAT_JSON };
 extern const char *const output_format_words[];
-#define OPTION_FORMAT_ROW                                                                         \
-	{                                                                                         \
-		.name = "format", .letter = 'f', .type = OPTION_ENUM, .placeholder = "FORMAT",    \
-		.words = output_format_words, .fallback = "table", .help = "how to print the result" \
+#define OPTION_FORMAT_ROW                                                                                         \
+	{                                                                                                         \
+		.name = "format", .letter = 'f', .type = OPTION_ENUM, .placeholder = "FORMAT",                    \
+		.words = output_format_words, .fallback = "table", .help = "how to print the result"              \
 	}
 
 #endif

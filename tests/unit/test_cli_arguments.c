@@ -16,8 +16,13 @@ enum { MEMORY, FORCE, QUIET, APPEND, MODE, OPTIONS };
 static const char *const modes[] = {"fast", "slow", NULL};
 
 static const struct option_spec options[OPTIONS] = {
-	[MEMORY] = {.name = "memory", .letter = 'm', .type = OPTION_SIZE, .placeholder = "SIZE", .minimum = MIB,
-		    .maximum = GIB, .fallback = "4M"},
+	[MEMORY] = {.name = "memory",
+		    .letter = 'm',
+		    .type = OPTION_SIZE,
+		    .placeholder = "SIZE",
+		    .minimum = MIB,
+		    .maximum = GIB,
+		    .fallback = "4M"},
 	[FORCE] = {.name = "force", .letter = 'F', .type = OPTION_FLAG},
 	[QUIET] = {.name = "quiet", .letter = 'q', .type = OPTION_FLAG},
 	[APPEND] = {.name = "append", .type = OPTION_STRING, .placeholder = "TEXT", .repeatable = true},
@@ -50,8 +55,8 @@ static int parse(struct arguments *out, const struct verb *v, struct error *e, c
 static void test_forms(void **state)
 {
 	static const char *const forms[][4] = {
-		{"x", "--memory", "8M"}, {"x", "--memory=8M"}, {"-m", "8M", "x"}, {"-m8M", "x"},
-		{"-Fm8M", "x"},          {"-Fm", "8M", "x"},
+		{"x", "--memory", "8M"}, {"x", "--memory=8M"}, {"-m", "8M", "x"},
+		{"-m8M", "x"},           {"-Fm8M", "x"},       {"-Fm", "8M", "x"},
 	};
 
 	(void)state;

@@ -13,18 +13,22 @@
 
 static const char *const colours[] = {"red", "green", "blue", NULL};
 
-static const struct option_spec size_option = {.name = "memory", .type = OPTION_SIZE, .placeholder = "SIZE",
-					       .minimum = 16 * MIB, .maximum = UINT64_C(1) << 44, .multiple = 4096};
-static const struct option_spec small_option = {.name = "block", .type = OPTION_SIZE, .placeholder = "SIZE",
-						.maximum = UINT64_MAX - 1};
-static const struct option_spec integer_option = {.name = "cpus", .type = OPTION_INTEGER, .placeholder = "N",
-						  .minimum = 1, .maximum = 32};
-static const struct option_spec duration_option = {.name = "timeout", .type = OPTION_DURATION, .placeholder = "TIME",
-						   .minimum = 1, .maximum = 3600000};
-static const struct option_spec enum_option = {.name = "colour", .type = OPTION_ENUM, .placeholder = "COLOUR",
-					       .words = colours};
-static const struct option_spec path_option = {.name = "console", .type = OPTION_PATH, .placeholder = "WHERE",
-					       .words = colours};
+static const struct option_spec size_option = {.name = "memory",
+					       .type = OPTION_SIZE,
+					       .placeholder = "SIZE",
+					       .minimum = 16 * MIB,
+					       .maximum = UINT64_C(1) << 44,
+					       .multiple = 4096};
+static const struct option_spec small_option = {
+	.name = "block", .type = OPTION_SIZE, .placeholder = "SIZE", .maximum = UINT64_MAX - 1};
+static const struct option_spec integer_option = {
+	.name = "cpus", .type = OPTION_INTEGER, .placeholder = "N", .minimum = 1, .maximum = 32};
+static const struct option_spec duration_option = {
+	.name = "timeout", .type = OPTION_DURATION, .placeholder = "TIME", .minimum = 1, .maximum = 3600000};
+static const struct option_spec enum_option = {
+	.name = "colour", .type = OPTION_ENUM, .placeholder = "COLOUR", .words = colours};
+static const struct option_spec path_option = {
+	.name = "console", .type = OPTION_PATH, .placeholder = "WHERE", .words = colours};
 static const struct option_spec string_option = {.name = "name", .type = OPTION_STRING, .placeholder = "NAME"};
 
 static void test_accepted(void **state)
@@ -78,11 +82,15 @@ static void test_refused(void **state)
 		const struct option_spec *spec;
 		const char *text, *message;
 	} cases[] = {
-		{&size_option, "5X", "--memory: \"5X\" is not a size; write a number and K, M, G or T, such as 512M"},
+		{&size_option, "5X",
+		 "--memory: \"5X\" is not a size; write a number and K, M, G or T, such as 512M"},
 		{&size_option, "", "--memory: \"\" is not a size; write a number and K, M, G or T, such as 512M"},
-		{&size_option, "-1M", "--memory: \"-1M\" is not a size; write a number and K, M, G or T, such as 512M"},
-		{&size_option, " 1M", "--memory: \" 1M\" is not a size; write a number and K, M, G or T, such as 512M"},
-		{&size_option, "1.5G", "--memory: \"1.5G\" is not a size; write a number and K, M, G or T, such as 512M"},
+		{&size_option, "-1M",
+		 "--memory: \"-1M\" is not a size; write a number and K, M, G or T, such as 512M"},
+		{&size_option, " 1M",
+		 "--memory: \" 1M\" is not a size; write a number and K, M, G or T, such as 512M"},
+		{&size_option, "1.5G",
+		 "--memory: \"1.5G\" is not a size; write a number and K, M, G or T, such as 512M"},
 		{&size_option, "5K", "--memory: 5K is out of range; give 16M to 16T"},
 		{&size_option, "17T", "--memory: 17T is out of range; give 16M to 16T"},
 		{&size_option, "512", "--memory: 512 bytes is out of range; give 16M to 16T, perhaps 512M"},
@@ -123,9 +131,12 @@ static void test_format(void **state)
 		uint64_t number;
 		const char *size, *duration;
 	} cases[] = {
-		{0, "0", "0ms"},       {1, "1", "1ms"},
-		{4096, "4K", "4096ms"}, {MIB + 1, "1048577", "1048577ms"},
-		{GIB, "1G", "1073741824ms"}, {90000, "90000", "90s"},
+		{0, "0", "0ms"},
+		{1, "1", "1ms"},
+		{4096, "4K", "4096ms"},
+		{MIB + 1, "1048577", "1048577ms"},
+		{GIB, "1G", "1073741824ms"},
+		{90000, "90000", "90s"},
 		{7200000, "7200000", "2h"},
 	};
 	char text[OPTION_NUMBER_SIZE];
@@ -141,7 +152,8 @@ static void test_format(void **state)
 
 static const char *nearest(const char *text)
 {
-	static const char *const words[] = {"run", "image", "engines", "doctor", "help", "version", "memory", "ls"};
+	static const char *const words[] = {"run",  "image",   "engines", "doctor",
+					    "help", "version", "memory",  "ls"};
 	struct suggestion best = suggestion_for(text);
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)

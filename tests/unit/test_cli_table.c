@@ -123,8 +123,8 @@ static void test_bytes(void **state)
 		uint64_t bytes;
 		const char *text;
 	} cases[] = {
-		{0, "0B"},          {1023, "1023B"}, {1024, "1.0K"},    {MIB - 1, "1.0M"},
-		{MIB, "1.0M"},      {1536 * MIB, "1.5G"}, {UINT64_MAX, "16.0E"},
+		{0, "0B"},     {1023, "1023B"},      {1024, "1.0K"},        {MIB - 1, "1.0M"},
+		{MIB, "1.0M"}, {1536 * MIB, "1.5G"}, {UINT64_MAX, "16.0E"},
 	};
 	char text[TABLE_BYTES_SIZE];
 
@@ -153,7 +153,8 @@ static void test_wrap(void **state)
 	(void)state;
 	assert_string_equal(text, "   one two\n\n    three four\n");
 	free(text);
-	text = wrapped("12345678901234567890 12345678901234567890 12345678901234567890 1234567890123456789 1", 0, 0);
+	text = wrapped("12345678901234567890 12345678901234567890 12345678901234567890 1234567890123456789 1", 0,
+		       0);
 	assert_string_equal(text, "12345678901234567890 12345678901234567890 12345678901234567890\n"
 				  "1234567890123456789 1\n");
 	free(text);
@@ -176,14 +177,10 @@ static void test_no_colour(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_aligned),
-		cmocka_unit_test(test_control_characters),
-		cmocka_unit_test(test_json),
-		cmocka_unit_test(test_json_without_utf8),
-		cmocka_unit_test(test_empty),
-		cmocka_unit_test(test_bytes),
-		cmocka_unit_test(test_wrap),
-		cmocka_unit_test(test_no_colour),
+		cmocka_unit_test(test_aligned), cmocka_unit_test(test_control_characters),
+		cmocka_unit_test(test_json),    cmocka_unit_test(test_json_without_utf8),
+		cmocka_unit_test(test_empty),   cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_wrap),    cmocka_unit_test(test_no_colour),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,7 +165,8 @@ static void check_man(const struct verb *verb)
 		size_t used = 0;
 
 		for (const char *c = verb->options[i].name; *c; c++)
-			used += (size_t)snprintf(name + used, sizeof name - used, "%s%c", *c == '-' ? "\\" : "", *c);
+			used += (size_t)snprintf(name + used, sizeof name - used, "%s%c", *c == '-' ? "\\" : "",
+						 *c);
 		contains(generated, name, verb->name);
 	}
 }

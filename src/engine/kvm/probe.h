@@ -32,9 +32,9 @@ enum kvm_verdict {
 
 struct kvm_probe {
 	enum kvm_verdict verdict;
-	int error;                        /* negative errno of the step that failed, or 0 */
-	const char *step;                 /* what failed, static text: "KVM_CREATE_VM"; NULL when nothing did */
-	uint64_t rate[KVM_PROBE_MODES];   /* instructions a second in ring 0; 0 when not measured */
+	int error;                      /* negative errno of the step that failed, or 0 */
+	const char *step;               /* what failed, static text: "KVM_CREATE_VM"; NULL when nothing did */
+	uint64_t rate[KVM_PROBE_MODES]; /* instructions a second in ring 0; 0 when not measured */
 };
 
 extern const char *const kvm_probe_mode_names[KVM_PROBE_MODES];

@@ -1,0 +1,91 @@
+/*
+ * Guest images: a kernel and an initial file system that `doppel run NAME` boots.
+ *
+ * Doppel ships no image. A recipe tells how to make one out of packages that apt obtains from the mirror this
+ * host already uses; the result lives in $XDG_CACHE_HOME/doppel/images/NAME ($HOME/.cache when not set) and is checked
+ * against its manifest (size and hash of every file) before each use. Once an image is there no network
+ * is touched. An interrupted pull goes on where it was; two pulls at once wait for each other, in one
+ * process or in several.
+ *
+ * Functions here start apt-get, apt-cache and dpkg-deb, and never print. Thread: any; pull blocks for as long as the
+ * download takes. Messages tell the remedy.
+ */
+#ifndef DOPPEL_IMAGE_IMAGE_H
+#define DOPPEL_IMAGE_IMAGE_H
+
+#include "base/error.h"
+#include "base/types.h"
+
+/* A constant; lives as long as the program. */
+struct image_recipe {
+	const char *name;         /* "debian-tiny" */
+	const char *help;         /* one line for `doppel image ls` */
+	const char *architecture; /* of the guest, as Debian calls it: "riscv64" */
+	const char *append;       /* default kernel command line */
+	uint64_t download_bytes;  /* about what a pull transfers */
+	const char *suite;        /* Debian release that the packages come from */
+	const char *kernel;       /* meta-package that depends on the real kernel package */
+	const char *const *extra; /* further packages, NULL after the last */
+	const char *const *modules; /* kernel modules that the guest needs, without their dependencies; NULL-terminated */
+};
+
+/* Every known image, NULL after the last. */
+extern const struct image_recipe *const image_recipes[];
+
+/* The recipe of that name; NULL, with ERROR_NOT_FOUND and the known names in `e`, when there is none. */
+const struct image_recipe *image_recipe_find(const char *name, struct error *e);
+
+enum image_state {
+	IMAGE_ABSENT,  /* never pulled, or not to its end */
+	IMAGE_READY,   /* every file is as the manifest says */
+	IMAGE_STALE,   /* made by another version of doppel; a pull makes it anew, mostly without the network */
+	IMAGE_DAMAGED, /* a file is missing or differs; a pull repairs it */
+	IMAGE_STATES,
+};
+/* "absent", "ready", "stale", "damaged" */
+extern const char *const image_state_words[IMAGE_STATES];
+
+struct image_status {
+	enum image_state state;
+	uint64_t bytes;    /* what it takes on disk, downloads included */
+	char version[128]; /* of the kernel package: "6.12.107-1"; empty when not known */
+	int64_t made;      /* seconds since 1970; 0 when not known */
+};
+/* Reads and hashes the files (tens of milliseconds). Fails when there is no cache directory to look in. */
+MUST_USE int image_status(const struct image_recipe *recipe, struct image_status *out, struct error *e);
+
+/* How far a pull is. Steps follow each other; within one, `done` only grows. */
+struct image_progress {
+	const char *step; /* what is being done: "reading the package index", "downloading"; a constant */
+	uint64_t done;    /* of `total`, in bytes when `bytes`, otherwise in thousandths */
+	uint64_t total;   /* 0 while not known: show no bar */
+	bool bytes;
+};
+/* Called in the thread that called image_pull, at each step's start and then whenever there is news. */
+typedef void image_progress_fn(void *context, const struct image_progress *progress);
+
+/*
+ * Makes the image ready. Does nothing, without network, when it is; *fresh (may be NULL) tells whether anything was made.
+ * `progress` may be NULL. ERROR_NOT_FOUND: apt-get, dpkg-deb, Debian's archive keyring or a Debian source is lacking;
+ * ERROR_FAILED: network, signature, disk, or a package that is not as expected; ERROR_PERMISSION: the cache directory.
+ * On failure the image is as it was before, or absent; downloads so far are kept for the next try.
+ */
+MUST_USE int image_pull(const struct image_recipe *recipe, image_progress_fn *progress, void *context, bool *fresh,
+			struct error *e);
+
+/* Deletes what pulls of this image made, and nothing else; *bytes (may be NULL) is what that gave back.
+ * -ENOENT with ERROR_NOT_FOUND when there is nothing of it. */
+MUST_USE int image_remove(const struct image_recipe *recipe, uint64_t *bytes, struct error *e);
+
+/* A ready image. The strings belong to it, until image_finish; all zero is an empty one. */
+struct image {
+	char *kernel;
+	char *initrd;
+	char *append;
+};
+/* Finds the files, after a check against the manifest. -ENOENT with ERROR_NOT_FOUND, and "doppel image pull" as
+ * remedy, unless it is IMAGE_READY. */
+MUST_USE int image_find(const struct image_recipe *recipe, struct image *out, struct error *e);
+void image_finish(struct image *image);
+
+#endif

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/types.h"
+#include "cli/progress.h"
 #include "cli/table.h"
 #include "cli/text.h"
 
@@ -160,6 +161,37 @@ static void test_wrap(void **state)
 	free(text);
 }
 
+static void test_progress_line(void **state)
+{
+	static const struct {
+		struct image_progress progress;
+		uint64_t done_before, elapsed_ns;
+		const char *line;
+	} cases[] = {
+		{{.step = "reading"}, 0, 0, "reading"},
+		{{.step = "unpacking", .done = 500, .total = 1000},
+		 0,
+		 UINT64_C(2000000000),
+		 "unpacking  [############............]  50%"},
+		{{.step = "loading", .done = 3 * MIB, .total = 4 * MIB, .bytes = true},
+		 MIB,
+		 UINT64_C(2000000000),
+		 "loading  [##################......]  75%  3.0M of 4.0M  1.0M/s"},
+		{{.step = "loading", .done = 3 * MIB, .bytes = true}, 0, 1, "loading  3.0M"},
+		{{.step = "loading", .done = 9, .total = 4, .bytes = true},
+		 10,
+		 UINT64_C(2000000000),
+		 "loading  [########################] 100%  9B of 4B"},
+	};
+	char line[PROGRESS_LINE_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		progress_line(&cases[i].progress, cases[i].done_before, cases[i].elapsed_ns, line);
+		assert_string_equal(line, cases[i].line);
+	}
+}
+
 /* What is no terminal is never coloured. */
 static void test_no_colour(void **state)
 {
@@ -177,10 +209,11 @@ static void test_no_colour(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_aligned), cmocka_unit_test(test_control_characters),
-		cmocka_unit_test(test_json),    cmocka_unit_test(test_json_without_utf8),
-		cmocka_unit_test(test_empty),   cmocka_unit_test(test_bytes),
-		cmocka_unit_test(test_wrap),    cmocka_unit_test(test_no_colour),
+		cmocka_unit_test(test_aligned),       cmocka_unit_test(test_control_characters),
+		cmocka_unit_test(test_json),          cmocka_unit_test(test_json_without_utf8),
+		cmocka_unit_test(test_empty),         cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_wrap),          cmocka_unit_test(test_no_colour),
+		cmocka_unit_test(test_progress_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

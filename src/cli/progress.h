@@ -1,0 +1,38 @@
+/*
+ * Pulling an image while a person looks on: a bar on a terminal, a line a step elsewhere, on standard error.
+ *
+ * Thread: the main one.
+ */
+#ifndef DOPPEL_CLI_PROGRESS_H
+#define DOPPEL_CLI_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "image/image.h"
+
+struct progress {
+	FILE *out;
+	bool redraw;          /* a terminal that can erase its line */
+	const char *step;     /* shown last, or NULL */
+	uint64_t step_ns;     /* host time at which it began */
+	uint64_t drawn_ns;    /* host time of the last drawing */
+	uint64_t done_before; /* bytes that were there when the step began */
+};
+
+void progress_init(struct progress *progress, FILE *out);
+/* To be called by image_pull; the context is the struct progress. */
+image_progress_fn progress_show;
+/* Erases the bar. */
+void progress_finish(struct progress *progress);
+
+/* One line without its end: "downloading  [#####.....]  50%  31.2M of 62.4M  10.0M/s". `elapsed_ns` is the time in which
+ * `done_before` became `done`. */
+#define PROGRESS_LINE_SIZE 160
+void progress_line(const struct image_progress *state, uint64_t done_before, uint64_t elapsed_ns,
+		   char out[PROGRESS_LINE_SIZE]);
+
+/* image_pull with its progress on standard error. */
+MUST_USE int progress_pull(const struct image_recipe *recipe, bool *fresh, struct error *e);
+
+#endif

@@ -1,8 +1,9 @@
 /*
  * A board: a machine's memory map, its devices and their wires, how it boots.
  *
- * The board owns RAM, bus, harts, platform devices and the boot payload; the machine (machine/) adds threads, consoles and
- * lifecycle. A board is built once, may be reset any number of times, and is saved and loaded as a whole.
+ * The board owns RAM, bus, harts, platform devices and the boot payload; the machine (machine/) adds threads,
+ * consoles and lifecycle. A board is built once, may be reset any number of times, and is saved and loaded as a
+ * whole.
  *
  * Thread: the owner, while no vCPU runs, unless said otherwise.
  */
@@ -45,19 +46,20 @@ struct board {
 	struct boot_payload *boot; /* files held in memory, to be laid out again at each reset */
 };
 
-/* Builds the `virt` machine: allocates RAM, creates devices and harts, reads and checks the boot files. Nothing is left
- * behind on failure. The board is ready for board_reset. */
+/* Builds the `virt` machine: allocates RAM, creates devices and harts, reads and checks the boot files. Nothing is
+ * left behind on failure. The board is ready for board_reset. */
 MUST_USE int board_virt_new(struct board **out, const struct board_config *config, struct error *e);
 /* Accepts NULL. */
 void board_free(struct board *board);
 
-/* Puts RAM payload, device tree, devices and harts as after power-on; the clock is set to 0 and stopped. RAM outside the
- * payload is zeroed. Hart 0 starts, the others wait (SBI HSM), or all start in M-mode with firmware. */
+/* Puts RAM payload, device tree, devices and harts as after power-on; the clock is set to 0 and stopped. RAM outside
+ * the payload is zeroed. Hart 0 starts, the others wait (SBI HSM), or all start in M-mode with firmware. */
 MUST_USE int board_reset(struct board *board, struct error *e);
 
-/* Appends sections for clock, harts, SBI, devices and RAM (zero pages left out). */
+/* Appends sections for clock, harts, devices and RAM (zero pages left out): docs/internals/board.md. */
 void board_save(struct board *board, struct state_writer *w);
-/* Loads what board_save wrote into a board of the same configuration; on failure the board must be reset or freed. */
+/* Loads what board_save wrote into a board of the same configuration; on failure the board must be reset or freed. The
+ * clock is left stopped. */
 MUST_USE int board_load(struct board *board, struct state_reader *r, struct error *e);
 
 #endif

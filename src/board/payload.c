@@ -44,8 +44,8 @@ static int check_reach(const struct boot_payload *p, const struct program *progr
 		if (s->address < p->ram_base || s->address - p->ram_base > FARTHEST || s->memory_bytes > FARTHEST)
 			return REFUSE(
 				e, -EINVAL,
-				"%s %s: is to be loaded at 0x%llx, 0x%llx bytes, where there is no RAM (it begins at "
-				"0x%llx); use its Image, or link it again",
+				"%s %s: is to be loaded at 0x%llx, 0x%llx bytes, where there is no RAM (it begins "
+				"at 0x%llx); use its Image, or link it again",
 				role, path, (unsigned long long)s->address, (unsigned long long)s->memory_bytes,
 				(unsigned long long)p->ram_base);
 	}

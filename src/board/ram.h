@@ -1,8 +1,8 @@
 /*
  * All of guest RAM at once: cleared, saved, loaded.
  *
- * Saved RAM is a sequence of sections of kind "ram", version 1, each one run of whole pages; the instance is the run's
- * guest-physical address in hexadecimal, the payload its bytes. Runs ascend and pages of zeros are left out.
+ * Saved RAM is a sequence of sections of kind "ram", version 1, each one run of whole pages; the instance is the
+ * run's guest-physical address in hexadecimal, the payload its bytes. Runs ascend and pages of zeros are left out.
  * Thread: the owner, while no vCPU runs.
  */
 #ifndef DOPPEL_BOARD_RAM_H

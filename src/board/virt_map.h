@@ -1,6 +1,6 @@
 /*
- * The memory map and the interrupt numbers of the `virt` machine, one table: the addresses that payloads built for the
- * well-known machine of that name expect.
+ * The memory map and the interrupt numbers of the `virt` machine, one table: the addresses that payloads built for
+ * the well-known machine of that name expect.
  */
 #ifndef DOPPEL_BOARD_VIRT_MAP_H
 #define DOPPEL_BOARD_VIRT_MAP_H
@@ -15,7 +15,7 @@ enum virt_place {
 	VIRT_SSWI,
 	VIRT_PLIC,
 	VIRT_UART,
-	VIRT_VIRTIO,   /* VIRT_VIRTIO_SLOTS windows of VIRT_VIRTIO_STRIDE bytes, with as many interrupts from irq on */
+	VIRT_VIRTIO,   /* VIRT_VIRTIO_SLOTS windows of VIRT_VIRTIO_STRIDE bytes, an interrupt each from irq on */
 	VIRT_RAM,      /* to its end */
 	VIRT_PLACES,
 };

@@ -43,7 +43,7 @@ int blob_read(struct blob *out, const char *path, uint64_t limit, struct error *
 {
 	char size[TEXT_OF_SIZE_ROOM], most[TEXT_OF_SIZE_ROOM];
 	struct blob blob;
-	uint64_t length;
+	uint64_t length = 0;
 	int r = blob_measure(&length, path, e);
 
 	if (r < 0)

@@ -103,14 +103,15 @@ static bool has_rounding_mode(unsigned id)
 
 bool float_execute(struct hart *hart, const struct op *op)
 {
-	struct operation o = {.hart = hart, .op = op, .rm = op->rm};
+	/* The accrued flags go in, which lets the host path skip what is known already. */
+	struct operation o = {.hart = hart, .op = op, .rm = op->rm, .flags = hart->fflags};
 
 	if (o.rm == FLOAT_DYN)
 		o.rm = hart->frm;
 	if (unlikely(o.rm > FLOAT_RMM) && has_rounding_mode(op->id))
 		return false;
 	functions[op->id](&o);
-	hart->fflags |= (uint8_t)o.flags;
+	hart->fflags = (uint8_t)o.flags;
 	hart->mstatus |= MSTATUS_FS;
 	return true;
 }

@@ -1,0 +1,271 @@
+#include "machine/console.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "machine/bell.h"
+#include "machine/keys.h"
+#include "machine/output.h"
+#include "machine/ends.h"
+#include "machine/terminal.h"
+
+/* Reads in one callback: input without end must not keep the loop from its other work. */
+#define READS_AT_ONCE  16
+#define READ_SIZE      256
+#define LAST_OUTPUT_MS 1000
+
+struct console {
+	enum machine_console kind;
+	struct console_hooks hooks;
+	struct loop *loop;
+	struct output *output; /* NULL: dropped */
+	int input, out;        /* -1: none */
+	bool typed;            /* input is a terminal that a person types on */
+	bool raw;
+	char path[64]; /* of the pty's slave */
+
+	struct device *uart; /* NULL until console_start */
+	struct loop_watch *watch;
+	struct bell pump; /* there is room, or something to read */
+	bool held, ended;
+	struct keys keys;
+	size_t waiting_length;
+	uint8_t waiting[CONSOLE_TYPED];
+};
+
+static void end_input(struct console *console)
+{
+	console->ended = true;
+	loop_unwatch(console->loop, console->watch);
+	console->watch = NULL;
+}
+
+static void offer(struct console *console)
+{
+	size_t taken;
+
+	if (console->held || !console->waiting_length)
+		return;
+	taken = uart16550_receive(console->uart, console->waiting, console->waiting_length);
+	console->waiting_length -= taken;
+	memmove(console->waiting, console->waiting + taken, console->waiting_length);
+}
+
+static void keep(struct console *console, uint8_t byte)
+{
+	if (console->waiting_length < sizeof console->waiting)
+		console->waiting[console->waiting_length++] = byte;
+}
+
+static void obey(struct console *console, uint8_t byte)
+{
+	switch (keys_next(&console->keys, &byte)) {
+	case KEYS_GUEST:
+		keep(console, byte);
+		break;
+	case KEYS_EATEN:
+		break;
+	case KEYS_LEAVE:
+		console->hooks.leave(console->hooks.opaque);
+		break;
+	case KEYS_HELP:
+		(void)console_write(console, (const uint8_t *)keys_help, strlen(keys_help));
+		break;
+	}
+}
+
+static bool readable(const struct console *console)
+{
+	struct pollfd p = {.fd = console->input, .events = POLLIN};
+
+	if (poll(&p, 1, 0) <= 0)
+		return false;
+	/* A pty whose slave nobody has open hangs, until somebody opens it. */
+	return (p.revents & POLLIN) || console->kind != CONSOLE_PTY;
+}
+
+static void read_some(struct console *console)
+{
+	uint8_t bytes[READ_SIZE];
+	ssize_t n = read(console->input, bytes, sizeof bytes);
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN || (errno == EIO && console->kind == CONSOLE_PTY)))
+		return;
+	if (n <= 0) {
+		end_input(console);
+		return;
+	}
+	for (ssize_t i = 0; i < n; i++) {
+		if (console->typed)
+			obey(console, bytes[i]);
+		else
+			keep(console, bytes[i]);
+	}
+}
+
+static void pump(void *arg)
+{
+	struct console *console = arg;
+
+	for (unsigned i = 0; i < READS_AT_ONCE; i++) {
+		offer(console);
+		if (console->ended || (!console->typed && console->waiting_length) || !readable(console))
+			return;
+		read_some(console);
+	}
+	bell_ring(&console->pump);
+}
+
+static void on_input(void *arg, uint32_t events)
+{
+	(void)events;
+	pump(arg);
+}
+
+/* On a vCPU's thread, with the UART's lock held. */
+static void on_room(void *opaque)
+{
+	struct console *console = opaque;
+
+	bell_ring(&console->pump);
+}
+
+static int open_ends(struct console *console, const struct console_config *config, struct error *e)
+{
+	switch (config->kind) {
+	case CONSOLE_NONE:
+		return 0;
+	case CONSOLE_STDIO:
+		console->input = config->input;
+		console->out = config->output;
+		console->typed = isatty(config->input);
+		return 0;
+	case CONSOLE_FILE:
+		console->out = output_file_open(config->path, e);
+		return console->out < 0 ? console->out : 0;
+	case CONSOLE_PTY:
+		console->out = pty_open(console->path, sizeof console->path, e);
+		console->input = console->out;
+		return console->out < 0 ? console->out : 0;
+	}
+	return error_set(e, ERROR_USAGE, -EINVAL, "console: kind %d does not exist", (int)config->kind);
+}
+
+static int open_output(struct console *console, struct error *e)
+{
+	const struct output_hooks hooks = {
+		.room = console->hooks.room,
+		.drained = console->hooks.drained,
+		.opaque = console->hooks.opaque,
+	};
+
+	if (console->out < 0)
+		return 0;
+	return output_new(&console->output, console->out, console->kind == CONSOLE_PTY, &hooks, e);
+}
+
+int console_new(struct console **out, const struct console_config *config, struct error *e)
+{
+	struct console *console = calloc(1, sizeof *console);
+	int r;
+
+	if (!console)
+		return error_errno(e, -ENOMEM, "the console");
+	console->kind = config->kind;
+	console->hooks = config->hooks;
+	console->loop = config->loop;
+	console->input = console->out = -1;
+	console->held = true;
+	console->pump = (struct bell){.loop = config->loop, .fn = pump, .arg = console};
+	r = open_ends(console, config, e);
+	if (r == 0)
+		r = open_output(console, e);
+	if (r < 0)
+		console_free(console);
+	else
+		*out = console;
+	return r;
+}
+
+void console_free(struct console *console)
+{
+	if (!console)
+		return;
+	if (console->output)
+		output_flush(console->output, LAST_OUTPUT_MS);
+	output_free(console->output);
+	if (console->uart)
+		uart16550_on_room(console->uart, NULL, NULL);
+	loop_unwatch(console->loop, console->watch);
+	if (console->raw)
+		terminal_restore();
+	if (console->kind != CONSOLE_STDIO && console->out >= 0)
+		close(console->out);
+	free(console);
+}
+
+/* Edge-triggered: input that waits for the guest must not make the loop spin, and pump reads until there is no more, or
+ * is called again. */
+static int watch_input(struct console *console, struct error *e)
+{
+	int r = loop_watch(console->loop, console->input, EPOLLIN | EPOLLET, on_input, console, &console->watch, e);
+
+	if (r == -EPERM) /* a regular file, or /dev/null: can always be read */
+		r = 0;
+	if (r == -EBADF) { /* standard input is closed */
+		console->ended = true;
+		r = 0;
+	}
+	return r;
+}
+
+int console_start(struct console *console, struct device *uart, struct error *e)
+{
+	int r;
+
+	if (console->input < 0 || console->uart)
+		return 0;
+	r = watch_input(console, e);
+	if (r == 0 && console->typed) {
+		r = terminal_raw(console->input, e);
+		console->raw = r == 0;
+	}
+	if (r < 0)
+		return r;
+	console->uart = uart;
+	uart16550_on_room(uart, on_room, console);
+	bell_ring(&console->pump);
+	return 0;
+}
+
+void console_hold(struct console *console, bool hold)
+{
+	console->held = hold;
+	if (!hold && console->uart)
+		bell_ring(&console->pump);
+}
+
+bool console_write(struct console *console, const uint8_t *bytes, size_t length)
+{
+	return console->output && output_write(console->output, bytes, length);
+}
+
+bool console_crowded(const struct console *console)
+{
+	return console->output && output_crowded(console->output);
+}
+
+bool console_drained(struct console *console)
+{
+	return !console->output || output_drained(console->output);
+}
+
+const char *console_path(const struct console *console)
+{
+	return console->kind == CONSOLE_PTY ? console->path : NULL;
+}

@@ -1,0 +1,57 @@
+/*
+ * A machine's console: what is on the other end of the guest's serial line.
+ *
+ * Input is read on the event loop and offered to the UART; what the guest does not take yet waits here. Input that is
+ * no terminal (a pipe, a file) is read only as fast as the guest takes it, byte for byte, and its end just ends the
+ * input. From a terminal up to CONSOLE_TYPED bytes wait, then more is dropped, so that the monitor's own keys
+ * (machine/keys.h) always work. Output goes through machine/output.h.
+ *
+ * Thread: the owner of the loop, unless said otherwise.
+ */
+#ifndef DOPPEL_MACHINE_CONSOLE_H
+#define DOPPEL_MACHINE_CONSOLE_H
+
+#include "device/devices.h"
+#include "base/loop.h"
+#include "machine/machine.h"
+
+#define CONSOLE_TYPED (64 * KIB)
+
+struct console;
+
+struct console_hooks {
+	void (*leave)(void *opaque);   /* owner, inside the loop: Ctrl-A x */
+	void (*room)(void *opaque);    /* output's thread: crowded no longer */
+	void (*drained)(void *opaque); /* output's thread: all is written, after a console_drained that said no */
+	void *opaque;
+};
+
+struct console_config {
+	enum machine_console kind;
+	const char *path; /* CONSOLE_FILE: made when it is not there, else appended to */
+	int input, output; /* CONSOLE_STDIO: descriptors, which stay the caller's; normally 0 and 1 */
+	struct loop *loop;
+	struct console_hooks hooks;
+};
+
+MUST_USE int console_new(struct console **out, const struct console_config *config, struct error *e);
+/* Waits for output to be taken, at most a second after the reader took some last; restores the terminal; accepts NULL. The
+ * loop does not run again, and no vCPU either. */
+void console_free(struct console *console);
+
+/* Takes the terminal, connects the UART's input and begins to read; once it has, it does
+ * nothing. Input is held at first. */
+MUST_USE int console_start(struct console *console, struct device *uart, struct error *e);
+/* While held no input reaches the guest; it waits as if the guest did not take it. */
+void console_hold(struct console *console, bool hold);
+
+/* Any thread; never blocks. True: output is crowded, stop until the hook `room`. */
+bool console_write(struct console *console, const uint8_t *bytes, size_t length);
+/* Any thread. */
+bool console_crowded(const struct console *console);
+/* Any thread: whether all output was taken. */
+bool console_drained(struct console *console);
+/* Slave path of CONSOLE_PTY, else NULL. */
+const char *console_path(const struct console *console);
+
+#endif

@@ -1,0 +1,239 @@
+#include "machine/crew.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "machine/threads.h"
+
+struct vcpu {
+	struct crew *crew;
+	struct hart *hart;
+	struct engine_vcpu *engine;
+	pthread_t thread;
+	bool threaded;
+	bool throttled;      /* its thread's own: it wrote into a crowded console */
+	atomic_bool waiting; /* crew_nudge shall wake it; false again before it parks */
+};
+
+struct crew {
+	const struct engine *engine;
+	struct crew_hooks hooks;
+	unsigned count;
+	/* Read without the lock before each run, so that a vCPU which comes and goes takes no lock. */
+	atomic_bool parking;
+	pthread_mutex_t lock; /* guards the two below, and `waiting` when it becomes false */
+	unsigned parked;
+	bool quitting;
+	pthread_cond_t changed; /* of parked; of parking to false */
+	struct vcpu vcpus[RISCV_HARTS_MAX];
+};
+
+static _Thread_local struct vcpu *self;
+
+/* Parks while that is asked for. False: the thread shall end. */
+static bool may_run(struct vcpu *vcpu)
+{
+	struct crew *crew = vcpu->crew;
+	bool quitting;
+
+	if (!atomic_load(&crew->parking))
+		return true;
+	pthread_mutex_lock(&crew->lock);
+	crew->parked++;
+	pthread_cond_broadcast(&crew->changed);
+	while (atomic_load(&crew->parking) && !crew->quitting)
+		pthread_cond_wait(&crew->changed, &crew->lock);
+	crew->parked--;
+	quitting = crew->quitting;
+	pthread_mutex_unlock(&crew->lock);
+	return !quitting;
+}
+
+/* `ticket` was taken before the hook is asked: a nudge in between ends the sleep. */
+static void wait_for_room(struct vcpu *vcpu, uint32_t ticket)
+{
+	struct crew *crew = vcpu->crew;
+
+	atomic_store(&vcpu->waiting, true);
+	vcpu->throttled = crew->hooks.crowded(crew->hooks.opaque);
+	if (vcpu->throttled)
+		hart_idle(vcpu->hart, ticket, UINT64_MAX);
+	pthread_mutex_lock(&crew->lock);
+	atomic_store(&vcpu->waiting, false);
+	pthread_mutex_unlock(&crew->lock);
+}
+
+static void run(struct vcpu *vcpu, uint32_t ticket)
+{
+	struct crew *crew = vcpu->crew;
+	struct engine_exit exit;
+
+	crew->engine->run(vcpu->engine, 0, &exit);
+	switch (exit.reason) {
+	case ENGINE_EXIT_KICKED:
+	case ENGINE_EXIT_LIMIT:
+		break;
+	case ENGINE_EXIT_IDLE:
+		hart_idle(vcpu->hart, ticket, exit.deadline);
+		break;
+	case ENGINE_EXIT_STOPPED:
+		hart_idle(vcpu->hart, ticket, UINT64_MAX);
+		break;
+	case ENGINE_EXIT_FAILED:
+		crew->hooks.failed(crew->hooks.opaque, vcpu->hart->id, exit.message);
+		break;
+	}
+}
+
+/* No wake-up is lost: the ticket is older than the look at `parking`, and whoever sets that kicks afterwards. */
+static void *vcpu_main(void *arg)
+{
+	struct vcpu *vcpu = arg;
+
+	self = vcpu;
+	for (;;) {
+		uint32_t ticket = hart_idle_ticket(vcpu->hart);
+
+		if (atomic_load(&vcpu->crew->parking)) {
+			if (!may_run(vcpu))
+				return NULL;
+		} else if (vcpu->throttled) {
+			wait_for_room(vcpu, ticket);
+		} else {
+			run(vcpu, ticket);
+		}
+	}
+}
+
+static int add_vcpu(struct crew *crew, struct hart *hart, struct error *e)
+{
+	struct vcpu *vcpu = &crew->vcpus[crew->count];
+	char name[16];
+	int r = crew->engine->vcpu_new(&vcpu->engine, hart, e);
+
+	if (r < 0)
+		return r;
+	vcpu->crew = crew;
+	vcpu->hart = hart;
+	crew->count++;
+	snprintf(name, sizeof name, "vcpu%u", hart->id);
+	r = thread_start(&vcpu->thread, name, vcpu_main, vcpu);
+	if (r < 0)
+		return error_errno(e, r, "a thread for CPU %u", hart->id);
+	vcpu->threaded = true;
+	return 0;
+}
+
+int crew_new(struct crew **out, const struct engine *engine, struct hart_cluster *cluster,
+	     const struct crew_hooks *hooks, struct error *e)
+{
+	struct crew *crew = calloc(1, sizeof *crew);
+
+	if (!crew)
+		return error_errno(e, -ENOMEM, "CPU threads");
+	crew->engine = engine;
+	crew->hooks = *hooks;
+	atomic_store(&crew->parking, true);
+	pthread_mutex_init(&crew->lock, NULL);
+	pthread_cond_init(&crew->changed, NULL);
+	for (unsigned i = 0; i < cluster->count; i++) {
+		int r = add_vcpu(crew, cluster->harts[i], e);
+
+		if (r < 0) {
+			crew_free(crew);
+			return r;
+		}
+	}
+	*out = crew;
+	return 0;
+}
+
+static void end_threads(struct crew *crew)
+{
+	crew_ask(crew);
+	pthread_mutex_lock(&crew->lock);
+	crew->quitting = true;
+	pthread_cond_broadcast(&crew->changed);
+	pthread_mutex_unlock(&crew->lock);
+	for (unsigned i = 0; i < crew->count; i++)
+		if (crew->vcpus[i].threaded)
+			pthread_join(crew->vcpus[i].thread, NULL);
+}
+
+void crew_free(struct crew *crew)
+{
+	if (!crew)
+		return;
+	end_threads(crew);
+	for (unsigned i = 0; i < crew->count; i++)
+		crew->engine->vcpu_free(crew->vcpus[i].engine);
+	pthread_cond_destroy(&crew->changed);
+	pthread_mutex_destroy(&crew->lock);
+	free(crew);
+}
+
+void crew_release(struct crew *crew)
+{
+	pthread_mutex_lock(&crew->lock);
+	atomic_store(&crew->parking, false);
+	pthread_cond_broadcast(&crew->changed);
+	pthread_mutex_unlock(&crew->lock);
+}
+
+void crew_ask(struct crew *crew)
+{
+	atomic_store(&crew->parking, true);
+	for (unsigned i = 0; i < crew->count; i++) {
+		crew->engine->stop(crew->vcpus[i].engine);
+		hart_kick(crew->vcpus[i].hart);
+	}
+}
+
+void crew_park(struct crew *crew)
+{
+	crew_ask(crew);
+	pthread_mutex_lock(&crew->lock);
+	while (crew->parked < crew->count)
+		pthread_cond_wait(&crew->changed, &crew->lock);
+	pthread_mutex_unlock(&crew->lock);
+}
+
+void crew_throttle(struct crew *crew)
+{
+	if (!self || self->crew != crew)
+		return;
+	self->throttled = true;
+	crew->engine->stop(self->engine);
+}
+
+void crew_nudge(struct crew *crew)
+{
+	pthread_mutex_lock(&crew->lock);
+	for (unsigned i = 0; i < crew->count; i++)
+		if (atomic_load(&crew->vcpus[i].waiting))
+			hart_kick(crew->vcpus[i].hart);
+	pthread_mutex_unlock(&crew->lock);
+}
+
+void crew_state_loaded(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->count; i++)
+		crew->engine->state_loaded(crew->vcpus[i].engine);
+}
+
+void crew_statistics(const struct crew *crew, struct engine_statistics *out)
+{
+	*out = (struct engine_statistics){0};
+	for (unsigned i = 0; i < crew->count; i++) {
+		struct engine_statistics one;
+
+		crew->engine->statistics(crew->vcpus[i].engine, &one);
+		out->instructions += one.instructions;
+		out->blocks_built += one.blocks_built;
+		out->tlb_misses += one.tlb_misses;
+		out->exits += one.exits;
+		out->interrupts += one.interrupts;
+		out->exceptions += one.exceptions;
+	}
+}

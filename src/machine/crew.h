@@ -1,0 +1,50 @@
+/*
+ * The crew: one thread a vCPU, which all run guest code or are all parked.
+ *
+ *   parked --release--> running --ask, all noticed--> parked
+ *
+ * Parked means: outside the engine, in no device, holding no lock. A crew is made parked.
+ * Thread: the owner, unless said otherwise.
+ */
+#ifndef DOPPEL_MACHINE_CREW_H
+#define DOPPEL_MACHINE_CREW_H
+
+#include "engine/engine.h"
+#include "riscv/hart.h"
+
+struct crew;
+
+/* Both are called on vCPU threads. */
+struct crew_hooks {
+	/* The engine can not go on with this vCPU. */
+	void (*failed)(void *opaque, unsigned cpu, const char *message);
+	/* Whether a vCPU that was throttled must wait still. */
+	bool (*crowded)(void *opaque);
+	void *opaque;
+};
+
+/* Makes a vCPU of `engine` and a thread for every hart of the cluster, which must outlive the crew. */
+MUST_USE int crew_new(struct crew **out, const struct engine *engine, struct hart_cluster *cluster,
+		      const struct crew_hooks *hooks, struct error *e);
+/* Parks, ends and joins the threads; accepts NULL. */
+void crew_free(struct crew *crew);
+
+/* Lets parked vCPUs run. */
+void crew_release(struct crew *crew);
+/* Any thread, also a vCPU's own amid a run: all vCPUs leave guest code and park soon. */
+void crew_ask(struct crew *crew);
+/* Asks, and returns when all are parked. */
+void crew_park(struct crew *crew);
+
+/* On a vCPU's thread, amid a run (elsewhere without effect): it leaves guest code soon and waits while the hook says
+ * crowded, until crew_nudge. */
+void crew_throttle(struct crew *crew);
+/* Any thread: it is crowded no longer. */
+void crew_nudge(struct crew *crew);
+
+/* While parked: harts or memory were changed from outside. */
+void crew_state_loaded(struct crew *crew);
+/* Sums over all vCPUs. */
+void crew_statistics(const struct crew *crew, struct engine_statistics *out);
+
+#endif

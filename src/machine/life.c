@@ -1,0 +1,254 @@
+/* The states of a machine's life, and what the guest asks for on its way. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "machine/private.h"
+#include "machine/signals.h"
+
+int machine_check_state(const struct machine *machine, const char *what, unsigned allowed, struct error *e)
+{
+	if (allowed & IN(machine->state))
+		return 0;
+	return error_set(e, ERROR_STATE, -EBUSY, "%s is %s and can not be %s now", machine->name,
+			 machine_state_name(machine->state), what);
+}
+
+/* All out of guest code, and nothing moves any more: what the guest could observe stands still. */
+static void make_quiet(struct machine *machine)
+{
+	crew_park(machine->crew);
+	clock_stop(&machine->board->clock);
+	alarm_run(&machine->alarm, false);
+	console_hold(machine->console, true);
+	machine_pause_devices(machine);
+}
+
+void machine_pause_devices(struct machine *machine)
+{
+	if (machine->devices_paused)
+		return;
+	for (unsigned i = 0; i < machine->board->device_count; i++)
+		device_pause(machine->board->devices[i]);
+	machine->devices_paused = true;
+}
+
+static void resume_devices(struct machine *machine)
+{
+	if (!machine->devices_paused)
+		return;
+	for (unsigned i = 0; i < machine->board->device_count; i++)
+		device_resume(machine->board->devices[i]);
+	machine->devices_paused = false;
+}
+
+static void let_run(struct machine *machine)
+{
+	resume_devices(machine);
+	console_hold(machine->console, false);
+	clock_start(&machine->board->clock);
+	alarm_run(&machine->alarm, true);
+	machine->state = MACHINE_RUNNING;
+	crew_release(machine->crew);
+}
+
+static void fail(struct machine *machine, const char *message)
+{
+	machine->state = MACHINE_FAILED;
+	snprintf(machine->message, sizeof machine->message, "%.255s", message);
+}
+
+int machine_power_on(struct machine *machine, struct error *e)
+{
+	struct error own;
+	int r;
+
+	machine_pause_devices(machine);
+	r = board_reset(machine->board, &own);
+	crew_state_loaded(machine->crew);
+	if (r < 0)
+		fail(machine, own.message);
+	return r < 0 ? error_set(e, own.kind, r, "%s", own.message) : 0;
+}
+
+void machine_raise(struct machine *machine, const struct event *event)
+{
+	pthread_mutex_lock(&machine->lock);
+	if (machine->event.kind == EVENT_NONE)
+		machine->event = *event;
+	pthread_mutex_unlock(&machine->lock);
+	crew_ask(machine->crew);
+	bell_ring(&machine->bell);
+}
+
+static bool has_event(struct machine *machine)
+{
+	bool there;
+
+	pthread_mutex_lock(&machine->lock);
+	there = machine->event.kind != EVENT_NONE;
+	pthread_mutex_unlock(&machine->lock);
+	return there;
+}
+
+/* Acts on what the guest did before it became quiet. */
+static void act(struct machine *machine)
+{
+	struct event event;
+
+	pthread_mutex_lock(&machine->lock);
+	event = machine->event;
+	machine->event.kind = EVENT_NONE;
+	pthread_mutex_unlock(&machine->lock);
+	switch (event.kind) {
+	case EVENT_NONE:
+		break;
+	case EVENT_OFF:
+		machine->state = MACHINE_STOPPED;
+		machine->exit_code = event.exit_code;
+		break;
+	case EVENT_RESET:
+		log_guest(LOG_INFO, "machine", "%s is reset by its guest", machine->name);
+		machine_power_on(machine, NULL);
+		break;
+	case EVENT_FAILED:
+		fail(machine, event.message);
+		break;
+	}
+}
+
+static bool has_ended(const struct machine *machine)
+{
+	return machine->state == MACHINE_STOPPED || machine->state == MACHINE_FAILED;
+}
+
+static bool wait_is_over(struct machine *machine)
+{
+	return machine->left || machine->signal || (has_ended(machine) && console_drained(machine->console));
+}
+
+static void settle(struct machine *machine)
+{
+	if (machine->state != MACHINE_RUNNING || !has_event(machine))
+		return;
+	make_quiet(machine);
+	act(machine);
+	if (machine->state == MACHINE_RUNNING)
+		let_run(machine);
+}
+
+void machine_attend(void *opaque)
+{
+	struct machine *machine = opaque;
+
+	settle(machine);
+	if (wait_is_over(machine))
+		loop_quit(machine->loop);
+}
+
+void machine_leave(void *opaque)
+{
+	struct machine *machine = opaque;
+
+	machine->left = true;
+	loop_quit(machine->loop);
+}
+
+static void on_signal(void *opaque, int number)
+{
+	struct machine *machine = opaque;
+
+	machine->signal = number;
+	loop_quit(machine->loop);
+}
+
+int machine_start(struct machine *machine, struct error *e)
+{
+	int r = machine_check_state(machine, "started", IN(MACHINE_CREATED), e);
+
+	if (r == 0)
+		r = console_start(machine->console, machine->board->uart, e);
+	if (r == 0)
+		let_run(machine);
+	return r;
+}
+
+int machine_pause(struct machine *machine, struct error *e)
+{
+	int r = machine_check_state(machine, "paused", IN(MACHINE_RUNNING), e);
+
+	if (r < 0)
+		return r;
+	make_quiet(machine);
+	act(machine);
+	if (has_ended(machine))
+		return machine_check_state(machine, "paused", 0, e);
+	machine->state = MACHINE_PAUSED;
+	return 0;
+}
+
+int machine_resume(struct machine *machine, struct error *e)
+{
+	int r = machine_check_state(machine, "resumed", IN(MACHINE_PAUSED), e);
+
+	if (r == 0) /* the first time when its state was loaded */
+		r = console_start(machine->console, machine->board->uart, e);
+	if (r == 0)
+		let_run(machine);
+	return r;
+}
+
+void machine_stop(struct machine *machine)
+{
+	if (machine->state == MACHINE_RUNNING) {
+		make_quiet(machine);
+		act(machine);
+	}
+	if (has_ended(machine))
+		return;
+	machine->state = MACHINE_STOPPED;
+	machine->exit_code = 0;
+}
+
+static void describe(const struct machine *machine, struct machine_outcome *outcome)
+{
+	*outcome = (struct machine_outcome){
+		.state = machine->state,
+		.detached = machine->left,
+		.signal = machine->signal,
+	};
+	if (machine->state == MACHINE_STOPPED)
+		outcome->exit_code = machine->exit_code;
+	else if (machine->signal)
+		outcome->exit_code = 128 + machine->signal;
+	memcpy(outcome->message, machine->message, sizeof outcome->message);
+}
+
+int machine_wait(struct machine *machine, int timeout_ms, struct machine_outcome *outcome, struct error *e)
+{
+	uint64_t end = clock_host_ns() + (uint64_t)timeout_ms * 1000000;
+	struct signals_watch signals;
+	int r = machine_check_state(machine, "waited for", ~IN(MACHINE_CREATED), e);
+
+	if (r == 0)
+		r = signals_begin(&signals, machine->loop, on_signal, machine, e);
+	if (r < 0)
+		return r;
+	machine->left = false;
+	machine->signal = 0;
+	settle(machine);
+	while (r == 0 && !wait_is_over(machine)) {
+		uint64_t now = clock_host_ns();
+
+		r = loop_run(machine->loop, timeout_ms < 0 ? -1 : now < end ? (int)((end - now + 999999) / 1000000) : 0);
+	}
+	signals_end(&signals);
+	if (r == -ETIMEDOUT && wait_is_over(machine))
+		r = 0;
+	describe(machine, outcome);
+	if (r == -ETIMEDOUT)
+		return error_set(e, ERROR_TIMEOUT, r, "%s did not end within %d ms", machine->name, timeout_ms);
+	return r < 0 ? error_errno(e, r, "%s: the event loop", machine->name) : 0;
+}

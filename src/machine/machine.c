@@ -1,0 +1,239 @@
+#include "machine/machine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "machine/private.h"
+
+/* On a vCPU's thread, with the UART's lock held. */
+static void serial_write(void *opaque, const uint8_t *bytes, size_t length)
+{
+	struct machine *machine = opaque;
+
+	if (console_write(machine->console, bytes, length))
+		crew_throttle(machine->crew);
+}
+
+/* On a vCPU's thread, amid a run. */
+static void power_requested(void *opaque, enum power_action action, unsigned code)
+{
+	struct event event = {.kind = EVENT_NONE};
+
+	switch (action) {
+	case POWER_NONE:
+		return;
+	case POWER_OFF:
+		event.kind = EVENT_OFF;
+		event.exit_code = (int)(code & 0xff);
+		break;
+	case POWER_RESET:
+		event.kind = EVENT_RESET;
+		break;
+	case POWER_CRASH:
+		event.kind = EVENT_FAILED;
+		snprintf(event.message, sizeof event.message, "the guest reported a crash");
+		break;
+	}
+	machine_raise(opaque, &event);
+}
+
+static void vcpu_failed(void *opaque, unsigned cpu, const char *message)
+{
+	struct event event = {.kind = EVENT_FAILED};
+
+	snprintf(event.message, sizeof event.message, "CPU %u: %s", cpu, message);
+	machine_raise(opaque, &event);
+}
+
+static bool crowded(void *opaque)
+{
+	return console_crowded(((const struct machine *)opaque)->console);
+}
+
+static void room(void *opaque)
+{
+	crew_nudge(((const struct machine *)opaque)->crew);
+}
+
+static void drained(void *opaque)
+{
+	bell_ring(&((struct machine *)opaque)->bell);
+}
+
+static void choose_name(struct machine *machine, const char *name)
+{
+	static atomic_uint count;
+	unsigned number = atomic_fetch_add(&count, 1) + 1;
+
+	if (name)
+		snprintf(machine->name, sizeof machine->name, "%s", name);
+	else
+		snprintf(machine->name, sizeof machine->name, "machine-%d-%u", (int)getpid(), number);
+}
+
+static int make_console(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	const struct console_config console = {
+		.kind = config->console,
+		.path = config->console_path,
+		.input = STDIN_FILENO,
+		.output = STDOUT_FILENO,
+		.loop = machine->loop,
+		.hooks = {.leave = machine_leave, .room = room, .drained = drained, .opaque = machine},
+	};
+
+	return console_new(&machine->console, &console, e);
+}
+
+static int make_board(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	const struct board_config board = {
+		.memory_bytes = config->memory_bytes,
+		.cpus = config->cpus,
+		.kernel = config->kernel,
+		.initrd = config->initrd,
+		.append = config->append,
+		.firmware = config->firmware,
+		.serial = {serial_write, machine},
+		.power = {power_requested, machine},
+	};
+
+	return board_virt_new(&machine->board, &board, e);
+}
+
+static int make_crew(struct machine *machine, const struct engine *engine, struct error *e)
+{
+	const struct crew_hooks hooks = {.failed = vcpu_failed, .crowded = crowded, .opaque = machine};
+
+	if (!engine)
+		engine = engine_default(ENGINE_RISCV64);
+	if (!engine)
+		return error_set(e, ERROR_FAILED, -ENODEV, "no engine runs riscv64 guests here; see doppel engines");
+	return crew_new(&machine->crew, engine, &machine->board->cluster, &hooks, e);
+}
+
+static struct device *find_rtc(const struct board *board)
+{
+	for (unsigned i = 0; i < board->device_count; i++)
+		if (board->devices[i]->type == &goldfish_rtc_type)
+			return board->devices[i];
+	return NULL;
+}
+
+static int build(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	int r = loop_new(&machine->loop, e);
+
+	machine->bell = (struct bell){.loop = machine->loop, .fn = machine_attend, .arg = machine};
+	/* The board first: it finds most of what can be wrong with a configuration, and opens nothing. */
+	if (r == 0)
+		r = make_board(machine, config, e);
+	if (r == 0)
+		r = make_console(machine, config, e);
+	if (r == 0)
+		r = make_crew(machine, config->engine, e);
+	if (r < 0)
+		return r;
+	alarm_init(&machine->alarm, machine->loop, find_rtc(machine->board));
+	return machine_power_on(machine, e);
+}
+
+int machine_new(struct machine **out, const struct machine_config *config, struct error *e)
+{
+	struct machine *machine = calloc(1, sizeof *machine);
+	int r;
+
+	if (!machine)
+		return error_errno(e, -ENOMEM, "a machine");
+	pthread_mutex_init(&machine->lock, NULL);
+	choose_name(machine, config->name);
+	machine->state = MACHINE_CREATED;
+	r = build(machine, config, e);
+	if (r < 0)
+		machine_free(machine);
+	else
+		*out = machine;
+	return r;
+}
+
+void machine_free(struct machine *machine)
+{
+	if (!machine)
+		return;
+	/* vCPUs write to the console, and the console's output nudges vCPUs. */
+	if (machine->crew)
+		crew_park(machine->crew);
+	console_free(machine->console);
+	crew_free(machine->crew);
+	alarm_finish(&machine->alarm);
+	board_free(machine->board);
+	loop_free(machine->loop);
+	pthread_mutex_destroy(&machine->lock);
+	free(machine);
+}
+
+enum machine_state machine_state(const struct machine *machine)
+{
+	return machine->state;
+}
+
+const char *machine_state_name(enum machine_state state)
+{
+	static const char *const names[] = {
+		[MACHINE_CREATED] = "created", [MACHINE_RUNNING] = "running", [MACHINE_PAUSED] = "paused",
+		[MACHINE_STOPPED] = "stopped", [MACHINE_FAILED] = "failed",
+	};
+
+	return names[state];
+}
+
+const char *machine_name(const struct machine *machine)
+{
+	return machine->name;
+}
+
+const char *machine_console_path(const struct machine *machine)
+{
+	return console_path(machine->console);
+}
+
+struct board *machine_board(struct machine *machine)
+{
+	return machine->board;
+}
+
+void machine_statistics(const struct machine *machine, struct engine_statistics *out)
+{
+	crew_statistics(machine->crew, out);
+}
+
+int machine_save(struct machine *machine, struct state_writer *w, struct error *e)
+{
+	int r = machine_check_state(machine, "saved", IN(MACHINE_CREATED) | IN(MACHINE_PAUSED), e);
+
+	if (r < 0)
+		return r;
+	board_save(machine->board, w);
+	return w->failed ? error_errno(e, w->failed, "saving the machine") : 0;
+}
+
+int machine_load(struct machine *machine, const void *bytes, size_t length, struct error *e)
+{
+	struct state_reader reader;
+	int r = machine_check_state(machine, "loaded", IN(MACHINE_CREATED), e);
+
+	if (r < 0)
+		return r;
+	state_reader_init(&reader, bytes, length);
+	machine_pause_devices(machine);
+	r = board_load(machine->board, &reader, e);
+	if (r < 0) {
+		machine_power_on(machine, NULL);
+		return r;
+	}
+	crew_state_loaded(machine->crew);
+	machine->state = MACHINE_PAUSED;
+	return 0;
+}

@@ -1,0 +1,269 @@
+#include "machine/output.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "machine/threads.h"
+
+#define WRITE_AT_ONCE (64 * KIB)
+#define NS_PER_SECOND UINT64_C(1000000000)
+#define NS_PER_MS     UINT64_C(1000000)
+
+struct output {
+	int fd;
+	bool line;
+	struct output_hooks hooks;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t filled, emptied;
+	bool broken, closing, drain_wanted;
+	atomic_bool crowded; /* read without the lock */
+	uint64_t progress_ns; /* when bytes were last taken */
+	size_t start, length;
+	uint8_t ring[OUTPUT_ROOM];
+};
+
+static bool nobody_there(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
+}
+
+static void wait_writable(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+	(void)poll(&p, 1, -1);
+}
+
+/* Bytes written or dropped, at least one, or a negative errno. The only place where the thread may be cancelled. */
+static ssize_t put(const struct output *output, const uint8_t *bytes, size_t length)
+{
+	for (;;) {
+		ssize_t n;
+
+		if (output->line && nobody_there(output->fd))
+			return (ssize_t)length;
+		n = write(output->fd, bytes, length);
+		if (n > 0)
+			return n;
+		if (n == 0)
+			return -EIO;
+		if (output->line && errno == EIO)
+			return (ssize_t)length;
+		if (errno == EAGAIN)
+			wait_writable(output->fd);
+		else if (errno != EINTR)
+			return -errno;
+	}
+}
+
+static ssize_t put_cancellable(const struct output *output, const uint8_t *bytes, size_t length)
+{
+	ssize_t n;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	n = put(output, bytes, length);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	return n;
+}
+
+static void report_end(ssize_t code)
+{
+	/* A reader that goes away is no fault: `doppel run | head`. */
+	log_line(code == -EPIPE ? LOG_INFO : LOG_WARNING, "console", "output ends here: %s", strerror((int)-code));
+}
+
+/* With the lock held: `n` of the oldest bytes are done with, or all when n is an error. */
+static void account(struct output *output, ssize_t n)
+{
+	output->progress_ns = clock_host_ns();
+	if (n < 0) {
+		output->broken = true;
+		output->length = 0;
+	} else {
+		output->start = (output->start + (size_t)n) % OUTPUT_ROOM;
+		output->length -= (size_t)n;
+	}
+	if (!output->length) {
+		output->start = 0;
+		pthread_cond_broadcast(&output->emptied);
+	}
+}
+
+/* One write, with the lock held but for the write itself and the hooks. */
+static void write_some(struct output *output)
+{
+	size_t chunk = OUTPUT_ROOM - output->start;
+	bool room, drained;
+	ssize_t n;
+
+	if (chunk > output->length)
+		chunk = output->length;
+	if (chunk > WRITE_AT_ONCE)
+		chunk = WRITE_AT_ONCE;
+	pthread_mutex_unlock(&output->lock);
+	n = put_cancellable(output, output->ring + output->start, chunk);
+	if (n < 0)
+		report_end(n);
+	pthread_mutex_lock(&output->lock);
+	account(output, n);
+	room = output->length <= OUTPUT_CROWDED / 2 && atomic_exchange(&output->crowded, false);
+	drained = !output->length && output->drain_wanted;
+	output->drain_wanted &= !drained;
+	pthread_mutex_unlock(&output->lock);
+	if (room && output->hooks.room)
+		output->hooks.room(output->hooks.opaque);
+	if (drained && output->hooks.drained)
+		output->hooks.drained(output->hooks.opaque);
+	pthread_mutex_lock(&output->lock);
+}
+
+static void *writer(void *arg)
+{
+	struct output *output = arg;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	pthread_mutex_lock(&output->lock);
+	while (!output->closing) {
+		if (output->length)
+			write_some(output);
+		else
+			pthread_cond_wait(&output->filled, &output->lock);
+	}
+	pthread_mutex_unlock(&output->lock);
+	return NULL;
+}
+
+static void init_locks(struct output *output)
+{
+	pthread_condattr_t monotonic;
+
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_mutex_init(&output->lock, NULL);
+	pthread_cond_init(&output->filled, NULL);
+	pthread_cond_init(&output->emptied, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+}
+
+static void destroy(struct output *output)
+{
+	pthread_cond_destroy(&output->emptied);
+	pthread_cond_destroy(&output->filled);
+	pthread_mutex_destroy(&output->lock);
+	free(output);
+}
+
+int output_new(struct output **out, int fd, bool line, const struct output_hooks *hooks, struct error *e)
+{
+	struct output *output = calloc(1, sizeof *output);
+	int r;
+
+	if (!output)
+		return error_errno(e, -ENOMEM, "console output");
+	output->fd = fd;
+	output->line = line;
+	output->hooks = *hooks;
+	init_locks(output);
+	r = thread_start(&output->thread, "console", writer, output);
+	if (r < 0) {
+		destroy(output);
+		return error_errno(e, r, "a thread for console output");
+	}
+	*out = output;
+	return 0;
+}
+
+void output_free(struct output *output)
+{
+	if (!output)
+		return;
+	pthread_mutex_lock(&output->lock);
+	output->closing = true;
+	pthread_cond_signal(&output->filled);
+	pthread_mutex_unlock(&output->lock);
+	pthread_cancel(output->thread);
+	pthread_join(output->thread, NULL);
+	destroy(output);
+}
+
+/* With the lock held: as much as fits; returns the bytes that do not. */
+static size_t append(struct output *output, const uint8_t *bytes, size_t length)
+{
+	size_t room = OUTPUT_ROOM - output->length, taken = length < room ? length : room;
+	size_t at = (output->start + output->length) % OUTPUT_ROOM;
+	size_t first = taken < OUTPUT_ROOM - at ? taken : OUTPUT_ROOM - at;
+
+	memcpy(output->ring + at, bytes, first);
+	memcpy(output->ring, bytes + first, taken - first);
+	output->length += taken;
+	return length - taken;
+}
+
+bool output_write(struct output *output, const void *bytes, size_t length)
+{
+	size_t lost = 0;
+	bool crowded;
+
+	pthread_mutex_lock(&output->lock);
+	if (!output->broken)
+		lost = append(output, bytes, length);
+	crowded = output->length > OUTPUT_CROWDED;
+	if (crowded)
+		atomic_store(&output->crowded, true);
+	pthread_cond_signal(&output->filled);
+	pthread_mutex_unlock(&output->lock);
+	if (lost)
+		log_guest(LOG_WARNING, "console", "%zu bytes of output are lost: nobody takes them", lost);
+	return crowded;
+}
+
+bool output_crowded(const struct output *output)
+{
+	return atomic_load(&output->crowded);
+}
+
+bool output_drained(struct output *output)
+{
+	bool drained;
+
+	pthread_mutex_lock(&output->lock);
+	drained = !output->length;
+	output->drain_wanted = !drained;
+	pthread_mutex_unlock(&output->lock);
+	return drained;
+}
+
+static struct timespec at_ns(uint64_t ns)
+{
+	return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_SECOND), .tv_nsec = (long)(ns % NS_PER_SECOND)};
+}
+
+bool output_flush(struct output *output, unsigned patience_ms)
+{
+	uint64_t began = clock_host_ns();
+	bool drained;
+
+	pthread_mutex_lock(&output->lock);
+	while (output->length) {
+		uint64_t since = output->progress_ns > began ? output->progress_ns : began;
+		struct timespec until = at_ns(since + patience_ms * NS_PER_MS);
+
+		if (clock_host_ns() >= since + patience_ms * NS_PER_MS)
+			break;
+		pthread_cond_timedwait(&output->emptied, &output->lock, &until);
+	}
+	drained = !output->length;
+	pthread_mutex_unlock(&output->lock);
+	return drained;
+}

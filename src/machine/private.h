@@ -1,0 +1,55 @@
+/* What the parts of machine/ share about a machine; nobody else includes this. */
+#ifndef DOPPEL_MACHINE_PRIVATE_H
+#define DOPPEL_MACHINE_PRIVATE_H
+
+#include "base/loop.h"
+#include "machine/alarm.h"
+#include "machine/bell.h"
+#include "machine/console.h"
+#include "machine/crew.h"
+#include "machine/machine.h"
+
+enum event_kind { EVENT_NONE, EVENT_OFF, EVENT_RESET, EVENT_FAILED };
+
+/* What a vCPU asks of the machine. */
+struct event {
+	enum event_kind kind;
+	int exit_code;
+	char message[256];
+};
+
+struct machine {
+	char name[64];
+	struct loop *loop;
+	struct console *console;
+	struct board *board;
+	struct crew *crew;
+	struct alarm alarm;
+	struct bell bell; /* an event is there, or the console is drained */
+
+	enum machine_state state;
+	bool devices_paused;
+	int exit_code; /* valid in MACHINE_STOPPED */
+	char message[256]; /* in MACHINE_FAILED */
+	bool left;   /* since machine_wait began */
+	int signal;
+
+	pthread_mutex_t lock; /* guards `event` */
+	struct event event;
+};
+
+/* Any thread: the first event wins until the owner has acted on it; all vCPUs park. life.c */
+void machine_raise(struct machine *machine, const struct event *event);
+/* The bell's function, and the console's hook for Ctrl-A x. life.c */
+void machine_attend(void *machine);
+void machine_leave(void *machine);
+/* Back to power-on while quiet; on failure it is in MACHINE_FAILED. life.c */
+int machine_power_on(struct machine *machine, struct error *e);
+/* Pauses devices; vCPUs are parked and the clock stands. life.c */
+void machine_pause_devices(struct machine *machine);
+/* 0, or -EBUSY and a message that says which states allow it. life.c */
+MUST_USE int machine_check_state(const struct machine *machine, const char *what, unsigned allowed,
+				 struct error *e);
+#define IN(state) (1u << (state))
+
+#endif

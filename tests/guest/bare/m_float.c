@@ -1,0 +1,146 @@
+/* The floating-point unit as privileged state: mstatus.FS off, initial, dirty; fcsr; rounding modes that do not exist. */
+#include "bare.h"
+
+/* fmv.w.x f0, x0 */
+static naked void move(void)
+{
+	asm(".word 0xf0000053; ret");
+}
+/* fsw f0, 0(a0): reads a register, writes none */
+static naked void store(void)
+{
+	asm(".word 0x00052027; ret");
+}
+/* fld f1, 0(a0) */
+static naked void load(void)
+{
+	asm(".word 0x00053087; ret");
+}
+/* c.fldsp f1, 0 and c.fsd f8, 0(a0) */
+static naked void load_compressed(void)
+{
+	asm(".half 0x2082; ret");
+}
+static naked void store_compressed(void)
+{
+	asm(".half 0xa100; ret");
+}
+static naked void read_fcsr(void)
+{
+	asm("csrr a0, fcsr; ret");
+}
+static naked void write_fcsr(void)
+{
+	asm("csrw fcsr, a0; ret");
+}
+static naked void write_frm(void)
+{
+	asm("csrw frm, a0; ret");
+}
+static naked void read_fflags(void)
+{
+	asm("csrr a0, fflags; ret");
+}
+/* fadd.s f2, f0, f0 with the dynamic rounding mode, and with the reserved modes 5 and 6 */
+static naked void add_dynamic(void)
+{
+	asm(".word 0x00007153; ret");
+}
+static naked void add_5(void)
+{
+	asm(".word 0x00005153; ret");
+}
+static naked void add_6(void)
+{
+	asm(".word 0x00006153; ret");
+}
+/* fdiv.s f2, f0, f0: 0 / 0 is invalid */
+static naked void divide(void)
+{
+	asm(".word 0x18007153; ret");
+}
+
+static uint64_t word[2];
+
+static void unit(uint64_t state)
+{
+	csr_clear(mstatus, STATUS_FS);
+	csr_set(mstatus, state << 13);
+}
+#define FS_NOW (csr_read(mstatus) >> 13 & 3)
+
+static void off(void)
+{
+	static const void *const all[] = {move,	     store,	load,	     load_compressed, store_compressed, read_fcsr,
+					  write_fcsr, write_frm, read_fflags, add_dynamic,     divide};
+
+	for (unsigned mode = U; mode <= M; mode += mode == S ? 2 : 1)
+		for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+			context("off: mode, instruction", mode, i, 0);
+			unit(0);
+			last = run(mode, all[i], (uint64_t)word, 0);
+			check(last.cause, ILLEGAL);
+			check(last.epc, all[i]);
+			check(FS_NOW, 0);
+			unit(1);
+			check(run(mode, all[i], all[i] == write_fcsr || all[i] == write_frm ? 0 : (uint64_t)word, 0)
+				      .cause,
+			      ECALL_U + mode);
+		}
+}
+
+/* What writes a register makes it dirty; what only reads need not. */
+static void dirty(void)
+{
+	static const void *const writers[] = {move, load, load_compressed, write_fcsr, write_frm, add_dynamic, divide};
+
+	for (unsigned i = 0; i < sizeof(writers) / sizeof(writers[0]); i++) {
+		context("dirty: instruction", i, 0, 0);
+		for (uint64_t state = 1; state <= 2; state++) {
+			unit(state);
+			run(S, writers[i], writers[i] == write_fcsr || writers[i] == write_frm ? 0 : (uint64_t)word, 0);
+			check(FS_NOW, 3);
+			check(csr_read(mstatus) >> 63, 1);
+		}
+	}
+}
+
+static void rounding(void)
+{
+	context("rounding", 0, 0, 0);
+	unit(1);
+	check(run(S, add_5, 0, 0).cause, ILLEGAL);
+	check(run(S, add_6, 0, 0).cause, ILLEGAL);
+	for (uint64_t mode = 0; mode < 8; mode++) {
+		context("frm", mode, 0, 0);
+		check(run(S, write_frm, mode, 0).cause, ECALL_S);
+		check(run(S, read_fcsr, 0, 0).a0 >> 5, mode);
+		last = run(S, add_dynamic, 0, 0);
+		check(last.cause, mode < 5 ? ECALL_S : ILLEGAL);
+		if (mode >= 5)
+			check(last.tval, 0x00007153);
+	}
+}
+
+static void flags(void)
+{
+	context("flags", 0, 0, 0);
+	check(run(S, write_fcsr, -1, 0).cause, ECALL_S);
+	check(run(S, read_fcsr, 0, 0).a0, 0xff);
+	run(S, write_fcsr, 0, 0);
+	run(S, move, 0, 0);
+	run(S, divide, 0, 0);
+	check(run(S, read_fflags, 0, 0).a0, 0x10);
+	/* Accrued until they are cleared. */
+	run(S, add_dynamic, 0, 0);
+	check(run(S, read_fflags, 0, 0).a0, 0x10);
+}
+
+int main(void)
+{
+	off();
+	dirty();
+	rounding();
+	flags();
+	return 0;
+}

@@ -283,11 +283,12 @@ static int conclude(const struct machine_outcome *outcome, struct error *e)
 	if (outcome->state == MACHINE_FAILED)
 		return error_set(e, ERROR_FAILED, -EIO, "the machine failed: %s; --log-level debug tells more",
 				 *outcome->message ? outcome->message : "no reason is known");
-	if (outcome->detached) {
+	if (outcome->detached)
 		fputs("doppel: left the console; the machine is switched off\n", stderr);
-		return 0;
-	}
-	return outcome->exit_code;
+	if (outcome->signal)
+		fprintf(stderr, "doppel: SIG%s came; the machine is switched off\n",
+			sigabbrev_np(outcome->signal));
+	return outcome->detached ? 0 : outcome->exit_code;
 }
 
 static int watch(struct machine *machine, const struct option_value *timeout, struct machine_outcome *outcome,
@@ -356,7 +357,8 @@ const struct verb verb_run = {
 		"give a kernel or a firmware of your own.\n\n"
 		"On the console, Ctrl-A x switches the machine off and leaves, Ctrl-A h tells what else there is. The "
 		"terminal is as before afterwards, whatever happened.\n\n"
-		"The exit status is the guest's own code when it ended with one, 0 when it just powered off.",
+		"The exit status is the guest's own code when it ended with one, 0 when it just powered off, 128 and the "
+		"number of the signal when SIGINT, SIGTERM or SIGHUP ended it.",
 	.examples = examples,
 	.options = options,
 	.option_count = RUN_OPTIONS,

@@ -23,7 +23,8 @@ const struct usage_fact usage_statuses[] = {
 	{"4", "not possible in the present state"},
 	{"5", "not permitted"},
 	{"6", "it did not happen in time"},
-	{"other", "of run: the guest's own code, when the guest ended with one"},
+	{"other",
+	 "of run: the guest's own code, when it ended with one; 128 and the signal's number, when a signal came"},
 	{NULL, NULL},
 };
 

@@ -5,7 +5,8 @@
 #include "paging.h"
 
 static uint64_t first[512] __attribute__((aligned(4096))), second[512] __attribute__((aligned(4096)));
-#define VIRTUAL UINT64_C(0x123400000)
+/* Far from the places of the code in any cache of translations that is indexed by low bits. */
+#define VIRTUAL UINT64_C(0x1234a5000)
 
 /* sinval.vma behind the fences that go with it (Svinval). */
 #define sinval_all() asm volatile(".word 0x18000073; .insn r 0x73, 0, 0x0b, x0, x0, x0; .word 0x18100073" ::: "memory")
@@ -52,6 +53,12 @@ static uint64_t seen(uint64_t address)
 	return try_load(S, address, 8) ? last.cause << 32 : last.a0;
 }
 
+/* What the code of the page returns. */
+static uint64_t executed(uint64_t address)
+{
+	return try_fetch(S, address + 16) ? FAULT(last.cause) : last.a0;
+}
+
 /* A page that moves, becomes read-only, goes away and comes back, behind each kind of fence. */
 static void changed_entries(void)
 {
@@ -63,9 +70,11 @@ static void changed_entries(void)
 		paging_on(asid);
 		context("fence", i, 0, 0);
 		check(seen(VIRTUAL), 1);
+		check(executed(VIRTUAL), 1);
 		*entry = pte((uint64_t)second, PTE_ALL);
 		fences[i](VIRTUAL, asid);
 		check(seen(VIRTUAL), 2);
+		check(executed(VIRTUAL), 2);
 		check(try_store(S, VIRTUAL + 8, 8), 0);
 		*entry = pte((uint64_t)second, PTE_ALL & ~PTE_W);
 		fences[i](VIRTUAL + 0x18, asid);
@@ -74,6 +83,7 @@ static void changed_entries(void)
 		*entry = 0;
 		fences[i](VIRTUAL + 0xfff, asid);
 		check(seen(VIRTUAL), FAULT(LOAD_PAGE));
+		check(executed(VIRTUAL), FAULT(FETCH_PAGE));
 		*entry = pte((uint64_t)first, PTE_ALL);
 		fences[i](VIRTUAL, asid);
 		check(seen(VIRTUAL), 1);
@@ -227,6 +237,10 @@ int main(void)
 {
 	first[0] = 1;
 	second[0] = 2;
+	/* At 16: li a0, 1 or 2; ecall. */
+	first[2] = UINT64_C(0x00000073) << 32 | 0x00100513;
+	second[2] = UINT64_C(0x00000073) << 32 | 0x00200513;
+	asm volatile("fence.i" ::: "memory");
 	changed_entries();
 	split_superpage();
 	address_spaces();

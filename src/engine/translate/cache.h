@@ -5,6 +5,9 @@
  * written at a writable address with branches computed for the executable one. Both views cover one memfd, so a
  * byte written through one is seen through the other at once; x86-64 needs no further step before it may run.
  *
+ * The executable view lies near the program's own code where the address space allows, so that generated code
+ * calls the program's functions directly; correctness does not depend on it.
+ *
  * Space is handed out by bumping an offset and taken back only all at once, by code_cache_reset. What must
  * happen before that (no vCPU in generated code, no pointer kept into it) is for the caller to arrange.
  *
@@ -44,7 +47,7 @@ MUST_USE bool code_cache_begin(struct code_cache *cache, size_t room, uint8_t **
 /* Takes the first `used` bytes of the piece opened last; 0 takes nothing. */
 void code_cache_end(struct code_cache *cache, size_t used);
 
-/* Forgets all pieces behind the first `keep` bytes (0: all), and fills the space with traps. */
+/* Forgets all pieces behind the first `keep` bytes (0: all). The bytes stay until others are written there. */
 void code_cache_reset(struct code_cache *cache, size_t keep);
 
 /* The executable address of a writable one, and back; asserts on an address outside the view. */

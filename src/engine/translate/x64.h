@@ -133,7 +133,8 @@ static inline struct x64_mem x64_at_index(enum x64_reg base, enum x64_reg index,
 	return (struct x64_mem){base, index, scale, disp};
 }
 
-/* An assembler over `room` bytes that are written at `writable` and will run at `executable`. */
+/* An assembler over `room` bytes that are written at `writable` and will run at `executable`; the two are equal
+ * modulo 64. */
 struct x64 x64_begin(uint8_t *writable, size_t room, const void *executable);
 
 /* The address the next instruction will run at: the target of a backward jump. */
@@ -153,7 +154,7 @@ void x64_alu_mr(struct x64 *a, enum x64_alu op, unsigned int size, struct x64_me
 void x64_alu_mi(struct x64 *a, enum x64_alu op, unsigned int size, struct x64_mem mem, int32_t imm);
 /* Flags of x & y. */
 void x64_test_rr(struct x64 *a, unsigned int size, enum x64_reg x, enum x64_reg y);
-/* Flags of x & imm. */
+/* Flags of x & imm; a positive imm may be tested at a smaller size that gives the same flags. */
 void x64_test_ri(struct x64 *a, unsigned int size, enum x64_reg x, int32_t imm);
 /* Flags of [mem] & imm. */
 void x64_test_mi(struct x64 *a, unsigned int size, struct x64_mem mem, int32_t imm);
@@ -188,9 +189,9 @@ void x64_mov_ri(struct x64 *a, enum x64_reg dst, uint64_t imm);
 void x64_zero(struct x64 *a, enum x64_reg dst);
 /* dst = [mem]; sizes 1 and 2 keep the rest of dst. */
 void x64_load(struct x64 *a, unsigned int size, enum x64_reg dst, struct x64_mem mem);
-/* dst = [mem] sign-extended to 64 bits. */
+/* dst = [mem] sign-extended to 64 bits; size 8 loads as it is. */
 void x64_load_sx(struct x64 *a, unsigned int size, enum x64_reg dst, struct x64_mem mem);
-/* dst = [mem] zero-extended to 64 bits. */
+/* dst = [mem] zero-extended to 64 bits; size 8 loads as it is. */
 void x64_load_zx(struct x64 *a, unsigned int size, enum x64_reg dst, struct x64_mem mem);
 /* [mem] = src. */
 void x64_store(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_reg src);
@@ -223,7 +224,7 @@ void x64_push_m(struct x64 *a, struct x64_mem mem);
 
 /* ---- Integers: shifts and bits ---- */
 
-/* reg = reg `op` count; count below the width; a count of 0 changes nothing. */
+/* reg = reg `op` count; count is below the width, and a count of 0 keeps the flags. */
 void x64_shift_ri(struct x64 *a, enum x64_shift op, unsigned int size, enum x64_reg reg, unsigned int count);
 /* reg = reg `op` cl, modulo 64 for size 8 and 32 for the others. */
 void x64_shift_rcl(struct x64 *a, enum x64_shift op, unsigned int size, enum x64_reg reg);
@@ -271,7 +272,7 @@ void x64_jmp_m(struct x64 *a, struct x64_mem mem);
 void x64_call_r(struct x64 *a, enum x64_reg reg);
 void x64_call_m(struct x64 *a, struct x64_mem mem);
 void x64_ret(struct x64 *a);
-/* A jump forward to where x64_patch_here is called with the place it returned. */
+/* A jump forward: to where x64_patch_here is called with the place that is returned. */
 uint8_t *x64_jmp_forward(struct x64 *a);
 uint8_t *x64_jcc_forward(struct x64 *a, enum x64_cc cc);
 /* Lets the forward jump at `place` land at the next instruction; nothing after an overflow. */
@@ -321,7 +322,7 @@ void x64_cvtsi2f(struct x64 *a, unsigned int isize, unsigned int fsize, enum x64
 void x64_cvtf2si(struct x64 *a, unsigned int fsize, unsigned int isize, enum x64_reg dst, enum x64_xmm src);
 /* As x64_cvtf2si, rounded toward zero. */
 void x64_cvttf2si(struct x64 *a, unsigned int fsize, unsigned int isize, enum x64_reg dst, enum x64_xmm src);
-/* Between double and single; the rest of dst is kept. */
+/* Double to single and single to double; the rest of dst is kept. */
 void x64_cvtsd2ss(struct x64 *a, enum x64_xmm dst, enum x64_xmm src);
 void x64_cvtss2sd(struct x64 *a, enum x64_xmm dst, enum x64_xmm src);
 /* Four halves to four singles, and back, rounded by X64_ROUND_NEAREST to X64_ROUND_MXCSR. F16C. */

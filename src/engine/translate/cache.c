@@ -1,0 +1,196 @@
+#include "engine/translate/cache.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Linux 6.3; absent from older headers. */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008u
+#endif
+
+struct code_cache {
+	uint8_t *writable;
+	const uint8_t *executable;
+	size_t size;
+	size_t used; /* this and the next two: atomic, for code_cache_use */
+	uint64_t pieces;
+	uint64_t resets;
+	size_t open; /* room of the piece opened last */
+};
+
+static int refuse(struct error *e, int code, const char *what)
+{
+	if (code == -EACCES || code == -EPERM)
+		return error_set(
+			e, ERROR_PERMISSION, code,
+			"%s: this host forbids to execute generated code (SELinux execmem, a seccomp filter "
+			"or a noexec rule for files in memory); allow it, or use --engine interpret",
+			what);
+	return error_errno(e, code, "%s", what);
+}
+
+/* The seal forbids only to execve the file, which nobody wants, and satisfies hosts where vm.memfd_noexec is 2. */
+static int open_memory(size_t size, struct error *e)
+{
+	int fd = memfd_create("doppel-code", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("doppel-code", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return refuse(e, -errno, "code cache: memfd_create");
+	if (ftruncate(fd, (off_t)size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+		int code = -errno;
+
+		close(fd);
+		return error_errno(e, code, "code cache: a file in memory of %zu bytes", size);
+	}
+	return fd;
+}
+
+/* Below the program's code, at a multiple of the huge page, or anywhere if the program lies low. */
+static void *near_program(size_t size)
+{
+	const uintptr_t huge_page = UINT64_C(2) << 20, gap = UINT64_C(16) << 20;
+	uintptr_t program = (uintptr_t)code_cache_new;
+
+	return program > 2 * size + gap ? (void *)((program - size - gap) & -huge_page) : NULL;
+}
+
+static int map_views(struct code_cache *cache, int fd, struct error *e)
+{
+	void *writable = mmap(NULL, cache->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (writable == MAP_FAILED)
+		return error_errno(e, -errno, "code cache: map %zu bytes to write", cache->size);
+	cache->writable = writable;
+	void *executable = mmap(near_program(cache->size), cache->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+
+	if (executable == MAP_FAILED)
+		return refuse(e, -errno, "code cache: map to execute");
+	cache->executable = executable;
+	return 0;
+}
+
+/* Huge pages spare TLB entries of instructions; a host without them for files in memory ignores the wish. */
+static void prefer_huge_pages(const struct code_cache *cache)
+{
+	(void)madvise(cache->writable, cache->size, MADV_HUGEPAGE);
+	(void)madvise((void *)(uintptr_t)cache->executable, cache->size, MADV_HUGEPAGE);
+}
+
+static int map_cache(struct code_cache *cache, struct error *e)
+{
+	int fd = open_memory(cache->size, e);
+
+	if (fd < 0)
+		return fd;
+	int r = map_views(cache, fd, e);
+
+	close(fd);
+	return r;
+}
+
+struct code_cache *code_cache_new(uint64_t size, struct error *e)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	if (size < CODE_CACHE_MIN || size > CODE_CACHE_MAX) {
+		error_set(e, ERROR_USAGE, -EINVAL, "code cache of %llu bytes: it has %llu to %llu",
+			  (unsigned long long)size, (unsigned long long)CODE_CACHE_MIN,
+			  (unsigned long long)CODE_CACHE_MAX);
+		return NULL;
+	}
+	struct code_cache *cache = calloc(1, sizeof(*cache));
+
+	if (!cache) {
+		error_errno(e, -ENOMEM, "code cache");
+		return NULL;
+	}
+	cache->size = (size_t)((size + page - 1) & -page);
+	if (map_cache(cache, e) < 0) {
+		code_cache_free(cache);
+		return NULL;
+	}
+	prefer_huge_pages(cache);
+	return cache;
+}
+
+void code_cache_free(struct code_cache *cache)
+{
+	if (!cache)
+		return;
+	if (cache->writable)
+		munmap(cache->writable, cache->size);
+	if (cache->executable)
+		munmap((void *)(uintptr_t)cache->executable, cache->size);
+	free(cache);
+}
+
+bool code_cache_begin(struct code_cache *cache, size_t room, uint8_t **writable, const uint8_t **executable)
+{
+	if (room > cache->size - cache->used)
+		return false;
+	cache->open = room;
+	*writable = cache->writable + cache->used;
+	*executable = cache->executable + cache->used;
+	return true;
+}
+
+static size_t aligned(size_t bytes)
+{
+	return (bytes + CODE_CACHE_ALIGNMENT - 1) & ~(size_t)(CODE_CACHE_ALIGNMENT - 1);
+}
+
+void code_cache_end(struct code_cache *cache, size_t used)
+{
+	assert(used <= cache->open);
+	cache->open = 0;
+	if (used == 0)
+		return;
+	__atomic_store_n(&cache->used, cache->used + aligned(used), __ATOMIC_RELAXED);
+	__atomic_store_n(&cache->pieces, cache->pieces + 1, __ATOMIC_RELAXED);
+}
+
+void code_cache_reset(struct code_cache *cache, size_t keep)
+{
+	assert(keep <= cache->used);
+	cache->open = 0;
+	__atomic_store_n(&cache->used, aligned(keep), __ATOMIC_RELAXED);
+	__atomic_store_n(&cache->pieces, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&cache->resets, cache->resets + 1, __ATOMIC_RELAXED);
+}
+
+bool code_cache_holds(const struct code_cache *cache, const void *executable)
+{
+	return (uintptr_t)executable - (uintptr_t)cache->executable < cache->size;
+}
+
+const uint8_t *code_cache_exec(const struct code_cache *cache, const uint8_t *writable)
+{
+	size_t offset = (size_t)((uintptr_t)writable - (uintptr_t)cache->writable);
+
+	assert(offset <= cache->size);
+	return cache->executable + offset;
+}
+
+uint8_t *code_cache_write(const struct code_cache *cache, const uint8_t *executable)
+{
+	size_t offset = (size_t)((uintptr_t)executable - (uintptr_t)cache->executable);
+
+	assert(offset <= cache->size);
+	return cache->writable + offset;
+}
+
+struct code_cache_use code_cache_use(const struct code_cache *cache)
+{
+	return (struct code_cache_use){
+		.size = cache->size,
+		.used = __atomic_load_n(&cache->used, __ATOMIC_RELAXED),
+		.pieces = __atomic_load_n(&cache->pieces, __ATOMIC_RELAXED),
+		.resets = __atomic_load_n(&cache->resets, __ATOMIC_RELAXED),
+	};
+}

@@ -1,0 +1,188 @@
+#include <assert.h>
+
+#include "engine/translate/x64.h"
+#include "engine/translate/x64_emit.h"
+
+/* A scalar instruction, told single or double by its prefix. */
+static struct x64_op scalar(unsigned int size, uint8_t byte)
+{
+	assert(size == 4 || size == 8);
+	return (struct x64_op){size == 4 ? 0xf3 : 0xf2, X64_MAP_0F, byte, .half = false};
+}
+
+/* An instruction on whole registers, told single or double by the prefix 66 or none. */
+static struct x64_op packed(unsigned int size, uint8_t byte)
+{
+	assert(size == 4 || size == 8);
+	return (struct x64_op){size == 4 ? 0 : 0x66, X64_MAP_0F, byte, .half = false};
+}
+
+static struct x64_op wide(struct x64_op op, unsigned int isize)
+{
+	assert(isize == 4 || isize == 8);
+	op.wide = isize == 8;
+	return op;
+}
+
+void x64_movq_xr(struct x64 *a, enum x64_xmm dst, enum x64_reg src)
+{
+	x64_emit_rr(a, wide(packed(8, 0x6e), 8), dst, src);
+}
+
+void x64_movq_rx(struct x64 *a, enum x64_reg dst, enum x64_xmm src)
+{
+	x64_emit_rr(a, wide(packed(8, 0x7e), 8), src, dst);
+}
+
+void x64_movd_xr(struct x64 *a, enum x64_xmm dst, enum x64_reg src)
+{
+	x64_emit_rr(a, packed(8, 0x6e), dst, src);
+}
+
+void x64_movd_rx(struct x64 *a, enum x64_reg dst, enum x64_xmm src)
+{
+	x64_emit_rr(a, packed(8, 0x7e), src, dst);
+}
+
+void x64_fload(struct x64 *a, unsigned int size, enum x64_xmm dst, struct x64_mem mem)
+{
+	x64_emit_rm(a, scalar(size, 0x10), dst, mem);
+}
+
+void x64_fstore(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_xmm src)
+{
+	x64_emit_rm(a, scalar(size, 0x11), src, mem);
+}
+
+void x64_fmov_rr(struct x64 *a, enum x64_xmm dst, enum x64_xmm src)
+{
+	x64_emit_rr(a, packed(4, 0x28), dst, src);
+}
+
+static const uint8_t arithmetic[] = {
+	[X64_FADD] = 0x58,  [X64_FSUB] = 0x5c, [X64_FMUL] = 0x59, [X64_FDIV] = 0x5e,
+	[X64_FSQRT] = 0x51, [X64_FMIN] = 0x5d, [X64_FMAX] = 0x5f,
+};
+
+void x64_farith(struct x64 *a, enum x64_farith op, unsigned int size, enum x64_xmm dst, enum x64_xmm src)
+{
+	x64_emit_rr(a, scalar(size, arithmetic[op]), dst, src);
+}
+
+void x64_farith_m(struct x64 *a, enum x64_farith op, unsigned int size, enum x64_xmm dst, struct x64_mem mem)
+{
+	x64_emit_rm(a, scalar(size, arithmetic[op]), dst, mem);
+}
+
+void x64_ucomi(struct x64 *a, unsigned int size, enum x64_xmm x, enum x64_xmm y)
+{
+	x64_emit_rr(a, packed(size, 0x2e), x, y);
+}
+
+void x64_comi(struct x64 *a, unsigned int size, enum x64_xmm x, enum x64_xmm y)
+{
+	x64_emit_rr(a, packed(size, 0x2f), x, y);
+}
+
+void x64_cvtsi2f(struct x64 *a, unsigned int isize, unsigned int fsize, enum x64_xmm dst, enum x64_reg src)
+{
+	x64_emit_rr(a, wide(scalar(fsize, 0x2a), isize), dst, src);
+}
+
+void x64_cvtf2si(struct x64 *a, unsigned int fsize, unsigned int isize, enum x64_reg dst, enum x64_xmm src)
+{
+	x64_emit_rr(a, wide(scalar(fsize, 0x2d), isize), dst, src);
+}
+
+void x64_cvttf2si(struct x64 *a, unsigned int fsize, unsigned int isize, enum x64_reg dst, enum x64_xmm src)
+{
+	x64_emit_rr(a, wide(scalar(fsize, 0x2c), isize), dst, src);
+}
+
+void x64_cvtsd2ss(struct x64 *a, enum x64_xmm dst, enum x64_xmm src)
+{
+	x64_emit_rr(a, scalar(8, 0x5a), dst, src);
+}
+
+void x64_cvtss2sd(struct x64 *a, enum x64_xmm dst, enum x64_xmm src)
+{
+	x64_emit_rr(a, scalar(4, 0x5a), dst, src);
+}
+
+void x64_cvtph2ps(struct x64 *a, enum x64_xmm dst, enum x64_xmm src)
+{
+	x64_emit_vex(a, (struct x64_op){0x66, X64_MAP_0F38, 0x13, .wide = false}, dst, 0, src);
+}
+
+void x64_cvtps2ph(struct x64 *a, enum x64_xmm dst, enum x64_xmm src, enum x64_round mode)
+{
+	struct x64_op op = {0x66, X64_MAP_0F3A, 0x1d, .imm_size = 1, .imm = (int32_t)mode};
+
+	assert(mode <= X64_ROUND_MXCSR);
+	x64_emit_vex(a, op, src, 0, dst);
+}
+
+void x64_fma(struct x64 *a, enum x64_fma op, enum x64_fma_order order, unsigned int size, enum x64_xmm dst,
+	     enum x64_xmm b, enum x64_xmm c)
+{
+	unsigned int byte = 0x99 + ((unsigned int)order << 4) + ((unsigned int)op << 1);
+
+	assert(size == 4 || size == 8);
+	x64_emit_vex(a, (struct x64_op){0x66, X64_MAP_0F38, (uint8_t)byte, .wide = size == 8}, dst, b, c);
+}
+
+void x64_flogic(struct x64 *a, enum x64_flogic op, enum x64_xmm dst, enum x64_xmm src)
+{
+	x64_emit_rr(a, packed(4, (uint8_t)(0x54 + op)), dst, src);
+}
+
+void x64_flogic_m(struct x64 *a, enum x64_flogic op, enum x64_xmm dst, struct x64_mem mem)
+{
+	x64_emit_rm(a, packed(4, (uint8_t)(0x54 + op)), dst, mem);
+}
+
+void x64_pcmpeq(struct x64 *a, unsigned int size, enum x64_xmm dst, enum x64_xmm src)
+{
+	static const struct x64_op ops[] = {
+		[1] = {0x66, X64_MAP_0F, 0x74, .wide = false},
+		[2] = {0x66, X64_MAP_0F, 0x75, .wide = false},
+		[4] = {0x66, X64_MAP_0F, 0x76, .wide = false},
+		[8] = {0x66, X64_MAP_0F38, 0x29, .wide = false},
+	};
+
+	assert(size == 1 || size == 2 || size == 4 || size == 8);
+	x64_emit_rr(a, ops[size], dst, src);
+}
+
+/* An instruction of the map 0f3a with a control byte. */
+static void controlled(struct x64 *a, uint8_t byte, enum x64_xmm dst, enum x64_xmm src, unsigned int control)
+{
+	struct x64_op op = {0x66, X64_MAP_0F3A, byte, .imm_size = 1, .imm = (int32_t)control};
+
+	x64_emit_rr(a, op, dst, src);
+}
+
+void x64_roundsd(struct x64 *a, enum x64_xmm dst, enum x64_xmm src, unsigned int mode)
+{
+	controlled(a, 0x0b, dst, src, mode);
+}
+
+void x64_roundss(struct x64 *a, enum x64_xmm dst, enum x64_xmm src, unsigned int mode)
+{
+	controlled(a, 0x0a, dst, src, mode);
+}
+
+void x64_pclmulqdq(struct x64 *a, enum x64_xmm dst, enum x64_xmm src, unsigned int halves)
+{
+	controlled(a, 0x44, dst, src, halves);
+}
+
+void x64_ldmxcsr(struct x64 *a, struct x64_mem mem)
+{
+	x64_emit_rm(a, packed(4, 0xae), 2, mem);
+}
+
+void x64_stmxcsr(struct x64 *a, struct x64_mem mem)
+{
+	x64_emit_rm(a, packed(4, 0xae), 3, mem);
+}

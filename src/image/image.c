@@ -1,0 +1,371 @@
+#include "image/image.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <dirent.h>
+
+#include "base/file.h"
+#include "image/apt.h"
+#include "image/cache.h"
+#include "image/contents.h"
+#include "image/initramfs.h"
+#include "image/manifest.h"
+
+/* Raised when the layout of an image changes in a way that the hashes below do not see. */
+#define LAYOUT 1
+
+/* What the cache and the manifest say about an image; too large for a stack. */
+struct present {
+	struct cache cache;
+	struct manifest manifest;
+	enum image_state state;
+	char recipe[MANIFEST_HASH_SIZE], packages[MANIFEST_HASH_SIZE]; /* as this program would make it */
+};
+
+struct progress {
+	image_progress_fn *tell;
+	void *context;
+};
+
+static void hash_list(FILE *out, const char *const *list)
+{
+	for (; *list; list++)
+		fprintf(out, "%s\n", *list);
+}
+
+/* All that shapes an image, so that one made by another version of the program is known. */
+static int hash_recipe(const struct image_recipe *recipe, struct present *present)
+{
+	char *text;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return -ENOMEM;
+	fprintf(out, "%s %s %s\n", recipe->architecture, recipe->suite, recipe->kernel);
+	hash_list(out, recipe->extra);
+	if (fflush(out) == 0)
+		manifest_hash(text, size, present->packages);
+	fprintf(out, "%d\n", LAYOUT);
+	hash_list(out, recipe->modules);
+	for (size_t i = 0; i < guest_files_count; i++) {
+		fprintf(out, "%s %o %zu\n", guest_files[i].path, guest_files[i].mode, *guest_files[i].size);
+		fwrite(guest_files[i].bytes, *guest_files[i].size, 1, out);
+	}
+	if (fclose(out) != 0) {
+		free(text);
+		return -ENOMEM;
+	}
+	manifest_hash(text, size, present->recipe);
+	free(text);
+	return 0;
+}
+
+static enum image_state judge(struct present *present)
+{
+	char path[PATH_MAX];
+	int r;
+
+	cache_path(&present->cache, "manifest", path);
+	r = manifest_read(path, &present->manifest);
+	if (r == -ENOENT)
+		return IMAGE_ABSENT;
+	if (r < 0)
+		return IMAGE_DAMAGED;
+	if (strcmp(present->manifest.recipe, present->recipe) != 0)
+		return IMAGE_STALE;
+	return manifest_holds(&present->manifest, present->cache.directory, "kernel") &&
+			       manifest_holds(&present->manifest, present->cache.directory, "initramfs")
+		       ? IMAGE_READY
+		       : IMAGE_DAMAGED;
+}
+
+static void present_free(struct present *present)
+{
+	if (present)
+		cache_finish(&present->cache);
+	free(present);
+}
+
+/* Looks, under the lock when asked. NULL, with the reason in *code and `e`, when there is nowhere to look. */
+static struct present *present_new(const struct image_recipe *recipe, bool locked, int *code, struct error *e)
+{
+	struct present *present = calloc(1, sizeof *present);
+	int r;
+
+	if (!present) {
+		*code = error_errno(e, -ENOMEM, "image %s", recipe->name);
+		return NULL;
+	}
+	r = cache_init(&present->cache, recipe->name, e);
+	if (r == 0 && hash_recipe(recipe, present) < 0)
+		r = error_errno(e, -ENOMEM, "image %s", recipe->name);
+	if (r == 0 && locked)
+		r = cache_lock(&present->cache, e);
+	if (r < 0) {
+		*code = r;
+		present_free(present);
+		return NULL;
+	}
+	present->state = judge(present);
+	return present;
+}
+
+int image_status(const struct image_recipe *recipe, struct image_status *out, struct error *e)
+{
+	int r = 0;
+	struct present *present = present_new(recipe, false, &r, e);
+
+	if (!present)
+		return r;
+	*out = (struct image_status){.state = present->state, .bytes = cache_bytes(&present->cache)};
+	if (present->state == IMAGE_READY || present->state == IMAGE_STALE) {
+		memcpy(out->version, present->manifest.version, sizeof out->version);
+		out->made = present->manifest.made;
+	}
+	present_free(present);
+	return 0;
+}
+
+static void say(const struct progress *progress, const char *step)
+{
+	if (progress->tell)
+		progress->tell(progress->context, &(struct image_progress){.step = step});
+}
+
+/* The packages that are here, when they are the ones wanted and whole. */
+static bool packages_from_manifest(const struct present *present, struct apt_packages *packages)
+{
+	const struct manifest *manifest = &present->manifest;
+
+	if (strcmp(manifest->packages, present->packages) != 0 ||
+	    !manifest_holds(manifest, present->cache.directory, "packages/"))
+		return false;
+	*packages = (struct apt_packages){.count = 0};
+	for (size_t i = 0; i < manifest->count; i++) {
+		const char *name = manifest->files[i].name;
+
+		if (strncmp(name, "packages/", 9) != 0)
+			continue;
+		if (packages->count == APT_PACKAGES_MAX || strlen(name + 9) >= APT_FILE_SIZE)
+			return false;
+		strcpy(packages->files[packages->count++], name + 9);
+	}
+	memcpy(packages->version, manifest->version, sizeof packages->version);
+	return true;
+}
+
+static int read_packages(const struct cache *cache, const struct apt_packages *packages, struct contents *contents,
+			 struct error *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < packages->count; i++) {
+		char name[APT_FILE_SIZE + 16], path[PATH_MAX];
+
+		snprintf(name, sizeof name, "packages/%s", packages->files[i]);
+		cache_path(cache, name, path);
+		r = contents_read(contents, path, cache->lock, e);
+	}
+	return r;
+}
+
+static int write_part(const struct cache *cache, const char *name, const uint8_t *bytes, size_t size, struct error *e)
+{
+	char path[PATH_MAX];
+
+	cache_path(cache, name, path);
+	return file_write(path, bytes, size, 0644, e);
+}
+
+static int write_parts(const struct cache *cache, const struct contents *contents, struct error *e)
+{
+	uint8_t *initramfs = NULL;
+	size_t size = 0;
+	int r = initramfs_make(contents, &initramfs, &size, e);
+
+	if (r == 0)
+		r = cache_room(cache, contents->kernel_size + size, e);
+	if (r == 0)
+		r = write_part(cache, "kernel", contents->kernel, contents->kernel_size, e);
+	if (r == 0)
+		r = write_part(cache, "initramfs", initramfs, size, e);
+	free(initramfs);
+	return r;
+}
+
+static int make(const struct present *present, const struct image_recipe *recipe, const struct apt_packages *packages,
+		struct error *e)
+{
+	struct contents contents = {.kernel = NULL};
+	int r = read_packages(&present->cache, packages, &contents, e);
+
+	if (r == 0)
+		r = contents_complete(&contents, recipe, e);
+	if (r == 0)
+		r = write_parts(&present->cache, &contents, e);
+	contents_finish(&contents);
+	return r;
+}
+
+static int seal(struct present *present, const struct apt_packages *packages, struct error *e)
+{
+	struct manifest *manifest = &present->manifest;
+	char path[PATH_MAX];
+	int r;
+
+	*manifest = (struct manifest){.made = (int64_t)time(NULL)};
+	memcpy(manifest->recipe, present->recipe, sizeof manifest->recipe);
+	memcpy(manifest->packages, present->packages, sizeof manifest->packages);
+	memcpy(manifest->version, packages->version, sizeof manifest->version);
+	r = manifest_add(manifest, present->cache.directory, "kernel", e);
+	if (r == 0)
+		r = manifest_add(manifest, present->cache.directory, "initramfs", e);
+	for (size_t i = 0; r == 0 && i < packages->count; i++) {
+		char name[APT_FILE_SIZE + 16];
+
+		snprintf(name, sizeof name, "packages/%s", packages->files[i]);
+		r = manifest_add(manifest, present->cache.directory, name, e);
+	}
+	cache_path(&present->cache, "manifest", path);
+	return r < 0 ? r : manifest_write(path, manifest, e);
+}
+
+static bool is_listed(const struct apt_packages *packages, const char *file)
+{
+	for (size_t i = 0; i < packages->count; i++)
+		if (strcmp(packages->files[i], file) == 0)
+			return true;
+	return false;
+}
+
+/* Packages of earlier pulls give their room back. */
+static void drop_old_packages(const struct cache *cache, const struct apt_packages *packages)
+{
+	char path[PATH_MAX], name[APT_FILE_SIZE + 16];
+	struct dirent *entry;
+	DIR *directory;
+
+	cache_path(cache, "packages", path);
+	directory = opendir(path);
+	while (directory && (entry = readdir(directory)) != NULL) {
+		if (*entry->d_name == '.' || strlen(entry->d_name) >= APT_FILE_SIZE || is_listed(packages, entry->d_name))
+			continue;
+		snprintf(name, sizeof name, "packages/%.199s", entry->d_name);
+		(void)!cache_remove(cache, name, NULL);
+	}
+	if (directory)
+		closedir(directory);
+}
+
+static int pull(struct present *present, const struct image_recipe *recipe, const struct progress *progress,
+		struct error *e)
+{
+	struct apt_packages *packages = calloc(1, sizeof *packages);
+	int r = packages ? 0 : error_errno(e, -ENOMEM, "image %s", recipe->name);
+
+	if (r == 0 && !packages_from_manifest(present, packages))
+		r = apt_download(&present->cache, recipe, progress->tell, progress->context, packages, e);
+	if (r == 0) {
+		say(progress, "unpacking");
+		r = make(present, recipe, packages, e);
+	}
+	if (r == 0)
+		r = seal(present, packages, e);
+	if (r == 0) {
+		apt_clean(&present->cache);
+		drop_old_packages(&present->cache, packages);
+	}
+	free(packages);
+	return r;
+}
+
+int image_pull(const struct image_recipe *recipe, image_progress_fn *progress, void *context, bool *fresh,
+	       struct error *e)
+{
+	const struct progress reporter = {.tell = progress, .context = context};
+	int r = 0;
+	struct present *present = present_new(recipe, true, &r, e);
+	bool ready = present && present->state == IMAGE_READY;
+
+	if (present && !ready)
+		r = pull(present, recipe, &reporter, e);
+	present_free(present);
+	if (r < 0)
+		return error_prefix(e, r, "image %s", recipe->name);
+	if (fresh)
+		*fresh = !ready;
+	return 0;
+}
+
+int image_remove(const struct image_recipe *recipe, uint64_t *bytes, struct error *e)
+{
+	struct cache cache;
+	uint64_t room;
+	char path[PATH_MAX];
+	int r = cache_init(&cache, recipe->name, e);
+
+	if (r < 0)
+		return r;
+	cache_path(&cache, "", path);
+	if (access(path, F_OK) < 0)
+		return error_set(e, ERROR_NOT_FOUND, -ENOENT, "there is no image %s here", recipe->name);
+	r = cache_lock(&cache, e);
+	room = cache_bytes(&cache);
+	if (r == 0)
+		r = cache_remove(&cache, "", e);
+	cache_finish(&cache);
+	if (r == 0 && bytes)
+		*bytes = room;
+	return r;
+}
+
+static char *path_copy(const struct cache *cache, const char *name)
+{
+	char path[PATH_MAX];
+
+	cache_path(cache, name, path);
+	return strdup(path);
+}
+
+int image_find(const struct image_recipe *recipe, struct image *out, struct error *e)
+{
+	static const char *const reasons[IMAGE_STATES] = {
+		[IMAGE_ABSENT] = "is not here",
+		[IMAGE_STALE] = "was made by another version of doppel",
+		[IMAGE_DAMAGED] = "is damaged",
+	};
+	struct image image = {.kernel = NULL};
+	int r = 0;
+	struct present *present = present_new(recipe, false, &r, e);
+
+	if (!present)
+		return r;
+	if (present->state != IMAGE_READY)
+		r = error_set(e, ERROR_NOT_FOUND, -ENOENT, "image %s %s; run doppel image pull %s", recipe->name,
+			      reasons[present->state], recipe->name);
+	else
+		image = (struct image){path_copy(&present->cache, "kernel"), path_copy(&present->cache, "initramfs"),
+				       strdup(recipe->append)};
+	present_free(present);
+	if (r < 0)
+		return r;
+	if (!image.kernel || !image.initrd || !image.append) {
+		image_finish(&image);
+		return error_errno(e, -ENOMEM, "image %s", recipe->name);
+	}
+	*out = image;
+	return 0;
+}
+
+void image_finish(struct image *image)
+{
+	free(image->kernel);
+	free(image->initrd);
+	free(image->append);
+	*image = (struct image){.kernel = NULL};
+}

@@ -1,0 +1,45 @@
+/*
+ * The manifest of an image: of what it was made, and the size and hash of each of its files.
+ *
+ * A text file, written last, so that an image without one was not finished. Its own last line is a hash of
+ * all before it. Hashes are XXH3 of 128 bits: they find damage, not malice; apt has checked signatures
+ * before anything got here. Thread: any.
+ */
+#ifndef DOPPEL_IMAGE_MANIFEST_H
+#define DOPPEL_IMAGE_MANIFEST_H
+
+#include "base/error.h"
+#include "base/types.h"
+
+#define MANIFEST_FILES_MAX 16
+#define MANIFEST_HASH_SIZE 33 /* with the NUL */
+
+struct manifest_file {
+	char name[256]; /* relative to the image's directory: "kernel", "packages/a.deb" */
+	uint64_t size;
+	char hash[MANIFEST_HASH_SIZE];
+};
+
+struct manifest {
+	char recipe[MANIFEST_HASH_SIZE];   /* of all that doppel put into it; see image.c */
+	char packages[MANIFEST_HASH_SIZE]; /* of the names of what was downloaded */
+	char version[128];                 /* of the kernel package */
+	int64_t made;                      /* seconds since 1970 */
+	struct manifest_file files[MANIFEST_FILES_MAX];
+	size_t count;
+};
+
+/* -ENOENT: none; -EBADMSG: damaged or of an unknown form. */
+MUST_USE int manifest_read(const char *path, struct manifest *out);
+MUST_USE int manifest_write(const char *path, const struct manifest *manifest, struct error *e);
+
+/* Measures the file `name` in `directory` and lists it. */
+MUST_USE int manifest_add(struct manifest *manifest, const char *directory, const char *name, struct error *e);
+
+/* Whether every listed file whose name begins with `prefix` is there as it was; false when none is listed. */
+bool manifest_holds(const struct manifest *manifest, const char *directory, const char *prefix);
+
+/* Hash of bytes, as in a manifest. */
+void manifest_hash(const void *bytes, size_t size, char out[MANIFEST_HASH_SIZE]);
+
+#endif

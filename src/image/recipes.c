@@ -1,0 +1,49 @@
+#include "image/image.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const char *const tiny_extra[] = {"busybox-static", NULL};
+
+/* What virtio over MMIO takes, and the file system of disks; ext4 asks for crc32c by name when it mounts. */
+static const char *const tiny_modules[] = {
+	"virtio_mmio", "virtio_blk", "virtio_net", "virtio_balloon", "virtio_rng", "vmw_vsock_virtio_transport",
+	"crc32c_generic", "ext4", NULL,
+};
+
+static const struct image_recipe debian_tiny = {
+	.name = "debian-tiny",
+	.help = "Debian's kernel and a busybox shell, in memory only",
+	.architecture = "riscv64",
+	.append = "console=ttyS0 quiet",
+	.download_bytes = 123 * MIB,
+	.suite = "trixie",
+	.kernel = "linux-image-riscv64",
+	.extra = tiny_extra,
+	.modules = tiny_modules,
+};
+
+const struct image_recipe *const image_recipes[] = {&debian_tiny, NULL};
+
+const char *const image_state_words[IMAGE_STATES] = {
+	[IMAGE_ABSENT] = "absent",
+	[IMAGE_READY] = "ready",
+	[IMAGE_STALE] = "stale",
+	[IMAGE_DAMAGED] = "damaged",
+};
+
+const struct image_recipe *image_recipe_find(const char *name, struct error *e)
+{
+	char known[256] = "";
+
+	for (size_t i = 0; image_recipes[i]; i++) {
+		if (strcmp(image_recipes[i]->name, name) == 0)
+			return image_recipes[i];
+		if (strlen(known) + strlen(image_recipes[i]->name) + 3 < sizeof known) {
+			strcat(known, i > 0 ? ", " : "");
+			strcat(known, image_recipes[i]->name);
+		}
+	}
+	(void)error_set(e, ERROR_NOT_FOUND, -ENOENT, "there is no image '%.100s'; known are: %s", name, known);
+	return NULL;
+}

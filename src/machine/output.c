@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,10 @@
 #include "machine/threads.h"
 
 #define WRITE_AT_ONCE (64 * KIB)
+/* Sent to the writing thread to get it out of a write that blocks: output_free. Blocked on all other threads of the
+ * machine, and ignored by default elsewhere. */
+#define INTERRUPT SIGURG
+#define INTERRUPT_EVERY_MS 10
 #define NS_PER_SECOND UINT64_C(1000000000)
 #define NS_PER_MS     UINT64_C(1000000)
 
@@ -24,7 +29,8 @@ struct output {
 	pthread_t thread;
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t filled, emptied;
-	bool broken, closing, drain_wanted;
+	bool broken, done, drain_wanted;
+	atomic_bool closing; /* read without the lock */
 	atomic_bool crowded; /* read without the lock */
 	uint64_t progress_ns; /* when bytes were last taken */
 	size_t start, length;
@@ -45,10 +51,10 @@ static void wait_writable(int fd)
 	(void)poll(&p, 1, -1);
 }
 
-/* Bytes written or dropped, at least one, or a negative errno. The only place where the thread may be cancelled. */
+/* Bytes written or dropped, at least one, or a negative errno: -EINTR when the output is being freed. */
 static ssize_t put(const struct output *output, const uint8_t *bytes, size_t length)
 {
-	for (;;) {
+	while (!atomic_load(&output->closing)) {
 		ssize_t n;
 
 		if (output->line && nobody_there(output->fd))
@@ -65,20 +71,13 @@ static ssize_t put(const struct output *output, const uint8_t *bytes, size_t len
 		else if (errno != EINTR)
 			return -errno;
 	}
-}
-
-static ssize_t put_cancellable(const struct output *output, const uint8_t *bytes, size_t length)
-{
-	ssize_t n;
-
-	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-	n = put(output, bytes, length);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-	return n;
+	return -EINTR;
 }
 
 static void report_end(ssize_t code)
 {
+	if (code == -EINTR)
+		return;
 	/* A reader that goes away is no fault: `doppel run | head`. */
 	log_line(code == -EPIPE ? LOG_INFO : LOG_WARNING, "console", "output ends here: %s", strerror((int)-code));
 }
@@ -112,7 +111,7 @@ static void write_some(struct output *output)
 	if (chunk > WRITE_AT_ONCE)
 		chunk = WRITE_AT_ONCE;
 	pthread_mutex_unlock(&output->lock);
-	n = put_cancellable(output, output->ring + output->start, chunk);
+	n = put(output, output->ring + output->start, chunk);
 	if (n < 0)
 		report_end(n);
 	pthread_mutex_lock(&output->lock);
@@ -128,18 +127,34 @@ static void write_some(struct output *output)
 	pthread_mutex_lock(&output->lock);
 }
 
+static void interrupted(int number)
+{
+	(void)number; /* the write returns, that is all */
+}
+
+static void allow_interrupt(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, INTERRUPT);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static void *writer(void *arg)
 {
 	struct output *output = arg;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	allow_interrupt();
 	pthread_mutex_lock(&output->lock);
-	while (!output->closing) {
+	while (!atomic_load(&output->closing)) {
 		if (output->length)
 			write_some(output);
 		else
 			pthread_cond_wait(&output->filled, &output->lock);
 	}
+	output->done = true;
+	pthread_cond_broadcast(&output->emptied);
 	pthread_mutex_unlock(&output->lock);
 	return NULL;
 }
@@ -166,6 +181,7 @@ static void destroy(struct output *output)
 
 int output_new(struct output **out, int fd, bool line, const struct output_hooks *hooks, struct error *e)
 {
+	const struct sigaction action = {.sa_handler = interrupted}; /* without SA_RESTART */
 	struct output *output = calloc(1, sizeof *output);
 	int r;
 
@@ -175,6 +191,7 @@ int output_new(struct output **out, int fd, bool line, const struct output_hooks
 	output->line = line;
 	output->hooks = *hooks;
 	init_locks(output);
+	sigaction(INTERRUPT, &action, NULL);
 	r = thread_start(&output->thread, "console", writer, output);
 	if (r < 0) {
 		destroy(output);
@@ -184,16 +201,32 @@ int output_new(struct output **out, int fd, bool line, const struct output_hooks
 	return 0;
 }
 
+static struct timespec at_ns(uint64_t ns)
+{
+	return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_SECOND), .tv_nsec = (long)(ns % NS_PER_SECOND)};
+}
+
+/* Interrupts the thread until it noticed: a signal that comes just before a write does not end it. */
+static void end_thread(struct output *output)
+{
+	pthread_mutex_lock(&output->lock);
+	atomic_store(&output->closing, true);
+	pthread_cond_signal(&output->filled);
+	while (!output->done) {
+		struct timespec until = at_ns(clock_host_ns() + INTERRUPT_EVERY_MS * NS_PER_MS);
+
+		pthread_kill(output->thread, INTERRUPT);
+		pthread_cond_timedwait(&output->emptied, &output->lock, &until);
+	}
+	pthread_mutex_unlock(&output->lock);
+	pthread_join(output->thread, NULL);
+}
+
 void output_free(struct output *output)
 {
 	if (!output)
 		return;
-	pthread_mutex_lock(&output->lock);
-	output->closing = true;
-	pthread_cond_signal(&output->filled);
-	pthread_mutex_unlock(&output->lock);
-	pthread_cancel(output->thread);
-	pthread_join(output->thread, NULL);
+	end_thread(output);
 	destroy(output);
 }
 
@@ -242,11 +275,6 @@ bool output_drained(struct output *output)
 	output->drain_wanted = !drained;
 	pthread_mutex_unlock(&output->lock);
 	return drained;
-}
-
-static struct timespec at_ns(uint64_t ns)
-{
-	return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_SECOND), .tv_nsec = (long)(ns % NS_PER_SECOND)};
 }
 
 bool output_flush(struct output *output, unsigned patience_ms)

@@ -2,9 +2,11 @@
 #include "boot_files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "fake_engine.h"
@@ -654,6 +656,7 @@ static void test_bad_load(void **state)
 }
 
 #define RTC      UINT64_C(0x101000)
+#define UART     UINT64_C(0x10000000)
 #define PLIC     UINT64_C(0xc000000)
 #define RTC_WIRE 11
 
@@ -670,6 +673,11 @@ static uint64_t bus_word(struct hart *self, uint64_t address)
 static void put_word(struct hart *self, uint64_t address, uint64_t value)
 {
 	assert_int_equal(bus_write(self->cluster->bus, gpa(address), 4, value), 0);
+}
+
+static void put_byte(struct hart *self, uint64_t address, uint8_t value)
+{
+	assert_int_equal(bus_write(self->cluster->bus, gpa(address), 1, value), 0);
 }
 
 /* Sets an alarm 30 ms ahead and never touches the RTC again, so that only the machine can notice it. */
@@ -705,6 +713,86 @@ static void test_alarm(void **state)
 	assert_int_equal(atomic_load(&alarm_seen), 1);
 }
 
+#define CHATTER (3 * MIB)
+
+static char chatter_at(size_t index)
+{
+	return (char)('a' + index % 23);
+}
+
+/* Hart 0 prints without end of patience, hart 1 just runs. */
+static bool chatters(struct engine_vcpu *vcpu, struct engine_exit *out)
+{
+	struct hart *self = vcpu->hart;
+
+	(void)out;
+	if (self->id != 0) {
+		sched_yield();
+		return false;
+	}
+	if (self->x[5] == CHATTER) {
+		power(vcpu, POWER_OFF, 9);
+		return false;
+	}
+	put_byte(self, UART, (uint8_t)chatter_at(self->x[5]));
+	self->x[5]++;
+	return false;
+}
+
+static size_t listen(int fd, size_t from)
+{
+	char bytes[65536];
+	ssize_t n = read(fd, bytes, sizeof bytes);
+
+	for (ssize_t i = 0; i < n; i++)
+		if (bytes[i] != chatter_at(from + (size_t)i))
+			fail_msg("byte %zu is '%c' instead of '%c'", from + (size_t)i, bytes[i],
+				 chatter_at(from + (size_t)i));
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* A reader that takes nothing stops the hart that prints, and nothing else: not its neighbours, the owner or a pause. */
+static void test_slow_reader(void **state)
+{
+	char path[] = "/tmp/doppel-machine-XXXXXX";
+	struct machine_config slow = config;
+	struct machine_outcome outcome;
+	unsigned long before, neighbour;
+	struct error e;
+	size_t heard = 0;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	rmdir(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_true(fd >= 0);
+	slow.console = CONSOLE_FILE;
+	slow.console_path = path;
+	assert_int_equal(machine_new(&machine, &slow, &e), 0);
+	start(chatters);
+	wait_until(&hart(0)->engine_vcpu->turns, MIB);
+	assert_int_equal(machine_wait(machine, 100, &outcome, &e), -ETIMEDOUT);
+	before = turns(0);
+	neighbour = turns(1);
+	assert_in_range(before, MIB, MIB + 256 * KIB);
+	for (unsigned i = 0; i < 20; i++) {
+		pause_it();
+		resume_it();
+	}
+	assert_int_equal(turns(0), before);
+	wait_until(&hart(1)->engine_vcpu->turns, neighbour + 10);
+	while (heard < CHATTER) {
+		heard += listen(fd, heard);
+		(void)!machine_wait(machine, 0, &outcome, &e);
+	}
+	assert_int_equal(wait_for_end().exit_code, 9);
+	assert_int_equal(heard, CHATTER);
+	close(fd);
+	unlink(path);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -734,6 +822,7 @@ int main(void)
 		TEST(test_save_and_load),
 		TEST(test_bad_load),
 		TEST(test_alarm),
+		cmocka_unit_test_teardown(test_slow_reader, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, make_files, remove_files);

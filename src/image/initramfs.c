@@ -26,19 +26,32 @@ static void add_text(struct cpio *cpio, const char *path, const char *text)
 	cpio_file(cpio, path, 0644, text, strlen(text));
 }
 
-static int add_modules(struct cpio *cpio, const struct contents *contents)
+/* Adds what `make` says of the modules as the file `name` beside them. */
+static int add_index(struct cpio *cpio, const struct contents *contents, const char *name,
+		     int (*make)(const struct module_set *, char **))
 {
-	char path[PATH_MAX], *dependencies;
-	int r = module_dependencies(&contents->modules, &dependencies);
+	char path[PATH_MAX], *text;
+	int r = make(&contents->modules, &text);
 
 	if (r < 0)
 		return r;
+	snprintf(path, sizeof path, "lib/modules/%s/%s", contents->release, name);
+	add_text(cpio, path, text);
+	free(text);
+	return 0;
+}
+
+static int add_modules(struct cpio *cpio, const struct contents *contents)
+{
+	char path[PATH_MAX];
+	int r;
+
 	snprintf(path, sizeof path, "lib/modules/%s", contents->release);
 	cpio_directory(cpio, path, 0755);
-	snprintf(path, sizeof path, "lib/modules/%s/modules.dep", contents->release);
-	add_text(cpio, path, dependencies);
-	free(dependencies);
-	for (size_t i = 0; i < contents->modules.count; i++) {
+	r = add_index(cpio, contents, "modules.dep", module_dependencies);
+	if (r == 0)
+		r = add_index(cpio, contents, "modules.alias", module_aliases);
+	for (size_t i = 0; r == 0 && i < contents->modules.count; i++) {
 		const struct module *module = &contents->modules.modules[i];
 
 		if (!module->wanted)
@@ -46,7 +59,7 @@ static int add_modules(struct cpio *cpio, const struct contents *contents)
 		snprintf(path, sizeof path, "lib/modules/%s/%.200s", contents->release, module->file);
 		cpio_file(cpio, path, 0644, module->bytes, module->size);
 	}
-	return 0;
+	return r;
 }
 
 static int fill(struct cpio *cpio, const struct contents *contents)
@@ -54,9 +67,13 @@ static int fill(struct cpio *cpio, const struct contents *contents)
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
 		cpio_directory(cpio, directories[i], 0755);
 	cpio_directory(cpio, "tmp", 01777);
+	/* Where the kernel looks for modprobe. */
+	cpio_link(cpio, "sbin", "bin");
 	cpio_character_device(cpio, "dev/console", 0600, CONSOLE_MAJOR, CONSOLE_MINOR);
 	add_text(cpio, "etc/passwd", "root::0:0:root:/root:/bin/sh\n");
 	add_text(cpio, "etc/group", "root:x:0:\n");
+	/* What mount tries when it is told no type; the kernel then asks for the module. */
+	add_text(cpio, "etc/filesystems", "ext4\n");
 	cpio_file(cpio, "bin/busybox", 0755, contents->busybox, contents->busybox_size);
 	for (size_t i = 0; i < guest_files_count; i++)
 		cpio_file(cpio, guest_files[i].path, guest_files[i].mode, guest_files[i].bytes, *guest_files[i].size);

@@ -49,6 +49,7 @@ void module_set_finish(struct module_set *set)
 		free(set->modules[i].file);
 		free(set->modules[i].bytes);
 		free(set->modules[i].depends);
+		free(set->modules[i].aliases);
 	}
 	free(set->modules);
 	*set = (struct module_set){0};
@@ -121,7 +122,7 @@ static bool section_is(const uint8_t *bytes, const Elf64_Shdr *names, const Elf6
 	       memcmp(bytes + names->sh_offset + section->sh_name, name, length) == 0;
 }
 
-static const char *find_key(const char *text, size_t size, const char *key)
+static const char *find_key(const char *text, size_t size, const char *key, const char *previous)
 {
 	size_t length = strlen(key);
 
@@ -130,7 +131,7 @@ static const char *find_key(const char *text, size_t size, const char *key)
 
 		if (entry == size)
 			return NULL;
-		if (entry > length && memcmp(text, key, length) == 0 && text[length] == '=')
+		if ((!previous || text > previous) && entry > length && memcmp(text, key, length) == 0 && text[length] == '=')
 			return text + length + 1;
 		text += entry + 1;
 		size -= entry + 1;
@@ -138,7 +139,7 @@ static const char *find_key(const char *text, size_t size, const char *key)
 	return NULL;
 }
 
-const char *module_info(const uint8_t *bytes, size_t size, const char *key)
+const char *module_info(const uint8_t *bytes, size_t size, const char *key, const char *previous)
 {
 	Elf64_Ehdr header;
 	Elf64_Shdr names, section;
@@ -154,13 +155,30 @@ const char *module_info(const uint8_t *bytes, size_t size, const char *key)
 		if (!read_section(bytes, size, header.e_shoff, i, &section))
 			return NULL;
 		if (section.sh_type != SHT_NOBITS && section_is(bytes, &names, &section, ".modinfo"))
-			return find_key((const char *)bytes + section.sh_offset, section.sh_size, key);
+			return find_key((const char *)bytes + section.sh_offset, section.sh_size, key, previous);
 	}
 	return NULL;
 }
 
-/* Every module has the entry, empty when it depends on none. */
-static int read_depends(struct module *module)
+static char *list_aliases(const uint8_t *bytes, size_t size)
+{
+	const char *alias = NULL;
+	size_t length;
+	char *text;
+	FILE *out = open_memstream(&text, &length);
+
+	if (!out)
+		return NULL;
+	while ((alias = module_info(bytes, size, "alias", alias)) != NULL)
+		fprintf(out, "%s\n", alias);
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* Every module says what it depends on, be it nothing. */
+static int read_info(struct module *module)
 {
 	uint8_t *bytes;
 	const char *depends;
@@ -169,12 +187,14 @@ static int read_depends(struct module *module)
 
 	if (r < 0)
 		return r;
-	depends = module_info(bytes, size, "depends");
-	module->depends = depends ? strdup(depends) : NULL;
+	depends = module_info(bytes, size, "depends", NULL);
+	if (depends) {
+		module->depends = strdup(depends);
+		module->aliases = list_aliases(bytes, size);
+		r = module->depends && module->aliases ? 0 : -ENOMEM;
+	}
 	free(bytes);
-	if (!depends)
-		return -EBADMSG;
-	return module->depends ? 0 : -ENOMEM;
+	return depends ? r : -EBADMSG;
 }
 
 static int want(struct module_set *set, const char *name, size_t length, unsigned depth, struct error *e)
@@ -188,7 +208,7 @@ static int want(struct module_set *set, const char *name, size_t length, unsigne
 		return 0;
 	if (depth >= DEPENDS_MAX)
 		return error_set(e, ERROR_FAILED, -EBADMSG, "%s: its dependencies are nested too deep", module->file);
-	r = read_depends(module);
+	r = read_info(module);
 	if (r < 0)
 		return error_errno(e, r, "%s: this is no kernel module", module->file);
 	module->wanted = true;
@@ -221,7 +241,30 @@ static void print_depends(FILE *out, const struct module_set *set, const struct 
 	}
 }
 
-int module_dependencies(const struct module_set *set, char **text)
+static void print_dependencies(FILE *out, const struct module_set *set, const struct module *module)
+{
+	fprintf(out, "%s:", module->file);
+	print_depends(out, set, module, 0);
+	fputc('\n', out);
+}
+
+static void print_aliases(FILE *out, const struct module_set *set, const struct module *module)
+{
+	size_t name = strlen(module->file) - strlen(SUFFIX);
+
+	(void)set;
+	for (const char *alias = module->aliases; *alias;) {
+		size_t length = strcspn(alias, "\n");
+
+		fputs("alias ", out);
+		fwrite(alias, length, 1, out);
+		fprintf(out, " %.*s\n", (int)name, module->file);
+		alias += length + 1;
+	}
+}
+
+static int print_wanted(const struct module_set *set,
+			void (*print)(FILE *, const struct module_set *, const struct module *), char **text)
 {
 	char *bytes;
 	size_t size;
@@ -229,17 +272,23 @@ int module_dependencies(const struct module_set *set, char **text)
 
 	if (!out)
 		return -ENOMEM;
-	for (size_t i = 0; i < set->count; i++) {
-		if (!set->modules[i].wanted)
-			continue;
-		fprintf(out, "%s:", set->modules[i].file);
-		print_depends(out, set, &set->modules[i], 0);
-		fputc('\n', out);
-	}
+	for (size_t i = 0; i < set->count; i++)
+		if (set->modules[i].wanted)
+			print(out, set, &set->modules[i]);
 	if (fclose(out) != 0) {
 		free(bytes);
 		return -ENOMEM;
 	}
 	*text = bytes;
 	return 0;
+}
+
+int module_dependencies(const struct module_set *set, char **text)
+{
+	return print_wanted(set, print_dependencies, text);
+}
+
+int module_aliases(const struct module_set *set, char **text)
+{
+	return print_wanted(set, print_aliases, text);
 }

@@ -17,6 +17,7 @@ struct module {
 	size_t size;
 	bool wanted; /* is named, or something wanted depends on it */
 	char *depends; /* "jbd2,mbcache,crc16"; known when wanted */
+	char *aliases; /* other names, patterns among them, each followed by a newline; known when wanted */
 };
 
 /* Modules that a package offers; all zero is an empty set. */
@@ -39,10 +40,15 @@ MUST_USE int module_want(struct module_set *set, const char *name, struct error 
  * loaded before it, last one first. *text is the caller's to free(). */
 MUST_USE int module_dependencies(const struct module_set *set, char **text);
 
+/* The text of modules.alias for the wanted modules, so that the guest finds a driver by what its bus says of a device.
+ * *text is the caller's to free(). */
+MUST_USE int module_aliases(const struct module_set *set, char **text);
+
 void module_set_finish(struct module_set *set);
 
-/* The value of `key` in the .modinfo section of an ELF64 little-endian object; NULL when there is none. The result
- * points into `bytes` and is terminated there. For hostile bytes too. */
-const char *module_info(const uint8_t *bytes, size_t size, const char *key);
+/* The value of `key` in the .modinfo section of an ELF64 little-endian object, the first one that lies after `previous`
+ * when that is not NULL; NULL when there is none. The result points into `bytes` and is terminated there. For
+ * hostile bytes too. */
+const char *module_info(const uint8_t *bytes, size_t size, const char *key, const char *previous);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * Sequences of SBI calls with hostile arguments from four harts.
  *
- * The input is a list of operations. Each begins with a byte: bits 1:0 name the hart, bits 4:2 the operation, and a call
- * goes on with an extension, a function and six arguments, each a byte that picks an interesting value or announces
- * eight bytes of a raw one.
+ * The input is a list of operations. Each begins with a byte: bits 1:0 name the hart, bits 4:2 the operation,
+ * and a call goes on with an extension, a function and six arguments, each a byte that picks an interesting
+ * value or announces eight bytes of a raw one.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -68,11 +68,50 @@ static uint8_t take(struct input *in)
 static uint64_t take_value(struct input *in)
 {
 	static const uint64_t values[] = {
-		0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 31, 32, 63, 64, 255, 4096, UINT64_MAX, UINT64_MAX - 1, UINT64_MAX - 63,
-		RAM_BASE, RAM_BASE + 1, RAM_BASE + 64, RAM_BASE + 4096, RAM_BASE + RAM_SIZE - 64,
-		RAM_BASE + RAM_SIZE - 2, RAM_BASE + RAM_SIZE - 1, RAM_BASE + RAM_SIZE, RAM_SIZE, RAM_SIZE + 1,
-		0x7fffffff, 0x80000000, 0xffffffff, UINT64_C(1) << 63, 0x10, 0x54494d45, 0x735049, 0x52464e43,
-		0x48534d, 0x53525354, 0x4442434e, 0x53555350, 0x535441, 0x504d55, 0x10000000,
+		0,
+		1,
+		2,
+		3,
+		4,
+		5,
+		6,
+		7,
+		8,
+		15,
+		31,
+		32,
+		63,
+		64,
+		255,
+		4096,
+		UINT64_MAX,
+		UINT64_MAX - 1,
+		UINT64_MAX - 63,
+		RAM_BASE,
+		RAM_BASE + 1,
+		RAM_BASE + 64,
+		RAM_BASE + 4096,
+		RAM_BASE + RAM_SIZE - 64,
+		RAM_BASE + RAM_SIZE - 2,
+		RAM_BASE + RAM_SIZE - 1,
+		RAM_BASE + RAM_SIZE,
+		RAM_SIZE,
+		RAM_SIZE + 1,
+		0x7fffffff,
+		0x80000000,
+		0xffffffff,
+		UINT64_C(1) << 63,
+		0x10,
+		0x54494d45,
+		0x735049,
+		0x52464e43,
+		0x48534d,
+		0x53525354,
+		0x4442434e,
+		0x53555350,
+		0x535441,
+		0x504d55,
+		0x10000000,
 	};
 	uint8_t pick = take(in);
 	uint64_t raw = 0;

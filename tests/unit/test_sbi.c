@@ -17,13 +17,32 @@
 
 enum { A0 = 10, A1 = 11, A7 = 17 };
 enum {
-	LEGACY_SET_TIMER = 0, LEGACY_PUTCHAR = 1, LEGACY_GETCHAR = 2, LEGACY_SHUTDOWN = 8, BASE = 0x10,
-	TIME = 0x54494d45, IPI = 0x735049, RFENCE = 0x52464e43, HSM = 0x48534d, SRST = 0x53525354,
-	DBCN = 0x4442434e, SUSP = 0x53555350, STA = 0x535441, PMU = 0x504d55,
+	LEGACY_SET_TIMER = 0,
+	LEGACY_PUTCHAR = 1,
+	LEGACY_GETCHAR = 2,
+	LEGACY_SHUTDOWN = 8,
+	BASE = 0x10,
+	TIME = 0x54494d45,
+	IPI = 0x735049,
+	RFENCE = 0x52464e43,
+	HSM = 0x48534d,
+	SRST = 0x53525354,
+	DBCN = 0x4442434e,
+	SUSP = 0x53555350,
+	STA = 0x535441,
+	PMU = 0x504d55,
 };
 enum {
-	OK = 0, FAILED = -1, NOT_SUPPORTED = -2, INVALID_PARAM = -3, DENIED = -4, INVALID_ADDRESS = -5,
-	ALREADY_AVAILABLE = -6, ALREADY_STARTED = -7, ALREADY_STOPPED = -8, NO_SHMEM = -9,
+	OK = 0,
+	FAILED = -1,
+	NOT_SUPPORTED = -2,
+	INVALID_PARAM = -3,
+	DENIED = -4,
+	INVALID_ADDRESS = -5,
+	ALREADY_AVAILABLE = -6,
+	ALREADY_STARTED = -7,
+	ALREADY_STOPPED = -8,
+	NO_SHMEM = -9,
 };
 
 struct fixture {
@@ -104,7 +123,11 @@ static int set_up(void **state)
 	clock_init(&f->clock);
 	clock_set(&f->clock, 1000);
 	f->cluster = (struct hart_cluster){
-		.memory = &f->memory, .bus = &f->bus, .clock = &f->clock, .count = HARTS, .reset_pc = RAM_BASE,
+		.memory = &f->memory,
+		.bus = &f->bus,
+		.clock = &f->clock,
+		.count = HARTS,
+		.reset_pc = RAM_BASE,
 		.power = {power_request_seen, f},
 	};
 	f->input = "";
@@ -154,7 +177,7 @@ static struct answer call(struct hart *hart, uint64_t extension, uint64_t functi
 }
 
 #define CALL_5(e, f, a, b, c, d, g, ...) call(&the->harts[0], e, f, a, b, c, d, g)
-#define CALL(...) CALL_5(__VA_ARGS__, 0, 0, 0, 0, 0, 0)
+#define CALL(...)                        CALL_5(__VA_ARGS__, 0, 0, 0, 0, 0, 0)
 
 static void expect(struct answer answer, int64_t error, uint64_t value)
 {
@@ -164,12 +187,36 @@ static void expect(struct answer answer, int64_t error, uint64_t value)
 
 static void test_base(void **state)
 {
-	static const uint64_t present[] = {LEGACY_SET_TIMER, LEGACY_PUTCHAR, LEGACY_GETCHAR, LEGACY_SHUTDOWN, BASE,
-					   TIME, IPI, RFENCE, HSM, SRST, DBCN, SUSP, STA, PMU};
+	static const uint64_t present[] = {LEGACY_SET_TIMER,
+					   LEGACY_PUTCHAR,
+					   LEGACY_GETCHAR,
+					   LEGACY_SHUTDOWN,
+					   BASE,
+					   TIME,
+					   IPI,
+					   RFENCE,
+					   HSM,
+					   SRST,
+					   DBCN,
+					   SUSP,
+					   STA,
+					   PMU};
 	/* clear_ipi, send_ipi, fences (legacy); CPPC, NACL, FWFT, SSE; sign-extended and truncated forms of those
 	 * that are there. */
-	static const uint64_t absent[] = {3, 4, 5, 6, 7, 9, 0xf, 0x43505043, 0x4e41434c, 0x46574654, 0x535345,
-					  UINT64_MAX, TIME | UINT64_C(1) << 32, 0xffffffff00000010};
+	static const uint64_t absent[] = {3,
+					  4,
+					  5,
+					  6,
+					  7,
+					  9,
+					  0xf,
+					  0x43505043,
+					  0x4e41434c,
+					  0x46574654,
+					  0x535345,
+					  UINT64_MAX,
+					  TIME | UINT64_C(1) << 32,
+					  0xffffffff00000010};
 
 	(void)state;
 	expect(CALL(BASE, 0), OK, 0x02000000);
@@ -192,10 +239,25 @@ static void test_unknown_calls_are_not_supported(void **state)
 	static const struct {
 		uint64_t extension, function;
 	} calls[] = {
-		{BASE, 7},     {TIME, 1},	  {IPI, 1},	{RFENCE, 3}, {RFENCE, 6}, {RFENCE, 7},
-		{HSM, 4},      {SRST, 1},	  {DBCN, 3},	{SUSP, 1},   {STA, 1},	  {PMU, 7},
-		{PMU, 8},      {0x12345678, 0},	  {UINT64_MAX, 0}, {UINT64_MAX, UINT64_MAX},
-		{BASE, UINT64_MAX}, {HSM, UINT64_C(1) << 32}, {HSM, UINT64_C(1) << 63},
+		{BASE, 7},
+		{TIME, 1},
+		{IPI, 1},
+		{RFENCE, 3},
+		{RFENCE, 6},
+		{RFENCE, 7},
+		{HSM, 4},
+		{SRST, 1},
+		{DBCN, 3},
+		{SUSP, 1},
+		{STA, 1},
+		{PMU, 7},
+		{PMU, 8},
+		{0x12345678, 0},
+		{UINT64_MAX, 0},
+		{UINT64_MAX, UINT64_MAX},
+		{BASE, UINT64_MAX},
+		{HSM, UINT64_C(1) << 32},
+		{HSM, UINT64_C(1) << 63},
 	};
 
 	(void)state;
@@ -348,8 +410,17 @@ static void test_hart_start(void **state)
 
 /* Physical addresses at which no hart can begin. */
 static const uint64_t bad_addresses[] = {
-	0, 1, RAM_BASE + 1, RAM_BASE - 2, RAM_END, RAM_END - 1, 0x10000000, UINT64_MAX, UINT64_MAX - 1,
-	RAM_BASE | UINT64_C(1) << 56, RAM_BASE | UINT64_C(1) << 63,
+	0,
+	1,
+	RAM_BASE + 1,
+	RAM_BASE - 2,
+	RAM_END,
+	RAM_END - 1,
+	0x10000000,
+	UINT64_MAX,
+	UINT64_MAX - 1,
+	RAM_BASE | UINT64_C(1) << 56,
+	RAM_BASE | UINT64_C(1) << 63,
 };
 
 static void test_hart_start_refuses(void **state)
@@ -449,8 +520,8 @@ static void test_suspend_non_retentive(void **state)
 
 static void test_suspend_types_refused(void **state)
 {
-	static const uint64_t types[] = {1, 0x0fffffff, 0x10000000, 0x7fffffff, 0x80000001, 0x8fffffff, 0x90000000,
-					 0xffffffff, UINT64_MAX};
+	static const uint64_t types[] = {1,          0x0fffffff, 0x10000000, 0x7fffffff, 0x80000001,
+					 0x8fffffff, 0x90000000, 0xffffffff, UINT64_MAX};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
@@ -487,12 +558,9 @@ static void test_reset(void **state)
 		enum power_action action;
 		unsigned code;
 	} calls[] = {
-		{0, 0, POWER_OFF, 0},
-		{0, 1, POWER_CRASH, 1},
-		{1, 0, POWER_RESET, 0},
-		{1, 1, POWER_RESET, 0},
-		{2, 0, POWER_RESET, 0},
-		{UINT64_C(7) << 32, UINT64_C(9) << 32, POWER_OFF, 0},
+		{0, 0, POWER_OFF, 0},   {0, 1, POWER_CRASH, 1},
+		{1, 0, POWER_RESET, 0}, {1, 1, POWER_RESET, 0},
+		{2, 0, POWER_RESET, 0}, {UINT64_C(7) << 32, UINT64_C(9) << 32, POWER_OFF, 0},
 	};
 	static const uint64_t bad_types[] = {3, 0xefffffff, 0xf0000000, 0xffffffff, UINT64_MAX};
 	static const uint64_t bad_reasons[] = {2, 0xdfffffff, 0xe0000000, 0xf0000000, 0xffffffff, UINT64_MAX};
@@ -543,9 +611,17 @@ static void test_console_ranges(void **state)
 	static const struct {
 		uint64_t length, low, high;
 	} bad[] = {
-		{1, RAM_BASE, 1},	    {1, RAM_BASE, UINT64_MAX}, {1, RAM_END, 0},		 {2, RAM_END - 1, 0},
-		{1, RAM_BASE - 1, 0},	    {1, 0, 0},		       {UINT64_MAX, RAM_BASE, 0}, {RAM_SIZE + 1, RAM_BASE, 0},
-		{1, UINT64_MAX, 0},	    {2, UINT64_MAX, 0},	       {UINT64_MAX - RAM_BASE + 2, RAM_BASE, 0},
+		{1, RAM_BASE, 1},
+		{1, RAM_BASE, UINT64_MAX},
+		{1, RAM_END, 0},
+		{2, RAM_END - 1, 0},
+		{1, RAM_BASE - 1, 0},
+		{1, 0, 0},
+		{UINT64_MAX, RAM_BASE, 0},
+		{RAM_SIZE + 1, RAM_BASE, 0},
+		{1, UINT64_MAX, 0},
+		{2, UINT64_MAX, 0},
+		{UINT64_MAX - RAM_BASE + 2, RAM_BASE, 0},
 		{UINT64_C(1) << 63, RAM_BASE, 0},
 	};
 

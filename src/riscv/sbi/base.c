@@ -2,13 +2,13 @@
 #include "riscv/csr.h"
 #include "riscv/sbi/sbi.h"
 
-#define CONSTANT(name, value)                                                                                  \
-	static struct sbi_reply name(struct sbi *sbi, struct hart *hart, const uint64_t *a)                \
-	{                                                                                                  \
-		(void)sbi;                                                                                 \
-		(void)hart;                                                                                \
-		(void)a;                                                                                   \
-		return sbi_ok(value);                                                                      \
+#define CONSTANT(name, value)                                                                                     \
+	static struct sbi_reply name(struct sbi *sbi, struct hart *hart, const uint64_t *a)                       \
+	{                                                                                                         \
+		(void)sbi;                                                                                        \
+		(void)hart;                                                                                       \
+		(void)a;                                                                                          \
+		return sbi_ok(value);                                                                             \
 	}
 
 CONSTANT(get_spec_version, SBI_SPEC_VERSION)

@@ -8,12 +8,11 @@
 #define DELEGATED_INTERRUPTS (IRQ_BIT(IRQ_SSI) | IRQ_BIT(IRQ_STI) | IRQ_BIT(IRQ_SEI))
 /* cycle, time and instret. */
 #define COUNTERS_ENABLED 7
-#define ENVIRONMENT                                                                                            \
-	(ENVCFG_STCE | ENVCFG_PBMTE | ENVCFG_ADUE | ENVCFG_CBIE | ENVCFG_CBCFE | ENVCFG_CBZE)
+#define ENVIRONMENT      (ENVCFG_STCE | ENVCFG_PBMTE | ENVCFG_ADUE | ENVCFG_CBIE | ENVCFG_CBCFE | ENVCFG_CBZE)
 /* XLEN 64 in S and U. The unit for floating point is on, as usual firmware leaves it. */
 #define STATUS (UINT64_C(2) << 32 | UINT64_C(2) << 34 | UINT64_C(1) << 13)
 
-#define PMP_NAPOT_RWX    0x1f
+#define PMP_NAPOT_RWX     0x1f
 #define PMP_ALL_OF_MEMORY ((UINT64_C(1) << 54) - 1)
 
 static void open_memory(struct hart *hart)

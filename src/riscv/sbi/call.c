@@ -6,12 +6,24 @@
 enum { A0 = 10, A1 = 11, A6 = 16, A7 = 17 };
 
 static const struct sbi_extension *const extensions[] = {
-	&sbi_time, &sbi_ipi, &sbi_rfence, &sbi_base, &sbi_hsm, &sbi_srst, &sbi_dbcn, &sbi_susp, &sbi_sta, &sbi_pmu,
-	&sbi_legacy_set_timer, &sbi_legacy_putchar, &sbi_legacy_getchar, &sbi_legacy_shutdown,
+	&sbi_time,
+	&sbi_ipi,
+	&sbi_rfence,
+	&sbi_base,
+	&sbi_hsm,
+	&sbi_srst,
+	&sbi_dbcn,
+	&sbi_susp,
+	&sbi_sta,
+	&sbi_pmu,
+	&sbi_legacy_set_timer,
+	&sbi_legacy_putchar,
+	&sbi_legacy_getchar,
+	&sbi_legacy_shutdown,
 };
 
 /* Extension ids below this are legacy calls (SBI 2.0, 5). */
-#define LEGACY_END 0x10
+#define LEGACY_END   0x10
 #define ECALL_LENGTH 4
 
 const struct sbi_extension *sbi_find(uint64_t id)

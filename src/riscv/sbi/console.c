@@ -1,8 +1,8 @@
 /* DBCN (SBI 2.0, 12) and the legacy console calls. */
 #include "riscv/sbi/sbi.h"
 
-/* A call moves at most this much, so that a guest can not keep its monitor in one call: the specification lets a call
- * do less than was asked. */
+/* A call moves at most this much, so that a guest can not keep its monitor in one call: the specification lets
+ * a call do less than was asked. */
 #define CALL_LIMIT (64 * KIB)
 #define CHUNK      256
 

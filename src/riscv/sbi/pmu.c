@@ -1,9 +1,9 @@
 /*
- * PMU (SBI 2.0, 11): the two fixed counters, cycle and instret, and a clear no to everything else: no programmable or
- * firmware counters, no events but these two, no overflow interrupt, no snapshots.
+ * PMU (SBI 2.0, 11): the two fixed counters, cycle and instret, and a clear no to everything else: no
+ * programmable or firmware counters, no events but these two, no overflow interrupt, no snapshots.
  *
- * These harts have no mcountinhibit. A stopped counter is one whose value nobody asked for: it goes on counting.
- * Filters by privilege mode are hints (table 41), and not followed.
+ * These harts have no mcountinhibit. A stopped counter is one whose value nobody asked for: it goes on
+ * counting. Filters by privilege mode are hints in the specification, and not followed.
  */
 #include "riscv/csr.h"
 #include "riscv/sbi/sbi.h"

@@ -1,8 +1,8 @@
 /*
  * Inside the SBI: how a call reaches its function, and what the functions share.
  *
- * One file an extension (or a few small ones of a kind); each hands its table of functions to sbi/call.c, which has the
- * table of extensions. A function is indexed by its FID; the arguments are a0 to a5.
+ * One file an extension (or a few small ones of a kind); each hands its table of functions to sbi/call.c, which
+ * has the table of extensions. A function is indexed by its FID; the arguments are a0 to a5.
  */
 #ifndef DOPPEL_RISCV_SBI_SBI_H
 #define DOPPEL_RISCV_SBI_SBI_H
@@ -11,7 +11,7 @@
 
 #include "riscv/sbi.h"
 
-/* SBI 2.0, table 1. */
+/* SBI 2.0, 3. */
 enum sbi_error {
 	SBI_SUCCESS = 0,
 	SBI_FAILED = -1,

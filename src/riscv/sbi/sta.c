@@ -8,7 +8,7 @@ struct steal_area {
 	uint8_t preempted;
 	uint8_t pad[47];
 };
-_Static_assert(sizeof(struct steal_area) == 64, "the area's size is given by SBI 2.0, table 86");
+_Static_assert(sizeof(struct steal_area) == 64, "the size of the area is given by SBI 2.0, 16");
 
 static struct sbi_reply set_shmem(struct sbi *sbi, struct hart *hart, const uint64_t *a)
 {

@@ -61,14 +61,14 @@ static void reservations(void)
 	check(words[4], 100);
 }
 
-#define AMO(name)                                                                                              \
-	static naked void name##_d(void)                                                                       \
-	{                                                                                                      \
-		asm("amo" #name ".d a0, a1, (a0); ret");                                                       \
-	}                                                                                                      \
-	static naked void name##_w(void)                                                                       \
-	{                                                                                                      \
-		asm("amo" #name ".w a0, a1, (a0); ret");                                                       \
+#define AMO(name)                                                                                                 \
+	static naked void name##_d(void)                                                                          \
+	{                                                                                                         \
+		asm("amo" #name ".d a0, a1, (a0); ret");                                                          \
+	}                                                                                                         \
+	static naked void name##_w(void)                                                                          \
+	{                                                                                                         \
+		asm("amo" #name ".w a0, a1, (a0); ret");                                                          \
 	}
 
 AMO(swap)
@@ -86,9 +86,9 @@ enum { SWAP, ADD, AND, OR, XOR, MIN, MAX, MINU, MAXU, OPERATIONS };
 static const struct {
 	const void *d, *w;
 } operations[OPERATIONS] = {
-	[SWAP] = {swap_d, swap_w}, [ADD] = {add_d, add_w}, [AND] = {and_d, and_w},    [OR] = {or_d, or_w},
-	[XOR] = {xor_d, xor_w},	   [MIN] = {min_d, min_w}, [MAX] = {max_d, max_w},    [MINU] = {minu_d, minu_w},
-	[MAXU] = {maxu_d, maxu_w},
+	[SWAP] = {swap_d, swap_w}, [ADD] = {add_d, add_w},    [AND] = {and_d, and_w},
+	[OR] = {or_d, or_w},       [XOR] = {xor_d, xor_w},    [MIN] = {min_d, min_w},
+	[MAX] = {max_d, max_w},    [MINU] = {minu_d, minu_w}, [MAXU] = {maxu_d, maxu_w},
 };
 
 static uint64_t model(unsigned operation, int64_t a, int64_t b)
@@ -116,8 +116,18 @@ static uint64_t model(unsigned operation, int64_t a, int64_t b)
 }
 
 static const uint64_t values[] = {
-	0, 1, UINT64_MAX, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, UINT64_C(0x7fffffffffffffff),
-	UINT64_C(0x8000000000000000), UINT64_C(0x8000000080000000), UINT64_C(0x123456789abcdef0), 0xfffffffe7fffffff,
+	0,
+	1,
+	UINT64_MAX,
+	0x7fffffff,
+	0x80000000,
+	0xffffffff,
+	0x100000000,
+	UINT64_C(0x7fffffffffffffff),
+	UINT64_C(0x8000000000000000),
+	UINT64_C(0x8000000080000000),
+	UINT64_C(0x123456789abcdef0),
+	0xfffffffe7fffffff,
 };
 #define VALUES (sizeof(values) / sizeof(values[0]))
 

@@ -1,10 +1,11 @@
-/* Cache-block instructions (Zicbom, Zicboz): what they do, what menvcfg and senvcfg forbid, what they fault with. */
+/* Cache-block instructions (Zicbom, Zicboz): what they do, what menvcfg and senvcfg forbid, what they fault
+ * with. */
 #include "paging.h"
 
-#define BLOCK 64
+#define BLOCK   64
 #define CBIE(n) ((uint64_t)(n) << 4)
-#define CBCFE  BIT(6)
-#define CBZE   BIT(7)
+#define CBCFE   BIT(6)
+#define CBZE    BIT(7)
 
 static uint8_t area[4096] __attribute__((aligned(4096)));
 
@@ -83,8 +84,8 @@ static void enables(void)
 static void faults(void)
 {
 	uint64_t at = UINT64_C(0x123400000), *entry;
-	static const uint64_t flags[] = {0, PTE_V | PTE_R | PTE_A, PTE_V | PTE_X | PTE_A, PTE_V | PTE_R | PTE_W | PTE_A | PTE_D,
-					 PTE_ALL | PTE_U};
+	static const uint64_t flags[] = {0, PTE_V | PTE_R | PTE_A, PTE_V | PTE_X | PTE_A,
+					 PTE_V | PTE_R | PTE_W | PTE_A | PTE_D, PTE_ALL | PTE_U};
 
 	paging_reset(3);
 	paging_map(0x80000000, 0x80000000, 2, PTE_ALL);

@@ -5,8 +5,8 @@ static uint32_t code[3072] __attribute__((aligned(4096)));
 #define FIRST  ((uint64_t)code)
 #define SECOND ((uint64_t)code + PAGE)
 #define THIRD  ((uint64_t)code + 2 * PAGE)
-#define RET   0x00008067
-#define ECALL 0x00000073
+#define RET    0x00008067
+#define ECALL  0x00000073
 /* li a0, n */
 #define LI(n) ((uint32_t)(n) << 20 | 0x513)
 
@@ -135,7 +135,8 @@ static void across(void)
 	*(volatile uint16_t *)THIRD = LI(79) >> 16;
 	fence_i();
 	check(result(S, at), 79);
-	/* Not there, not executable, the user's, nowhere: the fault is the second page's, the pc the instruction's. */
+	/* Not there, not executable, the user's, nowhere: the fault is the second page's, the pc the
+	 * instruction's. */
 	set(second, 0);
 	check(result(S, at), FAULT(FETCH_PAGE));
 	check(last.epc, at);

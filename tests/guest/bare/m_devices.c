@@ -17,13 +17,13 @@ static uint64_t random_value(void)
 static const struct {
 	uint64_t base, size, step;
 } devices[] = {
-	{0x101000, 0x1000, 4},			    /* RTC */
-	{CLINT, 0x10000, 16},			    /* ACLINT */
-	{0xc000000, 0x4000, 16},		    /* PLIC: priorities, pending, enables */
-	{0xc200000, 0x4000, 16},		    /* PLIC: thresholds, claims */
-	{0xc000000 + 0x5ff000, 0x1000, 64},	    /* PLIC: its end */
-	{0x10001000, 8 * 0x1000, 4},		    /* virtio-mmio */
-	{UART, 0x100, 1},			    /* UART */
+	{0x101000, 0x1000, 4},              /* RTC */
+	{CLINT, 0x10000, 16},               /* ACLINT */
+	{0xc000000, 0x4000, 16},            /* PLIC: priorities, pending, enables */
+	{0xc200000, 0x4000, 16},            /* PLIC: thresholds, claims */
+	{0xc000000 + 0x5ff000, 0x1000, 64}, /* PLIC: its end */
+	{0x10001000, 8 * 0x1000, 4},        /* virtio-mmio */
+	{UART, 0x100, 1},                   /* UART */
 };
 
 /* Any single access may fault, and nothing else may happen. */

@@ -1,6 +1,6 @@
 /*
- * The A and D bits: with menvcfg.ADUE clear the hart faults where a bit is missing (Svade), with ADUE set it sets the bit
- * (Svadu), and exactly then.
+ * The A and D bits: with menvcfg.ADUE clear the hart faults where a bit is missing (Svade), with ADUE set it
+ * sets the bit (Svadu), and exactly then.
  */
 #include "paging.h"
 

@@ -1,4 +1,5 @@
-/* External interrupts: the UART's, through the PLIC, as MEI and as SEI; claim, completion, priority and threshold. */
+/* External interrupts: the UART's, through the PLIC, as MEI and as SEI; claim, completion, priority and
+ * threshold. */
 #include "bare.h"
 
 #define PLIC   UINT64_C(0xc000000)
@@ -10,11 +11,11 @@ static volatile uint32_t *word(uint64_t offset)
 {
 	return (volatile uint32_t *)(PLIC + offset);
 }
-#define PRIORITY   word(4 * SOURCE)
-#define PENDING    (*word(0x1000) >> SOURCE & 1)
-#define ENABLE(c)  word(0x2000 + 0x80 * (c))
-#define LIMIT(c)   word(0x200000 + 0x1000 * (c))
-#define CLAIM(c)   word(0x200004 + 0x1000 * (c))
+#define PRIORITY  word(4 * SOURCE)
+#define PENDING   (*word(0x1000) >> SOURCE & 1)
+#define ENABLE(c) word(0x2000 + 0x80 * (c))
+#define LIMIT(c)  word(0x200000 + 0x1000 * (c))
+#define CLAIM(c)  word(0x200004 + 0x1000 * (c))
 
 static naked void spin(void)
 {

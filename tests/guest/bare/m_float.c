@@ -1,4 +1,5 @@
-/* The floating-point unit as privileged state: mstatus.FS off, initial, dirty; fcsr; rounding modes that do not exist. */
+/* The floating-point unit as privileged state: mstatus.FS off, initial, dirty; fcsr; rounding modes that do not
+ * exist. */
 #include "bare.h"
 
 /* fmv.w.x f0, x0 */
@@ -71,8 +72,9 @@ static void unit(uint64_t state)
 
 static void off(void)
 {
-	static const void *const all[] = {move,	     store,	load,	     load_compressed, store_compressed, read_fcsr,
-					  write_fcsr, write_frm, read_fflags, add_dynamic,     divide};
+	static const void *const all[] = {move,      store,      load,      load_compressed, store_compressed,
+					  read_fcsr, write_fcsr, write_frm, read_fflags,     add_dynamic,
+					  divide};
 
 	for (unsigned mode = U; mode <= M; mode += mode == S ? 2 : 1)
 		for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
@@ -83,7 +85,8 @@ static void off(void)
 			check(last.epc, all[i]);
 			check(FS_NOW, 0);
 			unit(1);
-			check(run(mode, all[i], all[i] == write_fcsr || all[i] == write_frm ? 0 : (uint64_t)word, 0)
+			check(run(mode, all[i], all[i] == write_fcsr || all[i] == write_frm ? 0 : (uint64_t)word,
+				  0)
 				      .cause,
 			      ECALL_U + mode);
 		}
@@ -92,13 +95,15 @@ static void off(void)
 /* What writes a register makes it dirty; what only reads need not. */
 static void dirty(void)
 {
-	static const void *const writers[] = {move, load, load_compressed, write_fcsr, write_frm, add_dynamic, divide};
+	static const void *const writers[] = {move,      load,        load_compressed, write_fcsr,
+					      write_frm, add_dynamic, divide};
 
 	for (unsigned i = 0; i < sizeof(writers) / sizeof(writers[0]); i++) {
 		context("dirty: instruction", i, 0, 0);
 		for (uint64_t state = 1; state <= 2; state++) {
 			unit(state);
-			run(S, writers[i], writers[i] == write_fcsr || writers[i] == write_frm ? 0 : (uint64_t)word, 0);
+			run(S, writers[i],
+			    writers[i] == write_fcsr || writers[i] == write_frm ? 0 : (uint64_t)word, 0);
 			check(FS_NOW, 3);
 			check(csr_read(mstatus) >> 63, 1);
 		}
@@ -125,7 +130,7 @@ static void rounding(void)
 static void flags(void)
 {
 	context("flags", 0, 0, 0);
-	check(run(S, write_fcsr, -1, 0).cause, ECALL_S);
+	check(run(S, write_fcsr, UINT64_MAX, 0).cause, ECALL_S);
 	check(run(S, read_fcsr, 0, 0).a0, 0xff);
 	run(S, write_fcsr, 0, 0);
 	run(S, move, 0, 0);

@@ -1,6 +1,7 @@
 /*
- * What an engine remembers between two instructions of the same mode. Other payloads leave the mode for each probe; here
- * supervisor code goes on running while translations, address spaces, status bits and code change under it.
+ * What an engine remembers between two instructions of the same mode. Other payloads leave the mode for each
+ * probe; here supervisor code goes on running while translations, address spaces, status bits and code change
+ * under it.
  */
 #include "paging.h"
 

@@ -169,11 +169,14 @@ static void vectored(void)
 
 static void timer(void)
 {
-	uint64_t begin = *mtime;
+	uint64_t begin = *mtime, pending;
 
 	csr_write(mie, BIT(MTI));
 	*mtimecmp = begin + 20000;
-	check(csr_read(mip) & BIT(MTI), 0);
+	pending = csr_read(mip) & BIT(MTI);
+	/* Unless the host has taken the time away. */
+	if (*mtime < begin + 20000)
+		check(pending, 0);
 	check(run(M, do_wfi, 0, 0).cause, ECALL_M);
 	context("mtime, begin", *mtime, begin, 0);
 	check(*mtime >= begin + 20000, 1);

@@ -1,6 +1,6 @@
 /*
- * Misaligned loads and stores work in RAM, also across two pages that are no neighbours; a fault on the second page is
- * told with the address of the first byte there. Atomics must be aligned.
+ * Misaligned loads and stores work in RAM, also across two pages that are no neighbours; a fault on the second
+ * page is told with the address of the first byte there. Atomics must be aligned.
  */
 #include "paging.h"
 

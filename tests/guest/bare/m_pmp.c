@@ -1,6 +1,6 @@
 /*
- * Physical memory protection: NA4, NAPOT and TOR, the order of entries, each permission, partial matches, walks of page
- * tables, and last of all the lock, which no payload can undo.
+ * Physical memory protection: NA4, NAPOT and TOR, the order of entries, each permission, partial matches, walks
+ * of page tables, and last of all the lock, which no payload can undo.
  */
 #include "paging.h"
 
@@ -45,7 +45,7 @@ static void background(unsigned permissions)
 {
 	csr_write(pmpcfg0, 0);
 	csr_write(pmpcfg2, 0);
-	set(15, -1, permissions ? NAPOT | permissions : 0);
+	set(15, UINT64_MAX, permissions ? NAPOT | permissions : 0);
 }
 
 static void nothing_open(void)

@@ -1,5 +1,5 @@
-/* mstatus and its shadows through traps and returns, the bits that restrict S-mode, and registers that take only legal
- * values. */
+/* mstatus and its shadows through traps and returns, the bits that restrict S-mode, and registers that take
+ * only legal values. */
 #include "bare.h"
 
 static naked void nothing(void)

@@ -1,6 +1,6 @@
 /*
- * Translations that are remembered must not outlive what made them: address spaces by ASID, page-table changes behind each
- * form of fence, status bits and privilege that change while the translation stays.
+ * Translations that are remembered must not outlive what made them: address spaces by ASID, page-table changes
+ * behind each form of fence, status bits and privilege that change while the translation stays.
  */
 #include "paging.h"
 
@@ -9,9 +9,10 @@ static uint64_t first[512] __attribute__((aligned(4096))), second[512] __attribu
 #define VIRTUAL UINT64_C(0x1234a5000)
 
 /* sinval.vma behind the fences that go with it (Svinval). */
-#define sinval_all() asm volatile(".word 0x18000073; .insn r 0x73, 0, 0x0b, x0, x0, x0; .word 0x18100073" ::: "memory")
-#define sinval_both(a, asid)                                                                                   \
-	asm volatile(".word 0x18000073; .insn r 0x73, 0, 0x0b, x0, %0, %1; .word 0x18100073" ::"r"(a), "r"(asid) \
+#define sinval_all()                                                                                              \
+	asm volatile(".word 0x18000073; .insn r 0x73, 0, 0x0b, x0, x0, x0; .word 0x18100073" ::: "memory")
+#define sinval_both(a, asid)                                                                                      \
+	asm volatile(".word 0x18000073; .insn r 0x73, 0, 0x0b, x0, %0, %1; .word 0x18100073" ::"r"(a), "r"(asid)  \
 		     : "memory")
 
 static void fence_none(uint64_t address, uint64_t asid)
@@ -45,8 +46,8 @@ static void fence_inval_both(uint64_t address, uint64_t asid)
 	sinval_both(address, asid);
 }
 
-static void (*const fences[])(uint64_t address, uint64_t asid) = {fence_none, fence_address,	fence_asid,
-								   fence_both, fence_inval, fence_inval_both};
+static void (*const fences[])(uint64_t address, uint64_t asid) = {fence_none, fence_address, fence_asid,
+								  fence_both, fence_inval,   fence_inval_both};
 
 static uint64_t seen(uint64_t address)
 {

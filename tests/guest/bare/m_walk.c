@@ -1,7 +1,7 @@
 /*
- * Page-table walks: every combination of the low eight bits of a leaf, at each level of Sv39, Sv48 and Sv57, for loads,
- * stores and fetches of S and U with and without SUM and MXR, held against the rules of Privileged 4.3.2 written down a
- * second time here.
+ * Page-table walks: every combination of the low eight bits of a leaf, at each level of Sv39, Sv48 and Sv57,
+ * for loads, stores and fetches of S and U with and without SUM and MXR, held against the rules of Privileged
+ * 4.3.2 written down a second time here.
  */
 #include "paging.h"
 
@@ -57,7 +57,8 @@ static void all_accesses(uint64_t *entry, uint64_t code, uint64_t data, uint64_t
 		context("flags, level, status", flags, level, statuses[i]);
 		for (unsigned mode = U; mode <= S; mode++)
 			for (unsigned j = 0; j < 3; j++)
-				one(entry, accesses[j] == 'x' ? code : data, flags, accesses[j], mode, statuses[i]);
+				one(entry, accesses[j] == 'x' ? code : data, flags, accesses[j], mode,
+				    statuses[i]);
 	}
 }
 

@@ -36,11 +36,11 @@ struct trap run(unsigned mode, const void *code, uint64_t a0, uint64_t a1)
 }
 
 /* Accesses under MPRV; a0 the address, a1 the bits of mstatus that make it (MPRV, and MPP's difference from M). */
-#define PROBE(name, instruction)                                                                               \
-	static naked void name(void)                                                                           \
-	{                                                                                                      \
-		asm("li t0, 0x1800; csrc mstatus, t0; csrs mstatus, a1; " instruction                           \
-		    "; li t0, 0x20000; csrc mstatus, t0; ret");                                                \
+#define PROBE(name, instruction)                                                                                  \
+	static naked void name(void)                                                                              \
+	{                                                                                                         \
+		asm("li t0, 0x1800; csrc mstatus, t0; csrs mstatus, a1; " instruction                             \
+		    "; li t0, 0x20000; csrc mstatus, t0; ret");                                                   \
 	}
 
 PROBE(load_1, "lbu a0, 0(a0)")

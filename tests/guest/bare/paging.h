@@ -5,8 +5,16 @@
 #include "bare.h"
 
 enum {
-	PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_U = 16, PTE_G = 32, PTE_A = 64, PTE_D = 128,
-	PTE_RWX = PTE_R | PTE_W | PTE_X, PTE_ALL = PTE_V | PTE_RWX | PTE_A | PTE_D,
+	PTE_V = 1,
+	PTE_R = 2,
+	PTE_W = 4,
+	PTE_X = 8,
+	PTE_U = 16,
+	PTE_G = 32,
+	PTE_A = 64,
+	PTE_D = 128,
+	PTE_RWX = PTE_R | PTE_W | PTE_X,
+	PTE_ALL = PTE_V | PTE_RWX | PTE_A | PTE_D,
 };
 #define PTE_PBMT(n) ((uint64_t)(n) << 61)
 #define PTE_N       BIT(63)

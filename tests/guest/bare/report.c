@@ -101,6 +101,9 @@ void verdict(void)
 }
 
 /* The compiler may call these. */
+void *memset(void *to, int value, size_t length);
+void *memcpy(void *to, const void *from, size_t length);
+
 void *memset(void *to, int value, size_t length)
 {
 	uint8_t *at = to;

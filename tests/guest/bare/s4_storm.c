@@ -79,7 +79,8 @@ int main(void)
 		context("hart", i, 0, 0);
 		check(refused[i], 0);
 	}
-	/* Born and gone, with fences and interrupts in the air: OpenSBI 1.1 can wait for ever for a hart that stops. */
+	/* Born and gone, with fences and interrupts in the air: OpenSBI 1.1 can wait for ever for a hart that
+	 * stops. */
 	if (!on_doppel())
 		return 0;
 	for (unsigned life = 1; life <= LIVES; life++) {

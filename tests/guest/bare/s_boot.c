@@ -10,14 +10,20 @@ static uint32_t big_endian(uint64_t address)
 
 static void state(void)
 {
+	uint64_t before;
+
 	check(csr_read(satp), 0);
 	check(csr_read(sstatus) & STATUS_SIE, 0);
 	check(csr_read(sie), 0);
 	check(boot.tree & 7, 0);
 	check(big_endian(boot.tree), 0xd00dfeed);
 	/* Counters are readable, so is time; stimecmp is this mode's where the platform has Sstc. */
-	check(csr_read(time) <= csr_read(time), 1);
-	check(csr_read(instret) != csr_read(cycle) + 1, 1);
+	before = csr_read(time);
+	check(csr_read(time) >= before, 1);
+	before = csr_read(cycle);
+	check(csr_read(cycle) > before, 1);
+	before = csr_read(instret);
+	check(csr_read(instret) > before, 1);
 	if (on_doppel()) {
 		csr_write(stimecmp, -1);
 		check(csr_read(stimecmp), -1);
@@ -68,9 +74,9 @@ static naked uint64_t changed_registers(void)
 static void nothing_there(void)
 {
 	expect_error(SBI(0x12345678, 0), NOT_SUPPORTED);
-	expect_error(SBI(-1, 0), NOT_SUPPORTED);
+	expect_error(SBI(UINT64_MAX, 0), NOT_SUPPORTED);
 	expect_error(SBI(TIME, 1), NOT_SUPPORTED);
-	expect_error(SBI(HSM, -1), NOT_SUPPORTED);
+	expect_error(SBI(HSM, UINT64_MAX), NOT_SUPPORTED);
 	check(changed_registers(), 0);
 }
 

@@ -6,8 +6,7 @@ static uint64_t kept[14] __attribute__((used));
 
 /* The call's error when it came back, 0 when the hart has resumed at the address given to it. */
 static naked int64_t suspend_cold(uint64_t extension __attribute__((unused)),
-				  uint64_t function __attribute__((unused)),
-				  uint64_t type __attribute__((unused)))
+				  uint64_t function __attribute__((unused)), uint64_t type __attribute__((unused)))
 {
 	asm("la t0, kept; sd ra, 0(t0); sd sp, 8(t0); sd s0, 16(t0); sd s1, 24(t0); sd s2, 32(t0); sd s3, 40(t0);"
 	    "sd s4, 48(t0); sd s5, 56(t0); sd s6, 64(t0); sd s7, 72(t0); sd s8, 80(t0); sd s9, 88(t0);"

@@ -11,11 +11,14 @@ static void wait_for(uint64_t bit)
 
 static void timer(uint64_t extension)
 {
-	uint64_t begin = csr_read(time), before = interrupts[STI];
+	uint64_t begin = csr_read(time), before = interrupts[STI], pending;
 
 	context("timer", extension, 0, 0);
 	expect_error(SBI(extension, 0, begin + 20000), OK);
-	check(csr_read(sip) & BIT(STI), 0);
+	pending = csr_read(sip) & BIT(STI);
+	/* Unless the host has taken the time away. */
+	if (csr_read(time) < begin + 20000)
+		check(pending, 0);
 	wait_for(BIT(STI));
 	check(csr_read(time) >= begin + 20000, 1);
 	/* Setting it anew takes the pending bit away. */

@@ -4,7 +4,7 @@
  */
 #include "paging.h"
 
-#define ROUNDS 500
+#define ROUNDS  500
 #define VIRTUAL UINT64_C(0x123400000)
 /* li a0, n */
 #define LI(n) ((uint32_t)(n) << 20 | 0x513)

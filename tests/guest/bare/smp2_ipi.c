@@ -19,6 +19,8 @@ static void wait_for(uint64_t bit)
 
 static void pong(uint64_t id)
 {
+	uint64_t deadline;
+
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		wait_for(BIT(MSI));
 		msip[id] = 0;
@@ -27,8 +29,9 @@ static void pong(uint64_t id)
 		msip[0] = 1;
 	}
 	/* A timer of this hart only. */
-	mtimecmp[id] = *mtime + 10000;
-	early = (csr_read(mip) & BIT(MTI)) != 0;
+	deadline = *mtime + 10000;
+	mtimecmp[id] = deadline;
+	early = (csr_read(mip) & BIT(MTI)) != 0 && *mtime < deadline;
 	wait_for(BIT(MTI));
 	timer_seen = 1;
 	asm volatile("fence" ::: "memory");

@@ -1,6 +1,7 @@
 /*
- * Harts that are lost for ever: one whose trap handler can not be fetched, one whose handler faults at its first load, one
- * that jumps to itself with interrupts off. The fourth goes on undisturbed, and ends the machine.
+ * Harts that are lost for ever: one whose trap handler can not be fetched, one whose handler faults at its
+ * first load, one that jumps to itself with interrupts off. The fourth goes on undisturbed, and ends the
+ * machine.
  */
 #include "paging.h"
 

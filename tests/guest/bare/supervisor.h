@@ -11,26 +11,41 @@ struct answer {
 
 struct answer sbi_call_(uint64_t extension, uint64_t function, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
 			uint64_t a4);
-#define SBI_7(e, f, a, b, c, d, g, ...)                                                                        \
+#define SBI_7(e, f, a, b, c, d, g, ...)                                                                           \
 	sbi_call_(e, f, (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d), (uint64_t)(g))
 /* SBI(extension, function, up to five arguments) */
 #define SBI(...) SBI_7(__VA_ARGS__, 0, 0, 0, 0, 0, 0)
-#define expect(answer_, error_, value_)                                                                        \
-	do {                                                                                                   \
-		struct answer got_ = answer_;                                                                  \
-		check_at(#answer_ " error", __LINE__, (uint64_t)got_.error, (uint64_t)(error_));                \
-		check_at(#answer_ " value", __LINE__, got_.value, (uint64_t)(value_));                         \
+#define expect(answer_, error_, value_)                                                                           \
+	do {                                                                                                      \
+		struct answer got_ = answer_;                                                                     \
+		check_at(#answer_ " error", __LINE__, (uint64_t)got_.error, (uint64_t)(error_));                  \
+		check_at(#answer_ " value", __LINE__, got_.value, (uint64_t)(value_));                            \
 	} while (0)
-#define expect_error(answer_, error_)                                                                          \
-	check_at(#answer_, __LINE__, (uint64_t)(answer_).error, (uint64_t)(error_))
+#define expect_error(answer_, error_) check_at(#answer_, __LINE__, (uint64_t)(answer_).error, (uint64_t)(error_))
 
 enum {
-	BASE = 0x10, TIME = 0x54494d45, IPI = 0x735049, RFENCE = 0x52464e43, HSM = 0x48534d, SRST = 0x53525354,
-	DBCN = 0x4442434e, SUSP = 0x53555350, STA = 0x535441, PMU = 0x504d55,
+	BASE = 0x10,
+	TIME = 0x54494d45,
+	IPI = 0x735049,
+	RFENCE = 0x52464e43,
+	HSM = 0x48534d,
+	SRST = 0x53525354,
+	DBCN = 0x4442434e,
+	SUSP = 0x53555350,
+	STA = 0x535441,
+	PMU = 0x504d55,
 };
 enum {
-	OK = 0, FAILED = -1, NOT_SUPPORTED = -2, INVALID_PARAM = -3, DENIED = -4, INVALID_ADDRESS = -5,
-	ALREADY_AVAILABLE = -6, ALREADY_STARTED = -7, ALREADY_STOPPED = -8, NO_SHMEM = -9,
+	OK = 0,
+	FAILED = -1,
+	NOT_SUPPORTED = -2,
+	INVALID_PARAM = -3,
+	DENIED = -4,
+	INVALID_ADDRESS = -5,
+	ALREADY_AVAILABLE = -6,
+	ALREADY_STARTED = -7,
+	ALREADY_STOPPED = -8,
+	NO_SHMEM = -9,
 };
 enum { STARTED, STOPPED, START_PENDING, STOP_PENDING, SUSPENDED };
 

@@ -53,7 +53,7 @@ void sbi_boot_state(struct hart *hart);
 bool sbi_resume(struct hart *hart);
 
 /* Tells the guest how long this hart was runnable but not run, in nanoseconds since it was made. Nothing happens
- * while the guest has set no area (STA). */
+ * while the guest has set no area (STA), or the hart is not started. */
 void sbi_sta_update(struct hart *hart, uint64_t steal_ns);
 
 #endif

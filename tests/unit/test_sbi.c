@@ -724,7 +724,7 @@ static void test_steal_time_refuses(void **state)
 	assert_int_equal(the->harts[0].sbi_sta_address, 0);
 }
 
-static void test_steal_time_survives_the_guests_sequence(void **state)
+static void test_steal_time_of_odd_sequences_and_sleepers(void **state)
 {
 	uint32_t odd = UINT32_MAX;
 
@@ -733,6 +733,9 @@ static void test_steal_time_survives_the_guests_sequence(void **state)
 	assert_int_equal(memory_write(&the->memory, gpa(RAM_BASE), &odd, sizeof(odd)), 0);
 	sbi_sta_update(&the->harts[0], 5);
 	assert_int_equal(steal_area(RAM_BASE).sequence, 0);
+	assert_int_equal(steal_area(RAM_BASE).steal, 5);
+	(void)CALL(HSM, 3, 0);
+	sbi_sta_update(&the->harts[0], 6);
 	assert_int_equal(steal_area(RAM_BASE).steal, 5);
 }
 
@@ -871,7 +874,7 @@ int main(void)
 		TEST(test_console_absent),
 		TEST(test_steal_time),
 		TEST(test_steal_time_refuses),
-		TEST(test_steal_time_survives_the_guests_sequence),
+		TEST(test_steal_time_of_odd_sequences_and_sleepers),
 		TEST(test_counters_described),
 		TEST(test_counters_matched),
 		TEST(test_counters_run),

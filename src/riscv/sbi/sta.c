@@ -45,6 +45,9 @@ void sbi_sta_update(struct hart *hart, uint64_t steal_ns)
 	le32_t stored;
 	uint32_t sequence;
 
+	/* A guest that sleeps is not written to: its memory may be captured (SBI 2.0, 16). */
+	if (atomic_load(&hart->power) != HART_STARTED)
+		return;
 	if (!area.value || memory_read(hart->cluster->memory, area, &stored, sizeof(stored)))
 		return;
 	/* The guest may have written anything here: odd or even is what matters. */

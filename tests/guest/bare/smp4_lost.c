@@ -49,7 +49,7 @@ int main(void)
 		asm volatile("fence.i" ::: "memory");
 		count++;
 	}
-	check(count > 100, 1);
+	check(count > 10, 1);
 	check(lost, 3);
 	return 0;
 }

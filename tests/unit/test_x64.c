@@ -317,7 +317,7 @@ static void test_conditions(void **state)
 				oracle_wants(&o, "cmov%s %s,%s", cc_names[cc], reg_name(size, dst),
 					     reg_name(size, src));
 			}
-			struct x64_mem mem = oracle_mem_of_few((cc + dst) % oracle_mem_count_few());
+			struct x64_mem mem = oracle_mem_of_few((cc + (size_t)dst) % oracle_mem_count_few());
 
 			x64_cmov_rm(&o.a, cc, size, dst, mem);
 			oracle_wants(&o, "cmov%s %s,%s", cc_names[cc], reg_name(size, dst), mem_name(size, mem));

@@ -54,7 +54,7 @@ static void add_line(struct oracle *o, char *text, bool only_read)
 	o->lines[o->count].offset = (size_t)(o->a.at - o->start);
 }
 
-static char *format_text(const char *format, va_list arguments)
+PRINTF_LIKE(1, 0) static char *format_text(const char *format, va_list arguments)
 {
 	char *text;
 

@@ -8,7 +8,8 @@
  * register and register, _ri immediate, _rm from memory, _mr and _mi to memory.
  *
  * Room: an emission that does not fit sets `overflow` and writes nothing; so do all later ones. The caller
- * looks once at the end. Operands outside an instruction's range are programmer errors and assert.
+ * looks once at the end. Up to 4 bytes behind `at`, within the room, may change. Operands outside an
+ * instruction's range are programmer errors and assert.
  *
  * Addresses: code is written at one address and runs at another. Pointers named `target` are addresses as
  * running code sees them; pointers named `place` and the field `at` are addresses as the writer sees them.

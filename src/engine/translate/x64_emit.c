@@ -3,10 +3,13 @@
 #include <assert.h>
 #include <string.h>
 
-/* An instruction has at most 15 bytes. */
+/* An instruction has at most 15 bytes; the rest is slack for stores of a fixed width. */
+enum { LONGEST = 15 + 4 };
+
+/* An instruction in the making: in its place, or in scratch where the place may be too small. */
 struct code {
-	uint8_t bytes[16];
-	unsigned int count;
+	uint8_t *start, *at;
+	uint8_t scratch[LONGEST];
 };
 
 enum { MOD_DISP0 = 0x00, MOD_DISP8 = 0x40, MOD_DISP32 = 0x80, MOD_REGISTER = 0xc0 };
@@ -18,13 +21,13 @@ enum { REX = 0x40, REX_W = 0x48 };
 
 static void put(struct code *c, unsigned int byte)
 {
-	c->bytes[c->count++] = (uint8_t)byte;
+	*c->at++ = (uint8_t)byte;
 }
 
 static void put_value(struct code *c, int32_t value, unsigned int size)
 {
-	memcpy(c->bytes + c->count, &value, size);
-	c->count += size;
+	memcpy(c->at, &value, 4);
+	c->at += size;
 }
 
 static unsigned int high(unsigned int reg)
@@ -74,6 +77,19 @@ void x64_emit_bytes(struct x64 *a, const uint8_t *bytes, size_t count)
 	}
 	memcpy(a->at, bytes, count);
 	a->at += count;
+}
+
+static void open_code(struct code *c, const struct x64 *a)
+{
+	c->start = c->at = a->overflow || a->end - a->at < LONGEST ? c->scratch : a->at;
+}
+
+static void close_code(const struct code *c, struct x64 *a)
+{
+	if (c->start == c->scratch)
+		x64_emit_bytes(a, c->scratch, (size_t)(c->at - c->start));
+	else
+		a->at = c->at;
 }
 
 static void put_opcode(struct code *c, const struct x64_op *op)
@@ -151,19 +167,20 @@ static bool is_new_byte(unsigned int reg)
 
 void x64_emit_rr(struct x64 *a, struct x64_op op, unsigned int reg, unsigned int rm)
 {
-	struct code c = {.count = 0};
+	struct code c;
 
 	assert(reg < 16 && rm < 16);
+	open_code(&c, a);
 	put_head(&c, &op, high(reg) << 2 | high(rm),
 		 (op.byte_reg && is_new_byte(reg)) || (op.byte_rm && is_new_byte(rm)));
 	put(&c, modrm(MOD_REGISTER, reg, rm));
 	put_value(&c, op.imm, op.imm_size);
-	x64_emit_bytes(a, c.bytes, c.count);
+	close_code(&c, a);
 }
 
 void x64_emit_rm(struct x64 *a, struct x64_op op, unsigned int reg, struct x64_mem mem)
 {
-	struct code c = {.count = 0};
+	struct code c;
 
 	assert(reg < 16 && mem.index != X64_RSP);
 	assert(mem.scale == 1 || mem.scale == 2 || mem.scale == 4 || mem.scale == 8);
@@ -171,35 +188,38 @@ void x64_emit_rm(struct x64 *a, struct x64_op op, unsigned int reg, struct x64_m
 	unsigned int x = mem.index == X64_NONE ? 0 : high(mem.index);
 	unsigned int b = mem.base == X64_NONE ? 0 : high(mem.base);
 
+	open_code(&c, a);
 	put_head(&c, &op, high(reg) << 2 | x << 1 | b, op.byte_reg && is_new_byte(reg));
 	put_mem(&c, reg, mem);
 	put_value(&c, op.imm, op.imm_size);
-	x64_emit_bytes(a, c.bytes, c.count);
+	close_code(&c, a);
 }
 
 void x64_emit_o(struct x64 *a, struct x64_op op, unsigned int reg)
 {
-	struct code c = {.count = 0};
+	struct code c;
 
 	assert(reg < 16);
 	op.byte = (uint8_t)(op.byte + (reg & 7));
+	open_code(&c, a);
 	put_head(&c, &op, high(reg), op.byte_rm && is_new_byte(reg));
 	put_value(&c, op.imm, op.imm_size);
-	x64_emit_bytes(a, c.bytes, c.count);
+	close_code(&c, a);
 }
 
 /* SDM 2, 2.3.5: R, X, B and vvvv are inverted; the mandatory prefix is a number. */
 void x64_emit_vex(struct x64 *a, struct x64_op op, unsigned int reg, unsigned int vvvv, unsigned int rm)
 {
-	struct code c = {.count = 0};
+	struct code c;
 	unsigned int pp = op.prefix == 0x66 ? 1 : op.prefix == 0xf3 ? 2 : op.prefix == 0xf2 ? 3 : 0;
 
 	assert(reg < 16 && vvvv < 16 && rm < 16);
+	open_code(&c, a);
 	put(&c, 0xc4);
 	put(&c, (high(reg) << 7 | 0x40 | high(rm) << 5 | op.map) ^ 0xa0);
 	put(&c, (unsigned int)op.wide << 7 | (~vvvv & 15) << 3 | pp);
 	put(&c, op.byte);
 	put(&c, modrm(MOD_REGISTER, reg, rm));
 	put_value(&c, op.imm, op.imm_size);
-	x64_emit_bytes(a, c.bytes, c.count);
+	close_code(&c, a);
 }

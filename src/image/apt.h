@@ -14,10 +14,19 @@
 
 #define APT_PACKAGES_MAX 8
 #define APT_FILE_SIZE    200
+#define APT_URI_SIZE     1024
+#define APT_HASH_DIGITS  64
+
+/* An archive, as the signed index describes it. */
+struct apt_package {
+	char file[APT_FILE_SIZE]; /* its name in the cache's packages/ */
+	char uri[APT_URI_SIZE];
+	char sha256[APT_HASH_DIGITS + 1];
+	uint64_t size;
+};
 
 struct apt_packages {
-	char files[APT_PACKAGES_MAX][APT_FILE_SIZE]; /* names in the cache's packages/ */
-	uint64_t sizes[APT_PACKAGES_MAX];
+	struct apt_package list[APT_PACKAGES_MAX];
 	size_t count;
 	char version[128]; /* of the kernel's */
 };
@@ -31,9 +40,7 @@ void apt_clean(const struct cache *cache);
 
 /* For tests: the real kernel package and its version, from what `apt-cache show META` printed; false when there is none. */
 bool apt_parse_meta(const char *text, char name[APT_FILE_SIZE], char version[128]);
-/* For tests: files and sizes, from what `apt-get download --print-uris` printed; false when a line is not as expected. */
+/* For tests: the archives, from what `apt-get download --print-uris` printed; false when a line is not as expected. */
 bool apt_parse_uris(const char *text, struct apt_packages *out);
-/* For tests: the percentage of a line on apt's status descriptor, in thousandths; -1 when it has none. */
-int apt_parse_status(const char *line);
 
 #endif

@@ -153,7 +153,7 @@ static bool packages_from_manifest(const struct present *present, struct apt_pac
 			continue;
 		if (packages->count == APT_PACKAGES_MAX || strlen(name + 9) >= APT_FILE_SIZE)
 			return false;
-		strcpy(packages->files[packages->count++], name + 9);
+		strcpy(packages->list[packages->count++].file, name + 9);
 	}
 	memcpy(packages->version, manifest->version, sizeof packages->version);
 	return true;
@@ -167,7 +167,7 @@ static int read_packages(const struct cache *cache, const struct apt_packages *p
 	for (size_t i = 0; r == 0 && i < packages->count; i++) {
 		char name[APT_FILE_SIZE + 16], path[PATH_MAX];
 
-		snprintf(name, sizeof name, "packages/%s", packages->files[i]);
+		snprintf(name, sizeof name, "packages/%s", packages->list[i].file);
 		cache_path(cache, name, path);
 		r = contents_read(contents, path, cache->lock, e);
 	}
@@ -228,7 +228,7 @@ static int seal(struct present *present, const struct apt_packages *packages, st
 	for (size_t i = 0; r == 0 && i < packages->count; i++) {
 		char name[APT_FILE_SIZE + 16];
 
-		snprintf(name, sizeof name, "packages/%s", packages->files[i]);
+		snprintf(name, sizeof name, "packages/%s", packages->list[i].file);
 		r = manifest_add(manifest, present->cache.directory, name, e);
 	}
 	cache_path(&present->cache, "manifest", path);
@@ -238,7 +238,7 @@ static int seal(struct present *present, const struct apt_packages *packages, st
 static bool is_listed(const struct apt_packages *packages, const char *file)
 {
 	for (size_t i = 0; i < packages->count; i++)
-		if (strcmp(packages->files[i], file) == 0)
+		if (strcmp(packages->list[i].file, file) == 0)
 			return true;
 	return false;
 }

@@ -1,6 +1,7 @@
 /*
- * A call to the owner's thread that can be rung from any thread, any number of times: the function runs on the event
- * loop once for all rings since it last began. Rings made while a guest can cause them at will cost no memory.
+ * A call to the owner's thread that can be rung from any thread, any number of times: the function runs on the
+ * event loop once for all rings since it last began. Rings made while a guest can cause them at will cost no
+ * memory.
  */
 #ifndef DOPPEL_MACHINE_BELL_H
 #define DOPPEL_MACHINE_BELL_H

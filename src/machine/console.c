@@ -209,11 +209,12 @@ void console_free(struct console *console)
 	free(console);
 }
 
-/* Edge-triggered: input that waits for the guest must not make the loop spin, and pump reads until there is no more, or
- * is called again. */
+/* Edge-triggered: input that waits for the guest must not make the loop spin, and pump reads until there is no
+ * more, or is called again. */
 static int watch_input(struct console *console, struct error *e)
 {
-	int r = loop_watch(console->loop, console->input, EPOLLIN | EPOLLET, on_input, console, &console->watch, e);
+	int r = loop_watch(console->loop, console->input, EPOLLIN | EPOLLET, on_input, console, &console->watch,
+			   e);
 
 	if (r == -EPERM) /* a regular file, or /dev/null: can always be read */
 		r = 0;

@@ -1,10 +1,10 @@
 /*
  * A machine's console: what is on the other end of the guest's serial line.
  *
- * Input is read on the event loop and offered to the UART; what the guest does not take yet waits here. Input that is
- * no terminal (a pipe, a file) is read only as fast as the guest takes it, byte for byte, and its end just ends the
- * input. From a terminal up to CONSOLE_TYPED bytes wait, then more is dropped, so that the monitor's own keys
- * (machine/keys.h) always work. Output goes through machine/output.h.
+ * Input is read on the event loop and offered to the UART; what the guest does not take yet waits here. Input
+ * that is no terminal (a pipe, a file) is read only as fast as the guest takes it, byte for byte, and its end
+ * just ends the input. From a terminal up to CONSOLE_TYPED bytes wait, then more is dropped, so that the
+ * monitor's own keys (machine/keys.h) always work. Output goes through machine/output.h.
  *
  * Thread: the owner of the loop, unless said otherwise.
  */
@@ -35,8 +35,8 @@ struct console_config {
 };
 
 MUST_USE int console_new(struct console **out, const struct console_config *config, struct error *e);
-/* Waits for output to be taken, at most a second after the reader took some last; restores the terminal; accepts NULL. The
- * loop does not run again, and no vCPU either. */
+/* Waits for output to be taken, at most a second after the reader took some last; restores the terminal; accepts
+ * NULL. The loop does not run again, and no vCPU either. */
 void console_free(struct console *console);
 
 /* Takes the terminal, connects the UART's input and begins to read; once it has, it does

@@ -36,8 +36,8 @@ void crew_ask(struct crew *crew);
 /* Asks, and returns when all are parked. */
 void crew_park(struct crew *crew);
 
-/* On a vCPU's thread, amid a run (elsewhere without effect): it leaves guest code soon and waits while the hook says
- * crowded, until crew_nudge. */
+/* On a vCPU's thread, amid a run (elsewhere without effect): it leaves guest code soon and waits while the hook
+ * says crowded, until crew_nudge. */
 void crew_throttle(struct crew *crew);
 /* Any thread: it is crowded no longer. */
 void crew_nudge(struct crew *crew);

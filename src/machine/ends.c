@@ -6,8 +6,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* The modes stay with the pair after the slave is closed, as long as the master is open. A slave that is not raw would
- * send the guest's own output back to it as input (ECHO). */
+/* The modes stay with the pair after the slave is closed, as long as the master is open. A slave that is not raw
+ * would send the guest's own output back to it as input (ECHO). */
 static int make_raw(const char *path)
 {
 	int slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -54,7 +54,7 @@ int output_file_open(const char *path, struct error *e)
 	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
 
 	if (fd < 0)
-		return error_errno(e, -errno, errno == ENXIO ? "console %s: nobody reads this pipe yet" : "console %s",
-				   path);
+		return error_errno(e, -errno, "console %s%s", path,
+				   errno == ENXIO ? ": nobody reads this pipe yet" : "");
 	return fd;
 }

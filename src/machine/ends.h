@@ -7,11 +7,11 @@
 #include "base/error.h"
 #include "base/types.h"
 
-/* A new pseudo terminal in raw mode: returns the master and writes the slave's path to `path`; or a negative errno. Nobody
- * has the slave open: poll on the master says POLLHUP until somebody does. */
+/* A new pseudo terminal in raw mode: returns the master and writes the slave's path to `path`; or a negative
+ * errno. Nobody has the slave open: poll on the master says POLLHUP until somebody does. */
 MUST_USE int pty_open(char *path, size_t size, struct error *e);
-/* Opens `path` to append to it, made with mode 0600 when it is not there; or a negative errno. -ENXIO for a named pipe
- * that nobody reads. */
+/* Opens `path` to append to it, made with mode 0600 when it is not there; or a negative errno. -ENXIO for a
+ * named pipe that nobody reads. */
 MUST_USE int output_file_open(const char *path, struct error *e);
 
 #endif

@@ -8,6 +8,8 @@
 #include "machine/private.h"
 #include "machine/signals.h"
 
+#define NS_PER_MS UINT64_C(1000000)
+
 int machine_check_state(const struct machine *machine, const char *what, unsigned allowed, struct error *e)
 {
 	if (allowed & IN(machine->state))
@@ -226,9 +228,16 @@ static void describe(const struct machine *machine, struct machine_outcome *outc
 	memcpy(outcome->message, machine->message, sizeof outcome->message);
 }
 
+static int ms_until(uint64_t end)
+{
+	uint64_t now = clock_host_ns();
+
+	return now < end ? (int)((end - now + NS_PER_MS - 1) / NS_PER_MS) : 0;
+}
+
 int machine_wait(struct machine *machine, int timeout_ms, struct machine_outcome *outcome, struct error *e)
 {
-	uint64_t end = clock_host_ns() + (uint64_t)timeout_ms * 1000000;
+	uint64_t end = clock_host_ns() + (uint64_t)timeout_ms * NS_PER_MS;
 	struct signals_watch signals;
 	int r = machine_check_state(machine, "waited for", ~IN(MACHINE_CREATED), e);
 
@@ -239,11 +248,8 @@ int machine_wait(struct machine *machine, int timeout_ms, struct machine_outcome
 	machine->left = false;
 	machine->signal = 0;
 	settle(machine);
-	while (r == 0 && !wait_is_over(machine)) {
-		uint64_t now = clock_host_ns();
-
-		r = loop_run(machine->loop, timeout_ms < 0 ? -1 : now < end ? (int)((end - now + 999999) / 1000000) : 0);
-	}
+	while (r == 0 && !wait_is_over(machine))
+		r = loop_run(machine->loop, timeout_ms < 0 ? -1 : ms_until(end));
 	signals_end(&signals);
 	if (r == -ETIMEDOUT && wait_is_over(machine))
 		r = 0;

@@ -110,7 +110,8 @@ static int make_crew(struct machine *machine, const struct engine *engine, struc
 	if (!engine)
 		engine = engine_default(ENGINE_RISCV64);
 	if (!engine)
-		return error_set(e, ERROR_FAILED, -ENODEV, "no engine runs riscv64 guests here; see doppel engines");
+		return error_set(e, ERROR_FAILED, -ENODEV,
+				 "no engine runs riscv64 guests here; see doppel engines");
 	return crew_new(&machine->crew, engine, &machine->board->cluster, &hooks, e);
 }
 

@@ -4,11 +4,11 @@
  *   created --start--> running --pause--> paused --resume--> running
  *   running/paused --(guest powers off, stop)--> stopped;  any --(engine or guest fails)--> failed
  *
- * The guest ends or resets the machine at any time; its vCPUs stop at once, and the machine acts on it in the owner's next
- * machine_wait (or machine_pause). The first such event wins until then.
+ * The guest ends or resets the machine at any time; its vCPUs stop at once, and the machine acts on it in the
+ * owner's next machine_wait (or machine_pause). The first such event wins until then.
  *
- * Thread: one owner thread calls everything here unless said otherwise. vCPU threads, which block all signals, and the
- * event loop are the machine's own.
+ * Thread: one owner thread calls everything here unless said otherwise. vCPU threads, which block all signals,
+ * and the event loop are the machine's own.
  */
 #ifndef DOPPEL_MACHINE_MACHINE_H
 #define DOPPEL_MACHINE_MACHINE_H
@@ -35,7 +35,7 @@ struct machine;
 /* How a machine ended. */
 struct machine_outcome {
 	enum machine_state state; /* MACHINE_STOPPED or MACHINE_FAILED; else what it still is */
-	int exit_code;            /* the guest's own code when it ended through the finisher; 128 + signal; else 0 */
+	int exit_code;            /* the guest's own when it ended through the finisher; 128 + signal; else 0 */
 	bool detached;            /* the user left with Ctrl-A x */
 	int signal;               /* SIGINT, SIGTERM or SIGHUP ended the wait; else 0 */
 	char message[256];        /* why it failed; empty otherwise */
@@ -43,20 +43,22 @@ struct machine_outcome {
 
 /* Everything but the config's engine is copied. The machine is as after power-on, its clock at 0. */
 MUST_USE int machine_new(struct machine **out, const struct machine_config *config, struct error *e);
-/* Stops what runs, joins threads, restores the terminal; accepts NULL. Console output is still written for as long as its
- * reader takes some every second. */
+/* Stops what runs, joins threads, restores the terminal; accepts NULL. Console output is still written for as
+ * long as its reader takes some every second. */
 void machine_free(struct machine *machine);
 
 /* These three: -EBUSY and ERROR_STATE in any state but created, running and paused, respectively. start takes the
  * terminal when the console is stdio and standard input is one. */
 MUST_USE int machine_start(struct machine *machine, struct error *e);
-/* Returns when every vCPU has left guest code and devices are quiet. Also -EBUSY when the guest ended just before. */
+/* Returns when every vCPU has left guest code and devices are quiet. Also -EBUSY when the guest ended just
+ * before. */
 MUST_USE int machine_pause(struct machine *machine, struct error *e);
 MUST_USE int machine_resume(struct machine *machine, struct error *e);
-/* Waits until the machine stopped or failed and its console output was taken, the user left, SIGINT, SIGTERM or SIGHUP
- * came (unless the process ignores it), or `timeout_ms` passed (-1: no limit; -ETIMEDOUT then, with *outcome filled). Runs
- * the event loop meanwhile. Resets (reboots) of the guest are carried out and do not end the wait. After a timeout,
- * signal or leave the machine is in the state it was in, and may be waited for again. -EBUSY for a created one. */
+/* Waits until the machine stopped or failed and its console output was taken, the user left, SIGINT, SIGTERM or
+ * SIGHUP came (unless the process ignores it), or `timeout_ms` passed (-1: no limit; -ETIMEDOUT then, with
+ * *outcome filled). Runs the event loop meanwhile. Resets (reboots) of the guest are carried out and do not end
+ * the wait. After a timeout, signal or leave the machine is in the state it was in, and may be waited for again.
+ * -EBUSY for a created one. */
 MUST_USE int machine_wait(struct machine *machine, int timeout_ms, struct machine_outcome *outcome,
 			  struct error *e);
 /* Ends it at once, in any state; a failed machine stays failed. */
@@ -68,8 +70,8 @@ const char *machine_name(const struct machine *machine);
 /* Slave path of CONSOLE_PTY, else NULL. */
 const char *machine_console_path(const struct machine *machine);
 
-/* Paused or created machines only (-EBUSY otherwise). load: on a created machine of the same configuration, which is
- * then paused; on failure it is as new. */
+/* Paused or created machines only (-EBUSY otherwise). load: on a created machine of the same configuration,
+ * which is then paused; on failure it is as new. */
 MUST_USE int machine_save(struct machine *machine, struct state_writer *w, struct error *e);
 MUST_USE int machine_load(struct machine *machine, const void *bytes, size_t length, struct error *e);
 

@@ -15,8 +15,8 @@
 #include "machine/threads.h"
 
 #define WRITE_AT_ONCE (64 * KIB)
-/* Sent to the writing thread to get it out of a write that blocks: output_free. Blocked on all other threads of the
- * machine, and ignored by default elsewhere. */
+/* Sent to the writing thread to get it out of a write that blocks: output_free. Blocked on all other threads of
+ * the machine, and ignored by default elsewhere. */
 #define INTERRUPT SIGURG
 #define INTERRUPT_EVERY_MS 10
 #define NS_PER_SECOND UINT64_C(1000000000)

@@ -1,13 +1,13 @@
 /*
  * The guest's console output on its way to a descriptor: a buffer and a thread that writes it.
  *
- * Writing never blocks the guest inside a device. What comes faster than the reader takes it waits in the buffer; from
- * OUTPUT_CROWDED bytes on the writer is told so, and should not run guest code again before `room` was called. The
- * buffer beyond that mark holds what 32 vCPUs may still write until they have stopped, so nothing is lost. Writers that
- * do not stop lose what does not fit, and the log says how much.
+ * Writing never blocks the guest inside a device. What comes faster than the reader takes it waits in the
+ * buffer; from OUTPUT_CROWDED bytes on the writer is told so, and should not run guest code again before `room`
+ * was called. The buffer beyond that mark holds what 32 vCPUs may still write until they have stopped, so
+ * nothing is lost. Writers that do not stop lose what does not fit, and the log says how much.
  *
- * A reader that goes away (EPIPE), or any other error, ends the output: what is written from then on is dropped. The
- * descriptor's O_NONBLOCK is left as it is, because others may share it; either way works.
+ * A reader that goes away (EPIPE), or any other error, ends the output: what is written from then on is dropped.
+ * The descriptor's O_NONBLOCK is left as it is, because others may share it; either way works.
  */
 #ifndef DOPPEL_MACHINE_OUTPUT_H
 #define DOPPEL_MACHINE_OUTPUT_H
@@ -27,8 +27,8 @@ struct output_hooks {
 	void *opaque;
 };
 
-/* The descriptor stays the caller's. `line`: it is a pseudo terminal's master, and what is written while nobody has
- * the slave open is dropped, as on a serial line without a terminal. */
+/* The descriptor stays the caller's. `line`: it is a pseudo terminal's master, and what is written while nobody
+ * has the slave open is dropped, as on a serial line without a terminal. */
 MUST_USE int output_new(struct output **out, int fd, bool line, const struct output_hooks *hooks, struct error *e);
 /* Drops what is not written yet, even amid a write that blocks; accepts NULL. */
 void output_free(struct output *output);

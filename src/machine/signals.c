@@ -14,8 +14,8 @@ static const int numbers[COUNT] = {SIGINT, SIGTERM, SIGHUP};
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards watchers and before */
 static unsigned watchers;
 static struct sigaction before[COUNT];
-/* Made once and kept: a handler may run on any thread at any time. Readable from a signal until the last watch ends, so
- * that every loop sees it. */
+/* Made once and kept: a handler may run on any thread at any time. Readable from a signal until the last watch
+ * ends, so that every loop sees it. */
 static atomic_int event = -1;
 static atomic_int caught;
 

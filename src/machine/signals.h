@@ -1,6 +1,6 @@
 /*
- * SIGINT, SIGTERM and SIGHUP as events instead of the process's death, while somebody watches. Signals that the process
- * ignores stay ignored.
+ * SIGINT, SIGTERM and SIGHUP as events instead of the process's death, while somebody watches. Signals that the
+ * process ignores stay ignored.
  *
  * Thread: the owner of the loop. Several loops may watch at once, each is told.
  */
@@ -16,7 +16,8 @@ struct signals_watch {
 	void *opaque;
 };
 
-/* Calls fn(opaque, number) from `loop` when a signal comes, once. The struct stays where it is until signals_end. */
+/* Calls fn(opaque, number) from `loop` when a signal comes, once. The struct stays where it is until
+ * signals_end. */
 MUST_USE int signals_begin(struct signals_watch *watch, struct loop *loop, void (*fn)(void *opaque, int number),
 			   void *opaque, struct error *e);
 void signals_end(struct signals_watch *watch);

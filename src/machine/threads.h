@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 
-/* Starts a thread with every signal blocked but those of its own faults, whose handlers restore the terminal. The name
- * is cut to 15 bytes. 0 or a negative errno. */
+/* Starts a thread with every signal blocked but those of its own faults, whose handlers restore the terminal.
+ * The name is cut to 15 bytes. 0 or a negative errno. */
 MUST_USE int thread_start(pthread_t *thread, const char *name, void *(*main)(void *arg), void *arg);
 
 #endif

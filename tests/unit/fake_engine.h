@@ -1,6 +1,6 @@
 /*
- * An engine without a guest: what each vCPU does is a C function of the test. It keeps the engine contract: stop is sticky,
- * requests are served before the "guest" goes on.
+ * An engine without a guest: what each vCPU does is a C function of the test. It keeps the engine contract: stop
+ * is sticky, requests are served before the "guest" goes on.
  */
 #ifndef DOPPEL_TESTS_FAKE_ENGINE_H
 #define DOPPEL_TESTS_FAKE_ENGINE_H

@@ -84,7 +84,8 @@ static void read_pattern(size_t from, size_t length)
 
 		for (size_t i = 0; i < n; i++)
 			if (piece[i] != byte_at(from + at + i))
-				fail_msg("byte %zu is %u instead of %u", from + at + i, piece[i], byte_at(from + at + i));
+				fail_msg("byte %zu is %u instead of %u", from + at + i, piece[i],
+					 byte_at(from + at + i));
 		at += n;
 	}
 }

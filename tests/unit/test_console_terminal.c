@@ -99,7 +99,8 @@ static void dies_of(void (*fn)(void), int number)
 
 static void test_signals(void **state)
 {
-	static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGALRM, SIGPIPE, SIGXCPU, SIGSEGV};
+	static const int signals[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
+				      SIGALRM, SIGPIPE, SIGXCPU, SIGSEGV};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {

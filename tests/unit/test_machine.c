@@ -751,7 +751,8 @@ static size_t listen(int fd, size_t from)
 	return n > 0 ? (size_t)n : 0;
 }
 
-/* A reader that takes nothing stops the hart that prints, and nothing else: not its neighbours, the owner or a pause. */
+/* A reader that takes nothing stops the hart that prints, and nothing else: not its neighbours, the owner or a
+ * pause. */
 static void test_slow_reader(void **state)
 {
 	char path[] = "/tmp/doppel-machine-XXXXXX";

@@ -18,7 +18,7 @@ void board_free(struct board *board)
 		device_free(board->devices[i]);
 	sbi_free(board->sbi);
 	for (unsigned i = 0; i < board->cluster.count; i++)
-		free(board->cluster.harts[i]);
+		hart_free(board->cluster.harts[i]);
 	payload_free(board->boot);
 	free(board->rom);
 	memory_finish(&board->memory);

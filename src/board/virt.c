@@ -111,15 +111,11 @@ static int add_devices(struct board *board, const struct board_config *config, s
 
 static int add_harts(struct board *board, unsigned count, struct error *e)
 {
-	/* A cache line is never shared by two harts. */
-	size_t size = (sizeof(struct hart) + 127) & ~(size_t)127;
-
 	for (uint32_t i = 0; i < count; i++) {
-		struct hart *hart = aligned_alloc(128, size);
+		struct hart *hart = hart_new(&board->cluster, i);
 
 		if (!hart)
 			return error_errno(e, -ENOMEM, "CPU %u", i);
-		hart_init(hart, &board->cluster, i);
 		board->cluster.harts[board->cluster.count++] = hart;
 	}
 	return 0;

@@ -2,8 +2,13 @@
 
 #include "engine/engine.h"
 #include "engine/interpret/interpret.h"
+#include "engine/translate/translate.h"
 
-const struct engine *const engines[] = {&engine_interpret, NULL};
+const struct engine *const engines[] = {
+	&engine_interpret,
+	&engine_translate,
+	NULL,
+};
 
 const struct engine *engine_find(const char *name)
 {

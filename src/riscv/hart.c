@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,6 +64,24 @@ void hart_init(struct hart *hart, struct hart_cluster *cluster, uint32_t id)
 	hart_reset(hart);
 }
 
+struct hart *hart_new(struct hart_cluster *cluster, uint32_t id)
+{
+	struct hart *hart = mmap(NULL, HART_ENGINE_AREA_AT + HART_ENGINE_AREA_SIZE, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (hart == MAP_FAILED)
+		return NULL;
+	hart_init(hart, cluster, id);
+	hart->has_engine_area = true;
+	return hart;
+}
+
+void hart_free(struct hart *hart)
+{
+	if (hart)
+		munmap(hart, HART_ENGINE_AREA_AT + HART_ENGINE_AREA_SIZE);
+}
+
 void hart_reset(struct hart *hart)
 {
 	struct hart fresh = {
@@ -70,6 +89,7 @@ void hart_reset(struct hart *hart)
 		.cluster = hart->cluster,
 		.engine = hart->engine,
 		.engine_vcpu = hart->engine_vcpu,
+		.has_engine_area = hart->has_engine_area,
 		.pc = hart->cluster->reset_pc,
 		.priv = PRIV_M,
 		.mtimecmp = UINT64_MAX,

@@ -163,6 +163,7 @@ struct hart {
 	struct hart_cluster *cluster;
 	const struct hart_engine_ops *engine;
 	struct engine_vcpu *engine_vcpu; /* the engine's own; NULL without one */
+	bool has_engine_area;            /* made by hart_new */
 	/* Derived, kept by riscv/: PMP has an active entry, so physical accesses must be checked. */
 	bool pmp_active;
 	/* SBI's own per-hart state: steal-time area, PMU, suspended resume address. */
@@ -171,6 +172,19 @@ struct hart {
 };
 
 extern const struct state_descriptor hart_state;
+
+/*
+ * A hart on the heap, after hart_init, with memory behind it that its engine may use as it likes: zeroed, page by
+ * page on first touch, never saved. NULL when there is no memory. hart_free accepts NULL.
+ */
+struct hart *hart_new(struct hart_cluster *cluster, uint32_t id);
+void hart_free(struct hart *hart);
+#define HART_ENGINE_AREA_AT   ((sizeof(struct hart) + 4095) & ~(size_t)4095)
+#define HART_ENGINE_AREA_SIZE ((size_t)256 * 1024)
+static inline void *hart_engine_area(struct hart *hart)
+{
+	return (char *)hart + HART_ENGINE_AREA_AT;
+}
 
 /* Everything as after power-on (Privileged 3.4): M-mode, pc = cluster reset_pc, MMU and interrupts off. */
 void hart_init(struct hart *hart, struct hart_cluster *cluster, uint32_t id);

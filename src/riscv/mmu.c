@@ -30,6 +30,7 @@ struct walk {
 	gpa_t entry_address;
 	uint64_t pte;
 	unsigned level;
+	bool global; /* an entry on the way had G set */
 };
 
 bool mmu_mode_supported(uint64_t value)
@@ -77,6 +78,7 @@ static enum riscv_cause find_leaf(struct walk *w)
 
 	if (!canonical(w->address, levels))
 		return page_fault[w->access];
+	w->global = false;
 	for (w->level = levels; w->level-- > 0;) {
 		w->entry_address = gpa(table + (w->address >> (12 + 9 * w->level) & 511) * 8);
 		w->entry = memory_host(w->hart->cluster->memory, w->entry_address, 8);
@@ -85,6 +87,7 @@ static enum riscv_cause find_leaf(struct walk *w)
 		w->pte = atomic_load_explicit(w->entry, memory_order_acquire);
 		if (!(w->pte & PTE_V))
 			return page_fault[w->access];
+		w->global |= (w->pte & PTE_G) != 0;
 		if (w->pte & (PTE_R | PTE_W | PTE_X))
 			return leaf_is_well_formed(w) ? CAUSE_NONE : page_fault[w->access];
 		if (!pointer_is_well_formed(w->pte))
@@ -183,7 +186,7 @@ enum riscv_cause mmu_translate(struct hart *hart, gva_t address, unsigned size, 
 {
 	struct walk w = {.hart = hart, .address = address.value, .access = access, .priv = priv};
 	unsigned allowed = 1 << MMU_FETCH | 1 << MMU_LOAD | 1 << MMU_STORE;
-	struct mmu_page found = {.base = gpa(address.value & ~UINT64_C(4095)), .span = GUEST_PAGE_SIZE};
+	struct mmu_page found = {.base = gpa(address.value & ~UINT64_C(4095)), .span = GUEST_PAGE_SIZE, .global = true};
 	enum riscv_cause cause = CAUSE_NONE;
 	bool again = false;
 
@@ -195,6 +198,7 @@ enum riscv_cause mmu_translate(struct hart *hart, gva_t address, unsigned size, 
 			return cause;
 		found.base = gpa(leaf_page(&w));
 		found.span = leaf_span(&w);
+		found.global = w.global;
 		/* A first store must come back here to set D. */
 		if (!(w.pte & PTE_D))
 			allowed &= ~(1u << MMU_STORE);

@@ -49,6 +49,14 @@ static void interpret_probe(struct engine_report *report)
 		 "runs on every host; RV64GC guests at a few hundred million instructions a second");
 }
 
+int interpret_init(struct engine_vcpu *v, struct hart *hart, struct error *e)
+{
+	v->hart = hart;
+	v->memory = hart->cluster->memory;
+	v->handlers = execute(NULL);
+	return block_init(v, e);
+}
+
 static void interpret_vcpu_free(struct engine_vcpu *v)
 {
 	if (!v)
@@ -66,10 +74,7 @@ static int interpret_vcpu_new(struct engine_vcpu **out, struct hart *hart, struc
 
 	if (!v)
 		return error_errno(e, -ENOMEM, "a vCPU of the interpreter");
-	v->hart = hart;
-	v->memory = hart->cluster->memory;
-	v->handlers = execute(NULL);
-	code = block_init(v, e);
+	code = interpret_init(v, hart, e);
 	if (code < 0) {
 		free(v);
 		return code;
@@ -97,11 +102,10 @@ static bool is_on(struct hart *hart)
 }
 
 /* What must be looked at before guest code runs on. True: an exit is in *out. */
-static bool prepare(struct engine_vcpu *v, struct engine_exit *out)
+bool interpret_prepare(struct engine_vcpu *v, struct engine_exit *out)
 {
 	struct hart *hart = v->hart;
 	uint64_t deadline;
-	int interrupt;
 
 	atomic_store(&v->attention, 0);
 	hart_serve_requests(hart);
@@ -119,12 +123,32 @@ static bool prepare(struct engine_vcpu *v, struct engine_exit *out)
 		return true;
 	}
 	hart->waiting = false;
-	interrupt = hart_pending_interrupt(hart);
-	if (interrupt >= 0) {
-		v->statistics.interrupts++;
-		hart_trap(hart, CAUSE_INTERRUPT | (unsigned)interrupt, 0);
-	}
+	interpret_take_interrupt(v);
 	return false;
+}
+
+void interpret_take_interrupt(struct engine_vcpu *v)
+{
+	int interrupt = hart_pending_interrupt(v->hart);
+
+	if (interrupt < 0)
+		return;
+	v->statistics.interrupts++;
+	hart_trap(v->hart, CAUSE_INTERRUPT | (unsigned)interrupt, 0);
+}
+
+int64_t interpret_step(struct engine_vcpu *v, int64_t given, bool exact)
+{
+	struct hart *hart = v->hart;
+
+	tlb_update_contexts(v);
+	v->exact = exact;
+	v->given = v->left = given;
+	v->charged = 0;
+	v->instret_base = hart->instret;
+	execute(v);
+	hart->instret = v->instret_base + (uint64_t)(given - v->left) - v->charged;
+	return given - v->left;
 }
 
 /* Runs until prepare must look again. `limit` is what is left of the caller's limit, INT64_MAX for none. */
@@ -132,24 +156,13 @@ static int64_t run_a_while(struct engine_vcpu *v, int64_t limit)
 {
 	struct hart *hart = v->hart;
 	int64_t left = limit < QUANTUM ? limit : QUANTUM, given = left;
+	bool exact = limit <= QUANTUM;
 	unsigned visits = VISITS;
 
-	v->exact = limit <= QUANTUM;
 	do {
-		int interrupt = hart_pending_interrupt(hart);
-
-		if (interrupt >= 0) {
-			v->statistics.interrupts++;
-			hart_trap(hart, CAUSE_INTERRUPT | (unsigned)interrupt, 0);
-		}
-		tlb_update_contexts(v);
-		v->given = v->left = left;
-		v->charged = 0;
-		v->instret_base = hart->instret;
-		execute(v);
-		hart->instret = v->instret_base + (uint64_t)(left - v->left) - v->charged;
-		left = v->left;
-	} while (left > (v->exact ? 0 : BLOCK_OPS_MAX) && --visits && !hart->waiting &&
+		interpret_take_interrupt(v);
+		left -= interpret_step(v, left, exact);
+	} while (left > (exact ? 0 : BLOCK_OPS_MAX) && --visits && !hart->waiting &&
 		 !atomic_load_explicit(&v->attention, memory_order_relaxed) &&
 		 atomic_load_explicit(&hart->power, memory_order_relaxed) == HART_STARTED);
 	return given - left;
@@ -161,7 +174,7 @@ static void interpret_run(struct engine_vcpu *v, uint64_t limit, struct engine_e
 	struct hart *hart = v->hart;
 
 	atomic_store(&hart->in_guest, true);
-	while (!prepare(v, out)) {
+	while (!interpret_prepare(v, out)) {
 		int64_t done = run_a_while(v, left);
 
 		v->statistics.instructions += (uint64_t)done;

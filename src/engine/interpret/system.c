@@ -119,7 +119,7 @@ static unsigned sfence_vma(struct engine_vcpu *v, const struct op *op)
 
 	if (!fence_allowed(hart))
 		return CAUSE_ILLEGAL;
-	tlb_flush(v, op->rs1 != 0, hart->x[op->rs1], op->rs2 != 0, (uint16_t)hart->x[op->rs2]);
+	hart->engine->flush_tlb(hart, op->rs1 != 0, gva(hart->x[op->rs1]), op->rs2 != 0, (uint16_t)hart->x[op->rs2]);
 	hart->pc = v->next_pc;
 	return SYSTEM_LEAVE;
 }
@@ -187,5 +187,7 @@ enum riscv_cause cache_block_execute(struct engine_vcpu *v, const struct op *op)
 	cause = mmu_translate(hart, gva(address), 1, MMU_LOAD, mmu_data_privilege(hart), &page);
 	if (cause == CAUSE_LOAD_PAGE)
 		return CAUSE_STORE_PAGE;
+	if (cause == CAUSE_NONE && !memory_host(v->memory, page.base, GUEST_PAGE_SIZE))
+		return CAUSE_STORE_ACCESS;
 	return cause == CAUSE_LOAD_ACCESS ? CAUSE_STORE_ACCESS : cause;
 }

@@ -163,4 +163,12 @@ enum riscv_cause cache_block_execute(struct engine_vcpu *v, const struct op *op)
  * changed. Sets v->left. With v NULL: returns the labels for v->handlers. */
 const void *const *execute(struct engine_vcpu *v);
 
+/* interpret.c: the parts that an engine uses which interprets only what it cannot do itself. */
+MUST_USE int interpret_init(struct engine_vcpu *v, struct hart *hart, struct error *e);
+/* Serves requests, timers and interrupts before guest code runs on. true: an exit is in *out. */
+bool interpret_prepare(struct engine_vcpu *v, struct engine_exit *out);
+void interpret_take_interrupt(struct engine_vcpu *v);
+/* One pass of execute with hart->instret kept; returns the instructions used, those that trapped included. */
+int64_t interpret_step(struct engine_vcpu *v, int64_t given, bool exact);
+
 #endif

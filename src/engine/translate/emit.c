@@ -1,0 +1,170 @@
+/*
+ * A unit as a whole: its entry, its operations, and the stubs behind them.
+ */
+#include "engine/translate/emit.h"
+
+#include <string.h>
+
+#include "engine/translate/emit_private.h"
+
+void emit_stub(struct emit *e, enum stub_kind kind, uint8_t *place, const void *back, int32_t to)
+{
+	e->stubs[e->stub_count++] =
+		(struct stub){.kind = (uint8_t)kind, .place = place, .back = back, .ir = e->ir, .to = to};
+}
+
+static void give_back(struct emit *e, unsigned instructions)
+{
+	if (instructions)
+		x64_alu_ri(e->a, X64_ADD, 8, FRAME_BUDGET, (int32_t)instructions);
+}
+
+static void leave_at(struct emit *e, enum emit_exit why, unsigned at)
+{
+	x64_mov_ri(e->a, X64_RAX, why);
+	x64_mov_ri(e->a, X64_RDX, at);
+	x64_jmp_rel32(e->a, e->runtime->leave_here);
+}
+
+static void stub_access(struct emit *e, const struct stub *s)
+{
+	uint32_t access = s->ir->at | (uint32_t)s->ir->size << 12 | (uint32_t)s->to << 16;
+
+	x64_mov_ri(e->a, X64_RDX, access);
+	x64_mov_ri(e->a, X64_RCX, emit_refund(e) + 1u);
+	x64_call_rel32(e->a, e->runtime->slow_access);
+	x64_jmp_rel32(e->a, s->back);
+}
+
+static void stub_exit(struct emit *e, const struct stub *s)
+{
+	give_back(e, emit_refund(e));
+	emit_go(e, s->to);
+}
+
+static void stub_link(struct emit *e, const struct stub *s)
+{
+	x64_mov_ri(e->a, X64_RDX, e->first_link + e->out->link_count);
+	x64_jmp_rel32(e->a, e->runtime->leave_link);
+	e->out->links[e->out->link_count++] = (struct emit_link){.place = s->place, .to = s->to};
+}
+
+static void stub_call_c(struct emit *e, const struct stub *s)
+{
+	x64_mov_ri(e->a, X64_RDX, s->ir->word);
+	x64_mov_ri(e->a, X64_RCX, s->ir->at | emit_refund(e) << 16);
+	x64_call_rel32(e->a, e->runtime->call_c);
+	x64_jmp_rel32(e->a, s->back);
+}
+
+static void stub_budget(struct emit *e, const struct stub *s)
+{
+	(void)s;
+	give_back(e, e->unit->instructions);
+	leave_at(e, EMIT_EXIT_BUDGET, e->unit->at);
+}
+
+static void stub_floats(struct emit *e, const struct stub *s)
+{
+	(void)s;
+	give_back(e, e->unit->instructions);
+	leave_at(e, EMIT_EXIT_FLOATS, e->unit->at);
+}
+
+static void stub_table(struct emit *e, const struct stub *s)
+{
+	(void)s;
+	emit_table_jump(e);
+}
+
+static void stub_plain_call(struct emit *e, const struct stub *s)
+{
+	if (s->ir->op == IR_CALL)
+		emit_go(e, s->to);
+	else
+		emit_table_jump(e);
+}
+
+static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
+	[STUB_ACCESS] = stub_access, [STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
+	[STUB_CALL_C] = stub_call_c, [STUB_BUDGET] = stub_budget, [STUB_FLOATS] = stub_floats,
+	[STUB_TABLE] = stub_table,   [STUB_PLAIN_CALL] = stub_plain_call,
+};
+
+/* Stubs may add stubs. */
+void emit_stubs(struct emit *e)
+{
+	for (unsigned i = 0; i < e->stub_count && !e->a->overflow; i++) {
+		struct stub s = e->stubs[i];
+
+		e->ir = s.ir;
+		x64_patch_here(e->a, s.place);
+		stub_emitters[s.kind](e, &s);
+	}
+}
+
+static void operation(struct emit *e)
+{
+	unsigned first = e->stub_count;
+	unsigned op = e->ir->op;
+
+	if (op >= IR_BRANCH)
+		emit_control(e);
+	else if (op >= IR_FLOAT_ADD || op == IR_FLOAT_LOAD || op == IR_FLOAT_STORE)
+		emit_float(e);
+	else if (op >= IR_LOAD)
+		emit_memory(e);
+	else
+		emit_integer(e);
+	/* The rare cases of floats come back behind the operation, which C has done whole. */
+	for (unsigned i = first; i < e->stub_count; i++)
+		if (e->stubs[i].kind == STUB_CALL_C)
+			e->stubs[i].back = x64_here(e->a);
+}
+
+/* sub r15, imm32 in its long form: seven bytes in one instruction, so that replacing them by a jump never cuts an
+ * instruction that a hart is about to run. */
+static void entry(struct emit *e)
+{
+	static const uint8_t sub_r15[3] = {0x49, 0x81, 0xef};
+	uint32_t count = e->unit->instructions;
+	struct x64 *a = e->a;
+
+	if (a->end - a->at < EMIT_ENTRY_BYTES) {
+		a->overflow = true;
+		return;
+	}
+	memcpy(a->at, sub_r15, sizeof sub_r15);
+	memcpy(a->at + 3, &count, 4);
+	a->at += EMIT_ENTRY_BYTES;
+	emit_stub(e, STUB_BUDGET, x64_jcc_forward(a, X64_S), NULL, 0);
+	if (e->unit->floats) {
+		x64_alu_mi(a, X64_CMP, 4, x64_at(X64_RBP, FRAME_AT(floats_live)), 0);
+		emit_stub(e, STUB_FLOATS, x64_jcc_forward(a, X64_E), NULL, 0);
+	}
+}
+
+static bool goes_on(const struct ir *last)
+{
+	return last->op < IR_JUMP || last->op == IR_CALL_C;
+}
+
+void emit_unit(struct x64 *a, const struct ir_unit *unit, enum frame_mode mode, const struct emit_runtime *runtime,
+	       uint32_t first_link, struct emit_result *out)
+{
+	struct emit e = {
+		.a = a, .unit = unit, .mode = mode, .runtime = runtime, .first_link = first_link, .out = out};
+
+	out->link_count = 0;
+	e.ir = &unit->ops[0];
+	entry(&e);
+	for (unsigned i = 0; i < unit->count && !a->overflow; i++) {
+		e.ir = &unit->ops[i];
+		operation(&e);
+	}
+	if (goes_on(&unit->ops[unit->count - 1]))
+		emit_go(&e, (int64_t)unit->at + unit->bytes);
+	emit_stubs(&e);
+	out->invalid = x64_here(a);
+	leave_at(&e, EMIT_EXIT_LOOKUP, unit->at);
+}

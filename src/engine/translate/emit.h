@@ -1,0 +1,68 @@
+/*
+ * The x86-64 back end: units of the intermediate form become host code.
+ *
+ * Needs BMI1, BMI2, LZCNT, POPCNT and FMA (x86-64-v3): the engine's probe says so on hosts without.
+ *
+ * Thread: the owner of the code cache.
+ */
+#ifndef DOPPEL_ENGINE_TRANSLATE_EMIT_H
+#define DOPPEL_ENGINE_TRANSLATE_EMIT_H
+
+#include "engine/translate/frame.h"
+#include "engine/translate/ir.h"
+
+/* Addresses of the code that units share, as they run. emit_runtime makes it once at the start of a cache. */
+struct emit_runtime {
+	/* unsigned enter(struct hart *hart, const void *code): runs units until one leaves; an enum emit_exit. */
+	const void *enter;
+	const void *leave_link;   /* edx: the link taken */
+	const void *leave_here;   /* eax: enum emit_exit; edx: address in the page */
+	const void *leave_lookup; /* rax: virtual pc */
+	const void *slow_access;  /* rax: address; edx, ecx: struct emit_access; returns to try again */
+	const void *call_c;       /* edx: instruction; ecx: address in the page | length << 16 */
+	const void *pure;         /* rcx: function; rax, rdx: operands; the result in rax */
+};
+
+/* Why generated code came back. hart->pc is exact in every case; frame.budget holds what is left. */
+enum emit_exit {
+	EMIT_EXIT_LINK,   /* pc has no unit linked yet; frame.link names the place to patch */
+	EMIT_EXIT_LOOKUP, /* pc is not in the jump table */
+	EMIT_EXIT_BUDGET, /* the next unit has more instructions than may still run */
+	EMIT_EXIT_FLOATS, /* the unit at pc needs floats live */
+	EMIT_EXIT_ENGINE, /* the engine must do the instruction at pc */
+	EMIT_EXIT_TRAP,   /* a C function raised an exception: pc is the handler's */
+};
+
+/* The C functions that generated code calls. */
+struct emit_callbacks {
+	/* A TLB miss. `access`: bits 0 to 11 the instruction's place in the page, 12 to 15 the size, 16 set for a
+	 * store. true: the TLB has it now. false: the engine must do the instruction; pc and budget are set. */
+	bool (*slow_access)(struct hart *hart, uint64_t address, uint32_t access, uint32_t refund);
+	/* Does one instruction. false: it raised an exception, which was taken. */
+	bool (*call_c)(struct hart *hart, uint32_t word, uint32_t place);
+};
+
+/* A place in the code where a jump to another unit of the same page can be put. */
+struct emit_link {
+	uint8_t *place;   /* for x64_patch, in the writer's view */
+	int32_t to;       /* address in the page */
+};
+
+#define EMIT_LINKS_MAX (UNIT_OPS + 2)
+
+struct emit_result {
+	struct emit_link links[EMIT_LINKS_MAX];
+	unsigned link_count;
+	const void *invalid; /* where the entry jumps when the unit must not run any more */
+};
+
+void emit_runtime(struct x64 *a, struct emit_runtime *out, const struct emit_callbacks *callbacks);
+
+/* Emits `unit` for `mode`; links are numbered from `first_link`. Look at a->overflow after. */
+void emit_unit(struct x64 *a, const struct ir_unit *unit, enum frame_mode mode, const struct emit_runtime *runtime,
+	       uint32_t first_link, struct emit_result *out);
+
+/* The first instruction of a unit, this many bytes, may be replaced by a jump at any time. */
+#define EMIT_ENTRY_BYTES 7
+
+#endif

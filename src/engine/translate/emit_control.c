@@ -1,0 +1,171 @@
+/*
+ * Branches, jumps, calls and returns.
+ *
+ * Within a page units jump to each other directly: the page's mapping cannot change while they run. Out of the page the
+ * way leads through the jump table of the hart, whose entries are valid for the present address space only. A guest call
+ * is a host call, with the guest's return address beneath the host's on the stack, so that the host predicts the
+ * guest's return; a return that does not match what is on the stack takes the jump table.
+ */
+#include "engine/translate/emit_private.h"
+
+static bool in_page(int64_t to)
+{
+	return to >= 0 && to < (int64_t)GUEST_PAGE_SIZE;
+}
+
+unsigned emit_refund(const struct emit *e)
+{
+	return e->unit->instructions - (e->ir->before + 1u);
+}
+
+static void page_plus(struct emit *e, enum x64_reg reg, int64_t offset)
+{
+	x64_load(e->a, 8, reg, x64_at(X64_RBP, FRAME_AT(page)));
+	if (offset)
+		x64_alu_ri(e->a, X64_ADD, 8, reg, (int32_t)offset);
+}
+
+void emit_table_jump(struct emit *e)
+{
+	struct x64 *a = e->a;
+
+	/* pc is even: its bits from 1 on choose the entry of sixteen bytes. */
+	_Static_assert(sizeof(struct frame_jump) == 16, "the index is pc * 8");
+	x64_lea(a, 4, X64_RCX, x64_at_index(X64_NONE, X64_RAX, 8, 0));
+	x64_alu_ri(a, X64_AND, 4, X64_RCX, (FRAME_JUMPS - 1) * 16);
+	x64_mov_rr(a, 8, X64_RDX, X64_RAX);
+	x64_alu_rm(a, X64_XOR, 8, X64_RDX, x64_at(X64_RBP, FRAME_AT(salt)));
+	x64_alu_rm(a, X64_CMP, 8, X64_RDX, x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(jumps[0].tag)));
+	x64_jcc_rel32(a, X64_NE, e->runtime->leave_lookup);
+	x64_alu_ri(a, X64_AND, 8, X64_RAX, -(int32_t)GUEST_PAGE_SIZE);
+	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(page)), X64_RAX);
+	x64_jmp_m(a, x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(jumps[0].code)));
+}
+
+void emit_go(struct emit *e, int64_t to)
+{
+	if (in_page(to)) {
+		emit_stub(e, STUB_LINK, x64_jmp_patchable(e->a), NULL, (int32_t)to);
+		return;
+	}
+	page_plus(e, X64_RAX, to);
+	emit_table_jump(e);
+}
+
+static void branch(struct emit *e)
+{
+	static const enum x64_cc codes[] = {
+		[IR_EQ] = X64_E, [IR_NE] = X64_NE, [IR_LT] = X64_L,
+		[IR_GE] = X64_GE, [IR_LTU] = X64_B, [IR_GEU] = X64_AE};
+	enum x64_cc cc = codes[e->ir->condition];
+
+	emit_compare(e);
+	if (emit_refund(e) == 0 && in_page(e->ir->imm))
+		emit_stub(e, STUB_LINK, x64_jcc_patchable(e->a, cc), NULL, (int32_t)e->ir->imm);
+	else
+		emit_stub(e, STUB_EXIT, x64_jcc_forward(e->a, cc), NULL, (int32_t)e->ir->imm);
+}
+
+/* rax = the target of a computed jump. */
+static void computed_target(struct emit *e)
+{
+	emit_copy(e, X64_RAX, e->ir->a);
+	if (e->ir->imm)
+		x64_alu_ri(e->a, X64_ADD, 8, X64_RAX, (int32_t)e->ir->imm);
+	x64_alu_ri(e->a, X64_AND, 8, X64_RAX, -2);
+}
+
+/* Pushes the guest's return address; a full stack goes the plain way instead. */
+static void push_frame(struct emit *e)
+{
+	page_plus(e, X64_RDX, e->ir->next);
+	x64_alu_rm(e->a, X64_CMP, 8, X64_RSP, x64_at(X64_RBP, FRAME_AT(stack_limit)));
+	emit_stub(e, STUB_PLAIN_CALL, x64_jcc_forward(e->a, X64_B), NULL, (int32_t)e->ir->imm);
+	x64_push_r(e->a, X64_RDX);
+}
+
+static void returned(struct emit *e)
+{
+	x64_alu_ri(e->a, X64_ADD, 8, X64_RSP, 8);
+	emit_go(e, e->ir->next);
+}
+
+static void call(struct emit *e)
+{
+	int64_t to = e->ir->imm;
+
+	if (in_page(to)) {
+		push_frame(e);
+		emit_stub(e, STUB_LINK, x64_call_patchable(e->a), NULL, (int32_t)to);
+	} else {
+		page_plus(e, X64_RAX, to);
+		push_frame(e);
+		emit_stub(e, STUB_TABLE, x64_call_patchable(e->a), NULL, 0);
+	}
+	returned(e);
+}
+
+static void call_computed(struct emit *e)
+{
+	computed_target(e);
+	push_frame(e);
+	emit_stub(e, STUB_TABLE, x64_call_patchable(e->a), NULL, 0);
+	returned(e);
+}
+
+static void return_computed(struct emit *e)
+{
+	uint8_t *other;
+
+	computed_target(e);
+	x64_alu_rm(e->a, X64_CMP, 8, X64_RAX, x64_at(X64_RSP, 8));
+	other = x64_jcc_forward(e->a, X64_NE);
+	x64_alu_ri(e->a, X64_AND, 8, X64_RAX, -(int32_t)GUEST_PAGE_SIZE);
+	x64_store(e->a, 8, x64_at(X64_RBP, FRAME_AT(page)), X64_RAX);
+	x64_ret(e->a);
+	emit_stub(e, STUB_TABLE, other, NULL, 0);
+}
+
+static void call_c(struct emit *e)
+{
+	x64_mov_ri(e->a, X64_RDX, e->ir->word);
+	x64_mov_ri(e->a, X64_RCX, e->ir->at | emit_refund(e) << 16);
+	x64_call_rel32(e->a, e->runtime->call_c);
+}
+
+static void leave(struct emit *e)
+{
+	x64_mov_ri(e->a, X64_RAX, EMIT_EXIT_ENGINE);
+	x64_mov_ri(e->a, X64_RDX, e->ir->at);
+	x64_jmp_rel32(e->a, e->runtime->leave_here);
+}
+
+void emit_control(struct emit *e)
+{
+	switch (e->ir->op) {
+	case IR_BRANCH:
+		branch(e);
+		break;
+	case IR_JUMP:
+		emit_go(e, e->ir->imm);
+		break;
+	case IR_CALL:
+		call(e);
+		break;
+	case IR_JUMP_TO:
+		computed_target(e);
+		emit_table_jump(e);
+		break;
+	case IR_CALL_TO:
+		call_computed(e);
+		break;
+	case IR_RETURN_TO:
+		return_computed(e);
+		break;
+	case IR_CALL_C:
+		call_c(e);
+		break;
+	default:
+		leave(e);
+	}
+}

@@ -1,0 +1,268 @@
+/*
+ * Floats on the host's unit: MXCSR holds the guest's rounding mode and collects its flags. What the host does
+ * otherwise than the guest asks (NaN results, singles that are not boxed, conversions out of range) goes to C.
+ */
+#include "engine/translate/emit_private.h"
+
+static bool float_is_pinned(unsigned global)
+{
+	return frame_pinned_float[global] != FRAME_NO_XMM;
+}
+
+static struct x64_mem float_home(unsigned global)
+{
+	return x64_at(X64_RBP, FRAME_F(global));
+}
+
+static enum x64_xmm float_value(struct emit *e, unsigned global, enum x64_xmm scratch)
+{
+	if (float_is_pinned(global))
+		return (enum x64_xmm)frame_pinned_float[global];
+	x64_fload(e->a, 8, scratch, float_home(global));
+	return scratch;
+}
+
+static void float_copy(struct emit *e, enum x64_xmm xmm, unsigned global)
+{
+	enum x64_xmm from = float_value(e, global, xmm);
+
+	if (from != xmm)
+		x64_fmov_rr(e->a, xmm, from);
+}
+
+static void float_keep(struct emit *e, enum x64_xmm xmm)
+{
+	unsigned dst = e->ir->dst;
+
+	if (float_is_pinned(dst))
+		x64_fmov_rr(e->a, (enum x64_xmm)frame_pinned_float[dst], xmm);
+	else
+		x64_fstore(e->a, 8, float_home(dst), xmm);
+}
+
+/* Keeps a result of the operation's size: a single is boxed. */
+static void keep_sized(struct emit *e, enum x64_xmm xmm)
+{
+	if (e->ir->size == 4)
+		x64_flogic_m(e->a, X64_FOR, xmm, x64_at(X64_RBP, FRAME_AT(box)));
+	float_keep(e, xmm);
+	if (e->ir->size == 4)
+		e->boxed |= 1u << e->ir->dst;
+	else
+		e->boxed &= ~(1u << e->ir->dst);
+}
+
+/* A single must be boxed; else C does the instruction. */
+static void check_box(struct emit *e, unsigned global, unsigned size)
+{
+	if (size != 4 || (e->boxed >> global & 1))
+		return;
+	if (float_is_pinned(global)) {
+		x64_movq_rx(e->a, X64_RAX, (enum x64_xmm)frame_pinned_float[global]);
+		x64_shift_ri(e->a, X64_SAR, 8, X64_RAX, 32);
+		x64_alu_ri(e->a, X64_CMP, 4, X64_RAX, -1);
+	} else {
+		x64_alu_mi(e->a, X64_CMP, 4, x64_at(X64_RBP, FRAME_F(global) + 4), -1);
+	}
+	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_NE), NULL, 0);
+}
+
+/* A NaN result is replaced by the canonical one by C, which also knows the flags. */
+static void check_nan(struct emit *e)
+{
+	x64_ucomi(e->a, e->ir->size, X64_XMM0, X64_XMM0);
+	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_P), NULL, 0);
+}
+
+static void arithmetic(struct emit *e, enum x64_farith op)
+{
+	const struct ir *ir = e->ir;
+
+	check_box(e, ir->a, ir->size);
+	if (op != X64_FSQRT) {
+		check_box(e, ir->b, ir->size);
+		float_copy(e, X64_XMM0, ir->a);
+		x64_farith(e->a, op, ir->size, X64_XMM0, float_value(e, ir->b, X64_XMM1));
+	} else {
+		x64_farith(e->a, op, ir->size, X64_XMM0, float_value(e, ir->a, X64_XMM1));
+	}
+	check_nan(e);
+	keep_sized(e, X64_XMM0);
+}
+
+static void fused(struct emit *e)
+{
+	/* imm: bit 0 negates the product, bit 1 the addend. */
+	static const enum x64_fma ops[] = {X64_FMADD, X64_FNMADD, X64_FMSUB, X64_FNMSUB};
+	const struct ir *ir = e->ir;
+	enum x64_xmm b, c;
+
+	check_box(e, ir->a, ir->size);
+	check_box(e, ir->b, ir->size);
+	check_box(e, ir->c, ir->size);
+	float_copy(e, X64_XMM0, ir->a);
+	b = float_value(e, ir->b, X64_XMM1);
+	c = float_value(e, ir->c, X64_XMM2);
+	x64_fma(e->a, ops[ir->imm & 3], X64_FMA213, ir->size, X64_XMM0, b, c);
+	check_nan(e);
+	keep_sized(e, X64_XMM0);
+}
+
+/* Doubles only: dst = a with b's sign, its inverse, or both signs xored. */
+static void sign(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+	struct x64_mem mask = x64_at(X64_RBP, FRAME_AT(sign64));
+
+	if (ir->a == ir->b && ir->imm == 0) {
+		float_copy(e, X64_XMM0, ir->a);
+	} else if (ir->a == ir->b) {
+		float_copy(e, X64_XMM0, ir->a);
+		if (ir->imm == 1) {
+			x64_flogic_m(e->a, X64_FXOR, X64_XMM0, mask);
+		} else {
+			x64_fload(e->a, 8, X64_XMM1, mask);
+			x64_flogic(e->a, X64_FANDN, X64_XMM1, X64_XMM0);
+			x64_fmov_rr(e->a, X64_XMM0, X64_XMM1);
+		}
+	} else {
+		float_copy(e, X64_XMM1, ir->b);
+		if (ir->imm == 1)
+			x64_flogic_m(e->a, X64_FXOR, X64_XMM1, mask);
+		x64_flogic_m(e->a, X64_FAND, X64_XMM1, mask);
+		if (ir->imm == 2) {
+			float_copy(e, X64_XMM0, ir->a);
+			x64_flogic(e->a, X64_FXOR, X64_XMM0, X64_XMM1);
+		} else {
+			x64_fload(e->a, 8, X64_XMM0, mask);
+			x64_flogic(e->a, X64_FANDN, X64_XMM0, float_value(e, ir->a, X64_XMM2));
+			x64_flogic(e->a, X64_FOR, X64_XMM0, X64_XMM1);
+		}
+	}
+	keep_sized(e, X64_XMM0);
+}
+
+static void keep_flag(struct emit *e)
+{
+	enum x64_reg reg = emit_target(e->ir, X64_RAX);
+
+	x64_movzx_rr(e->a, 1, reg, X64_RAX);
+	emit_keep(e, reg);
+}
+
+static void compare_floats(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+	enum x64_xmm a, b;
+
+	check_box(e, ir->a, ir->size);
+	check_box(e, ir->b, ir->size);
+	a = float_value(e, ir->a, X64_XMM0);
+	b = float_value(e, ir->b, X64_XMM1);
+	if (ir->op == IR_FLOAT_EQUAL) {
+		x64_ucomi(e->a, ir->size, a, b);
+		x64_setcc(e->a, X64_E, X64_RAX);
+		x64_setcc(e->a, X64_NP, X64_RCX);
+		x64_alu_rr(e->a, X64_AND, 1, X64_RAX, X64_RCX);
+	} else {
+		/* Turned round, so that an unordered pair sets carry and gives 0. */
+		x64_comi(e->a, ir->size, b, a);
+		x64_setcc(e->a, ir->op == IR_FLOAT_LESS ? X64_A : X64_AE, X64_RAX);
+	}
+	keep_flag(e);
+}
+
+static void to_bits(struct emit *e)
+{
+	enum x64_reg reg = emit_target(e->ir, X64_RAX);
+	enum x64_xmm from = float_value(e, e->ir->a, X64_XMM0);
+
+	x64_movq_rx(e->a, reg, from);
+	if (e->ir->size == 4)
+		x64_movsx_rr(e->a, 4, reg, reg);
+	emit_keep(e, reg);
+}
+
+static void from_bits(struct emit *e)
+{
+	enum x64_reg reg = emit_value(e, e->ir->a, X64_RAX);
+
+	if (e->ir->size == 8)
+		x64_movq_xr(e->a, X64_XMM0, reg);
+	else
+		x64_movd_xr(e->a, X64_XMM0, reg);
+	keep_sized(e, X64_XMM0);
+}
+
+static void from_int(struct emit *e)
+{
+	x64_flogic(e->a, X64_FXOR, X64_XMM0, X64_XMM0);
+	x64_cvtsi2f(e->a, (unsigned)e->ir->imm, e->ir->size, X64_XMM0, emit_value(e, e->ir->a, X64_RAX));
+	keep_sized(e, X64_XMM0);
+}
+
+/* The host gives the least integer for all that does not fit; C tells that from a true one. */
+static void to_int(struct emit *e)
+{
+	unsigned isize = (unsigned)e->ir->imm;
+
+	check_box(e, e->ir->a, e->ir->size);
+	x64_cvttf2si(e->a, e->ir->size, isize, X64_RAX, float_value(e, e->ir->a, X64_XMM0));
+	x64_mov_rr(e->a, 8, X64_RCX, X64_RAX);
+	/* x - 1 overflows for the least integer only. */
+	x64_alu_ri(e->a, X64_CMP, isize, X64_RCX, 1);
+	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_O), NULL, 0);
+	if (isize == 4)
+		x64_movsx_rr(e->a, 4, X64_RAX, X64_RAX);
+	emit_keep(e, X64_RAX);
+}
+
+static void resize(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+	enum x64_xmm from;
+
+	check_box(e, ir->a, ir->op == IR_FLOAT_WIDEN ? 4 : 8);
+	from = float_value(e, ir->a, X64_XMM1);
+	x64_flogic(e->a, X64_FXOR, X64_XMM0, X64_XMM0);
+	if (ir->op == IR_FLOAT_WIDEN)
+		x64_cvtss2sd(e->a, X64_XMM0, from);
+	else
+		x64_cvtsd2ss(e->a, X64_XMM0, from);
+	check_nan(e);
+	keep_sized(e, X64_XMM0);
+}
+
+static void load(struct emit *e)
+{
+	emit_address(e, e->ir->a, e->ir->imm, e->ir->size, false);
+	x64_fload(e->a, e->ir->size, X64_XMM0, x64_at(X64_RAX, 0));
+	keep_sized(e, X64_XMM0);
+}
+
+static void store(struct emit *e)
+{
+	emit_address(e, e->ir->a, e->ir->imm, e->ir->size, true);
+	x64_fstore(e->a, e->ir->size, x64_at(X64_RAX, 0), float_value(e, e->ir->b, X64_XMM0));
+}
+
+void emit_float(struct emit *e)
+{
+	static const enum x64_farith ops[] = {
+		[IR_FLOAT_ADD - IR_FLOAT_ADD] = X64_FADD,  [IR_FLOAT_SUB - IR_FLOAT_ADD] = X64_FSUB,
+		[IR_FLOAT_MUL - IR_FLOAT_ADD] = X64_FMUL,  [IR_FLOAT_DIV - IR_FLOAT_ADD] = X64_FDIV,
+		[IR_FLOAT_SQRT - IR_FLOAT_ADD] = X64_FSQRT};
+	static void (*const table[])(struct emit *e) = {
+		[IR_FLOAT_LOAD] = load,           [IR_FLOAT_STORE] = store,
+		[IR_FLOAT_FMA] = fused,           [IR_FLOAT_SIGN] = sign,
+		[IR_FLOAT_EQUAL] = compare_floats, [IR_FLOAT_LESS] = compare_floats,
+		[IR_FLOAT_LESS_EQUAL] = compare_floats, [IR_FLOAT_TO_BITS] = to_bits,
+		[IR_BITS_TO_FLOAT] = from_bits,   [IR_FLOAT_FROM_INT] = from_int,
+		[IR_FLOAT_TO_INT] = to_int,       [IR_FLOAT_WIDEN] = resize,
+		[IR_FLOAT_NARROW] = resize};
+
+	if (e->ir->op >= IR_FLOAT_ADD && e->ir->op <= IR_FLOAT_SQRT)
+		arithmetic(e, ops[e->ir->op - IR_FLOAT_ADD]);
+	else
+		table[e->ir->op](e);
+}

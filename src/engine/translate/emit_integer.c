@@ -1,0 +1,383 @@
+/*
+ * General registers: arithmetic, logic, shifts, comparisons.
+ */
+#include "engine/translate/emit_private.h"
+
+enum x64_reg emit_value(struct emit *e, unsigned global, enum x64_reg scratch)
+{
+	if (is_pinned(global))
+		return pinned(global);
+	emit_copy(e, scratch, global);
+	return scratch;
+}
+
+void emit_copy(struct emit *e, enum x64_reg reg, unsigned global)
+{
+	if (global == IR_ZERO)
+		x64_mov_ri(e->a, reg, 0);
+	else if (global == IR_CONST)
+		x64_mov_ri(e->a, reg, (uint64_t)e->ir->imm);
+	else if (!is_pinned(global))
+		x64_load(e->a, 8, reg, home(global));
+	else if (pinned(global) != reg)
+		x64_mov_rr(e->a, 8, reg, pinned(global));
+}
+
+enum x64_reg emit_target(const struct ir *ir, enum x64_reg scratch)
+{
+	return is_pinned(ir->dst) ? pinned(ir->dst) : scratch;
+}
+
+void emit_keep(struct emit *e, enum x64_reg reg)
+{
+	unsigned dst = e->ir->dst;
+
+	if (dst == IR_ZERO)
+		return;
+	if (!is_pinned(dst))
+		x64_store(e->a, 8, home(dst), reg);
+	else if (pinned(dst) != reg)
+		x64_mov_rr(e->a, 8, pinned(dst), reg);
+}
+
+/* reg = reg op b */
+static void with_b(struct emit *e, enum x64_alu op, unsigned size, enum x64_reg reg)
+{
+	const struct ir *ir = e->ir;
+
+	if (ir->b == IR_CONST)
+		x64_alu_ri(e->a, op, size, reg, (int32_t)ir->imm);
+	else if (ir->b == IR_ZERO)
+		x64_alu_ri(e->a, op, size, reg, 0);
+	else if (is_pinned(ir->b))
+		x64_alu_rr(e->a, op, size, reg, pinned(ir->b));
+	else
+		x64_alu_rm(e->a, op, size, reg, home(ir->b));
+}
+
+static bool b_in(const struct ir *ir, enum x64_reg reg)
+{
+	return is_pinned(ir->b) && pinned(ir->b) == reg;
+}
+
+/* Additions that one lea does. */
+static bool by_lea(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+
+	if (ir->op != IR_ADD || ir->size != 8 || !is_pinned(ir->a) || !is_pinned(ir->dst) || ir->dst == ir->a)
+		return false;
+	if (ir->b == IR_CONST)
+		x64_lea(e->a, 8, pinned(ir->dst), x64_at(pinned(ir->a), (int32_t)ir->imm));
+	else if (is_pinned(ir->b) && ir->b != ir->dst)
+		x64_lea(e->a, 8, pinned(ir->dst), x64_at_index(pinned(ir->a), pinned(ir->b), 1, 0));
+	else
+		return false;
+	return true;
+}
+
+static void alu(struct emit *e, unsigned with)
+{
+	enum x64_alu op = (enum x64_alu)with;
+	const struct ir *ir = e->ir;
+	enum x64_reg reg = emit_target(ir, X64_RAX);
+
+	if (by_lea(e))
+		return;
+	/* A result must not overwrite b before it was read. */
+	if (ir->size == 4 || (b_in(ir, reg) && ir->a != ir->b))
+		reg = X64_RAX;
+	emit_copy(e, reg, ir->a);
+	with_b(e, op, ir->size, reg);
+	if (ir->size == 4) {
+		enum x64_reg to = emit_target(ir, X64_RAX);
+
+		x64_movsx_rr(e->a, 4, to, reg);
+		reg = to;
+	}
+	emit_keep(e, reg);
+}
+
+static void alu_not(struct emit *e, unsigned with)
+{
+	enum x64_alu op = (enum x64_alu)with;
+
+	emit_copy(e, X64_RAX, e->ir->b);
+	x64_not(e->a, 8, X64_RAX);
+	if (is_pinned(e->ir->a))
+		x64_alu_rr(e->a, op, 8, X64_RAX, pinned(e->ir->a));
+	else {
+		emit_copy(e, X64_RCX, e->ir->a);
+		x64_alu_rr(e->a, op, 8, X64_RAX, X64_RCX);
+	}
+	emit_keep(e, X64_RAX);
+}
+
+static void sign_extend_word(struct emit *e, enum x64_reg reg)
+{
+	if (e->ir->size == 4)
+		x64_movsx_rr(e->a, 4, reg, reg);
+}
+
+static void shift(struct emit *e, unsigned with)
+{
+	enum x64_shift op = (enum x64_shift)with;
+	const struct ir *ir = e->ir;
+	enum x64_reg reg = emit_target(ir, X64_RAX), count;
+
+	if (ir->b == IR_CONST) {
+		emit_copy(e, reg, ir->a);
+		if (ir->imm)
+			x64_shift_ri(e->a, op, ir->size, reg, (unsigned)ir->imm & (ir->size * 8 - 1u));
+	} else if (op == X64_ROL || op == X64_ROR) {
+		emit_copy(e, X64_RCX, ir->b);
+		emit_copy(e, X64_RAX, ir->a);
+		x64_shift_rcl(e->a, op, ir->size, X64_RAX);
+		reg = X64_RAX;
+	} else {
+		count = emit_value(e, ir->b, X64_RCX);
+		x64_shiftx(e->a, op, ir->size, reg, emit_value(e, ir->a, X64_RAX), count);
+	}
+	sign_extend_word(e, reg);
+	emit_keep(e, reg);
+}
+
+/* Flags of a compared with b. */
+void emit_compare(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+	bool zero = ir->b == IR_ZERO || (ir->b == IR_CONST && ir->imm == 0);
+
+	if (!is_pinned(ir->a) && ir->a < IR_GLOBALS && (ir->b == IR_CONST || zero)) {
+		x64_alu_mi(e->a, X64_CMP, 8, home(ir->a), ir->b == IR_CONST ? (int32_t)ir->imm : 0);
+	} else if (zero) {
+		enum x64_reg reg = emit_value(e, ir->a, X64_RAX);
+
+		x64_test_rr(e->a, 8, reg, reg);
+	} else {
+		with_b(e, X64_CMP, 8, emit_value(e, ir->a, X64_RAX));
+	}
+}
+
+static void less(struct emit *e, unsigned cc)
+{
+	emit_compare(e);
+	x64_setcc(e->a, (enum x64_cc)cc, X64_RAX);
+	x64_movzx_rr(e->a, 1, emit_target(e->ir, X64_RAX), X64_RAX);
+	emit_keep(e, emit_target(e->ir, X64_RAX));
+}
+
+/* a if cc holds of (a, b), else b */
+static void choose(struct emit *e, unsigned cc)
+{
+	enum x64_reg b = emit_value(e, e->ir->b, X64_RCX);
+
+	emit_copy(e, X64_RAX, e->ir->a);
+	x64_alu_rr(e->a, X64_CMP, 8, X64_RAX, b);
+	x64_cmov(e->a, x64_cc_negate((enum x64_cc)cc), 8, X64_RAX, b);
+	emit_keep(e, X64_RAX);
+}
+
+static void if_zero(struct emit *e, unsigned zero_when)
+{
+	enum x64_reg b = emit_value(e, e->ir->b, X64_RCX);
+
+	emit_copy(e, X64_RAX, e->ir->a);
+	x64_mov_ri(e->a, X64_RDX, 0);
+	x64_test_rr(e->a, 8, b, b);
+	x64_cmov(e->a, (enum x64_cc)zero_when, 8, X64_RAX, X64_RDX);
+	emit_keep(e, X64_RAX);
+}
+
+static void multiply(struct emit *e, unsigned unused)
+{
+	emit_copy(e, X64_RAX, e->ir->a);
+	x64_imul_rr(e->a, e->ir->size, X64_RAX, emit_value(e, e->ir->b, X64_RCX));
+	sign_extend_word(e, X64_RAX);
+	emit_keep(e, X64_RAX);
+	(void)unused;
+}
+
+static void multiply_high(struct emit *e, unsigned unused)
+{
+	enum x64_reg b = emit_value(e, e->ir->b, X64_RCX);
+
+	emit_copy(e, X64_RAX, e->ir->a);
+	if (e->ir->op == IR_MUL_HIGH)
+		x64_imul1(e->a, 8, b);
+	else
+		x64_mul(e->a, 8, b);
+	emit_keep(e, X64_RDX);
+	(void)unused;
+}
+
+/* Division by zero gives all ones and the dividend; the one overflow (by -1) gives the negated dividend and 0. */
+static void divide(struct emit *e, unsigned unused)
+{
+	const struct ir *ir = e->ir;
+	bool is_signed = ir->op == IR_DIV || ir->op == IR_REM;
+	bool remainder = ir->op == IR_REM || ir->op == IR_REM_UNSIGNED;
+	uint8_t *to_zero, *to_minus = NULL, *done, *done_minus = NULL;
+	struct x64 *a = e->a;
+
+	emit_copy(e, X64_RCX, ir->b);
+	emit_copy(e, X64_RAX, ir->a);
+	x64_test_rr(a, ir->size, X64_RCX, X64_RCX);
+	to_zero = x64_jcc_forward8(a, X64_E);
+	if (is_signed) {
+		x64_alu_ri(a, X64_CMP, ir->size, X64_RCX, -1);
+		to_minus = x64_jcc_forward8(a, X64_E);
+		if (ir->size == 8)
+			x64_cqo(a);
+		else
+			x64_cdq(a);
+		x64_idiv(a, ir->size, X64_RCX);
+	} else {
+		x64_zero(a, X64_RDX);
+		x64_div(a, ir->size, X64_RCX);
+	}
+	if (remainder)
+		x64_mov_rr(a, 8, X64_RAX, X64_RDX);
+	done = x64_jmp_forward8(a);
+	if (is_signed) {
+		x64_patch_here8(a, to_minus);
+		if (remainder)
+			x64_zero(a, X64_RAX);
+		else
+			x64_neg(a, ir->size, X64_RAX);
+		done_minus = x64_jmp_forward8(a);
+	}
+	x64_patch_here8(a, to_zero);
+	if (!remainder)
+		x64_mov_ri(a, X64_RAX, UINT64_MAX);
+	x64_patch_here8(a, done);
+	if (is_signed)
+		x64_patch_here8(a, done_minus);
+	sign_extend_word(e, X64_RAX);
+	emit_keep(e, X64_RAX);
+	(void)unused;
+}
+
+static void shift_add(struct emit *e, unsigned unused)
+{
+	const struct ir *ir = e->ir;
+
+	/* A 32-bit move clears the upper half. */
+	emit_copy(e, X64_RAX, ir->a);
+	if (ir->size == 4)
+		x64_mov_rr(e->a, 4, X64_RAX, X64_RAX);
+	x64_lea(e->a, 8, X64_RAX,
+		x64_at_index(emit_value(e, ir->b, X64_RCX), X64_RAX, (uint8_t)(1u << ir->imm), 0));
+	emit_keep(e, X64_RAX);
+	(void)unused;
+}
+
+static void unary(struct emit *e, unsigned unused)
+{
+	const struct ir *ir = e->ir;
+	enum x64_reg reg = emit_target(ir, X64_RAX), from = emit_value(e, ir->a, X64_RAX);
+
+	switch (ir->op) {
+	case IR_SIGN_EXTEND:
+		x64_movsx_rr(e->a, ir->size, reg, from);
+		break;
+	case IR_ZERO_EXTEND:
+		x64_movzx_rr(e->a, ir->size, reg, from);
+		break;
+	case IR_COUNT_LEADING:
+		x64_lzcnt(e->a, ir->size, reg, from);
+		break;
+	case IR_COUNT_TRAILING:
+		x64_tzcnt(e->a, ir->size, reg, from);
+		break;
+	case IR_COUNT_ONES:
+		x64_popcnt(e->a, ir->size, reg, from);
+		break;
+	default:
+		emit_copy(e, reg, ir->a);
+		x64_bswap(e->a, 8, reg);
+	}
+	emit_keep(e, reg);
+	(void)unused;
+}
+
+static void constant(struct emit *e, unsigned unused)
+{
+	enum x64_reg reg = emit_target(e->ir, X64_RAX);
+
+	if (e->ir->op == IR_SET) {
+		x64_mov_ri(e->a, reg, (uint64_t)e->ir->imm);
+	} else {
+		x64_load(e->a, 8, reg, x64_at(X64_RBP, FRAME_AT(page)));
+		x64_alu_ri(e->a, X64_ADD, 8, reg, (int32_t)e->ir->imm);
+	}
+	emit_keep(e, reg);
+	(void)unused;
+}
+
+static void pure(struct emit *e, unsigned unused)
+{
+	emit_copy(e, X64_RAX, e->ir->a);
+	emit_copy(e, X64_RDX, e->ir->b);
+	x64_mov_ri(e->a, X64_RCX, (uint64_t)(uintptr_t)e->ir->function);
+	x64_call_rel32(e->a, e->runtime->pure);
+	emit_keep(e, X64_RAX);
+	(void)unused;
+}
+
+static void move(struct emit *e, unsigned unused)
+{
+	emit_keep(e, emit_value(e, e->ir->a, X64_RAX));
+	(void)unused;
+}
+
+/* Each integer operation: its emitter, and the host operation or condition that the emitter is given. */
+static const struct {
+	void (*emit)(struct emit *e, unsigned with);
+	unsigned with;
+} table[] = {
+	[IR_SET] = {constant, 0},
+	[IR_HERE] = {constant, 0},
+	[IR_MOVE] = {move, 0},
+	[IR_ADD] = {alu, X64_ADD},
+	[IR_SUB] = {alu, X64_SUB},
+	[IR_AND] = {alu, X64_AND},
+	[IR_OR] = {alu, X64_OR},
+	[IR_XOR] = {alu, X64_XOR},
+	[IR_ANDN] = {alu_not, X64_AND},
+	[IR_ORN] = {alu_not, X64_OR},
+	[IR_XNOR] = {alu_not, X64_XOR},
+	[IR_SHL] = {shift, X64_SHL},
+	[IR_SHR] = {shift, X64_SHR},
+	[IR_SAR] = {shift, X64_SAR},
+	[IR_ROL] = {shift, X64_ROL},
+	[IR_ROR] = {shift, X64_ROR},
+	[IR_LESS] = {less, X64_L},
+	[IR_LESS_UNSIGNED] = {less, X64_B},
+	[IR_MIN] = {choose, X64_L},
+	[IR_MIN_UNSIGNED] = {choose, X64_B},
+	[IR_MAX] = {choose, X64_G},
+	[IR_MAX_UNSIGNED] = {choose, X64_A},
+	[IR_IF_ZERO] = {if_zero, X64_E},
+	[IR_IF_NOT_ZERO] = {if_zero, X64_NE},
+	[IR_MUL] = {multiply, 0},
+	[IR_MUL_HIGH] = {multiply_high, 0},
+	[IR_MUL_HIGH_UNSIGNED] = {multiply_high, 0},
+	[IR_DIV] = {divide, 0},
+	[IR_DIV_UNSIGNED] = {divide, 0},
+	[IR_REM] = {divide, 0},
+	[IR_REM_UNSIGNED] = {divide, 0},
+	[IR_SHIFT_ADD] = {shift_add, 0},
+	[IR_SIGN_EXTEND] = {unary, 0},
+	[IR_ZERO_EXTEND] = {unary, 0},
+	[IR_COUNT_LEADING] = {unary, 0},
+	[IR_COUNT_TRAILING] = {unary, 0},
+	[IR_COUNT_ONES] = {unary, 0},
+	[IR_SWAP_BYTES] = {unary, 0},
+	[IR_PURE] = {pure, 0},
+};
+
+void emit_integer(struct emit *e)
+{
+	table[e->ir->op].emit(e, table[e->ir->op].with);
+}

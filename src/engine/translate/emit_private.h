@@ -1,0 +1,82 @@
+/* What the parts of the back end share. */
+#ifndef DOPPEL_ENGINE_TRANSLATE_EMIT_PRIVATE_H
+#define DOPPEL_ENGINE_TRANSLATE_EMIT_PRIVATE_H
+
+#include "engine/translate/emit.h"
+
+/* Code that is put behind the unit, off its hot path. */
+enum stub_kind {
+	STUB_ACCESS,  /* a TLB miss: slow path, then back to try again */
+	STUB_EXIT,    /* a taken branch: give back what was not run, then to `to` */
+	STUB_LINK,    /* the first way of a patchable jump */
+	STUB_CALL_C,  /* the rare case of a float operation: by C, then back */
+	STUB_BUDGET,
+	STUB_FLOATS,
+	STUB_TABLE, /* through the jump table to rax */
+	STUB_PLAIN_CALL, /* a call without a frame on the host stack, which is full */
+};
+
+struct stub {
+	uint8_t kind;
+	uint8_t *place;      /* the jump that leads here */
+	const void *back;    /* where to go on */
+	const struct ir *ir;
+	int32_t to;
+};
+
+#define STUBS_MAX (UNIT_OPS * 3)
+
+struct emit {
+	struct x64 *a;
+	const struct ir_unit *unit;
+	const struct ir *ir; /* the operation being emitted */
+	enum frame_mode mode;
+	const struct emit_runtime *runtime;
+	uint32_t first_link;
+	struct emit_result *out;
+	struct stub stubs[STUBS_MAX];
+	unsigned stub_count;
+	uint32_t boxed; /* float globals known to hold a boxed single */
+};
+
+void emit_stub(struct emit *e, enum stub_kind kind, uint8_t *place, const void *back, int32_t to);
+
+/* Where a general global lives. */
+static inline bool is_pinned(unsigned global)
+{
+	return global < IR_GLOBALS && frame_pinned[global] != X64_NONE;
+}
+static inline enum x64_reg pinned(unsigned global)
+{
+	return (enum x64_reg)frame_pinned[global];
+}
+static inline struct x64_mem home(unsigned global)
+{
+	return x64_at(X64_RBP, FRAME_X(global));
+}
+
+/* A register that holds the value: the global's own, or `scratch`, loaded. */
+enum x64_reg emit_value(struct emit *e, unsigned global, enum x64_reg scratch);
+/* `reg` = the value. */
+void emit_copy(struct emit *e, enum x64_reg reg, unsigned global);
+/* Where to compute a result: the destination's own register, or `scratch`; emit_result_to stores it. */
+enum x64_reg emit_target(const struct ir *ir, enum x64_reg scratch);
+void emit_keep(struct emit *e, enum x64_reg reg);
+
+/* Flags of a compared with b. */
+void emit_compare(struct emit *e);
+void emit_integer(struct emit *e);
+void emit_memory(struct emit *e);
+void emit_float(struct emit *e);
+void emit_control(struct emit *e);
+/* rax = virtual address in memory; checks the TLB and makes rax a host address. */
+void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size, bool store);
+void emit_stubs(struct emit *e);
+/* Instructions that were counted at the unit's entry and come behind the present one. */
+unsigned emit_refund(const struct emit *e);
+/* Goes to an address in the page (or beyond it), giving back nothing. */
+void emit_go(struct emit *e, int64_t to);
+/* Goes where rax says, through the jump table. */
+void emit_table_jump(struct emit *e);
+
+#endif

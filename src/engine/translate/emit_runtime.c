@@ -1,0 +1,215 @@
+/*
+ * The code that all units share: the way in, the ways out, and the calls into C.
+ */
+#include "engine/translate/emit.h"
+
+/* What is left of the host's stack for C when guest calls have filled the rest. */
+#define STACK_FOR_CALLS (64 * 1024)
+
+/* The hottest registers of compiled code: arguments, stack pointer, the first saved ones. */
+#define NONE X64_NONE
+const uint8_t frame_pinned[32] = {
+	NONE, NONE, X64_RBX, NONE, NONE, NONE, NONE, NONE,
+	X64_R12, X64_R13, X64_R14, X64_R8, X64_R9, X64_R10, X64_RDI, X64_RSI,
+	NONE, NONE, X64_R11, NONE, NONE, NONE, NONE, NONE,
+	NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+};
+
+#undef NONE
+#define NONE FRAME_NO_XMM
+const uint8_t frame_pinned_float[32] = {
+	X64_XMM13, X64_XMM14, X64_XMM15, NONE, NONE, NONE, NONE, NONE,
+	X64_XMM11, X64_XMM12, X64_XMM3, X64_XMM4, X64_XMM5, X64_XMM6, X64_XMM7, X64_XMM8,
+	X64_XMM9, X64_XMM10, NONE, NONE, NONE, NONE, NONE, NONE,
+	NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+};
+
+#undef NONE
+
+#define AT_PC ((int32_t)offsetof(struct hart, pc) - FRAME_BIAS)
+
+static const enum x64_reg callee_saved[] = {X64_RBX, X64_RBP, X64_R12, X64_R13, X64_R14, X64_R15};
+
+static bool survives_calls(enum x64_reg reg)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(callee_saved); i++)
+		if (callee_saved[i] == reg)
+			return true;
+	return false;
+}
+
+static void general(struct x64 *a, bool save, bool all)
+{
+	for (unsigned i = 0; i < 32; i++) {
+		enum x64_reg reg = (enum x64_reg)frame_pinned[i];
+
+		if (reg == X64_NONE || (!all && survives_calls(reg)))
+			continue;
+		if (save)
+			x64_store(a, 8, x64_at(X64_RBP, FRAME_X(i)), reg);
+		else
+			x64_load(a, 8, reg, x64_at(X64_RBP, FRAME_X(i)));
+	}
+}
+
+static void floats(struct x64 *a, bool save)
+{
+	uint8_t *none;
+
+	x64_alu_mi(a, X64_CMP, 4, x64_at(X64_RBP, FRAME_AT(floats_live)), 0);
+	none = x64_jcc_forward(a, X64_E);
+	for (unsigned i = 0; i < 32; i++) {
+		enum x64_xmm xmm = (enum x64_xmm)frame_pinned_float[i];
+
+		if (frame_pinned_float[i] == FRAME_NO_XMM)
+			continue;
+		if (save)
+			x64_fstore(a, 8, x64_at(X64_RBP, FRAME_F(i)), xmm);
+		else
+			x64_fload(a, 8, xmm, x64_at(X64_RBP, FRAME_F(i)));
+	}
+	x64_patch_here(a, none);
+}
+
+static const void *make_enter(struct x64 *a)
+{
+	const void *here = x64_here(a);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(callee_saved); i++)
+		x64_push_r(a, callee_saved[i]);
+	x64_alu_ri(a, X64_SUB, 8, X64_RSP, 8);
+	x64_lea(a, 8, X64_RBP, x64_at(X64_RDI, FRAME_BIAS));
+	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(host_stack)), X64_RSP);
+	x64_lea(a, 8, X64_RAX, x64_at(X64_RSP, -STACK_FOR_CALLS));
+	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(stack_limit)), X64_RAX);
+	x64_load(a, 8, FRAME_BUDGET, x64_at(X64_RBP, FRAME_AT(budget)));
+	x64_mov_rr(a, 8, X64_RAX, X64_RSI);
+	general(a, false, true);
+	floats(a, false);
+	/* A frame that no return matches: guest return addresses are even. */
+	x64_push_i(a, -1);
+	x64_push_i(a, -1);
+	x64_jmp_r(a, X64_RAX);
+	return here;
+}
+
+/* eax holds the reason. */
+static const void *make_leave_saved(struct x64 *a)
+{
+	const void *here = x64_here(a);
+
+	x64_load(a, 8, X64_RSP, x64_at(X64_RBP, FRAME_AT(host_stack)));
+	x64_alu_ri(a, X64_ADD, 8, X64_RSP, 8);
+	for (unsigned i = ARRAY_SIZE(callee_saved); i-- > 0;)
+		x64_pop_r(a, callee_saved[i]);
+	x64_ret(a);
+	return here;
+}
+
+static void save_all(struct x64 *a)
+{
+	general(a, true, true);
+	floats(a, true);
+	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(budget)), FRAME_BUDGET);
+}
+
+static const void *make_leave(struct x64 *a, const void *saved)
+{
+	const void *here = x64_here(a);
+
+	save_all(a);
+	x64_jmp_rel32(a, saved);
+	return here;
+}
+
+static void call_function(struct x64 *a, const void *function)
+{
+	x64_mov_ri(a, X64_RAX, (uint64_t)(uintptr_t)function);
+	x64_call_r(a, X64_RAX);
+}
+
+/* After a C function that returns bool: on false leaves for `why`. */
+static void leave_unless(struct x64 *a, const void *saved, enum emit_exit why)
+{
+	uint8_t *fine;
+
+	x64_test_rr(a, 1, X64_RAX, X64_RAX);
+	fine = x64_jcc_forward8(a, X64_NE);
+	x64_mov_ri(a, X64_RAX, why);
+	x64_jmp_rel32(a, saved);
+	x64_patch_here8(a, fine);
+}
+
+static const void *make_slow_access(struct x64 *a, const void *saved, const struct emit_callbacks *callbacks)
+{
+	const void *here = x64_here(a);
+
+	x64_push_r(a, X64_RAX);
+	save_all(a);
+	x64_lea(a, 8, X64_RDI, x64_at(X64_RBP, -FRAME_BIAS));
+	x64_mov_rr(a, 8, X64_RSI, X64_RAX);
+	call_function(a, (const void *)(uintptr_t)callbacks->slow_access);
+	leave_unless(a, saved, EMIT_EXIT_ENGINE);
+	general(a, false, false);
+	floats(a, false);
+	x64_pop_r(a, X64_RAX);
+	x64_ret(a);
+	return here;
+}
+
+static const void *make_call_c(struct x64 *a, const void *saved, const struct emit_callbacks *callbacks)
+{
+	const void *here = x64_here(a);
+
+	x64_alu_ri(a, X64_SUB, 8, X64_RSP, 8);
+	save_all(a);
+	x64_lea(a, 8, X64_RDI, x64_at(X64_RBP, -FRAME_BIAS));
+	x64_mov_rr(a, 8, X64_RSI, X64_RDX);
+	x64_mov_rr(a, 8, X64_RDX, X64_RCX);
+	call_function(a, (const void *)(uintptr_t)callbacks->call_c);
+	leave_unless(a, saved, EMIT_EXIT_TRAP);
+	general(a, false, true);
+	floats(a, false);
+	x64_alu_ri(a, X64_ADD, 8, X64_RSP, 8);
+	x64_ret(a);
+	return here;
+}
+
+static const void *make_pure(struct x64 *a)
+{
+	const void *here = x64_here(a);
+
+	x64_alu_ri(a, X64_SUB, 8, X64_RSP, 8);
+	general(a, true, false);
+	floats(a, true);
+	x64_mov_rr(a, 8, X64_RDI, X64_RAX);
+	x64_mov_rr(a, 8, X64_RSI, X64_RDX);
+	x64_call_r(a, X64_RCX);
+	general(a, false, false);
+	floats(a, false);
+	x64_alu_ri(a, X64_ADD, 8, X64_RSP, 8);
+	x64_ret(a);
+	return here;
+}
+
+void emit_runtime(struct x64 *a, struct emit_runtime *out, const struct emit_callbacks *callbacks)
+{
+	const void *saved = make_leave_saved(a), *leave = make_leave(a, saved);
+
+	out->enter = make_enter(a);
+	out->leave_link = x64_here(a);
+	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(link)), X64_RDX);
+	x64_mov_ri(a, X64_RAX, EMIT_EXIT_LINK);
+	x64_jmp_rel32(a, leave);
+	out->leave_here = x64_here(a);
+	x64_alu_rm(a, X64_ADD, 8, X64_RDX, x64_at(X64_RBP, FRAME_AT(page)));
+	x64_store(a, 8, x64_at(X64_RBP, AT_PC), X64_RDX);
+	x64_jmp_rel32(a, leave);
+	out->leave_lookup = x64_here(a);
+	x64_store(a, 8, x64_at(X64_RBP, AT_PC), X64_RAX);
+	x64_mov_ri(a, X64_RAX, EMIT_EXIT_LOOKUP);
+	x64_jmp_rel32(a, leave);
+	out->slow_access = make_slow_access(a, saved, callbacks);
+	out->call_c = make_call_c(a, saved, callbacks);
+	out->pure = make_pure(a);
+}

@@ -1,0 +1,67 @@
+/*
+ * What generated code and C share: the register assignment, and the memory that generated code reaches from rbp.
+ *
+ * rbp points FRAME_BIAS bytes into struct hart, so that every x register is in reach of an 8-bit displacement. Behind
+ * the struct lies the hart's engine area (hart_new), which holds a struct frame.
+ *
+ * While generated code runs, the guest registers listed in frame_pinned (and, while frame.floats_live, those in
+ * frame_pinned_float) live in host registers, everywhere: no unit spills or reloads at its ends. r15 counts down
+ * the instructions that may still run. rax, rcx, rdx and xmm0 to xmm2 are free within an operation. rsp is
+ * a multiple of 16 at the entry of each unit; above it lie pairs of a guest return address and a host one, one for
+ * each guest call that is expected to return.
+ */
+#ifndef DOPPEL_ENGINE_TRANSLATE_FRAME_H
+#define DOPPEL_ENGINE_TRANSLATE_FRAME_H
+
+#include "engine/translate/x64.h"
+#include "riscv/hart.h"
+
+#define FRAME_BIAS   128
+#define FRAME_TLB    1024
+#define FRAME_JUMPS  4096
+#define FRAME_BUDGET X64_R15
+
+/* How loads and stores are translated; each has a TLB of its own, and units are made for one of them. */
+enum frame_mode { FRAME_USER, FRAME_SUPERVISOR, FRAME_SUPERVISOR_USER, FRAME_MACHINE, FRAME_MODES };
+
+struct frame_tlb {
+	uint64_t load[FRAME_TLB], store[FRAME_TLB]; /* virtual page, or FRAME_NO_PAGE */
+	uint64_t addend[FRAME_TLB];                 /* host address = virtual address + addend */
+};
+#define FRAME_NO_PAGE UINT64_C(1)
+
+struct frame_jump {
+	uint64_t tag;  /* virtual pc ^ salt */
+	uint64_t code; /* where it runs */
+};
+
+struct frame {
+	uint64_t page;        /* virtual address of the page that the running unit lies in */
+	uint64_t salt;        /* of jump entries that are valid now: bits that no canonical pc has */
+	uint64_t stack_limit; /* no guest call is pushed below this */
+	uint64_t host_stack;
+	uint64_t budget;
+	uint64_t link;        /* which exit was taken */
+	uint32_t floats_live; /* floats are in host registers, MXCSR is the guest's */
+	uint32_t mxcsr;
+	_Alignas(16) uint64_t box[2], sign32[2], sign64[2]; /* constants for float logic */
+	struct frame_jump jumps[FRAME_JUMPS];
+	struct frame_tlb tlb[FRAME_MODES];
+};
+
+static inline struct frame *frame_of(struct hart *hart)
+{
+	return hart_engine_area(hart);
+}
+
+#define FRAME_X(n)     ((int32_t)(offsetof(struct hart, x) + 8 * (n)) - FRAME_BIAS)
+#define FRAME_F(n)     ((int32_t)(offsetof(struct hart, f) + 8 * (n)) - FRAME_BIAS)
+#define FRAME_AT(member) ((int32_t)(HART_ENGINE_AREA_AT + offsetof(struct frame, member)) - FRAME_BIAS)
+
+/* Host register of a global, or X64_NONE: it lives in memory. */
+extern const uint8_t frame_pinned[32];
+/* The same for floats; FRAME_NO_XMM: in memory. */
+#define FRAME_NO_XMM 0xff
+extern const uint8_t frame_pinned_float[32];
+
+#endif

@@ -1,0 +1,97 @@
+/*
+ * The intermediate form: what a front end makes of a stretch of guest code, and a back end makes host code of.
+ *
+ * A unit is a straight run of operations with one way in. Its values are the guest's general registers ("globals",
+ * numbered; global 0 may be declared a constant zero by the front end using IR_ZERO instead), floating-point globals,
+ * and constants. There are no temporaries: an operation that needs several steps is one operation here, or
+ * several that use a scratch global of the front end's choice.
+ *
+ * Every operation carries where its guest instruction lies (`at`, bytes from the page's start) and how many
+ * instructions of the unit come before it (`before`), so that leaving in the middle is precise: guest state is then
+ * as if exactly `before` instructions had been executed.
+ *
+ * Addresses of code are bytes from the start of the 4 KiB page that the unit lies in (they may be negative or
+ * beyond it), so that a unit runs wherever its page is mapped.
+ */
+#ifndef DOPPEL_ENGINE_TRANSLATE_IR_H
+#define DOPPEL_ENGINE_TRANSLATE_IR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define IR_GLOBALS 32
+#define IR_CONST   0xff /* as operand b: the immediate instead of a global */
+#define IR_ZERO    0xfe /* as an operand: zero; as a destination: nothing is kept */
+
+enum ir_op {
+	/* dst = ... ; size 8, or 4: computed in 32 bits and sign-extended */
+	IR_SET,  /* imm */
+	IR_HERE, /* the guest address imm bytes from the page's start */
+	IR_MOVE, /* a */
+	IR_ADD, IR_SUB, IR_AND, IR_OR, IR_XOR, IR_ANDN, IR_ORN, IR_XNOR, /* a op b; the last three with ~b */
+	IR_SHL, IR_SHR, IR_SAR, IR_ROL, IR_ROR,
+	IR_LESS, IR_LESS_UNSIGNED, /* a < b ? 1 : 0 */
+	IR_MIN, IR_MIN_UNSIGNED, IR_MAX, IR_MAX_UNSIGNED,
+	IR_IF_ZERO, IR_IF_NOT_ZERO, /* b == 0 (!= 0) ? 0 : a */
+	IR_MUL, IR_MUL_HIGH, IR_MUL_HIGH_UNSIGNED,
+	IR_DIV, IR_DIV_UNSIGNED, IR_REM, IR_REM_UNSIGNED,
+	IR_SHIFT_ADD,          /* (a << imm) + b; size 4: a is zero-extended from 32 bits first, b and the sum are 64 */
+	IR_SIGN_EXTEND, IR_ZERO_EXTEND, /* the low `size` bytes of a */
+	IR_COUNT_LEADING, IR_COUNT_TRAILING, IR_COUNT_ONES, /* zeros or ones of the low `size` bytes of a */
+	IR_SWAP_BYTES,
+	IR_PURE, /* function(a, b) in C, without side effects */
+
+	/* memory: size 1, 2, 4, 8; is_signed for loads */
+	IR_LOAD,  /* dst = [a + imm] */
+	IR_STORE, /* [a + imm] = b */
+	IR_FLOAT_LOAD, IR_FLOAT_STORE, /* float global dst / b */
+	IR_FENCE,
+
+	/* floats: size 8 or 4, globals of the float file; rounding as the guest's dynamic mode says */
+	IR_FLOAT_ADD, IR_FLOAT_SUB, IR_FLOAT_MUL, IR_FLOAT_DIV, IR_FLOAT_SQRT,
+	IR_FLOAT_FMA, /* dst = a * b + c; imm: bit 0 negates the product, bit 1 the addend */
+	IR_FLOAT_SIGN, /* dst = a with the sign of b: imm 0 copied, 1 inverted, 2 xor */
+	IR_FLOAT_EQUAL, IR_FLOAT_LESS, IR_FLOAT_LESS_EQUAL, /* general dst */
+	IR_FLOAT_TO_BITS, IR_BITS_TO_FLOAT,
+	IR_FLOAT_FROM_INT,    /* from the signed integer of imm bytes (4, 8) in general a */
+	IR_FLOAT_TO_INT,      /* general dst = signed integer of imm bytes, toward zero */
+	IR_FLOAT_WIDEN, IR_FLOAT_NARROW, /* 4 to 8, 8 to 4 */
+
+	/* control */
+	IR_BRANCH, /* if a cond b: leave to imm; else go on */
+	IR_JUMP,   /* leave to imm */
+	IR_CALL,   /* leave to imm, expecting a return to `next`; the link global was written before */
+	IR_JUMP_TO, IR_CALL_TO, IR_RETURN_TO, /* leave to the address (a + imm) & ~1 */
+	IR_CALL_C,  /* run this one instruction by the engine's C code, then go on behind it */
+	IR_LEAVE,   /* hand this instruction to the engine: the unit ends before it */
+};
+
+enum ir_condition { IR_EQ, IR_NE, IR_LT, IR_GE, IR_LTU, IR_GEU };
+
+struct ir {
+	uint8_t op;   /* enum ir_op */
+	uint8_t size; /* bytes */
+	uint8_t dst, a, b, c;
+	uint8_t condition; /* enum ir_condition */
+	bool is_signed;
+	uint16_t at;     /* of the guest instruction, in its page */
+	uint16_t before; /* instructions of the unit before this one */
+	int32_t next;    /* address of the instruction behind, for calls and for going on */
+	int64_t imm;
+	union {
+		uint64_t (*function)(uint64_t a, uint64_t b); /* IR_PURE */
+		uint32_t word; /* IR_CALL_C, and floats for their rare cases: the instruction */
+	};
+};
+
+#define UNIT_OPS 160
+
+struct ir_unit {
+	struct ir ops[UNIT_OPS];
+	unsigned count;
+	unsigned instructions; /* guest instructions in all */
+	uint16_t at, bytes;    /* where in the page, and how long */
+	bool floats;           /* has operations on floats: they need IR's float state */
+};
+
+#endif

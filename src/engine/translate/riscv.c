@@ -1,0 +1,357 @@
+/*
+ * The RISC-V front end: guest instructions become operations of the intermediate form.
+ *
+ * What an instruction means is one row of a table wherever one operation says it; the pure instructions without an
+ * operation of their own become calls of the functions that riscv/semantics.def defines, so that no instruction is
+ * without a translation. Everything privileged is left to the engine.
+ */
+#include "engine/translate/riscv.h"
+
+#include <string.h>
+
+#include "riscv/float.h"
+#include "riscv/semantics.h"
+
+/* The pure instructions as C functions, from the one place that defines them. */
+#define PURE_R(id, expression)                                                                                 \
+	static uint64_t pure_##id(uint64_t a, uint64_t b)                                                  \
+	{                                                                                                  \
+		return (uint64_t)(expression);                                                             \
+	}
+#define PURE_R1(id, expression)                                                                                \
+	static uint64_t pure_##id(uint64_t a, uint64_t b)                                                  \
+	{                                                                                                  \
+		(void)b;                                                                                   \
+		return (uint64_t)(expression);                                                             \
+	}
+#define PURE_I(id, expression) PURE_R(id, expression)
+#include "riscv/semantics.def"
+#undef PURE_R
+#undef PURE_R1
+#undef PURE_I
+
+static uint64_t (*const pure[INSN_IDS])(uint64_t a, uint64_t b) = {
+#define PURE_R(id, expression)  [INSN_##id] = pure_##id,
+#define PURE_R1(id, expression) [INSN_##id] = pure_##id,
+#define PURE_I(id, expression)  [INSN_##id] = pure_##id,
+#include "riscv/semantics.def"
+};
+
+/* Instructions that are one operation: operands follow from the instruction's format. */
+struct row {
+	uint8_t op, size, extra; /* extra: condition, is_signed, or the operation's imm */
+	bool known;
+};
+
+#define ROW(op_, size_, extra_) {.op = (op_), .size = (size_), .extra = (extra_), .known = true}
+
+static const struct row rows[INSN_IDS] = {
+	[INSN_ADD] = ROW(IR_ADD, 8, 0),          [INSN_SUB] = ROW(IR_SUB, 8, 0),
+	[INSN_SLL] = ROW(IR_SHL, 8, 0),          [INSN_SLT] = ROW(IR_LESS, 8, 0),
+	[INSN_SLTU] = ROW(IR_LESS_UNSIGNED, 8, 0), [INSN_XOR] = ROW(IR_XOR, 8, 0),
+	[INSN_SRL] = ROW(IR_SHR, 8, 0),          [INSN_SRA] = ROW(IR_SAR, 8, 0),
+	[INSN_OR] = ROW(IR_OR, 8, 0),            [INSN_AND] = ROW(IR_AND, 8, 0),
+	[INSN_ADDW] = ROW(IR_ADD, 4, 0),         [INSN_SUBW] = ROW(IR_SUB, 4, 0),
+	[INSN_SLLW] = ROW(IR_SHL, 4, 0),         [INSN_SRLW] = ROW(IR_SHR, 4, 0),
+	[INSN_SRAW] = ROW(IR_SAR, 4, 0),
+	[INSN_ADDI] = ROW(IR_ADD, 8, 0),         [INSN_SLTI] = ROW(IR_LESS, 8, 0),
+	[INSN_SLTIU] = ROW(IR_LESS_UNSIGNED, 8, 0), [INSN_XORI] = ROW(IR_XOR, 8, 0),
+	[INSN_ORI] = ROW(IR_OR, 8, 0),           [INSN_ANDI] = ROW(IR_AND, 8, 0),
+	[INSN_SLLI] = ROW(IR_SHL, 8, 0),         [INSN_SRLI] = ROW(IR_SHR, 8, 0),
+	[INSN_SRAI] = ROW(IR_SAR, 8, 0),         [INSN_ADDIW] = ROW(IR_ADD, 4, 0),
+	[INSN_SLLIW] = ROW(IR_SHL, 4, 0),        [INSN_SRLIW] = ROW(IR_SHR, 4, 0),
+	[INSN_SRAIW] = ROW(IR_SAR, 4, 0),
+	[INSN_MUL] = ROW(IR_MUL, 8, 0),          [INSN_MULW] = ROW(IR_MUL, 4, 0),
+	[INSN_MULH] = ROW(IR_MUL_HIGH, 8, 0),    [INSN_MULHU] = ROW(IR_MUL_HIGH_UNSIGNED, 8, 0),
+	[INSN_DIV] = ROW(IR_DIV, 8, 0),          [INSN_DIVU] = ROW(IR_DIV_UNSIGNED, 8, 0),
+	[INSN_REM] = ROW(IR_REM, 8, 0),          [INSN_REMU] = ROW(IR_REM_UNSIGNED, 8, 0),
+	[INSN_DIVW] = ROW(IR_DIV, 4, 0),         [INSN_DIVUW] = ROW(IR_DIV_UNSIGNED, 4, 0),
+	[INSN_REMW] = ROW(IR_REM, 4, 0),         [INSN_REMUW] = ROW(IR_REM_UNSIGNED, 4, 0),
+	[INSN_ANDN] = ROW(IR_ANDN, 8, 0),        [INSN_ORN] = ROW(IR_ORN, 8, 0),
+	[INSN_XNOR] = ROW(IR_XNOR, 8, 0),
+	[INSN_SEXT_B] = ROW(IR_SIGN_EXTEND, 1, 0), [INSN_SEXT_H] = ROW(IR_SIGN_EXTEND, 2, 0),
+	[INSN_ZEXT_H] = ROW(IR_ZERO_EXTEND, 2, 0),
+	[INSN_MIN] = ROW(IR_MIN, 8, 0),          [INSN_MINU] = ROW(IR_MIN_UNSIGNED, 8, 0),
+	[INSN_MAX] = ROW(IR_MAX, 8, 0),          [INSN_MAXU] = ROW(IR_MAX_UNSIGNED, 8, 0),
+	[INSN_ROL] = ROW(IR_ROL, 8, 0),          [INSN_ROR] = ROW(IR_ROR, 8, 0),
+	[INSN_RORI] = ROW(IR_ROR, 8, 0),         [INSN_ROLW] = ROW(IR_ROL, 4, 0),
+	[INSN_RORW] = ROW(IR_ROR, 4, 0),         [INSN_RORIW] = ROW(IR_ROR, 4, 0),
+	[INSN_CLZ] = ROW(IR_COUNT_LEADING, 8, 0), [INSN_CLZW] = ROW(IR_COUNT_LEADING, 4, 0),
+	[INSN_CTZ] = ROW(IR_COUNT_TRAILING, 8, 0), [INSN_CTZW] = ROW(IR_COUNT_TRAILING, 4, 0),
+	[INSN_CPOP] = ROW(IR_COUNT_ONES, 8, 0),  [INSN_CPOPW] = ROW(IR_COUNT_ONES, 4, 0),
+	[INSN_REV8] = ROW(IR_SWAP_BYTES, 8, 0),
+	[INSN_CZERO_EQZ] = ROW(IR_IF_ZERO, 8, 0), [INSN_CZERO_NEZ] = ROW(IR_IF_NOT_ZERO, 8, 0),
+	[INSN_SH1ADD] = ROW(IR_SHIFT_ADD, 8, 1), [INSN_SH2ADD] = ROW(IR_SHIFT_ADD, 8, 2),
+	[INSN_SH3ADD] = ROW(IR_SHIFT_ADD, 8, 3), [INSN_ADD_UW] = ROW(IR_SHIFT_ADD, 4, 0),
+	[INSN_SH1ADD_UW] = ROW(IR_SHIFT_ADD, 4, 1), [INSN_SH2ADD_UW] = ROW(IR_SHIFT_ADD, 4, 2),
+	[INSN_SH3ADD_UW] = ROW(IR_SHIFT_ADD, 4, 3),
+
+	[INSN_LB] = ROW(IR_LOAD, 1, true),       [INSN_LBU] = ROW(IR_LOAD, 1, false),
+	[INSN_LH] = ROW(IR_LOAD, 2, true),       [INSN_LHU] = ROW(IR_LOAD, 2, false),
+	[INSN_LW] = ROW(IR_LOAD, 4, true),       [INSN_LWU] = ROW(IR_LOAD, 4, false),
+	[INSN_LD] = ROW(IR_LOAD, 8, true),
+	[INSN_SB] = ROW(IR_STORE, 1, 0),         [INSN_SH] = ROW(IR_STORE, 2, 0),
+	[INSN_SW] = ROW(IR_STORE, 4, 0),         [INSN_SD] = ROW(IR_STORE, 8, 0),
+	[INSN_FLW] = ROW(IR_FLOAT_LOAD, 4, 0),   [INSN_FLD] = ROW(IR_FLOAT_LOAD, 8, 0),
+	[INSN_FSW] = ROW(IR_FLOAT_STORE, 4, 0),  [INSN_FSD] = ROW(IR_FLOAT_STORE, 8, 0),
+	[INSN_FENCE] = ROW(IR_FENCE, 8, 0),
+
+	[INSN_FADD_D] = ROW(IR_FLOAT_ADD, 8, 0), [INSN_FSUB_D] = ROW(IR_FLOAT_SUB, 8, 0),
+	[INSN_FMUL_D] = ROW(IR_FLOAT_MUL, 8, 0), [INSN_FDIV_D] = ROW(IR_FLOAT_DIV, 8, 0),
+	[INSN_FSQRT_D] = ROW(IR_FLOAT_SQRT, 8, 0),
+	[INSN_FMADD_D] = ROW(IR_FLOAT_FMA, 8, 0), [INSN_FMSUB_D] = ROW(IR_FLOAT_FMA, 8, 2),
+	[INSN_FNMSUB_D] = ROW(IR_FLOAT_FMA, 8, 1), [INSN_FNMADD_D] = ROW(IR_FLOAT_FMA, 8, 3),
+	[INSN_FSGNJ_D] = ROW(IR_FLOAT_SIGN, 8, 0), [INSN_FSGNJN_D] = ROW(IR_FLOAT_SIGN, 8, 1),
+	[INSN_FSGNJX_D] = ROW(IR_FLOAT_SIGN, 8, 2),
+	[INSN_FEQ_D] = ROW(IR_FLOAT_EQUAL, 8, 0), [INSN_FLT_D] = ROW(IR_FLOAT_LESS, 8, 0),
+	[INSN_FLE_D] = ROW(IR_FLOAT_LESS_EQUAL, 8, 0),
+	[INSN_FMV_X_D] = ROW(IR_FLOAT_TO_BITS, 8, 0), [INSN_FMV_D_X] = ROW(IR_BITS_TO_FLOAT, 8, 0),
+	[INSN_FMV_X_W] = ROW(IR_FLOAT_TO_BITS, 4, 0), [INSN_FMV_W_X] = ROW(IR_BITS_TO_FLOAT, 4, 0),
+	[INSN_FADD_S] = ROW(IR_FLOAT_ADD, 4, 0), [INSN_FSUB_S] = ROW(IR_FLOAT_SUB, 4, 0),
+	[INSN_FMUL_S] = ROW(IR_FLOAT_MUL, 4, 0), [INSN_FDIV_S] = ROW(IR_FLOAT_DIV, 4, 0),
+	[INSN_FSQRT_S] = ROW(IR_FLOAT_SQRT, 4, 0),
+	[INSN_FMADD_S] = ROW(IR_FLOAT_FMA, 4, 0), [INSN_FMSUB_S] = ROW(IR_FLOAT_FMA, 4, 2),
+	[INSN_FNMSUB_S] = ROW(IR_FLOAT_FMA, 4, 1), [INSN_FNMADD_S] = ROW(IR_FLOAT_FMA, 4, 3),
+	[INSN_FEQ_S] = ROW(IR_FLOAT_EQUAL, 4, 0), [INSN_FLT_S] = ROW(IR_FLOAT_LESS, 4, 0),
+	[INSN_FLE_S] = ROW(IR_FLOAT_LESS_EQUAL, 4, 0),
+	[INSN_FCVT_D_W] = ROW(IR_FLOAT_FROM_INT, 8, 4), [INSN_FCVT_D_L] = ROW(IR_FLOAT_FROM_INT, 8, 8),
+	[INSN_FCVT_S_W] = ROW(IR_FLOAT_FROM_INT, 4, 4), [INSN_FCVT_S_L] = ROW(IR_FLOAT_FROM_INT, 4, 8),
+	[INSN_FCVT_W_D] = ROW(IR_FLOAT_TO_INT, 8, 4), [INSN_FCVT_L_D] = ROW(IR_FLOAT_TO_INT, 8, 8),
+	[INSN_FCVT_W_S] = ROW(IR_FLOAT_TO_INT, 4, 4), [INSN_FCVT_L_S] = ROW(IR_FLOAT_TO_INT, 4, 8),
+	[INSN_FCVT_D_S] = ROW(IR_FLOAT_WIDEN, 8, 0), [INSN_FCVT_S_D] = ROW(IR_FLOAT_NARROW, 4, 0),
+
+	[INSN_BEQ] = ROW(IR_BRANCH, 8, IR_EQ),   [INSN_BNE] = ROW(IR_BRANCH, 8, IR_NE),
+	[INSN_BLT] = ROW(IR_BRANCH, 8, IR_LT),   [INSN_BGE] = ROW(IR_BRANCH, 8, IR_GE),
+	[INSN_BLTU] = ROW(IR_BRANCH, 8, IR_LTU), [INSN_BGEU] = ROW(IR_BRANCH, 8, IR_GEU),
+};
+
+static uint8_t global(unsigned x)
+{
+	return x ? (uint8_t)x : IR_ZERO;
+}
+
+/* Whether the instruction rounds as the dynamic mode says, or in the one way its operation has built in. */
+static bool rounding_fits(const struct insn *insn, const struct row *row)
+{
+	switch (insn_table[insn->id].format) {
+	case INSN_FORMAT_FTOXRM:
+		return insn->rm == FLOAT_RTZ;
+	case INSN_FORMAT_FR4:
+	case INSN_FORMAT_FRM1:
+	case INSN_FORMAT_FRM2:
+	case INSN_FORMAT_XTOFRM:
+		/* Widening is exact, and so is a 32-bit integer in a double. */
+		return insn->rm == FLOAT_DYN || row->op == IR_FLOAT_WIDEN ||
+		       (row->op == IR_FLOAT_FROM_INT && row->size == 8 && row->extra == 4);
+	default:
+		return true;
+	}
+}
+
+static void operands(struct ir *ir, const struct insn *insn)
+{
+	switch (insn_table[insn->id].format) {
+	case INSN_FORMAT_R:
+		ir->dst = global(insn->rd);
+		ir->a = global(insn->rs1);
+		ir->b = global(insn->rs2);
+		break;
+	case INSN_FORMAT_R1:
+		ir->dst = global(insn->rd);
+		ir->a = global(insn->rs1);
+		ir->b = IR_ZERO;
+		break;
+	case INSN_FORMAT_I:
+	case INSN_FORMAT_SH5:
+	case INSN_FORMAT_SH6:
+		ir->dst = global(insn->rd);
+		ir->a = global(insn->rs1);
+		ir->b = IR_CONST;
+		ir->imm = insn->imm;
+		break;
+	case INSN_FORMAT_S:
+	case INSN_FORMAT_B:
+		ir->a = global(insn->rs1);
+		ir->b = global(insn->rs2);
+		ir->imm = insn->imm;
+		break;
+	case INSN_FORMAT_FLOAD:
+		ir->dst = insn->rd;
+		ir->a = global(insn->rs1);
+		ir->imm = insn->imm;
+		break;
+	case INSN_FORMAT_FSTORE:
+		ir->a = global(insn->rs1);
+		ir->b = insn->rs2;
+		ir->imm = insn->imm;
+		break;
+	case INSN_FORMAT_FCMP:
+	case INSN_FORMAT_FTOX:
+	case INSN_FORMAT_FTOXRM:
+		ir->dst = global(insn->rd);
+		ir->a = insn->rs1;
+		ir->b = insn->rs2;
+		break;
+	case INSN_FORMAT_XTOF:
+	case INSN_FORMAT_XTOFRM:
+		ir->dst = insn->rd;
+		ir->a = global(insn->rs1);
+		break;
+	default:
+		ir->dst = insn->rd;
+		ir->a = insn->rs1;
+		ir->b = insn->rs2;
+		ir->c = insn->rs3;
+	}
+}
+
+struct builder {
+	struct ir_unit *unit;
+	unsigned at; /* of the next instruction, in the page */
+	bool done;   /* control does not reach behind the last operation */
+};
+
+static struct ir *append(struct builder *b, const struct insn *insn, enum ir_op op)
+{
+	struct ir_unit *unit = b->unit;
+	struct ir *ir = &unit->ops[unit->count++];
+
+	*ir = (struct ir){
+		.op = (uint8_t)op,
+		.size = 8,
+		.dst = IR_ZERO,
+		.a = IR_ZERO,
+		.b = IR_ZERO,
+		.at = (uint16_t)b->at,
+		.before = (uint16_t)unit->instructions,
+		.next = (int32_t)(b->at + insn->length),
+	};
+	return ir;
+}
+
+/* jal and jalr: x1 and x5 are the link registers by convention (Unprivileged 2.5). */
+static bool is_link(unsigned x)
+{
+	return x == 1 || x == 5;
+}
+
+static void set_link(struct builder *b, const struct insn *insn)
+{
+	struct ir *ir;
+
+	if (!insn->rd)
+		return;
+	ir = append(b, insn, IR_HERE);
+	ir->dst = insn->rd;
+	ir->imm = (int64_t)(b->at + insn->length);
+}
+
+static void jump(struct builder *b, const struct insn *insn)
+{
+	struct ir *ir;
+
+	set_link(b, insn);
+	ir = append(b, insn, is_link(insn->rd) ? IR_CALL : IR_JUMP);
+	ir->imm = (int64_t)b->at + insn->imm;
+	b->done = true;
+}
+
+static void jump_register(struct builder *b, const struct insn *insn)
+{
+	bool call = is_link(insn->rd), back = !insn->rd && is_link(insn->rs1);
+	struct ir *ir;
+
+	/* The target is read before the link is written: the engine does it when both are one register. */
+	if (insn->rd && insn->rd == insn->rs1) {
+		append(b, insn, IR_LEAVE);
+		b->done = true;
+		return;
+	}
+	set_link(b, insn);
+	ir = append(b, insn, call ? IR_CALL_TO : back ? IR_RETURN_TO : IR_JUMP_TO);
+	ir->a = global(insn->rs1);
+	ir->imm = insn->imm;
+	b->done = true;
+}
+
+static void by_table(struct builder *b, const struct insn *insn, const struct row *row)
+{
+	struct ir *ir = append(b, insn, (enum ir_op)row->op);
+
+	ir->size = row->size;
+	ir->word = insn->raw;
+	operands(ir, insn);
+	if (row->op == IR_BRANCH) {
+		ir->condition = row->extra;
+		ir->imm += (int64_t)b->at;
+	} else if (row->op == IR_LOAD) {
+		ir->is_signed = row->extra;
+	} else if (row->extra || row->op == IR_FLOAT_SIGN || row->op == IR_FLOAT_FMA) {
+		ir->imm = row->extra;
+	}
+}
+
+static void by_function(struct builder *b, const struct insn *insn)
+{
+	struct ir *ir = append(b, insn, IR_PURE);
+
+	operands(ir, insn);
+	ir->function = pure[insn->id];
+}
+
+static void one(struct builder *b, const struct insn *insn)
+{
+	const struct row *row = &rows[insn->id];
+	const struct insn_info *info = &insn_table[insn->id];
+
+	if (info->flags & INSN_FLOAT)
+		b->unit->floats = true;
+	if (insn->id == INSN_LUI || insn->id == INSN_AUIPC) {
+		struct ir *ir = append(b, insn, insn->id == INSN_LUI ? IR_SET : IR_HERE);
+
+		ir->dst = global(insn->rd);
+		ir->imm = insn->id == INSN_LUI ? insn->imm : (int64_t)b->at + insn->imm;
+	} else if (insn->id == INSN_JAL) {
+		jump(b, insn);
+	} else if (insn->id == INSN_JALR) {
+		jump_register(b, insn);
+	} else if (row->known && rounding_fits(insn, row)) {
+		by_table(b, insn, row);
+	} else if (pure[insn->id]) {
+		by_function(b, insn);
+	} else if (info->flags & (INSN_ATOMIC | INSN_FLOAT) && !(info->flags & (INSN_LOAD | INSN_STORE))) {
+		append(b, insn, IR_CALL_C)->word = insn->raw;
+	} else {
+		append(b, insn, IR_LEAVE);
+		b->done = true;
+	}
+}
+
+bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigned limit)
+{
+	struct builder b = {.unit = unit, .at = at};
+
+	unit->count = unit->instructions = 0;
+	unit->at = (uint16_t)at;
+	unit->floats = false;
+	while (!b.done && unit->instructions < limit && unit->count + 3 < UNIT_OPS && b.at + 2 <= 4096) {
+		uint16_t half[2] = {0};
+		struct insn insn;
+
+		memcpy(half, page + b.at, 2);
+		if (insn_length(half[0]) == 4) {
+			if (b.at + 4 > 4096)
+				break;
+			memcpy(half, page + b.at, 4);
+		}
+		insn = insn_decode((uint32_t)half[1] << 16 | half[0]);
+		one(&b, &insn);
+		/* What is left to the engine is not part of the unit. */
+		if (unit->ops[unit->count - 1].op == IR_LEAVE)
+			break;
+		unit->instructions++;
+		b.at += insn.length;
+	}
+	unit->bytes = (uint16_t)(b.at - at);
+	return unit->instructions > 0;
+}

@@ -1,0 +1,18 @@
+/*
+ * The RISC-V front end of the translator.
+ *
+ * Thread: any; pure.
+ */
+#ifndef DOPPEL_ENGINE_TRANSLATE_RISCV_H
+#define DOPPEL_ENGINE_TRANSLATE_RISCV_H
+
+#include "engine/translate/ir.h"
+#include "riscv/decode.h"
+
+/* Translates the code at offset `at` of a page, at most `limit` instructions of it, up to the first that control does
+ * not pass, that the engine must do (the unit then ends in IR_LEAVE), or that does not lie wholly in the page.
+ * false: not even one instruction, the engine must do it. `page` is 4096 bytes that may change under the reader:
+ * each instruction is read once. */
+bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigned limit);
+
+#endif

@@ -1,0 +1,167 @@
+/*
+ * The address spaces behind generated code: TLBs and jump table of a hart.
+ */
+#include <string.h>
+
+#include "engine/translate/translator.h"
+
+static const struct span no_span = {UINT64_MAX, 0};
+
+static void empty(uint64_t *tags)
+{
+	for (unsigned i = 0; i < FRAME_TLB; i++)
+		tags[i] = FRAME_NO_PAGE;
+}
+
+static void empty_mode(struct translator *t, enum frame_mode mode)
+{
+	empty(t->frame->tlb[mode].load);
+	empty(t->frame->tlb[mode].store);
+	if (mode == FRAME_SUPERVISOR)
+		t->supervisor_local = false;
+}
+
+void spaces_forget_jumps(struct translator *t)
+{
+	memset(t->salts, 0, sizeof t->salts);
+	memset(t->code_seen, 0, sizeof t->code_seen);
+}
+
+void spaces_reset(struct translator *t)
+{
+	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
+		empty_mode(t, (enum frame_mode)mode);
+	t->superpages[0] = t->superpages[1] = no_span;
+	t->satp = t->interpreter.hart->satp;
+	memset(t->frame->jumps, 0xff, sizeof t->frame->jumps);
+	t->next_salt = 1;
+	spaces_forget_jumps(t);
+}
+
+/* A number of its own for each address space and mode that has jump entries. */
+static uint64_t salt_of(struct translator *t, enum frame_mode mode)
+{
+	uint64_t satp = mode == FRAME_MACHINE ? 0 : t->satp;
+	unsigned free_slot = SALTS;
+
+	for (unsigned i = 1; i < SALTS; i++) {
+		if (t->salts[i].mode == mode + 1u && t->salts[i].satp == satp)
+			return (uint64_t)i << 57;
+		if (!t->salts[i].mode && i >= t->next_salt && free_slot == SALTS)
+			free_slot = i;
+	}
+	if (free_slot == SALTS) {
+		memset(t->frame->jumps, 0xff, sizeof t->frame->jumps);
+		spaces_forget_jumps(t);
+		free_slot = t->next_salt = 1;
+	}
+	t->next_salt = free_slot + 1;
+	t->salts[free_slot].satp = satp;
+	t->salts[free_slot].mode = mode + 1u;
+	return (uint64_t)free_slot << 57;
+}
+
+void spaces_enter(struct translator *t, enum frame_mode mode)
+{
+	uint64_t satp = t->interpreter.hart->satp;
+
+	if (unlikely(satp != t->satp)) {
+		t->satp = satp;
+		empty_mode(t, FRAME_USER);
+		empty_mode(t, FRAME_SUPERVISOR_USER);
+		if (t->supervisor_local)
+			empty_mode(t, FRAME_SUPERVISOR);
+	}
+	t->frame->salt = salt_of(t, mode);
+}
+
+static bool in_superpage(const struct translator *t, uint64_t address)
+{
+	const struct span *span = &t->superpages[address >> 63];
+
+	return address >= span->low && address <= span->high;
+}
+
+static bool code_was_seen(const struct translator *t, uint64_t address)
+{
+	unsigned hash = (unsigned)(address >> GUEST_PAGE_SHIFT) % CODE_PAGES_SEEN;
+
+	return t->code_seen[hash / 8] >> (hash % 8) & 1;
+}
+
+static void flush_page(struct translator *t, uint64_t address)
+{
+	unsigned index = (address >> GUEST_PAGE_SHIFT) % FRAME_TLB;
+
+	for (unsigned mode = 0; mode < FRAME_MODES; mode++) {
+		struct frame_tlb *tlb = &t->frame->tlb[mode];
+
+		tlb->load[index] = tlb->store[index] = FRAME_NO_PAGE;
+	}
+	if (code_was_seen(t, address))
+		spaces_forget_jumps(t);
+}
+
+void spaces_flush(struct translator *t, bool one_page, uint64_t address, bool one_asid, uint16_t asid)
+{
+	if (one_page && !in_superpage(t, address)) {
+		flush_page(t, address);
+		return;
+	}
+	if (!one_asid || asid == (uint16_t)(t->satp >> 44)) {
+		for (unsigned mode = 0; mode < FRAME_MODES; mode++)
+			empty_mode(t, (enum frame_mode)mode);
+		t->superpages[0] = t->superpages[1] = no_span;
+	}
+	spaces_forget_jumps(t);
+}
+
+void spaces_drop_writes(struct translator *t)
+{
+	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
+		empty(t->frame->tlb[mode].store);
+}
+
+static void note_superpage(struct translator *t, uint64_t address, uint64_t bytes)
+{
+	struct span *span = &t->superpages[address >> 63];
+	uint64_t low = address & ~(bytes - 1), high = low + bytes - 1;
+
+	if (bytes <= GUEST_PAGE_SIZE)
+		return;
+	span->low = low < span->low ? low : span->low;
+	span->high = high > span->high ? high : span->high;
+}
+
+bool spaces_fill(struct translator *t, enum frame_mode mode, uint64_t address, unsigned size, bool store)
+{
+	struct hart *hart = t->interpreter.hart;
+	struct frame_tlb *tlb = &t->frame->tlb[mode];
+	unsigned index = (address >> GUEST_PAGE_SHIFT) % FRAME_TLB;
+	uint64_t tag = address & PAGE_MASK;
+	enum mmu_access access = store ? MMU_STORE : MMU_LOAD;
+	struct mmu_page page;
+	uint8_t *host;
+
+	t->interpreter.statistics.tlb_misses++;
+	if (((address ^ (address + size - 1)) & PAGE_MASK) ||
+	    mmu_translate(hart, gva(address), size, access, mmu_data_privilege(hart), &page) != CAUSE_NONE)
+		return false;
+	host = memory_host(t->interpreter.memory, page.base, GUEST_PAGE_SIZE);
+	if (!host || !(page.reusable & 1u << access))
+		return false;
+	note_superpage(t, address, page.span);
+	if (mode == FRAME_SUPERVISOR && !page.global)
+		t->supervisor_local = true;
+	/* The addend is for both: what the slot held for another page goes. */
+	if (tlb->load[index] != tag)
+		tlb->load[index] = page.reusable & 1u << MMU_LOAD ? tag : FRAME_NO_PAGE;
+	if (tlb->store[index] != tag)
+		tlb->store[index] = FRAME_NO_PAGE;
+	if (store) {
+		memory_mark_dirty(t->interpreter.memory, page.base, GUEST_PAGE_SIZE);
+		tlb->store[index] = tag;
+	}
+	tlb->addend[index] = (uint64_t)(uintptr_t)host - tag;
+	return true;
+}

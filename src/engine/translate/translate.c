@@ -1,0 +1,326 @@
+/*
+ * The translator as an engine: the loop around generated code.
+ */
+#include "engine/translate/translate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/translate/translator.h"
+#include "riscv/decode.h"
+
+/* Instructions between two looks at the clock and at what others ask: about ten microseconds. */
+#define QUANTUM 20000
+/* Visits of the loop between two looks, for guests that trap or change state all the time. */
+#define VISITS 64
+
+bool translator_mode(const struct hart *hart, enum frame_mode *mode)
+{
+	if (hart->mstatus & MSTATUS_MXR)
+		return false;
+	if (hart->priv == PRIV_U)
+		*mode = FRAME_USER;
+	else if (hart->priv == PRIV_S)
+		*mode = hart->mstatus & MSTATUS_SUM ? FRAME_SUPERVISOR_USER : FRAME_SUPERVISOR;
+	else
+		*mode = FRAME_MACHINE;
+	/* M-mode that accesses memory as another mode does so briefly. */
+	return hart->priv != PRIV_M || !(hart->mstatus & MSTATUS_MPRV);
+}
+
+static void kick(struct hart *hart)
+{
+	atomic_store(&translator_of(hart)->interpreter.attention, 1);
+}
+
+static void flush_tlb(struct hart *hart, bool one_page, gva_t address, bool one_asid, uint16_t asid)
+{
+	struct translator *t = translator_of(hart);
+
+	tlb_flush(&t->interpreter, one_page, address.value, one_asid, asid);
+	spaces_flush(t, one_page, address.value, one_asid, asid);
+}
+
+static void fence_i(struct hart *hart)
+{
+	struct translator *t = translator_of(hart);
+
+	/* Generations are compared for equality: before one comes round again, nothing of it may be left. */
+	if (++t->interpreter.generation == 0) {
+		block_drop_all(&t->interpreter);
+		units_drop_all(t);
+	}
+	spaces_forget_jumps(t);
+}
+
+static const struct hart_engine_ops hart_ops = {.kick = kick, .flush_tlb = flush_tlb, .fence_i = fence_i};
+
+/* ---- Calls from generated code ---- */
+
+static bool slow_access(struct hart *hart, uint64_t address, uint32_t access, uint32_t refund)
+{
+	struct translator *t = translator_of(hart);
+	enum frame_mode mode;
+
+	if (translator_mode(hart, &mode) &&
+	    spaces_fill(t, mode, address, access >> 12 & 15, access >> 16 & 1))
+		return true;
+	hart->pc = t->frame->page + (access & 4095);
+	t->frame->budget += refund;
+	return false;
+}
+
+static bool call_c(struct hart *hart, uint32_t word, uint32_t place)
+{
+	struct translator *t = translator_of(hart);
+	struct insn insn = insn_decode(word);
+	struct op op = {.rd = insn.rd, .rs1 = insn.rs1, .rs2 = insn.rs2, .rs3 = insn.rs3, .rm = insn.rm, .id = insn.id};
+	bool atomic = insn_table[insn.id].flags & INSN_ATOMIC;
+	enum riscv_cause cause = CAUSE_NONE;
+
+	if (insn.rd == 0 && (atomic || insn_table[insn.id].format == INSN_FORMAT_FCMP ||
+			     insn_table[insn.id].format == INSN_FORMAT_FTOX ||
+			     insn_table[insn.id].format == INSN_FORMAT_FTOXRM))
+		op.rd = X_SINK;
+	if (atomic) {
+		cause = atomic_execute(&t->interpreter, &op);
+	} else {
+		floats_end(t);
+		if (!float_execute(hart, &op))
+			cause = CAUSE_ILLEGAL;
+		/* It was live before, and nothing that float_execute does takes that away. */
+		floats_begin(t);
+	}
+	if (cause == CAUSE_NONE)
+		return true;
+	hart->pc = t->frame->page + (place & 0xffff);
+	t->frame->budget += place >> 16;
+	t->interpreter.charged++;
+	t->interpreter.statistics.exceptions++;
+	hart_trap(hart, cause, cause == CAUSE_ILLEGAL ? word : t->interpreter.tval);
+	return false;
+}
+
+const struct emit_callbacks translator_callbacks = {.slow_access = slow_access, .call_c = call_c};
+
+/* ---- The loop ---- */
+
+/* One instruction by the interpreter: returns what it used. */
+static int64_t one_by_interpreter(struct translator *t)
+{
+	floats_end(t);
+	return interpret_step(&t->interpreter, 1, true);
+}
+
+static void link_units(struct translator *t, uint32_t emptied, enum frame_mode mode)
+{
+	struct link link = t->links[t->frame->link];
+	const uint8_t *code;
+
+	t->interpreter.hart->pc = t->frame->page + (uint64_t)(int64_t)link.to;
+	code = find_unit(t, t->interpreter.hart->pc, mode);
+	if (code && t->emptied == emptied)
+		x64_patch(link.place, code_cache_write(t->cache, code));
+}
+
+/* Runs generated code from hart->pc; returns the instructions used. *engine: the interpreter must do the next. */
+static int64_t run_units(struct translator *t, const uint8_t *code, enum frame_mode mode, int64_t left,
+			 bool exact, bool *engine)
+{
+	unsigned (*enter)(struct hart *hart, const void *code) =
+		(unsigned (*)(struct hart *, const void *))(uintptr_t)t->runtime.enter;
+	struct hart *hart = t->interpreter.hart;
+	uint32_t emptied = t->emptied;
+	int64_t used;
+
+	t->frame->page = hart->pc & PAGE_MASK;
+	t->frame->budget = (uint64_t)left;
+	t->interpreter.charged = 0;
+	switch ((enum emit_exit)enter(hart, code)) {
+	case EMIT_EXIT_LINK:
+		link_units(t, emptied, mode);
+		break;
+	case EMIT_EXIT_FLOATS:
+		*engine = !floats_begin(t);
+		break;
+	case EMIT_EXIT_ENGINE:
+		*engine = true;
+		break;
+	case EMIT_EXIT_BUDGET:
+		/* The rest of an exact count is less than a unit: one by one. */
+		*engine = exact;
+		break;
+	case EMIT_EXIT_LOOKUP:
+	case EMIT_EXIT_TRAP:
+		break;
+	}
+	used = left - (int64_t)t->frame->budget;
+	hart->instret += (uint64_t)used - t->interpreter.charged;
+	return used;
+}
+
+/* One visit: some generated code, or one instruction by the interpreter. Returns what was used of `left`. */
+static int64_t visit(struct translator *t, int64_t left, bool exact)
+{
+	struct hart *hart = t->interpreter.hart;
+	enum frame_mode mode;
+	const uint8_t *code = NULL;
+	bool engine = false;
+	int64_t used = 0;
+
+	tlb_update_contexts(&t->interpreter);
+	if (translator_mode(hart, &mode)) {
+		spaces_enter(t, mode);
+		code = find_unit(t, hart->pc, mode);
+	}
+	if (code)
+		used = run_units(t, code, mode, left, exact, &engine);
+	if (!code || (engine && left > used))
+		used += one_by_interpreter(t);
+	return used;
+}
+
+static int64_t run_a_while(struct translator *t, int64_t limit)
+{
+	int64_t left = limit < QUANTUM ? limit : QUANTUM, given = left;
+	struct hart *hart = t->interpreter.hart;
+	bool exact = limit <= QUANTUM;
+	unsigned visits = VISITS;
+
+	do {
+		interpret_take_interrupt(&t->interpreter);
+		left -= visit(t, left, exact);
+	} while (left > (exact ? 0 : BLOCK_OPS_MAX) && --visits && !hart->waiting &&
+		 !atomic_load_explicit(&t->interpreter.attention, memory_order_relaxed) &&
+		 atomic_load_explicit(&hart->power, memory_order_relaxed) == HART_STARTED);
+	return given - left;
+}
+
+static void translate_run(struct engine_vcpu *v, uint64_t limit, struct engine_exit *out)
+{
+	int64_t left = limit && limit <= INT64_MAX ? (int64_t)limit : INT64_MAX;
+	struct translator *t = (struct translator *)v;
+	struct hart *hart = v->hart;
+
+	atomic_store(&hart->in_guest, true);
+	while (!interpret_prepare(v, out)) {
+		int64_t done = run_a_while(t, left);
+
+		v->statistics.instructions += (uint64_t)done;
+		if (limit && (left -= done) == 0) {
+			*out = (struct engine_exit){.reason = ENGINE_EXIT_LIMIT, .deadline = UINT64_MAX};
+			break;
+		}
+	}
+	floats_end(t);
+	v->statistics.exits++;
+	atomic_store(&hart->in_guest, false);
+}
+
+/* ---- The engine ---- */
+
+static bool host_fits(void)
+{
+	return __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") &&
+	       __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("lzcnt");
+}
+
+static void translate_probe(struct engine_report *report)
+{
+	*report = (struct engine_report){.usable = host_fits(), .preferred = host_fits()};
+	snprintf(report->summary, sizeof report->summary, "%s",
+		 report->usable ? "translates RV64GC guests to x86-64 code while they run"
+				: "needs an x86-64-v3 processor (BMI1, BMI2, LZCNT, FMA)");
+	if (!report->usable)
+		snprintf(report->remedy, sizeof report->remedy, "use the engine `interpret`");
+}
+
+static void translate_vcpu_free(struct engine_vcpu *v)
+{
+	if (!v)
+		return;
+	v->hart->engine = NULL;
+	v->hart->engine_vcpu = NULL;
+	units_finish((struct translator *)v);
+	block_finish(v);
+	free(v);
+}
+
+static void set_constants(struct frame *frame)
+{
+	frame->box[0] = UINT64_C(0xffffffff00000000);
+	frame->sign64[0] = UINT64_C(1) << 63;
+	frame->sign32[0] = UINT64_C(1) << 31;
+}
+
+static int translate_vcpu_new(struct engine_vcpu **out, struct hart *hart, struct error *e)
+{
+	struct translator *t;
+	int code;
+
+	_Static_assert(sizeof(struct frame) <= HART_ENGINE_AREA_SIZE, "the frame lies in the hart's engine area");
+	if (!hart->has_engine_area)
+		return error_set(e, ERROR_FAILED, -EINVAL, "the translator runs harts made by hart_new only");
+	t = calloc(1, sizeof *t);
+	if (!t)
+		return error_errno(e, -ENOMEM, "a vCPU of the translator");
+	t->frame = frame_of(hart);
+	hart->engine = &hart_ops;
+	hart->engine_vcpu = &t->interpreter;
+	code = interpret_init(&t->interpreter, hart, e);
+	if (code == 0)
+		code = units_init(t, e);
+	if (code < 0) {
+		t->interpreter.hart = hart;
+		translate_vcpu_free(&t->interpreter);
+		return code;
+	}
+	set_constants(t->frame);
+	tlb_flush_all(&t->interpreter);
+	spaces_reset(t);
+	*out = &t->interpreter;
+	return 0;
+}
+
+static void translate_stop(struct engine_vcpu *v)
+{
+	atomic_store(&v->stop, 1);
+	atomic_store(&v->attention, 1);
+}
+
+static void translate_drop_write_access(struct engine_vcpu *v)
+{
+	tlb_drop_writes(v);
+	spaces_drop_writes((struct translator *)v);
+}
+
+static void translate_state_loaded(struct engine_vcpu *v)
+{
+	struct translator *t = (struct translator *)v;
+
+	tlb_flush_all(v);
+	block_drop_all(v);
+	v->generation++;
+	units_drop_all(t);
+	spaces_reset(t);
+}
+
+static void translate_statistics(const struct engine_vcpu *v, struct engine_statistics *out)
+{
+	*out = v->statistics;
+}
+
+const struct engine engine_translate = {
+	.name = "translate",
+	.help = "dynamic binary translator of RISC-V guests to x86-64 code",
+	.arch = ENGINE_RISCV64,
+	.probe = translate_probe,
+	.vcpu_new = translate_vcpu_new,
+	.vcpu_free = translate_vcpu_free,
+	.run = translate_run,
+	.stop = translate_stop,
+	.drop_write_access = translate_drop_write_access,
+	.state_loaded = translate_state_loaded,
+	.statistics = translate_statistics,
+};

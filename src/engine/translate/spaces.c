@@ -24,7 +24,9 @@ static void empty_mode(struct translator *t, enum frame_mode mode)
 void spaces_forget_jumps(struct translator *t)
 {
 	memset(t->salts, 0, sizeof t->salts);
+	memset(t->salt_of_mode, 0, sizeof t->salt_of_mode);
 	memset(t->code_seen, 0, sizeof t->code_seen);
+	t->entered = false;
 }
 
 void spaces_reset(struct translator *t)
@@ -65,14 +67,23 @@ void spaces_enter(struct translator *t, enum frame_mode mode)
 {
 	uint64_t satp = t->interpreter.hart->satp;
 
+	if (likely(t->entered && t->mode == mode && satp == t->satp))
+		return;
+	t->entered = true;
+	t->mode = mode;
+	tlb_update_contexts(&t->interpreter);
 	if (unlikely(satp != t->satp)) {
+		memset(t->salt_of_mode, 0, sizeof t->salt_of_mode);
 		t->satp = satp;
 		empty_mode(t, FRAME_USER);
 		empty_mode(t, FRAME_SUPERVISOR_USER);
 		if (t->supervisor_local)
 			empty_mode(t, FRAME_SUPERVISOR);
 	}
-	t->frame->salt = salt_of(t, mode);
+	if (!t->salt_of_mode[mode])
+		t->salt_of_mode[mode] = salt_of(t, mode);
+	t->entered = true;
+	t->frame->salt = t->salt_of_mode[mode];
 }
 
 static bool in_superpage(const struct translator *t, uint64_t address)

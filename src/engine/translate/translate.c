@@ -110,6 +110,8 @@ const struct emit_callbacks translator_callbacks = {.slow_access = slow_access, 
 static int64_t one_by_interpreter(struct translator *t)
 {
 	floats_end(t);
+	/* It leaves contexts that may not be those of the mode entered last. */
+	t->entered = false;
 	return interpret_step(&t->interpreter, 1, true);
 }
 
@@ -169,7 +171,6 @@ static int64_t visit(struct translator *t, int64_t left, bool exact)
 	bool engine = false;
 	int64_t used = 0;
 
-	tlb_update_contexts(&t->interpreter);
 	if (translator_mode(hart, &mode)) {
 		spaces_enter(t, mode);
 		code = find_unit(t, hart->pc, mode);

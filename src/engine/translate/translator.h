@@ -65,6 +65,9 @@ struct translator {
 
 	/* The address spaces that the caches are for. */
 	uint64_t satp;          /* whose entries the TLBs hold */
+	enum frame_mode mode;   /* entered last */
+	bool entered;           /* satp, mode and the salt are in force */
+	uint64_t salt_of_mode[FRAME_MODES]; /* for satp; 0: look it up */
 	bool supervisor_local;  /* the supervisor's TLB holds a page that is not global */
 	struct span superpages[2];
 	struct {

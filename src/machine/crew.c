@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "machine/steal.h"
 #include "machine/threads.h"
 
 struct vcpu {
@@ -12,6 +13,7 @@ struct vcpu {
 	struct engine_vcpu *engine;
 	pthread_t thread;
 	bool threaded;
+	struct steal steal;  /* its thread's own */
 	bool throttled;      /* its thread's own: it wrote into a crowded console */
 	atomic_bool waiting; /* crew_nudge shall wake it; false again before it parks */
 };
@@ -87,23 +89,31 @@ static void run(struct vcpu *vcpu, uint32_t ticket)
 }
 
 /* No wake-up is lost: the ticket is older than the look at `parking`, and whoever sets that kicks afterwards. */
+static bool take_turn(struct vcpu *vcpu)
+{
+	uint32_t ticket = hart_idle_ticket(vcpu->hart);
+
+	if (atomic_load(&vcpu->crew->parking))
+		return may_run(vcpu);
+	if (vcpu->throttled) {
+		wait_for_room(vcpu, ticket);
+		return true;
+	}
+	steal_tell(&vcpu->steal, vcpu->hart);
+	run(vcpu, ticket);
+	return true;
+}
+
 static void *vcpu_main(void *arg)
 {
 	struct vcpu *vcpu = arg;
 
 	self = vcpu;
-	for (;;) {
-		uint32_t ticket = hart_idle_ticket(vcpu->hart);
-
-		if (atomic_load(&vcpu->crew->parking)) {
-			if (!may_run(vcpu))
-				return NULL;
-		} else if (vcpu->throttled) {
-			wait_for_room(vcpu, ticket);
-		} else {
-			run(vcpu, ticket);
-		}
-	}
+	steal_begin(&vcpu->steal);
+	while (take_turn(vcpu))
+		;
+	steal_end(&vcpu->steal);
+	return NULL;
 }
 
 static int add_vcpu(struct crew *crew, struct hart *hart, struct error *e)
@@ -214,6 +224,13 @@ void crew_nudge(struct crew *crew)
 		if (atomic_load(&crew->vcpus[i].waiting))
 			hart_kick(crew->vcpus[i].hart);
 	pthread_mutex_unlock(&crew->lock);
+}
+
+void crew_tick(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->count; i++)
+		if (!atomic_load(&crew->vcpus[i].hart->sleeping))
+			crew->engine->stop(crew->vcpus[i].engine);
 }
 
 void crew_state_loaded(struct crew *crew)

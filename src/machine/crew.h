@@ -42,6 +42,10 @@ void crew_throttle(struct crew *crew);
 /* Any thread: it is crowded no longer. */
 void crew_nudge(struct crew *crew);
 
+/* Any thread, from time to time: a vCPU that keeps running leaves guest code for a moment, for what is only done
+ * outside (machine/steal.h). Sleepers sleep on. */
+void crew_tick(struct crew *crew);
+
 /* While parked: harts or memory were changed from outside. */
 void crew_state_loaded(struct crew *crew);
 /* Sums over all vCPUs. */

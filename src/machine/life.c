@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "machine/private.h"
 #include "machine/signals.h"
+#include "machine/steal.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
@@ -18,11 +19,20 @@ int machine_check_state(const struct machine *machine, const char *what, unsigne
 			 machine_state_name(machine->state), what);
 }
 
+void machine_tick(void *opaque)
+{
+	struct machine *machine = opaque;
+
+	crew_tick(machine->crew);
+	loop_timer_set(machine->loop, &machine->tick, clock_host_ns() + STEAL_EVERY_NS);
+}
+
 /* All out of guest code, and nothing moves any more: what the guest could observe stands still. */
 static void make_quiet(struct machine *machine)
 {
 	crew_park(machine->crew);
 	clock_stop(&machine->board->clock);
+	loop_timer_cancel(machine->loop, &machine->tick);
 	alarm_run(&machine->alarm, false);
 	console_hold(machine->console, true);
 	machine_pause_devices(machine);
@@ -52,6 +62,7 @@ static void let_run(struct machine *machine)
 	console_hold(machine->console, false);
 	clock_start(&machine->board->clock);
 	alarm_run(&machine->alarm, true);
+	machine_tick(machine);
 	machine->state = MACHINE_RUNNING;
 	crew_release(machine->crew);
 }

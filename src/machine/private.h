@@ -25,6 +25,7 @@ struct machine {
 	struct board *board;
 	struct crew *crew;
 	struct alarm alarm;
+	struct loop_timer tick; /* for crew_tick, while it runs */
 	struct bell bell; /* an event is there, or the console is drained */
 
 	enum machine_state state;
@@ -40,8 +41,9 @@ struct machine {
 
 /* Any thread: the first event wins until the owner has acted on it; all vCPUs park. life.c */
 void machine_raise(struct machine *machine, const struct event *event);
-/* The bell's function, and the console's hook for Ctrl-A x. life.c */
+/* The functions of the bell and the tick, and the console's hook for Ctrl-A x. life.c */
 void machine_attend(void *machine);
+void machine_tick(void *machine);
 void machine_leave(void *machine);
 /* Back to power-on while quiet; on failure it is in MACHINE_FAILED. life.c */
 int machine_power_on(struct machine *machine, struct error *e);

@@ -713,6 +713,73 @@ static void test_alarm(void **state)
 	assert_int_equal(atomic_load(&alarm_seen), 1);
 }
 
+#define AREA UINT64_C(0x80800000)
+
+/* Busy, with a steal-time area each; never an exit of its own. */
+static bool competes(struct engine_vcpu *vcpu, struct engine_exit *out)
+{
+	(void)out;
+	vcpu->hart->sbi_sta_address = AREA + vcpu->hart->id * 64;
+	return false;
+}
+
+static uint64_t stolen(unsigned index)
+{
+	le64_t value;
+
+	assert_int_equal(memory_read(&machine_board(machine)->memory, gpa(AREA + index * 64 + 8), &value, sizeof value),
+			 0);
+	return le64_get(value);
+}
+
+/* What the host keeps of this thread's waiting; 0: nothing. */
+static unsigned long long host_keeps_waiting_time(void)
+{
+	FILE *file = fopen("/proc/thread-self/schedstat", "re");
+	unsigned long long waited = 0;
+
+	if (file && fscanf(file, "%*u %llu", &waited) != 1)
+		waited = 0;
+	if (file)
+		fclose(file);
+	return waited;
+}
+
+/* More busy harts than processors: time is stolen, and what was told is never taken back by a save and load. */
+static void test_steal(void **state)
+{
+	uint64_t before[CPUS], sum = 0, end = clock_host_ns() + LONG_MS * MS;
+	struct machine_outcome outcome;
+	struct state_writer w;
+	struct error e;
+
+	(void)state;
+	if (!host_keeps_waiting_time() || sysconf(_SC_NPROCESSORS_ONLN) >= CPUS)
+		skip();
+	start(competes);
+	while (!sum && clock_host_ns() < end) {
+		assert_int_equal(machine_wait(machine, 150, &outcome, &e), -ETIMEDOUT);
+		pause_it();
+		for (unsigned i = 0; i < CPUS; i++)
+			sum += before[i] = stolen(i);
+		if (sum)
+			save(machine, &w);
+		resume_it();
+	}
+	assert_true(sum > 0);
+	machine_free(machine);
+	machine = make();
+	assert_int_equal(machine_load(machine, w.bytes, w.length, &e), 0);
+	state_writer_finish(&w);
+	resume_it();
+	assert_int_equal(machine_wait(machine, 300, &outcome, &e), -ETIMEDOUT);
+	pause_it();
+	for (unsigned i = 0; i < CPUS; i++)
+		if (stolen(i) < before[i])
+			fail_msg("stolen time fell from %llu to %llu ns", (unsigned long long)before[i],
+				 (unsigned long long)stolen(i));
+}
+
 #define CHATTER (3 * MIB)
 
 static char chatter_at(size_t index)
@@ -823,6 +890,7 @@ int main(void)
 		TEST(test_save_and_load),
 		TEST(test_bad_load),
 		TEST(test_alarm),
+		TEST(test_steal),
 		cmocka_unit_test_teardown(test_slow_reader, teardown),
 	};
 

@@ -1,0 +1,27 @@
+/*
+ * Stolen time: how long the host let a vCPU's thread wait for a processor, told to a guest that asks for it (SBI
+ * STA).
+ *
+ * Time is added to what the guest's own area says, so that it never runs backwards over a reset or a move to
+ * another process. Thread: the vCPU's own, outside of a run.
+ */
+#ifndef DOPPEL_MACHINE_STEAL_H
+#define DOPPEL_MACHINE_STEAL_H
+
+#include "riscv/hart.h"
+
+#define STEAL_EVERY_NS UINT64_C(100000000)
+
+struct steal {
+	int fd; /* of the thread's statistics; -1: this host keeps none, and nothing is ever stolen */
+	uint64_t waited_ns; /* at the last look */
+	uint64_t next_ns;   /* of CLOCK_MONOTONIC: when to look again */
+};
+
+/* On the vCPU's thread. */
+void steal_begin(struct steal *steal);
+/* Tells the guest at most once in STEAL_EVERY_NS. */
+void steal_tell(struct steal *steal, struct hart *hart);
+void steal_end(struct steal *steal);
+
+#endif

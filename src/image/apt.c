@@ -27,8 +27,10 @@ static int find_keyring(const char **path, struct error *e)
 			return 0;
 		}
 	}
-	return error_set(e, ERROR_NOT_FOUND, -ENOENT, "there is no %s to verify packages with; install the package "
-			 "debian-archive-keyring", keyrings[0]);
+	return error_set(e, ERROR_NOT_FOUND, -ENOENT,
+			 "there is no %s to verify packages with; install the package "
+			 "debian-archive-keyring",
+			 keyrings[0]);
 }
 
 /* A quoted word of apt.conf has no escape for these. */
@@ -36,40 +38,43 @@ static int check_path(const char *path, struct error *e)
 {
 	for (const char *c = path; *c; c++)
 		if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ')
-			return error_set(e, ERROR_USAGE, -EINVAL, "%.300s: apt can not work in a directory with a quote, backslash "
-					 "or control character in its path; set XDG_CACHE_HOME to another", path);
+			return error_set(e, ERROR_USAGE, -EINVAL,
+					 "%.300s: apt can not work in a directory with a quote, backslash "
+					 "or control character in its path; set XDG_CACHE_HOME to another",
+					 path);
 	return 0;
 }
 
-/* Read after the host's own configuration. Lists must be cleared before they are set; hooks could touch the host. */
-#define SETTINGS                                                                                                        \
-	"Dir::State \"%1$s/state\";\n"                                                                                  \
-	"Dir::State::status \"%1$s/state/status\";\n"                                                                   \
-	"Dir::State::lists \"%1$s/state/lists\";\n"                                                                     \
-	"Dir::Cache \"%1$s/cache\";\n"                                                                                  \
-	"Dir::Cache::archives \"%1$s/cache/archives\";\n"                                                               \
-	"Dir::Cache::pkgcache \"%1$s/cache/pkgcache.bin\";\n"                                                           \
-	"Dir::Cache::srcpkgcache \"\";\n"                                                                               \
-	"Dir::Etc::sourcelist \"%1$s/sources.list\";\n"                                                                 \
-	"Dir::Etc::sourceparts \"/dev/null\";\n"                                                                        \
-	"Dir::Etc::preferences \"/dev/null\";\n"                                                                        \
-	"Dir::Etc::preferencesparts \"/dev/null\";\n"                                                                   \
-	"#clear APT::Architectures;\n"                                                                                  \
-	"#clear APT::NeverAutoRemove;\n"                                                                                \
-	"#clear APT::Update::Pre-Invoke;\n"                                                                             \
-	"#clear APT::Update::Post-Invoke;\n"                                                                            \
-	"#clear APT::Update::Post-Invoke-Success;\n"                                                                    \
-	"APT::Architecture \"%2$s\";\n"                                                                                 \
-	"APT::Architectures \"%2$s\";\n"                                                                                \
-	"APT::Default-Release \"\";\n"                                                                                  \
-	"APT::Sandbox::User \"\";\n"                                                                                    \
-	"APT::Get::AllowUnauthenticated \"false\";\n"                                                                   \
-	"APT::Update::Error-Mode \"any\";\n"                                                                            \
-	"Acquire::AllowInsecureRepositories \"false\";\n"                                                               \
-	"Acquire::AllowWeakRepositories \"false\";\n"                                                                   \
-	"Acquire::AllowDowngradeToInsecureRepositories \"false\";\n"                                                    \
-	"Acquire::Languages \"none\";\n"                                                                                \
-	"Acquire::Source-Symlinks \"false\";\n"                                                                         \
+/* Read after the host's own configuration. Lists must be cleared before they are set; hooks could touch the
+ * host. */
+#define SETTINGS                                                                                                  \
+	"Dir::State \"%1$s/state\";\n"                                                                            \
+	"Dir::State::status \"%1$s/state/status\";\n"                                                             \
+	"Dir::State::lists \"%1$s/state/lists\";\n"                                                               \
+	"Dir::Cache \"%1$s/cache\";\n"                                                                            \
+	"Dir::Cache::archives \"%1$s/cache/archives\";\n"                                                         \
+	"Dir::Cache::pkgcache \"%1$s/cache/pkgcache.bin\";\n"                                                     \
+	"Dir::Cache::srcpkgcache \"\";\n"                                                                         \
+	"Dir::Etc::sourcelist \"%1$s/sources.list\";\n"                                                           \
+	"Dir::Etc::sourceparts \"/dev/null\";\n"                                                                  \
+	"Dir::Etc::preferences \"/dev/null\";\n"                                                                  \
+	"Dir::Etc::preferencesparts \"/dev/null\";\n"                                                             \
+	"#clear APT::Architectures;\n"                                                                            \
+	"#clear APT::NeverAutoRemove;\n"                                                                          \
+	"#clear APT::Update::Pre-Invoke;\n"                                                                       \
+	"#clear APT::Update::Post-Invoke;\n"                                                                      \
+	"#clear APT::Update::Post-Invoke-Success;\n"                                                              \
+	"APT::Architecture \"%2$s\";\n"                                                                           \
+	"APT::Architectures \"%2$s\";\n"                                                                          \
+	"APT::Default-Release \"\";\n"                                                                            \
+	"APT::Sandbox::User \"\";\n"                                                                              \
+	"APT::Get::AllowUnauthenticated \"false\";\n"                                                             \
+	"APT::Update::Error-Mode \"any\";\n"                                                                      \
+	"Acquire::AllowInsecureRepositories \"false\";\n"                                                         \
+	"Acquire::AllowWeakRepositories \"false\";\n"                                                             \
+	"Acquire::AllowDowngradeToInsecureRepositories \"false\";\n"                                              \
+	"Acquire::Languages \"none\";\n"                                                                          \
+	"Acquire::Source-Symlinks \"false\";\n"                                                                   \
 	"Acquire::Retries \"3\";\n"
 
 static int write_text(const struct cache *cache, const char *name, char *text, int length, struct error *e)
@@ -86,12 +91,18 @@ static int write_text(const struct cache *cache, const char *name, char *text, i
 	return r;
 }
 
-static int make_root(const struct cache *cache, const struct image_recipe *recipe, const char *mirror, const char *keyring,
-		     struct error *e)
+static int make_root(const struct cache *cache, const struct image_recipe *recipe, const char *mirror,
+		     const char *keyring, struct error *e)
 {
 	static const char *const directories[] = {
-		"packages",          "apt",       "apt/state",          "apt/state/lists",
-		"apt/state/lists/partial", "apt/cache", "apt/cache/archives", "apt/cache/archives/partial",
+		"packages",
+		"apt",
+		"apt/state",
+		"apt/state/lists",
+		"apt/state/lists/partial",
+		"apt/cache",
+		"apt/cache/archives",
+		"apt/cache/archives/partial",
 	};
 	char root[PATH_MAX], *text = NULL;
 	int r = 0, length;
@@ -105,8 +116,8 @@ static int make_root(const struct cache *cache, const struct image_recipe *recip
 	r = write_text(cache, "apt/apt.conf", text, length, e);
 	if (r < 0)
 		return r;
-	length = asprintf(&text, "deb [arch=%s target=Packages lang=none signed-by=%s] %s %s main\n", recipe->architecture, keyring, mirror,
-			  recipe->suite);
+	length = asprintf(&text, "deb [arch=%s target=Packages lang=none signed-by=%s] %s %s main\n",
+			  recipe->architecture, keyring, mirror, recipe->suite);
 	r = write_text(cache, "apt/sources.list", text, length, e);
 	return r < 0 ? r : write_text(cache, "apt/state/status", strdup(""), 0, e);
 }
@@ -158,8 +169,8 @@ bool apt_parse_meta(const char *text, char name[APT_FILE_SIZE], char version[128
 	return false;
 }
 
-static int find_kernel(const struct cache *cache, const char *conf, const char *meta, char name[APT_FILE_SIZE], char version[128],
-		       struct error *e)
+static int find_kernel(const struct cache *cache, const char *conf, const char *meta, char name[APT_FILE_SIZE],
+		       char version[128], struct error *e)
 {
 	const char *const arguments[] = {"apt-cache", "-c", conf, "show", "--no-all-versions", meta, NULL};
 	struct child child = {.arguments = arguments, .keep = cache->lock};
@@ -169,8 +180,10 @@ static int find_kernel(const struct cache *cache, const char *conf, const char *
 	if (r < 0)
 		return r;
 	if (!apt_parse_meta(text, name, version))
-		r = error_set(e, ERROR_FAILED, -ENOENT, "the package %s names no kernel; the mirror may be amid an update: "
-			      "try again later", meta);
+		r = error_set(e, ERROR_FAILED, -ENOENT,
+			      "the package %s names no kernel; the mirror may be amid an update: "
+			      "try again later",
+			      meta);
 	free(text);
 	return r;
 }
@@ -180,8 +193,8 @@ static bool is_archive_name(const char *name, size_t length)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.%~_:";
 
-	return length > 4 && length < APT_FILE_SIZE && isalnum((unsigned char)*name) && strspn(name, plain) >= length &&
-	       memcmp(name + length - 4, ".deb", 4) == 0;
+	return length > 4 && length < APT_FILE_SIZE && isalnum((unsigned char)*name) &&
+	       strspn(name, plain) >= length && memcmp(name + length - 4, ".deb", 4) == 0;
 }
 
 static bool take(char *to, size_t room, const char *from, size_t length)
@@ -241,7 +254,8 @@ static bool has_package(const struct apt_packages *packages, const char *name)
 static int plan(const struct cache *cache, const char *conf, const char *kernel, const struct image_recipe *recipe,
 		struct apt_packages *out, struct error *e)
 {
-	const char *arguments[5 + APT_PACKAGES_MAX + 1] = {"apt-get", "-c", conf, "download", "--print-uris", kernel};
+	const char *arguments[5 + APT_PACKAGES_MAX + 1] = {"apt-get",  "-c",           conf,
+							   "download", "--print-uris", kernel};
 	struct child child = {.arguments = arguments, .keep = cache->lock};
 	char *text;
 	size_t count = 6;
@@ -258,12 +272,14 @@ static int plan(const struct cache *cache, const char *conf, const char *kernel,
 		if (!has_package(out, arguments[i]))
 			r = -ENOENT;
 	free(text);
-	return r < 0 ? error_set(e, ERROR_FAILED, r, "apt-get lists no archive for one of the packages; the mirror may be amid "
-				 "an update: try again later") : 0;
+	return r < 0 ? error_set(e, ERROR_FAILED, r,
+				 "apt-get lists no archive for one of the packages; the mirror may be amid "
+				 "an update: try again later")
+		     : 0;
 }
 
-int apt_download(const struct cache *cache, const struct image_recipe *recipe, image_progress_fn *progress, void *context,
-		 struct apt_packages *out, struct error *e)
+int apt_download(const struct cache *cache, const struct image_recipe *recipe, image_progress_fn *progress,
+		 void *context, struct apt_packages *out, struct error *e)
 {
 	struct fetch fetch = {.cache = cache, .progress = progress, .context = context};
 	char conf[PATH_MAX], mirror[MIRROR_SIZE], kernel[APT_FILE_SIZE];

@@ -2,9 +2,9 @@
  * Downloads Debian packages of another architecture and release by means of this host's apt.
  *
  * apt works in a private root below the image's cache: its own sources, lists and archives. The host's
- * configuration is read (proxies, credentials, timeouts) and nothing of the host's is written. What comes is accepted only
- * when signed by Debian's archive keys of this host, whatever the host's configuration allows otherwise. A download that
- * was interrupted goes on where it was. No privilege is needed.
+ * configuration is read (proxies, credentials, timeouts) and nothing of the host's is written. What comes is
+ * accepted only when signed by Debian's archive keys of this host, whatever the host's configuration allows
+ * otherwise. A download that was interrupted goes on where it was. No privilege is needed.
  */
 #ifndef DOPPEL_IMAGE_APT_H
 #define DOPPEL_IMAGE_APT_H
@@ -32,15 +32,17 @@ struct apt_packages {
 };
 
 /* The cache must be locked. The archives are in the directory packages/ of the cache after success. */
-MUST_USE int apt_download(const struct cache *cache, const struct image_recipe *recipe, image_progress_fn *progress,
-			  void *context, struct apt_packages *out, struct error *e);
+MUST_USE int apt_download(const struct cache *cache, const struct image_recipe *recipe,
+			  image_progress_fn *progress, void *context, struct apt_packages *out, struct error *e);
 
 /* Removes apt's private root: everything of a download but the packages. */
 void apt_clean(const struct cache *cache);
 
-/* For tests: the real kernel package and its version, from what `apt-cache show META` printed; false when there is none. */
+/* For tests: the real kernel package and its version, from what `apt-cache show META` printed; false when there
+ * is none. */
 bool apt_parse_meta(const char *text, char name[APT_FILE_SIZE], char version[128]);
-/* For tests: the archives, from what `apt-get download --print-uris` printed; false when a line is not as expected. */
+/* For tests: the archives, from what `apt-get download --print-uris` printed; false when a line is not as
+ * expected. */
 bool apt_parse_uris(const char *text, struct apt_packages *out);
 
 #endif

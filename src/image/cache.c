@@ -20,13 +20,16 @@ int cache_init(struct cache *cache, const char *name, struct error *e)
 	if (base && *base == '/')
 		length = snprintf(cache->directory, sizeof cache->directory, "%s/doppel/images/%s", base, name);
 	else if (home && *home == '/')
-		length = snprintf(cache->directory, sizeof cache->directory, "%s/.cache/doppel/images/%s", home, name);
+		length = snprintf(cache->directory, sizeof cache->directory, "%s/.cache/doppel/images/%s", home,
+				  name);
 	else
-		return error_set(e, ERROR_USAGE, -EINVAL,
-				 "there is no directory for images; set HOME or XDG_CACHE_HOME to an absolute path");
+		return error_set(
+			e, ERROR_USAGE, -EINVAL,
+			"there is no directory for images; set HOME or XDG_CACHE_HOME to an absolute path");
 	if ((size_t)length >= sizeof cache->directory)
-		return error_set(e, ERROR_USAGE, -ENAMETOOLONG,
-				 "the path of the directory for images is too long; set XDG_CACHE_HOME to a shorter one");
+		return error_set(
+			e, ERROR_USAGE, -ENAMETOOLONG,
+			"the path of the directory for images is too long; set XDG_CACHE_HOME to a shorter one");
 	return 0;
 }
 
@@ -34,8 +37,9 @@ static int no_directory(const char *path, struct error *e)
 {
 	int code = -errno;
 
-	return error_set(e, error_kind_of(code), code, "cannot make %.300s: %s; set XDG_CACHE_HOME to a directory of yours",
-			 path, strerror(-code));
+	return error_set(e, error_kind_of(code), code,
+			 "cannot make %.300s: %s; set XDG_CACHE_HOME to a directory of yours", path,
+			 strerror(-code));
 }
 
 static int make_directories(const char *directory, struct error *e)
@@ -52,7 +56,8 @@ static int make_directories(const char *directory, struct error *e)
 	return 0;
 }
 
-/* The descriptor, or a negative errno. Beside the directory, so that removing the image does not remove the lock under someone who waits for it. */
+/* The descriptor, or a negative errno. Beside the directory, so that removing the image does not remove the lock
+ * under someone who waits for it. */
 static int open_lock(const struct cache *cache, struct error *e)
 {
 	const char *name = strrchr(cache->directory, '/') + 1;
@@ -177,8 +182,9 @@ int cache_room(const struct cache *cache, uint64_t bytes, struct error *e)
 
 	if (statvfs(cache->directory, &fs) < 0 || (uint64_t)fs.f_bavail * fs.f_frsize >= bytes)
 		return 0;
-	return error_set(e, ERROR_FAILED, -ENOSPC,
-			 "%.300s: %llu MB are needed and %llu are free; make room, or set XDG_CACHE_HOME to another disk",
-			 cache->directory, (unsigned long long)(bytes / MIB),
-			 (unsigned long long)((uint64_t)fs.f_bavail * fs.f_frsize / MIB));
+	return error_set(
+		e, ERROR_FAILED, -ENOSPC,
+		"%.300s: %llu MB are needed and %llu are free; make room, or set XDG_CACHE_HOME to another disk",
+		cache->directory, (unsigned long long)(bytes / MIB),
+		(unsigned long long)((uint64_t)fs.f_bavail * fs.f_frsize / MIB));
 }

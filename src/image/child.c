@@ -183,8 +183,8 @@ static void take_status(struct session *session, const char *bytes, size_t size)
 
 static void drain(struct session *session, unsigned index)
 {
-	static void (*const takers[PIPES])(struct session *, const char *, size_t) = {
-		take_output, take_complaint, take_status};
+	static void (*const takers[PIPES])(struct session *, const char *, size_t) = {take_output, take_complaint,
+										      take_status};
 	char buffer[64 * 1024];
 	ssize_t count = read(session->read_end[index], buffer, sizeof buffer);
 
@@ -255,7 +255,8 @@ static int judge(struct session *session, int status, struct error *e)
 	if (status == 0)
 		return 0;
 	if (WIFSIGNALED(status))
-		return error_set(e, ERROR_FAILED, -EIO, "%s was ended by signal %d; try again", program, WTERMSIG(status));
+		return error_set(e, ERROR_FAILED, -EIO, "%s was ended by signal %d; try again", program,
+				 WTERMSIG(status));
 	pick_complaint(session, complaint);
 	return error_set(e, ERROR_FAILED, -EIO, "%s: %s", program, complaint);
 }
@@ -263,9 +264,11 @@ static int judge(struct session *session, int status, struct error *e)
 static int no_start(const struct child *child, int code, struct error *e)
 {
 	if (code == -ENOENT)
-		return error_set(e, ERROR_NOT_FOUND, code,
-				 "there is no %s here: images are made on Debian hosts; run a kernel of your own with --kernel",
-				 child->arguments[0]);
+		return error_set(
+			e, ERROR_NOT_FOUND, code,
+			"there is no %s here: images are made on Debian hosts; run a kernel of your own with "
+			"--kernel",
+			child->arguments[0]);
 	return error_errno(e, code, "cannot start %s", child->arguments[0]);
 }
 

@@ -8,17 +8,17 @@
 #include "image/child.h"
 #include "image/tar.h"
 
-#define MODULES "usr/lib/modules/"
-
 /* The places changed over the years; a package uses one of them. */
+static const char *const modules[] = {"usr/lib/modules/", "lib/modules/"};
 static const char *const kernels[] = {"boot/vmlinux-", "boot/vmlinuz-"};
 static const char *const busyboxes[] = {"usr/bin/busybox", "bin/busybox"};
 
 static const char *modules_below(const char *path)
 {
-	if (strncmp(path, MODULES, strlen(MODULES)) == 0)
-		return path + strlen(MODULES);
-	return strncmp(path, MODULES + 4, strlen(MODULES) - 4) == 0 ? path + strlen(MODULES) - 4 : NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(modules); i++)
+		if (strncmp(path, modules[i], strlen(modules[i])) == 0)
+			return path + strlen(modules[i]);
+	return NULL;
 }
 
 static bool is_kernel(const char *path)
@@ -97,8 +97,10 @@ int contents_complete(struct contents *contents, const struct image_recipe *reci
 	int r = 0;
 
 	if (!contents->kernel || !contents->busybox || !contents->modules.count)
-		return error_set(e, ERROR_FAILED, -ENOENT, "the packages hold no %s", !contents->kernel ? "kernel"
-				 : !contents->busybox ? "busybox" : "kernel modules");
+		return error_set(e, ERROR_FAILED, -ENOENT, "the packages hold no %s",
+				 !contents->kernel    ? "kernel"
+				 : !contents->busybox ? "busybox"
+						      : "kernel modules");
 	for (size_t i = 0; r == 0 && recipe->modules[i]; i++)
 		r = module_want(&contents->modules, recipe->modules[i], e);
 	return r;

@@ -1,8 +1,8 @@
 /*
  * What an image takes out of its packages: the kernel, busybox and the modules.
  *
- * dpkg-deb unpacks each package into a pipe; only what is needed stays, in memory (some 150 MB until the modules that
- * nobody wants are freed). Thread: the owner's.
+ * dpkg-deb unpacks each package into a pipe; only what is needed stays, in memory (some 150 MB until the modules
+ * that nobody wants are freed). Thread: the owner's.
  */
 #ifndef DOPPEL_IMAGE_CONTENTS_H
 #define DOPPEL_IMAGE_CONTENTS_H

@@ -72,10 +72,11 @@ static void put_entry(struct cpio *cpio, const struct entry *entry)
 		cpio->code = -EFBIG;
 	if (cpio->code < 0)
 		return;
-	/* ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor, rdevminor, namesize, check */
-	length = snprintf(header, sizeof header, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", entry->inode,
-			  entry->mode, 0U, 0U, S_ISDIR(entry->mode) ? 2U : 1U, 0U, (uint32_t)entry->size, 0U, 0U,
-			  entry->major, entry->minor, (uint32_t)name_size, 0U);
+	/* ino, mode, uid, gid, nlink, mtime, filesize, devmajor, devminor, rdevmajor, rdevminor, namesize, check
+	 * */
+	length = snprintf(header, sizeof header, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X",
+			  entry->inode, entry->mode, 0U, 0U, S_ISDIR(entry->mode) ? 2U : 1U, 0U,
+			  (uint32_t)entry->size, 0U, 0U, entry->major, entry->minor, (uint32_t)name_size, 0U);
 	put(cpio, header, (size_t)length);
 	put(cpio, entry->path, name_size);
 	pad(cpio, 4);
@@ -90,19 +91,28 @@ void cpio_directory(struct cpio *cpio, const char *path, unsigned mode)
 
 void cpio_file(struct cpio *cpio, const char *path, unsigned mode, const void *bytes, size_t size)
 {
-	put_entry(cpio, &(struct entry){.path = path, .mode = S_IFREG | mode, .inode = ++cpio->inode, .bytes = bytes,
+	put_entry(cpio, &(struct entry){.path = path,
+					.mode = S_IFREG | mode,
+					.inode = ++cpio->inode,
+					.bytes = bytes,
 					.size = size});
 }
 
 void cpio_link(struct cpio *cpio, const char *path, const char *target)
 {
-	put_entry(cpio, &(struct entry){.path = path, .mode = S_IFLNK | 0777, .inode = ++cpio->inode, .bytes = target,
+	put_entry(cpio, &(struct entry){.path = path,
+					.mode = S_IFLNK | 0777,
+					.inode = ++cpio->inode,
+					.bytes = target,
 					.size = strlen(target)});
 }
 
 void cpio_character_device(struct cpio *cpio, const char *path, unsigned mode, unsigned major, unsigned minor)
 {
-	put_entry(cpio, &(struct entry){.path = path, .mode = S_IFCHR | mode, .inode = ++cpio->inode, .major = major,
+	put_entry(cpio, &(struct entry){.path = path,
+					.mode = S_IFCHR | mode,
+					.inode = ++cpio->inode,
+					.major = major,
 					.minor = minor});
 }
 

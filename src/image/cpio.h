@@ -21,8 +21,8 @@ void cpio_file(struct cpio *cpio, const char *path, unsigned mode, const void *b
 void cpio_link(struct cpio *cpio, const char *path, const char *target);
 void cpio_character_device(struct cpio *cpio, const char *path, unsigned mode, unsigned major, unsigned minor);
 
-/* Ends the archive, padded to 512 bytes: *bytes is the caller's to free(). -EFBIG: a name or content too long for the
- * form; -ENOMEM. Nothing may be added after it. */
+/* Ends the archive, padded to 512 bytes: *bytes is the caller's to free(). -EFBIG: a name or content too long
+ * for the form; -ENOMEM. Nothing may be added after it. */
 MUST_USE int cpio_finish(struct cpio *cpio, uint8_t **bytes, size_t *size);
 
 #endif

@@ -73,8 +73,11 @@ static int explain(int r, const struct error *why, struct error *e)
 int fetch_run(struct fetch *fetch, const char *const *arguments, const char *step, uint64_t size, struct error *e)
 {
 	char directory[PATH_MAX];
-	struct child child = {.arguments = arguments, .directory = directory, .keep = fetch->cache->lock,
-			      .status = on_status, .context = fetch};
+	struct child child = {.arguments = arguments,
+			      .directory = directory,
+			      .keep = fetch->cache->lock,
+			      .status = on_status,
+			      .context = fetch};
 	struct error why = {.kind = ERROR_FAILED};
 	int r;
 
@@ -150,8 +153,8 @@ static int list_missing(const struct cache *cache, const struct apt_packages *pa
 int fetch_packages(struct fetch *fetch, const char *conf, const struct apt_packages *packages, struct error *e)
 {
 	enum { FIXED = 7 };
-	const char *arguments[FIXED + 3 * APT_PACKAGES_MAX + 1] = {HELPER, "-c", conf, "-q", "-o", "APT::Status-Fd=3",
-								   "download-file"};
+	const char *arguments[FIXED + 3 * APT_PACKAGES_MAX + 1] = {
+		HELPER, "-c", conf, "-q", "-o", "APT::Status-Fd=3", "download-file"};
 	char hashes[APT_PACKAGES_MAX][APT_HASH_DIGITS + 8];
 	uint64_t size;
 	int r = list_missing(fetch->cache, packages, arguments + FIXED, hashes, &size, e);
@@ -165,6 +168,7 @@ int fetch_packages(struct fetch *fetch, const char *conf, const struct apt_packa
 	if (r == 0)
 		r = list_missing(fetch->cache, packages, arguments + FIXED, hashes, &size, e);
 	if (r == 0 && size > 0)
-		return error_set(e, ERROR_FAILED, -EIO, "what was downloaded is not what the index lists; try again");
+		return error_set(e, ERROR_FAILED, -EIO,
+				 "what was downloaded is not what the index lists; try again");
 	return r;
 }

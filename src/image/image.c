@@ -174,7 +174,8 @@ static int read_packages(const struct cache *cache, const struct apt_packages *p
 	return r;
 }
 
-static int write_part(const struct cache *cache, const char *name, const uint8_t *bytes, size_t size, struct error *e)
+static int write_part(const struct cache *cache, const char *name, const uint8_t *bytes, size_t size,
+		      struct error *e)
 {
 	char path[PATH_MAX];
 
@@ -198,8 +199,8 @@ static int write_parts(const struct cache *cache, const struct contents *content
 	return r;
 }
 
-static int make(const struct present *present, const struct image_recipe *recipe, const struct apt_packages *packages,
-		struct error *e)
+static int make(const struct present *present, const struct image_recipe *recipe,
+		const struct apt_packages *packages, struct error *e)
 {
 	struct contents contents = {.kernel = NULL};
 	int r = read_packages(&present->cache, packages, &contents, e);
@@ -253,7 +254,8 @@ static void drop_old_packages(const struct cache *cache, const struct apt_packag
 	cache_path(cache, "packages", path);
 	directory = opendir(path);
 	while (directory && (entry = readdir(directory)) != NULL) {
-		if (*entry->d_name == '.' || strlen(entry->d_name) >= APT_FILE_SIZE || is_listed(packages, entry->d_name))
+		if (*entry->d_name == '.' || strlen(entry->d_name) >= APT_FILE_SIZE ||
+		    is_listed(packages, entry->d_name))
 			continue;
 		snprintf(name, sizeof name, "packages/%.199s", entry->d_name);
 		(void)!cache_remove(cache, name, NULL);
@@ -349,8 +351,8 @@ int image_find(const struct image_recipe *recipe, struct image *out, struct erro
 		r = error_set(e, ERROR_NOT_FOUND, -ENOENT, "image %s %s; run doppel image pull %s", recipe->name,
 			      reasons[present->state], recipe->name);
 	else
-		image = (struct image){path_copy(&present->cache, "kernel"), path_copy(&present->cache, "initramfs"),
-				       strdup(recipe->append)};
+		image = (struct image){path_copy(&present->cache, "kernel"),
+				       path_copy(&present->cache, "initramfs"), strdup(recipe->append)};
 	present_free(present);
 	if (r < 0)
 		return r;

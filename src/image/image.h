@@ -2,13 +2,13 @@
  * Guest images: a kernel and an initial file system that `doppel run NAME` boots.
  *
  * Doppel ships no image. A recipe tells how to make one out of packages that apt obtains from the mirror this
- * host already uses; the result lives in $XDG_CACHE_HOME/doppel/images/NAME ($HOME/.cache when not set) and is checked
- * against its manifest (size and hash of every file) before each use. Once an image is there no network
- * is touched. An interrupted pull goes on where it was; two pulls at once wait for each other, in one
- * process or in several.
+ * host already uses; the result lives in $XDG_CACHE_HOME/doppel/images/NAME ($HOME/.cache when not set) and is
+ * checked against its manifest (size and hash of every file) before each use. Once an image is there no network
+ * is touched. An interrupted pull goes on where it was; two pulls at once wait for each other, in one process or
+ * in several.
  *
- * Functions here start apt-get, apt-cache and dpkg-deb, and never print. Thread: any; pull blocks for as long as the
- * download takes. Messages tell the remedy.
+ * Functions here start apt-get, apt-cache and dpkg-deb, and never print. Thread: any; pull blocks for as long as
+ * the download takes. Messages tell the remedy.
  */
 #ifndef DOPPEL_IMAGE_IMAGE_H
 #define DOPPEL_IMAGE_IMAGE_H
@@ -26,7 +26,7 @@ struct image_recipe {
 	const char *suite;        /* Debian release that the packages come from */
 	const char *kernel;       /* meta-package that depends on the real kernel package */
 	const char *const *extra; /* further packages, NULL after the last */
-	const char *const *modules; /* kernel modules that the guest needs, without their dependencies; NULL-terminated */
+	const char *const *modules; /* of the kernel, without their dependencies; NULL after the last */
 };
 
 /* Every known image, NULL after the last. */
@@ -65,10 +65,11 @@ struct image_progress {
 typedef void image_progress_fn(void *context, const struct image_progress *progress);
 
 /*
- * Makes the image ready. Does nothing, without network, when it is; *fresh (may be NULL) tells whether anything was made.
- * `progress` may be NULL. ERROR_NOT_FOUND: apt-get, dpkg-deb, Debian's archive keyring or a Debian source is lacking;
- * ERROR_FAILED: network, signature, disk, or a package that is not as expected; ERROR_PERMISSION: the cache directory.
- * On failure the image is as it was before, or absent; downloads so far are kept for the next try.
+ * Makes the image ready. Does nothing, without network, when it is; *fresh (may be NULL) tells whether anything
+ * was made. `progress` may be NULL. ERROR_NOT_FOUND: apt-get, dpkg-deb, Debian's archive keyring or a Debian
+ * source is lacking; ERROR_FAILED: network, signature, disk, or a package that is not as expected;
+ * ERROR_PERMISSION: the cache directory. On failure the image is as it was before, or absent; downloads so far
+ * are kept for the next try.
  */
 MUST_USE int image_pull(const struct image_recipe *recipe, image_progress_fn *progress, void *context, bool *fresh,
 			struct error *e);

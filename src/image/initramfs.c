@@ -15,7 +15,8 @@ const struct guest_file guest_files[] = {
 };
 const size_t guest_files_count = ARRAY_SIZE(guest_files);
 
-static const char *const directories[] = {"bin", "dev", "etc", "lib", "lib/modules", "mnt", "proc", "root", "run", "sys"};
+static const char *const directories[] = {"bin", "dev",  "etc",  "lib", "lib/modules",
+					  "mnt", "proc", "root", "run", "sys"};
 
 /* Of the console that the kernel opens for init, before there is a file system of devices. */
 #define CONSOLE_MAJOR 5
@@ -76,7 +77,8 @@ static int fill(struct cpio *cpio, const struct contents *contents)
 	add_text(cpio, "etc/filesystems", "ext4\n");
 	cpio_file(cpio, "bin/busybox", 0755, contents->busybox, contents->busybox_size);
 	for (size_t i = 0; i < guest_files_count; i++)
-		cpio_file(cpio, guest_files[i].path, guest_files[i].mode, guest_files[i].bytes, *guest_files[i].size);
+		cpio_file(cpio, guest_files[i].path, guest_files[i].mode, guest_files[i].bytes,
+			  *guest_files[i].size);
 	return add_modules(cpio, contents);
 }
 

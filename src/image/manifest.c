@@ -20,7 +20,8 @@
 
 static void print_hash(XXH128_hash_t hash, char out[MANIFEST_HASH_SIZE])
 {
-	snprintf(out, MANIFEST_HASH_SIZE, "%016" PRIx64 "%016" PRIx64, (uint64_t)hash.high64, (uint64_t)hash.low64);
+	snprintf(out, MANIFEST_HASH_SIZE, "%016" PRIx64 "%016" PRIx64, (uint64_t)hash.high64,
+		 (uint64_t)hash.low64);
 }
 
 void manifest_hash(const void *bytes, size_t size, char out[MANIFEST_HASH_SIZE])
@@ -83,8 +84,10 @@ int manifest_add(struct manifest *manifest, const char *directory, const char *n
 	char path[PATH_MAX];
 	int r;
 
-	if (manifest->count == MANIFEST_FILES_MAX || strlen(name) >= sizeof file->name || !join(path, directory, name))
-		return error_set(e, ERROR_FAILED, -ENAMETOOLONG, "%.200s: too many files, or too long a name", name);
+	if (manifest->count == MANIFEST_FILES_MAX || strlen(name) >= sizeof file->name ||
+	    !join(path, directory, name))
+		return error_set(e, ERROR_FAILED, -ENAMETOOLONG, "%.200s: too many files, or too long a name",
+				 name);
 	r = measure(path, file);
 	if (r < 0)
 		return error_errno(e, r, "%.300s", path);
@@ -100,8 +103,9 @@ static bool is_as_listed(const struct manifest_file *file, const char *directory
 	struct stat status;
 	char path[PATH_MAX];
 
-	return join(path, directory, file->name) && lstat(path, &status) == 0 && (uint64_t)status.st_size == file->size &&
-	       measure(path, &now) == 0 && now.size == file->size && strcmp(now.hash, file->hash) == 0;
+	return join(path, directory, file->name) && lstat(path, &status) == 0 &&
+	       (uint64_t)status.st_size == file->size && measure(path, &now) == 0 && now.size == file->size &&
+	       strcmp(now.hash, file->hash) == 0;
 }
 
 bool manifest_holds(const struct manifest *manifest, const char *directory, const char *prefix)
@@ -124,8 +128,8 @@ static int print(const struct manifest *manifest, char **text, size_t *size)
 
 	if (!out)
 		return -ENOMEM;
-	fprintf(out, FORM "\nrecipe %s\npackages %s\nversion %s\nmade %" PRId64 "\n", manifest->recipe, manifest->packages,
-		manifest->version, manifest->made);
+	fprintf(out, FORM "\nrecipe %s\npackages %s\nversion %s\nmade %" PRId64 "\n", manifest->recipe,
+		manifest->packages, manifest->version, manifest->made);
 	for (size_t i = 0; i < manifest->count; i++)
 		fprintf(out, "file %" PRIu64 " %s %s\n", manifest->files[i].size, manifest->files[i].hash,
 			manifest->files[i].name);
@@ -145,7 +149,8 @@ int manifest_write(const char *path, const struct manifest *manifest, struct err
 		return error_errno(e, r, "%.300s", path);
 	manifest_hash(text, size, hash);
 	length = asprintf(&sealed, "%sseal %s\n", text, hash);
-	r = length < 0 ? error_errno(e, -ENOMEM, "%.300s", path) : file_write(path, sealed, (size_t)length, 0644, e);
+	r = length < 0 ? error_errno(e, -ENOMEM, "%.300s", path)
+		       : file_write(path, sealed, (size_t)length, 0644, e);
 	if (length >= 0)
 		free(sealed);
 	free(text);
@@ -182,8 +187,8 @@ static bool parse_file(struct manifest *manifest, char *value)
 	struct manifest_file *file = &manifest->files[manifest->count];
 	char *size = strsep(&value, " "), *hash = strsep(&value, " ");
 
-	if (manifest->count == MANIFEST_FILES_MAX || !hash || !value || !parse_number(size, &file->size) || !is_hash(hash) ||
-	    !is_name(value) || !copy(file->name, sizeof file->name, value))
+	if (manifest->count == MANIFEST_FILES_MAX || !hash || !value || !parse_number(size, &file->size) ||
+	    !is_hash(hash) || !is_name(value) || !copy(file->name, sizeof file->name, value))
 		return false;
 	strcpy(file->hash, hash);
 	manifest->count++;
@@ -243,7 +248,7 @@ int manifest_read(const char *path, struct manifest *out)
 {
 	struct manifest *manifest = calloc(1, sizeof *manifest);
 	uint8_t *bytes = NULL;
-	size_t size;
+	size_t size = 0;
 	int r = manifest ? file_read(path, MANIFEST_SIZE, &bytes, &size, NULL) : -ENOMEM;
 
 	if (r == 0)

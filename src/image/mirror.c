@@ -29,7 +29,8 @@ bool mirror_from_targets(const char *text, char uri[MIRROR_SIZE])
 	while (*text) {
 		size_t line = strcspn(text, "\n"), word = strcspn(text, " \n");
 
-		if (word < line && line - word == 5 && memcmp(text + word, " main", 5) == 0 && take_uri(text, word, uri))
+		if (word < line && line - word == 5 && memcmp(text + word, " main", 5) == 0 &&
+		    take_uri(text, word, uri))
 			return true;
 		text += line + (text[line] == '\n');
 	}
@@ -38,8 +39,8 @@ bool mirror_from_targets(const char *text, char uri[MIRROR_SIZE])
 
 static bool is_release(const char *suite, size_t length)
 {
-	static const char *const suites[] = {"stable", "testing", "unstable", "sid", "oldstable", "bullseye", "bookworm",
-					     "trixie", "forky", "duke"};
+	static const char *const suites[] = {"stable",   "testing",  "unstable", "sid",   "oldstable",
+					     "bullseye", "bookworm", "trixie",   "forky", "duke"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(suites); i++)
 		if (strlen(suites[i]) == length && memcmp(suites[i], suite, length) == 0)
@@ -47,7 +48,8 @@ static bool is_release(const char *suite, size_t length)
 	return false;
 }
 
-/* Others publish for Debian's releases too, under a suite of the same name; only Debian has one for updates beside. */
+/* Others publish for Debian's releases too, under a suite of the same name; only Debian has one for updates
+ * beside. */
 static bool has_updates(const char *text, const char *base, size_t length)
 {
 	char start[MIRROR_SIZE + 64];
@@ -82,8 +84,9 @@ bool mirror_from_update(const char *text, char uri[MIRROR_SIZE])
 
 int mirror_find(char uri[MIRROR_SIZE], struct error *e)
 {
-	static const char *const targets[] = {"apt-get", "indextargets", "--format", "$(REPO_URI) $(COMPONENT)",
-					      "Created-By: Packages", "Origin: Debian", "Label: Debian", NULL};
+	static const char *const targets[] = {
+		"apt-get",        "indextargets",  "--format", "$(REPO_URI) $(COMPONENT)", "Created-By: Packages",
+		"Origin: Debian", "Label: Debian", NULL};
 	static const char *const update[] = {"apt-get", "update", "--print-uris", NULL};
 	struct child child = {.arguments = targets, .keep = -1};
 	char *text;
@@ -102,7 +105,9 @@ int mirror_find(char uri[MIRROR_SIZE], struct error *e)
 		return r;
 	found = mirror_from_update(text, uri);
 	free(text);
-	return found ? 0 : error_set(e, ERROR_NOT_FOUND, -ENOENT,
-				     "apt on this host has no source of Debian's packages (component main); add one to "
-				     "/etc/apt/sources.list.d, or run a kernel of your own with --kernel");
+	return found ? 0
+		     : error_set(
+			       e, ERROR_NOT_FOUND, -ENOENT,
+			       "apt on this host has no source of Debian's packages (component main); add one to "
+			       "/etc/apt/sources.list.d, or run a kernel of your own with --kernel");
 }

@@ -1,8 +1,9 @@
 /*
  * Which mirror of Debian this host uses.
  *
- * apt itself is asked, so every form of sources and every setting of the host counts, and nothing is parsed twice: first
- * the index files that it has, by origin; when it has none (a fresh container), what an update would fetch.
+ * apt itself is asked, so every form of sources and every setting of the host counts, and nothing is parsed
+ * twice: first the index files that it has, by origin; when it has none (a fresh container), what an update
+ * would fetch.
  */
 #ifndef DOPPEL_IMAGE_MIRROR_H
 #define DOPPEL_IMAGE_MIRROR_H

@@ -9,10 +9,10 @@
 
 #include "base/checked.h"
 
-#define SUFFIX         ".ko.xz"
-#define MODULE_MAX     ((size_t)64 << 20) /* unpacked */
-#define XZ_MEMORY_MAX  ((uint64_t)256 << 20)
-#define DEPENDS_MAX    64 /* entries of one module, and depth of the whole */
+#define SUFFIX        ".ko.xz"
+#define MODULE_MAX    ((size_t)64 << 20) /* unpacked */
+#define XZ_MEMORY_MAX ((uint64_t)256 << 20)
+#define DEPENDS_MAX   64 /* entries of one module, and depth of the whole */
 
 bool module_is_file(const char *file)
 {
@@ -87,7 +87,8 @@ static int unpack_xz(const uint8_t *bytes, size_t size, uint8_t **out, size_t *o
 	for (;;) {
 		size_t from = 0, to = 0;
 		uint8_t *buffer = malloc(room);
-		lzma_ret r = buffer ? lzma_stream_buffer_decode(&memory, 0, NULL, bytes, &from, size, buffer, &to, room)
+		lzma_ret r = buffer ? lzma_stream_buffer_decode(&memory, 0, NULL, bytes, &from, size, buffer, &to,
+								room)
 				    : LZMA_MEM_ERROR;
 
 		if (r == LZMA_OK) {
@@ -131,7 +132,8 @@ static const char *find_key(const char *text, size_t size, const char *key, cons
 
 		if (entry == size)
 			return NULL;
-		if ((!previous || text > previous) && entry > length && memcmp(text, key, length) == 0 && text[length] == '=')
+		if ((!previous || text > previous) && entry > length && memcmp(text, key, length) == 0 &&
+		    text[length] == '=')
 			return text + length + 1;
 		text += entry + 1;
 		size -= entry + 1;
@@ -203,11 +205,13 @@ static int want(struct module_set *set, const char *name, size_t length, unsigne
 	int r;
 
 	if (!module)
-		return error_set(e, ERROR_FAILED, -ENOENT, "the kernel package has no module %.*s", (int)length, name);
+		return error_set(e, ERROR_FAILED, -ENOENT, "the kernel package has no module %.*s", (int)length,
+				 name);
 	if (module->wanted)
 		return 0;
 	if (depth >= DEPENDS_MAX)
-		return error_set(e, ERROR_FAILED, -EBADMSG, "%s: its dependencies are nested too deep", module->file);
+		return error_set(e, ERROR_FAILED, -EBADMSG, "%s: its dependencies are nested too deep",
+				 module->file);
 	r = read_info(module);
 	if (r < 0)
 		return error_errno(e, r, "%s: this is no kernel module", module->file);

@@ -88,7 +88,8 @@ static bool all_zero(const uint8_t *bytes, size_t size)
 static void join_path(struct tar *tar)
 {
 	const struct tar_header *fields = &tar->header.fields;
-	size_t prefix = memcmp(fields->magic, "ustar", 6) == 0 ? strnlen(fields->prefix, sizeof fields->prefix) : 0;
+	size_t prefix = memcmp(fields->magic, "ustar", 6) == 0 ? strnlen(fields->prefix, sizeof fields->prefix)
+							       : 0;
 	size_t name = strnlen(fields->name, sizeof fields->name);
 	char *to = tar->path;
 

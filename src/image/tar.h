@@ -1,9 +1,9 @@
 /*
  * Reads a tar stream as it arrives and hands over the regular files that someone wants.
  *
- * Knows what dpkg-deb writes: ustar headers and GNU long names. Headers are checked by their checksum; POSIX extended
- * headers (which could rename what follows) and sparse files are refused, everything that is not a regular file is
- * passed over. A file that is wanted may have TAR_FILE_MAX bytes. Thread: the caller's.
+ * Knows what dpkg-deb writes: ustar headers and GNU long names. Headers are checked by their checksum; POSIX
+ * extended headers (which could rename what follows) and sparse files are refused, everything that is not a
+ * regular file is passed over. A file that is wanted may have TAR_FILE_MAX bytes. Thread: the caller's.
  */
 #ifndef DOPPEL_IMAGE_TAR_H
 #define DOPPEL_IMAGE_TAR_H

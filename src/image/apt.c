@@ -282,8 +282,8 @@ int apt_download(const struct cache *cache, const struct image_recipe *recipe, i
 		 void *context, struct apt_packages *out, struct error *e)
 {
 	struct fetch fetch = {.cache = cache, .progress = progress, .context = context};
-	char conf[PATH_MAX], mirror[MIRROR_SIZE], kernel[APT_FILE_SIZE];
-	const char *keyring;
+	char conf[PATH_MAX], mirror[MIRROR_SIZE] = "", kernel[APT_FILE_SIZE] = "";
+	const char *keyring = NULL;
 	int r = check_path(cache->directory, e);
 
 	if (r == 0)

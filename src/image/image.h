@@ -18,14 +18,14 @@
 
 /* A constant; lives as long as the program. */
 struct image_recipe {
-	const char *name;         /* "debian-tiny" */
-	const char *help;         /* one line for `doppel image ls` */
-	const char *architecture; /* of the guest, as Debian calls it: "riscv64" */
-	const char *append;       /* default kernel command line */
-	uint64_t download_bytes;  /* about what a pull transfers */
-	const char *suite;        /* Debian release that the packages come from */
-	const char *kernel;       /* meta-package that depends on the real kernel package */
-	const char *const *extra; /* further packages, NULL after the last */
+	const char *name;           /* "debian-tiny" */
+	const char *help;           /* one line for `doppel image ls` */
+	const char *architecture;   /* of the guest, as Debian calls it: "riscv64" */
+	const char *append;         /* default kernel command line */
+	uint64_t download_bytes;    /* about what a pull transfers */
+	const char *suite;          /* Debian release that the packages come from */
+	const char *kernel;         /* meta-package that depends on the real kernel package */
+	const char *const *extra;   /* further packages, NULL after the last */
 	const char *const *modules; /* of the kernel, without their dependencies; NULL after the last */
 };
 

@@ -111,7 +111,9 @@ static bool modelled_corners(struct isa_session *s, const struct options *o)
 
 static bool all(struct isa_session *s, const struct options *o)
 {
-	bool passed = modelled_corners(s, o) & corner_operands(s, o);
+	bool passed = modelled_corners(s, o);
+
+	passed &= corner_operands(s, o);
 
 	for (unsigned mode = 0; mode < ISA_MODES; mode++) {
 		s->mode = (enum isa_mode)mode;

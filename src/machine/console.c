@@ -62,6 +62,18 @@ static void keep(struct console *console, uint8_t byte)
 		console->waiting[console->waiting_length++] = byte;
 }
 
+/* To the user: after the guest's output when that is on a terminal, else past it. */
+static void help(struct console *console)
+{
+	ssize_t ignored = 0;
+
+	if (isatty(console->out))
+		(void)console_write(console, (const uint8_t *)keys_help, strlen(keys_help));
+	else
+		ignored = write(console->input, keys_help, strlen(keys_help));
+	(void)ignored; /* a terminal that was opened to read only shows nothing */
+}
+
 static void obey(struct console *console, uint8_t byte)
 {
 	switch (keys_next(&console->keys, &byte)) {
@@ -74,7 +86,7 @@ static void obey(struct console *console, uint8_t byte)
 		console->hooks.leave(console->hooks.opaque);
 		break;
 	case KEYS_HELP:
-		(void)console_write(console, (const uint8_t *)keys_help, strlen(keys_help));
+		help(console);
 		break;
 	}
 }

@@ -75,7 +75,7 @@ static int open_lock(const struct cache *cache, struct error *e)
 	return r < 0 ? r : high;
 }
 
-int cache_lock(struct cache *cache, struct error *e)
+int cache_lock(struct cache *cache, bool wait, struct error *e)
 {
 	int r = make_directories(cache->directory, e), fd;
 
@@ -84,7 +84,7 @@ int cache_lock(struct cache *cache, struct error *e)
 	fd = open_lock(cache, e);
 	if (fd < 0)
 		return fd;
-	while (flock(fd, LOCK_EX) < 0) {
+	while (flock(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB) < 0) {
 		if (errno == EINTR)
 			continue;
 		r = error_errno(e, -errno, "cannot lock %.300s", cache->directory);

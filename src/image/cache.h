@@ -21,8 +21,8 @@ struct cache {
 /* Works out where the image is; touches nothing. Fails when there is neither an absolute XDG_CACHE_HOME nor
  * HOME. */
 MUST_USE int cache_init(struct cache *cache, const char *name, struct error *e);
-/* Makes the directory and waits for the lock. */
-MUST_USE int cache_lock(struct cache *cache, struct error *e);
+/* Makes the directory and takes the lock. When someone else has it: waits, or fails with -EAGAIN. */
+MUST_USE int cache_lock(struct cache *cache, bool wait, struct error *e);
 /* Releases the lock, if it is held. */
 void cache_finish(struct cache *cache);
 

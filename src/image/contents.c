@@ -69,16 +69,28 @@ static int take(void *context, const char *path, uint8_t *bytes, size_t size)
 	return 0;
 }
 
+struct feeding {
+	struct tar *tar;
+	struct contents *contents;
+};
+
 static int feed(void *context, const uint8_t *bytes, size_t size)
 {
-	return tar_feed(context, bytes, size);
+	const struct feeding *feeding = context;
+	struct contents *contents = feeding->contents;
+
+	contents->unpacked += size;
+	if (contents->progress)
+		contents->progress(contents->context, contents->unpacked);
+	return tar_feed(feeding->tar, bytes, size);
 }
 
 int contents_read(struct contents *contents, const char *path, int keep, struct error *e)
 {
 	const char *const arguments[] = {"dpkg-deb", "--fsys-tarfile", path, NULL};
 	struct tar *tar = tar_new(&(struct tar_visitor){.want = want, .take = take, .context = contents});
-	struct child child = {.arguments = arguments, .keep = keep, .output = feed, .context = tar};
+	struct feeding feeding = {.tar = tar, .contents = contents};
+	struct child child = {.arguments = arguments, .keep = keep, .output = feed, .context = &feeding};
 	struct error why = {.kind = ERROR_NONE};
 	int r = tar ? child_run(&child, &why) : -ENOMEM;
 

@@ -91,8 +91,30 @@ static void present_free(struct present *present)
 	free(present);
 }
 
-/* Looks, under the lock when asked. NULL, with the reason in *code and `e`, when there is nowhere to look. */
-static struct present *present_new(const struct image_recipe *recipe, bool locked, int *code, struct error *e)
+static void say(const struct progress *progress, const char *step)
+{
+	if (progress->tell)
+		progress->tell(progress->context, &(struct image_progress){.step = step});
+}
+
+static int lock(struct cache *cache, const struct progress *progress, struct error *e)
+{
+	struct error why = {.kind = ERROR_NONE};
+	int r = cache_lock(cache, false, &why);
+
+	if (r == -EAGAIN) {
+		say(progress, "waiting for another pull");
+		return cache_lock(cache, true, e);
+	}
+	if (r < 0 && e)
+		*e = why;
+	return r;
+}
+
+/* Looks, under the lock when there is a progress. NULL, with the reason in *code and `e`, when there is nowhere
+ * to look. */
+static struct present *present_new(const struct image_recipe *recipe, const struct progress *progress, int *code,
+				   struct error *e)
 {
 	struct present *present = calloc(1, sizeof *present);
 	int r;
@@ -104,8 +126,8 @@ static struct present *present_new(const struct image_recipe *recipe, bool locke
 	r = cache_init(&present->cache, recipe->name, e);
 	if (r == 0 && hash_recipe(recipe, present) < 0)
 		r = error_errno(e, -ENOMEM, "image %s", recipe->name);
-	if (r == 0 && locked)
-		r = cache_lock(&present->cache, e);
+	if (r == 0 && progress)
+		r = lock(&present->cache, progress, e);
 	if (r < 0) {
 		*code = r;
 		present_free(present);
@@ -118,7 +140,7 @@ static struct present *present_new(const struct image_recipe *recipe, bool locke
 int image_status(const struct image_recipe *recipe, struct image_status *out, struct error *e)
 {
 	int r = 0;
-	struct present *present = present_new(recipe, false, &r, e);
+	struct present *present = present_new(recipe, NULL, &r, e);
 
 	if (!present)
 		return r;
@@ -129,12 +151,6 @@ int image_status(const struct image_recipe *recipe, struct image_status *out, st
 	}
 	present_free(present);
 	return 0;
-}
-
-static void say(const struct progress *progress, const char *step)
-{
-	if (progress->tell)
-		progress->tell(progress->context, &(struct image_progress){.step = step});
 }
 
 /* The packages that are here, when they are the ones wanted and whole. */
@@ -199,10 +215,19 @@ static int write_parts(const struct cache *cache, const struct contents *content
 	return r;
 }
 
-static int make(const struct present *present, const struct image_recipe *recipe,
-		const struct apt_packages *packages, struct error *e)
+static void on_unpacked(void *context, uint64_t unpacked)
 {
-	struct contents contents = {.kernel = NULL};
+	const struct progress *progress = context;
+
+	if (progress->tell)
+		progress->tell(progress->context,
+			       &(struct image_progress){.step = "unpacking", .done = unpacked, .bytes = true});
+}
+
+static int make(const struct present *present, const struct image_recipe *recipe,
+		const struct apt_packages *packages, struct progress *progress, struct error *e)
+{
+	struct contents contents = {.progress = on_unpacked, .context = progress};
 	int r = read_packages(&present->cache, packages, &contents, e);
 
 	if (r == 0)
@@ -264,7 +289,7 @@ static void drop_old_packages(const struct cache *cache, const struct apt_packag
 		closedir(directory);
 }
 
-static int pull(struct present *present, const struct image_recipe *recipe, const struct progress *progress,
+static int pull(struct present *present, const struct image_recipe *recipe, struct progress *progress,
 		struct error *e)
 {
 	struct apt_packages *packages = calloc(1, sizeof *packages);
@@ -272,10 +297,8 @@ static int pull(struct present *present, const struct image_recipe *recipe, cons
 
 	if (r == 0 && !packages_from_manifest(present, packages))
 		r = apt_download(&present->cache, recipe, progress->tell, progress->context, packages, e);
-	if (r == 0) {
-		say(progress, "unpacking");
-		r = make(present, recipe, packages, e);
-	}
+	if (r == 0)
+		r = make(present, recipe, packages, progress, e);
 	if (r == 0)
 		r = seal(present, packages, e);
 	if (r == 0) {
@@ -289,9 +312,9 @@ static int pull(struct present *present, const struct image_recipe *recipe, cons
 int image_pull(const struct image_recipe *recipe, image_progress_fn *progress, void *context, bool *fresh,
 	       struct error *e)
 {
-	const struct progress reporter = {.tell = progress, .context = context};
+	struct progress reporter = {.tell = progress, .context = context};
 	int r = 0;
-	struct present *present = present_new(recipe, true, &r, e);
+	struct present *present = present_new(recipe, &reporter, &r, e);
 	bool ready = present && present->state == IMAGE_READY;
 
 	if (present && !ready)
@@ -316,7 +339,7 @@ int image_remove(const struct image_recipe *recipe, uint64_t *bytes, struct erro
 	cache_path(&cache, "", path);
 	if (access(path, F_OK) < 0)
 		return error_set(e, ERROR_NOT_FOUND, -ENOENT, "there is no image %s here", recipe->name);
-	r = cache_lock(&cache, e);
+	r = cache_lock(&cache, true, e);
 	room = cache_bytes(&cache);
 	if (r == 0)
 		r = cache_remove(&cache, "", e);
@@ -343,7 +366,7 @@ int image_find(const struct image_recipe *recipe, struct image *out, struct erro
 	};
 	struct image image = {.kernel = NULL};
 	int r = 0;
-	struct present *present = present_new(recipe, false, &r, e);
+	struct present *present = present_new(recipe, NULL, &r, e);
 
 	if (!present)
 		return r;

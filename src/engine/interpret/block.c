@@ -56,23 +56,29 @@ static bool writes_x(const struct insn *insn)
 	}
 }
 
-static struct op make_op(const struct engine_vcpu *v, const struct insn *insn, unsigned offset)
+struct op op_of(const struct insn *insn)
 {
-	bool relative = insn_table[insn->id].format == INSN_FORMAT_B || insn->id == INSN_JAL ||
-			insn->id == INSN_AUIPC;
-
 	return (struct op){
-		.handler = v->handlers[insn->id],
-		/* Offsets from pc become offsets from the block's start. */
-		.imm = relative ? insn->imm + (int64_t)offset : insn->imm,
+		.imm = insn->imm,
 		.rd = insn->rd == 0 && writes_x(insn) ? X_SINK : insn->rd,
 		.rs1 = insn->rs1,
 		.rs2 = insn->rs2,
 		.rs3 = insn->rs3,
 		.rm = insn->rm,
-		.offset = (uint8_t)(offset / 2),
 		.id = insn->id,
 	};
+}
+
+static struct op make_op(const struct engine_vcpu *v, const struct insn *insn, unsigned offset)
+{
+	struct op op = op_of(insn);
+
+	op.handler = v->handlers[insn->id];
+	op.offset = (uint8_t)(offset / 2);
+	/* Offsets from pc become offsets from the block's start. */
+	if (insn_table[insn->id].format == INSN_FORMAT_B || insn->id == INSN_JAL || insn->id == INSN_AUIPC)
+		op.imm += (int64_t)offset;
+	return op;
 }
 
 static void finish_block(struct engine_vcpu *v, struct block *block, unsigned bytes)

@@ -20,6 +20,7 @@ void tlb_flush_all(struct engine_vcpu *v)
 	v->next_context = 1;
 	v->superpages[0] = v->superpages[1] = no_span;
 	v->epoch++;
+	v->context_modes = 0;
 	tlb_update_contexts(v);
 }
 
@@ -66,6 +67,7 @@ void tlb_flush(struct engine_vcpu *v, bool one_page, uint64_t address, bool one_
 		forget_contexts(v, one_asid, asid);
 	}
 	v->epoch++;
+	v->context_modes = 0;
 	tlb_update_contexts(v);
 }
 
@@ -99,8 +101,12 @@ void tlb_update_contexts(struct engine_vcpu *v)
 {
 	struct hart *hart = v->hart;
 	unsigned data = mmu_data_privilege(hart);
-	uint32_t ids;
+	uint32_t modes = (uint32_t)hart->priv << 16 | status_mode(hart, data), ids;
 
+	if (likely(v->context_modes == modes && v->context_satp == hart->satp))
+		return;
+	v->context_modes = modes;
+	v->context_satp = hart->satp;
 	do {
 		ids = v->next_context;
 		v->fetch_context =

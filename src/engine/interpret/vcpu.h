@@ -15,6 +15,7 @@
 #define DOPPEL_ENGINE_INTERPRET_VCPU_H
 
 #include "engine/engine.h"
+#include "riscv/decode.h"
 #include "riscv/hart.h"
 #include "riscv/mmu.h"
 
@@ -79,6 +80,8 @@ struct engine_vcpu {
 	struct memory *memory;
 
 	uint64_t fetch_context, data_context; /* ids now in force */
+	uint64_t context_satp;                /* what they are for; context_modes is 0 when they must be made anew */
+	uint32_t context_modes;
 	uint64_t epoch;                       /* raised when jump entries may be wrong */
 	uint32_t generation;                  /* raised by fence.i */
 	_Atomic uint32_t attention;           /* look at requests, interrupts and stop */
@@ -157,6 +160,8 @@ enum system_result {
 	/* less than CAUSE_NONE: the exception to raise */
 };
 unsigned system_execute(struct engine_vcpu *v, const struct op *op);
+/* The operands of an instruction, for the functions here, without a handler. */
+struct op op_of(const struct insn *insn);
 enum riscv_cause cache_block_execute(struct engine_vcpu *v, const struct op *op);
 
 /* execute.c: runs from hart->pc until v->given instructions are used up, attention is asked for, or privileged state

@@ -30,6 +30,7 @@ enum emit_exit {
 	EMIT_EXIT_BUDGET, /* the next unit has more instructions than may still run */
 	EMIT_EXIT_FLOATS, /* the unit at pc needs floats live */
 	EMIT_EXIT_ENGINE, /* the engine must do the instruction at pc */
+	EMIT_EXIT_SYSTEM, /* as ENGINE, and frame.word is the instruction */
 	EMIT_EXIT_TRAP,   /* a C function raised an exception: pc is the handler's */
 };
 
@@ -38,7 +39,8 @@ struct emit_callbacks {
 	/* A TLB miss. `access`: bits 0 to 11 the instruction's place in the page, 12 to 15 the size, 16 set for a
 	 * store. true: the TLB has it now. false: the engine must do the instruction; pc and budget are set. */
 	bool (*slow_access)(struct hart *hart, uint64_t address, uint32_t access, uint32_t refund);
-	/* Does one instruction. false: it raised an exception, which was taken. */
+	/* Does one instruction. `place`: bits 0 to 15 its place in the page, from 16 how many of the unit's
+	 * instructions come behind it. false: do not go on behind it; pc and budget are set. */
 	bool (*call_c)(struct hart *hart, uint32_t word, uint32_t place);
 };
 

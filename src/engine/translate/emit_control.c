@@ -135,7 +135,13 @@ static void call_c(struct emit *e)
 
 static void leave(struct emit *e)
 {
-	x64_mov_ri(e->a, X64_RAX, EMIT_EXIT_ENGINE);
+	bool system = e->ir->op == IR_SYSTEM;
+
+	if (system) {
+		x64_mov_ri(e->a, X64_RDX, e->ir->word);
+		x64_store(e->a, 8, x64_at(X64_RBP, FRAME_AT(word)), X64_RDX);
+	}
+	x64_mov_ri(e->a, X64_RAX, system ? EMIT_EXIT_SYSTEM : EMIT_EXIT_ENGINE);
 	x64_mov_ri(e->a, X64_RDX, e->ir->at);
 	x64_jmp_rel32(e->a, e->runtime->leave_here);
 }

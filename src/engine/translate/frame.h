@@ -42,6 +42,7 @@ struct frame {
 	uint64_t host_stack;
 	uint64_t budget;
 	uint64_t link;        /* which exit was taken */
+	uint64_t word;        /* the instruction that EMIT_EXIT_SYSTEM is for */
 	uint32_t floats_live; /* floats are in host registers, MXCSR is the guest's */
 	uint32_t mxcsr;
 	_Alignas(16) uint64_t box[2], sign32[2], sign64[2]; /* constants for float logic */

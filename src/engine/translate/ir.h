@@ -63,7 +63,8 @@ enum ir_op {
 	IR_CALL,   /* leave to imm, expecting a return to `next`; the link global was written before */
 	IR_JUMP_TO, IR_CALL_TO, IR_RETURN_TO, /* leave to the address (a + imm) & ~1 */
 	IR_CALL_C,  /* run this one instruction by the engine's C code, then go on behind it */
-	IR_LEAVE,   /* hand this instruction to the engine: the unit ends before it */
+	IR_SYSTEM,  /* leave before this instruction, which the engine's C code does at once */
+	IR_LEAVE,   /* leave before this instruction, which the engine does as it likes */
 };
 
 enum ir_condition { IR_EQ, IR_NE, IR_LT, IR_GE, IR_LTU, IR_GEU };

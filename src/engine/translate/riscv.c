@@ -299,6 +299,26 @@ static void by_function(struct builder *b, const struct insn *insn)
 	ir->function = pure[insn->id];
 }
 
+static bool is_csr(const struct insn *insn)
+{
+	return insn_table[insn->id].format == INSN_FORMAT_CSR;
+}
+
+/* Instructions that C does amid a unit. */
+static bool by_call(const struct insn *insn, const struct insn_info *info)
+{
+	if (is_csr(insn) || (info->flags & INSN_ATOMIC) || info->format == INSN_FORMAT_CBO)
+		return true;
+	return (info->flags & INSN_FLOAT) && !(info->flags & (INSN_LOAD | INSN_STORE));
+}
+
+/* Instructions that C does, after which control is elsewhere or the unit does not hold any more. */
+static bool is_system(const struct insn *insn)
+{
+	return insn->id == INSN_ECALL || insn->id == INSN_SRET || insn->id == INSN_MRET ||
+	       insn->id == INSN_SFENCE_VMA || insn->id == INSN_FENCE_I || insn->id == INSN_WFI;
+}
+
 static void one(struct builder *b, const struct insn *insn)
 {
 	const struct row *row = &rows[insn->id];
@@ -319,10 +339,10 @@ static void one(struct builder *b, const struct insn *insn)
 		by_table(b, insn, row);
 	} else if (pure[insn->id]) {
 		by_function(b, insn);
-	} else if (info->flags & (INSN_ATOMIC | INSN_FLOAT) && !(info->flags & (INSN_LOAD | INSN_STORE))) {
+	} else if (by_call(insn, info)) {
 		append(b, insn, IR_CALL_C)->word = insn->raw;
 	} else {
-		append(b, insn, IR_LEAVE);
+		append(b, insn, is_system(insn) ? IR_SYSTEM : IR_LEAVE)->word = insn->raw;
 		b->done = true;
 	}
 }
@@ -347,11 +367,16 @@ bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigne
 		insn = insn_decode((uint32_t)half[1] << 16 | half[0]);
 		one(&b, &insn);
 		/* What is left to the engine is not part of the unit. */
-		if (unit->ops[unit->count - 1].op == IR_LEAVE)
+		if (unit->ops[unit->count - 1].op >= IR_SYSTEM)
 			break;
 		unit->instructions++;
 		b.at += insn.length;
 	}
 	unit->bytes = (uint16_t)(b.at - at);
-	return unit->instructions > 0;
+	if (unit->count == 0)
+		return false;
+	/* What the engine does follows from the bytes, too. */
+	if (unit->ops[unit->count - 1].op >= IR_SYSTEM)
+		unit->bytes = (uint16_t)(unit->ops[unit->count - 1].next - (int32_t)at);
+	return true;
 }

@@ -10,8 +10,8 @@
 #include "riscv/decode.h"
 
 /* Translates the code at offset `at` of a page, at most `limit` instructions of it, up to the first that control does
- * not pass, that the engine must do (the unit then ends in IR_LEAVE), or that does not lie wholly in the page.
- * false: not even one instruction, the engine must do it. `page` is 4096 bytes that may change under the reader:
+ * not pass, that the engine must do (the unit then ends in IR_SYSTEM or IR_LEAVE), or that does not lie wholly in the
+ * page. false: already the first does not lie wholly in the page. `page` is 4096 bytes that may change under the reader:
  * each instruction is read once. */
 bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigned limit);
 

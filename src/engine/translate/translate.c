@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 #include "engine/translate/translator.h"
-#include "riscv/decode.h"
 
 /* Instructions between two looks at the clock and at what others ask: about ten microseconds. */
 #define QUANTUM 20000
@@ -56,55 +55,8 @@ static void fence_i(struct hart *hart)
 
 static const struct hart_engine_ops hart_ops = {.kick = kick, .flush_tlb = flush_tlb, .fence_i = fence_i};
 
-/* ---- Calls from generated code ---- */
-
-static bool slow_access(struct hart *hart, uint64_t address, uint32_t access, uint32_t refund)
-{
-	struct translator *t = translator_of(hart);
-	enum frame_mode mode;
-
-	if (translator_mode(hart, &mode) &&
-	    spaces_fill(t, mode, address, access >> 12 & 15, access >> 16 & 1))
-		return true;
-	hart->pc = t->frame->page + (access & 4095);
-	t->frame->budget += refund;
-	return false;
-}
-
-static bool call_c(struct hart *hart, uint32_t word, uint32_t place)
-{
-	struct translator *t = translator_of(hart);
-	struct insn insn = insn_decode(word);
-	struct op op = {.rd = insn.rd, .rs1 = insn.rs1, .rs2 = insn.rs2, .rs3 = insn.rs3, .rm = insn.rm, .id = insn.id};
-	bool atomic = insn_table[insn.id].flags & INSN_ATOMIC;
-	enum riscv_cause cause = CAUSE_NONE;
-
-	if (insn.rd == 0 && (atomic || insn_table[insn.id].format == INSN_FORMAT_FCMP ||
-			     insn_table[insn.id].format == INSN_FORMAT_FTOX ||
-			     insn_table[insn.id].format == INSN_FORMAT_FTOXRM))
-		op.rd = X_SINK;
-	if (atomic) {
-		cause = atomic_execute(&t->interpreter, &op);
-	} else {
-		floats_end(t);
-		if (!float_execute(hart, &op))
-			cause = CAUSE_ILLEGAL;
-		/* It was live before, and nothing that float_execute does takes that away. */
-		floats_begin(t);
-	}
-	if (cause == CAUSE_NONE)
-		return true;
-	hart->pc = t->frame->page + (place & 0xffff);
-	t->frame->budget += place >> 16;
-	t->interpreter.charged++;
-	t->interpreter.statistics.exceptions++;
-	hart_trap(hart, cause, cause == CAUSE_ILLEGAL ? word : t->interpreter.tval);
-	return false;
-}
-
-const struct emit_callbacks translator_callbacks = {.slow_access = slow_access, .call_c = call_c};
-
-/* ---- The loop ---- */
+/* Who does the instruction at pc after generated code came back. */
+enum next { NEXT_UNIT, NEXT_INTERPRET, NEXT_CALL };
 
 /* One instruction by the interpreter: returns what it used. */
 static int64_t one_by_interpreter(struct translator *t)
@@ -113,6 +65,17 @@ static int64_t one_by_interpreter(struct translator *t)
 	/* It leaves contexts that may not be those of the mode entered last. */
 	t->entered = false;
 	return interpret_step(&t->interpreter, 1, true);
+}
+
+/* One instruction by its C function, at hart->pc. */
+static int64_t one_by_call(struct translator *t)
+{
+	struct hart *hart = t->interpreter.hart;
+
+	t->interpreter.charged = 0;
+	system_now(t, (uint32_t)t->frame->word);
+	hart->instret += 1 - t->interpreter.charged;
+	return 1;
 }
 
 static void link_units(struct translator *t, uint32_t emptied, enum frame_mode mode)
@@ -126,9 +89,9 @@ static void link_units(struct translator *t, uint32_t emptied, enum frame_mode m
 		x64_patch(link.place, code_cache_write(t->cache, code));
 }
 
-/* Runs generated code from hart->pc; returns the instructions used. *engine: the interpreter must do the next. */
+/* Runs generated code from hart->pc; returns the instructions used. *next: who does the next. */
 static int64_t run_units(struct translator *t, const uint8_t *code, enum frame_mode mode, int64_t left,
-			 bool exact, bool *engine)
+			 bool exact, enum next *next)
 {
 	unsigned (*enter)(struct hart *hart, const void *code) =
 		(unsigned (*)(struct hart *, const void *))(uintptr_t)t->runtime.enter;
@@ -138,27 +101,32 @@ static int64_t run_units(struct translator *t, const uint8_t *code, enum frame_m
 
 	t->frame->page = hart->pc & PAGE_MASK;
 	t->frame->budget = (uint64_t)left;
+	t->given = left;
+	t->instret_base = hart->instret;
 	t->interpreter.charged = 0;
 	switch ((enum emit_exit)enter(hart, code)) {
 	case EMIT_EXIT_LINK:
 		link_units(t, emptied, mode);
 		break;
 	case EMIT_EXIT_FLOATS:
-		*engine = !floats_begin(t);
+		*next = floats_begin(t) ? NEXT_UNIT : NEXT_INTERPRET;
 		break;
 	case EMIT_EXIT_ENGINE:
-		*engine = true;
+		*next = NEXT_INTERPRET;
+		break;
+	case EMIT_EXIT_SYSTEM:
+		*next = NEXT_CALL;
 		break;
 	case EMIT_EXIT_BUDGET:
 		/* The rest of an exact count is less than a unit: one by one. */
-		*engine = exact;
+		*next = exact ? NEXT_INTERPRET : NEXT_UNIT;
 		break;
 	case EMIT_EXIT_LOOKUP:
 	case EMIT_EXIT_TRAP:
 		break;
 	}
 	used = left - (int64_t)t->frame->budget;
-	hart->instret += (uint64_t)used - t->interpreter.charged;
+	hart->instret = t->instret_base + (uint64_t)used - t->interpreter.charged;
 	return used;
 }
 
@@ -168,7 +136,7 @@ static int64_t visit(struct translator *t, int64_t left, bool exact)
 	struct hart *hart = t->interpreter.hart;
 	enum frame_mode mode;
 	const uint8_t *code = NULL;
-	bool engine = false;
+	enum next next = NEXT_UNIT;
 	int64_t used = 0;
 
 	if (translator_mode(hart, &mode)) {
@@ -176,9 +144,13 @@ static int64_t visit(struct translator *t, int64_t left, bool exact)
 		code = find_unit(t, hart->pc, mode);
 	}
 	if (code)
-		used = run_units(t, code, mode, left, exact, &engine);
-	if (!code || (engine && left > used))
+		used = run_units(t, code, mode, left, exact, &next);
+	if (!code)
+		return one_by_interpreter(t);
+	if (next == NEXT_INTERPRET && left > used)
 		used += one_by_interpreter(t);
+	else if (next == NEXT_CALL && left > used)
+		used += one_by_call(t);
 	return used;
 }
 
@@ -218,8 +190,6 @@ static void translate_run(struct engine_vcpu *v, uint64_t limit, struct engine_e
 	v->statistics.exits++;
 	atomic_store(&hart->in_guest, false);
 }
-
-/* ---- The engine ---- */
 
 static bool host_fits(void)
 {

@@ -42,6 +42,7 @@ struct code_page {
 #define PAGE_BUCKETS 8192
 #define SALTS        128 /* they fit the bits of a pc that repeat its sign */
 #define CODE_PAGES_SEEN 4096
+#define OPS_REMEMBERED  256
 
 struct link {
 	uint8_t *place;
@@ -77,6 +78,12 @@ struct translator {
 	unsigned next_salt;
 	uint8_t code_seen[CODE_PAGES_SEEN / 8]; /* pages, by hash, that jump entries may be for */
 
+	/* While generated code runs: hart->instret at its entry, and the budget it got. */
+	uint64_t instret_base;
+	int64_t given;
+	struct op ops[OPS_REMEMBERED]; /* decoded instructions that C does, by hash of the word */
+	uint32_t op_words[OPS_REMEMBERED];
+
 	struct ir_unit ir;
 	struct emit_result result;
 };
@@ -111,6 +118,9 @@ bool spaces_fill(struct translator *t, enum frame_mode mode, uint64_t address, u
 bool floats_begin(struct translator *t);
 void floats_end(struct translator *t);
 
+/* calls.c: what generated code has C do. */
 extern const struct emit_callbacks translator_callbacks;
+/* Does the system instruction `word` at hart->pc, which is not counted yet, with all that follows from it. */
+void system_now(struct translator *t, uint32_t word);
 
 #endif

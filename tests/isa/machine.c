@@ -1,5 +1,6 @@
 #include "machine.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define WFI           0x10500073u
@@ -21,27 +22,31 @@ int isa_machine_init(struct isa_machine *m, const struct engine *engine, uint64_
 	m->engine = engine;
 	m->trap = base + size;
 	m->cluster = (struct hart_cluster){
-		.memory = &m->memory, .bus = &m->bus, .clock = &m->clock, .harts = {&m->hart}, .count = 1};
+		.memory = &m->memory, .bus = &m->bus, .clock = &m->clock, .count = 1};
 	code = memory_add_ram(&m->memory, gpa(base), size + PAGE, "ram", e);
 	if (code < 0)
 		return code;
 	code = memory_write(&m->memory, gpa(m->trap), handler, sizeof handler);
 	if (code < 0)
 		return error_errno(e, code, "trap handler");
-	hart_init(&m->hart, &m->cluster, 0);
-	return engine->vcpu_new(&m->vcpu, &m->hart, e);
+	m->hart = hart_new(&m->cluster, 0);
+	if (!m->hart)
+		return error_errno(e, -ENOMEM, "a hart");
+	m->cluster.harts[0] = m->hart;
+	return engine->vcpu_new(&m->vcpu, m->hart, e);
 }
 
 void isa_machine_finish(struct isa_machine *m)
 {
 	if (m->vcpu)
 		m->engine->vcpu_free(m->vcpu);
+	hart_free(m->hart);
 	memory_finish(&m->memory);
 }
 
 void isa_machine_reset(struct isa_machine *m, uint8_t priv, uint64_t pc)
 {
-	struct hart *hart = &m->hart;
+	struct hart *hart = m->hart;
 
 	hart_reset(hart);
 	hart->priv = priv;
@@ -54,7 +59,7 @@ void isa_machine_reset(struct isa_machine *m, uint8_t priv, uint64_t pc)
 
 void isa_machine_changed(struct isa_machine *m)
 {
-	hart_loaded(&m->hart);
+	hart_loaded(m->hart);
 	m->engine->state_loaded(m->vcpu);
 }
 
@@ -86,15 +91,15 @@ static enum isa_ending ending_of(const struct hart *hart)
 enum isa_ending isa_machine_run(struct isa_machine *m, uint64_t limit)
 {
 	struct engine_exit exit;
-	uint64_t before = m->hart.instret;
+	uint64_t before = m->hart->instret;
 
 	m->engine->run(m->vcpu, limit, &exit);
-	m->instructions += m->hart.instret - before;
+	m->instructions += m->hart->instret - before;
 	if (exit.reason == ENGINE_EXIT_LIMIT)
 		return ISA_RAN_ON;
-	if (exit.reason != ENGINE_EXIT_IDLE || m->hart.pc != m->trap + 4)
+	if (exit.reason != ENGINE_EXIT_IDLE || m->hart->pc != m->trap + 4)
 		return ISA_ODD;
-	return ending_of(&m->hart);
+	return ending_of(m->hart);
 }
 
 /* Behind code and data lie the translation tables: root, middle and leaves. All of it is in one 2 MiB span. */
@@ -168,7 +173,7 @@ static void load_code(struct isa_machine *m, enum isa_mode mode, const struct is
 
 static void result(const struct isa_machine *m, enum isa_ending ending, struct isa_end *end)
 {
-	const struct hart *hart = &m->hart;
+	const struct hart *hart = m->hart;
 
 	memset(end, 0, sizeof *end);
 	memcpy(end->state.x, hart->x, sizeof end->state.x);
@@ -183,7 +188,7 @@ static void result(const struct isa_machine *m, enum isa_ending ending, struct i
 void isa_fragment_run(struct isa_machine *m, enum isa_mode mode, const struct isa_start *start, const void *code,
 		      uint8_t *data, struct isa_end *end)
 {
-	struct hart *hart = &m->hart;
+	struct hart *hart = m->hart;
 
 	isa_machine_reset(m, mode == ISA_MACHINE ? PRIV_M : PRIV_U, ISA_CODE);
 	if (mode == ISA_PAGED)

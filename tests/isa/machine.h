@@ -28,7 +28,7 @@ struct isa_machine {
 	struct bus bus;
 	struct clock clock;
 	struct hart_cluster cluster;
-	struct hart hart;
+	struct hart *hart;
 	const struct engine *engine;
 	struct engine_vcpu *vcpu;
 	uint64_t trap; /* physical address of the trap handler */

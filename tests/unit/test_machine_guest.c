@@ -183,7 +183,7 @@ static void test_moves(void **state)
 
 	(void)state;
 	ok(machine_start(machine, &e), &e);
-	while (moves < 10 && run_for(machine, 2)) {
+	do { /* the first time at once: a fast engine may be done before a busy host looks again */
 		int r = machine_pause(machine, &e);
 
 		if (r == -EBUSY)
@@ -192,7 +192,7 @@ static void test_moves(void **state)
 		machine = move(machine);
 		moves++;
 		ok(machine_resume(machine, &e), &e);
-	}
+	} while (moves < 10 && run_for(machine, 1));
 	assert_true(moves > 0);
 	expect_end(machine);
 	machine_free(machine);

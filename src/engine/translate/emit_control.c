@@ -75,10 +75,17 @@ static void computed_target(struct emit *e)
 	x64_alu_ri(e->a, X64_AND, 8, X64_RAX, -2);
 }
 
+/* rdx = the address behind the jump, which the link register receives. */
+static void write_link(struct emit *e)
+{
+	page_plus(e, X64_RDX, e->ir->next);
+	emit_keep(e, X64_RDX);
+}
+
 /* Pushes the guest's return address; a full stack goes the plain way instead. */
 static void push_frame(struct emit *e)
 {
-	page_plus(e, X64_RDX, e->ir->next);
+	write_link(e);
 	x64_alu_rm(e->a, X64_CMP, 8, X64_RSP, x64_at(X64_RBP, FRAME_AT(stack_limit)));
 	emit_stub(e, STUB_PLAIN_CALL, x64_jcc_forward(e->a, X64_B), NULL, (int32_t)e->ir->imm);
 	x64_push_r(e->a, X64_RDX);
@@ -87,7 +94,13 @@ static void push_frame(struct emit *e)
 static void returned(struct emit *e)
 {
 	x64_alu_ri(e->a, X64_ADD, 8, X64_RSP, 8);
-	emit_go(e, e->ir->next);
+	if (in_page(e->ir->next)) {
+		emit_go(e, e->ir->next);
+		return;
+	}
+	/* The return has made the page the one that it returned to. */
+	page_plus(e, X64_RAX, e->ir->next & (int32_t)(GUEST_PAGE_SIZE - 1));
+	emit_table_jump(e);
 }
 
 static void call(struct emit *e)
@@ -153,6 +166,8 @@ void emit_control(struct emit *e)
 		branch(e);
 		break;
 	case IR_JUMP:
+		if (e->ir->dst != IR_ZERO)
+			write_link(e);
 		emit_go(e, e->ir->imm);
 		break;
 	case IR_CALL:
@@ -160,6 +175,8 @@ void emit_control(struct emit *e)
 		break;
 	case IR_JUMP_TO:
 		computed_target(e);
+		if (e->ir->dst != IR_ZERO)
+			write_link(e);
 		emit_table_jump(e);
 		break;
 	case IR_CALL_TO:

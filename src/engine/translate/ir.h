@@ -59,8 +59,9 @@ enum ir_op {
 
 	/* control */
 	IR_BRANCH, /* if a cond b: leave to imm; else go on */
+	/* Jumps: the address of `next` goes into dst, after the target was computed. */
 	IR_JUMP,   /* leave to imm */
-	IR_CALL,   /* leave to imm, expecting a return to `next`; the link global was written before */
+	IR_CALL,   /* the same, expecting a return to `next` */
 	IR_JUMP_TO, IR_CALL_TO, IR_RETURN_TO, /* leave to the address (a + imm) & ~1 */
 	IR_CALL_C,  /* run this one instruction by the engine's C code, then go on behind it */
 	IR_SYSTEM,  /* leave before this instruction, which the engine's C code does at once */

@@ -235,25 +235,21 @@ static bool is_link(unsigned x)
 	return x == 1 || x == 5;
 }
 
-static void set_link(struct builder *b, const struct insn *insn)
+static void jump(struct builder *b, const struct insn *insn, int64_t to)
 {
-	struct ir *ir;
+	struct ir *ir = append(b, insn, is_link(insn->rd) ? IR_CALL : IR_JUMP);
 
-	if (!insn->rd)
-		return;
-	ir = append(b, insn, IR_HERE);
-	ir->dst = insn->rd;
-	ir->imm = (int64_t)(b->at + insn->length);
+	ir->dst = global(insn->rd);
+	ir->imm = to;
+	b->done = true;
 }
 
-static void jump(struct builder *b, const struct insn *insn)
+/* Whether the instruction before was auipc of the register that this jalr jumps by: the pair is a far jump. */
+static bool follows_auipc(const struct builder *b, const struct insn *insn)
 {
-	struct ir *ir;
+	const struct ir *before = b->unit->count ? &b->unit->ops[b->unit->count - 1] : NULL;
 
-	set_link(b, insn);
-	ir = append(b, insn, is_link(insn->rd) ? IR_CALL : IR_JUMP);
-	ir->imm = (int64_t)b->at + insn->imm;
-	b->done = true;
+	return before && before->op == IR_HERE && before->dst == insn->rs1;
 }
 
 static void jump_register(struct builder *b, const struct insn *insn)
@@ -261,14 +257,12 @@ static void jump_register(struct builder *b, const struct insn *insn)
 	bool call = is_link(insn->rd), back = !insn->rd && is_link(insn->rs1);
 	struct ir *ir;
 
-	/* The target is read before the link is written: the engine does it when both are one register. */
-	if (insn->rd && insn->rd == insn->rs1) {
-		append(b, insn, IR_LEAVE);
-		b->done = true;
+	if (follows_auipc(b, insn)) {
+		jump(b, insn, (b->unit->ops[b->unit->count - 1].imm + insn->imm) & ~INT64_C(1));
 		return;
 	}
-	set_link(b, insn);
 	ir = append(b, insn, call ? IR_CALL_TO : back ? IR_RETURN_TO : IR_JUMP_TO);
+	ir->dst = global(insn->rd);
 	ir->a = global(insn->rs1);
 	ir->imm = insn->imm;
 	b->done = true;
@@ -332,7 +326,7 @@ static void one(struct builder *b, const struct insn *insn)
 		ir->dst = global(insn->rd);
 		ir->imm = insn->id == INSN_LUI ? insn->imm : (int64_t)b->at + insn->imm;
 	} else if (insn->id == INSN_JAL) {
-		jump(b, insn);
+		jump(b, insn, (int64_t)b->at + insn->imm);
 	} else if (insn->id == INSN_JALR) {
 		jump_register(b, insn);
 	} else if (row->known && rounding_fits(insn, row)) {

@@ -1,9 +1,9 @@
 /*
- * Random bytes as code, in every privilege mode and under every engine: the run ends at its limit or before, and the hart
- * is one that could be saved and loaded.
+ * Random bytes as code, in every privilege mode and under every engine: the run ends at its limit or before, and the
+ * hart is one that could be saved and loaded.
  *
- * The first eight bytes choose the privilege, translation, status and delegation; the rest is memory from its start on, where
- * code, trap handler and translation tables overlap as they like.
+ * The first eight bytes choose the privilege, translation, status and delegation; the rest is memory from its start on,
+ * where code, trap handler and translation tables overlap as they like.
  */
 #include <assert.h>
 #include <stdlib.h>

@@ -7,8 +7,8 @@
 
 #include "generate.h"
 
-/* Part `part` (from 0) of the corners of instruction `id` becomes the fragment; false when there is no such part, or the
- * instruction does not compute. */
+/* Part `part` (from 0) of the corners of instruction `id` becomes the fragment; false when there is no such part, or
+ * the instruction does not compute. */
 bool isa_corners(struct isa_fragment *f, unsigned id, unsigned part);
 /* Whether the result is held against a model here: the oracle lacks Zicond, and its ctzw counts beyond bit 31. */
 bool isa_corners_modelled(unsigned id);

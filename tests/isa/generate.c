@@ -13,7 +13,6 @@
 struct generator {
 	struct isa_fragment *f;
 	struct isa_random random;
-	unsigned length;
 	bool fixed[32];      /* registers that only this file's own instructions write */
 	uint32_t base[BASES]; /* they point into the writable data; base[0] is aligned */
 	uint32_t table;       /* points into the table of operands */
@@ -452,7 +451,7 @@ void isa_truncate(struct isa_fragment *f, unsigned count)
 
 void isa_generate(struct isa_fragment *f, uint64_t seed, unsigned length)
 {
-	struct generator g = {.f = f, .random = {seed}, .length = length};
+	struct generator g = {.f = f, .random = {seed}};
 
 	memset(f, 0, sizeof *f);
 	g.fixed[0] = false;

@@ -35,7 +35,7 @@ struct isa_machine {
 	uint64_t instructions; /* executed by all runs together */
 };
 
-/* A machine with `size` bytes of RAM at `base` (both page aligned) and one more page for the trap handler behind it. */
+/* A machine with `size` bytes of RAM at `base` (both page aligned), and one more page behind for the trap handler. */
 MUST_USE int isa_machine_init(struct isa_machine *m, const struct engine *engine, uint64_t base, uint64_t size,
 			      struct error *e);
 void isa_machine_finish(struct isa_machine *m);

@@ -3,8 +3,8 @@
  * oracle.c, which runs the same fragment as a Linux program under qemu-riscv64.
  *
  * A fragment starts at ISA_CODE with the given registers and goes on until it raises an exception; ebreak is the
- * usual end. Code beyond `code_bytes` is filled with c.ebreak. On the wire: struct isa_start, code_bytes of code, ISA_DATA_SIZE
- * bytes of data; and back: struct isa_end and the data. Both sides are little-endian.
+ * usual end. Code beyond `code_bytes` is filled with c.ebreak. On the wire: struct isa_start, code_bytes of code,
+ * ISA_DATA_SIZE bytes of data; and back: struct isa_end and the data. Both sides are little-endian.
  */
 #ifndef ISA_PROTOCOL_H
 #define ISA_PROTOCOL_H

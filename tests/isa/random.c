@@ -3,9 +3,10 @@
  *
  *   isa-random [--oracle PROGRAM] [--engine NAME] [--seed N] [--count N] [--length N]
  *
- * First every computing instruction with every pair of corner operands, then random fragments from fixed seeds and from one
- * that is new each time (or DOPPEL_SEED, or --seed), in each mode. DOPPEL_LONG asks for many more. Where the two differ, the
- * shortest beginning of the fragment that shows it is found, and its last instruction printed with its operands.
+ * First every computing instruction with every pair of corner operands, then random fragments from fixed seeds and
+ * from one that is new each time (or DOPPEL_SEED, or --seed), in each mode. DOPPEL_LONG asks for many more. Where the
+ * two differ, the shortest beginning of the fragment that shows it is found, and its last instruction printed with its
+ * operands.
  */
 #include <getopt.h>
 #include <inttypes.h>

@@ -29,7 +29,7 @@ void bench_write64(struct bench *b, uint64_t address, uint64_t value);
 uint64_t bench_read64(struct bench *b, uint64_t address);
 /* Runs hart `index`; 0 is no limit. */
 enum engine_exit_reason bench_run(struct bench *b, unsigned index, uint64_t limit);
-/* Sets pc and wakes the hart from a wfi, then tells the engine nothing: registers and pc may be changed between runs. */
+/* Sets pc and wakes the hart from a wfi, and tells the engine nothing: both may change between two runs. */
 void bench_go(struct bench *b, unsigned index, uint64_t pc);
 
 /* The instructions that the tests need. */

@@ -222,7 +222,7 @@ static bool exact_conversion(unsigned id)
 	       id == INSN_FCVT_S_H;
 }
 
-/* Where the two may differ: reserved fields of fences, which hardware must ignore; what binutils do not check or know. */
+/* Where the two may differ: reserved fields of fences, which hardware must ignore; what binutils check otherwise. */
 static bool known_difference(uint32_t word, unsigned id, const char *theirs)
 {
 	unsigned rm = word >> 12 & 7;

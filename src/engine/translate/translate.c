@@ -3,6 +3,7 @@
  */
 #include "engine/translate/translate.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -191,10 +192,18 @@ static void translate_run(struct engine_vcpu *v, uint64_t limit, struct engine_e
 	atomic_store(&hart->in_guest, false);
 }
 
+/* LZCNT: CPUID 80000001h, ECX bit 5; compilers of this age have no name for it. */
+static bool has_lzcnt(void)
+{
+	unsigned a, b, c, d;
+
+	return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c >> 5 & 1);
+}
+
 static bool host_fits(void)
 {
 	return __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") &&
-	       __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("lzcnt");
+	       __builtin_cpu_supports("popcnt") && has_lzcnt();
 }
 
 static void translate_probe(struct engine_report *report)

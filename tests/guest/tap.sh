@@ -1,0 +1,42 @@
+# What the scripts here share. The caller has set `doppel` and `engine`.
+number=0
+seconds=120
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# result STATUS NAME [DETAIL]: one line of TAP; 0 is a pass.
+result() {
+	number=$((number + 1))
+	if (($1 == 0)); then
+		echo "ok $number - $2"
+	else
+		echo "not ok $number - $2"
+		tr -d '\r' <<<"${3-}" | tail -n 60 | sed 's/^/# /'
+	fi
+}
+
+skip() {
+	number=$((number + 1))
+	echo "ok $number - $1 # SKIP $2"
+}
+
+# skip_all REASON: this script has nothing to do here.
+skip_all() {
+	echo "1..0 # SKIP $1"
+	exit 0
+}
+
+need_engine() {
+	"$doppel" engines | awk -v name="$engine" '$1 == name && $3 == "yes" { usable = 1 } END { exit !usable }' ||
+		skip_all "no engine $engine on this host"
+}
+
+need_image() {
+	"$doppel" image pull debian-tiny >/dev/null || skip_all 'the image can not be obtained here'
+}
+
+# same_status NAME EXPECTED FOUND OUTPUT
+same_status() {
+	[ "$3" = "$2" ]
+	result $? "$1" "exit status $3, expected $2; output: ${4-}"
+}

@@ -5,8 +5,8 @@ CREATE INDEX by_town ON person (town, age);
 BEGIN;
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
 	INSERT INTO town SELECT i, 'town-' || (i * 7919 % 1000003) FROM n;
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
-	INSERT INTO person SELECT i, printf('person %06d', i * 7919 % 30011), i * 31 % 500 + 1, i * 17 % 90 FROM n;
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 15000)
+	INSERT INTO person SELECT i, printf('person %06d', i * 7919 % 15013), i * 31 % 500 + 1, i * 17 % 90 FROM n;
 COMMIT;
 SELECT town.name, count(*), avg(age) FROM person JOIN town ON town.id = person.town WHERE age > 30
 	GROUP BY town.id ORDER BY 2 DESC, 1 LIMIT 5;

@@ -80,7 +80,7 @@ def boot_seconds(machine, memory=512, limit=120):
 
 
 def memory_of(process, guest_mib):
-    """(resident, of it the guest's own memory) in KiB. The guest's is the mapping of exactly its size, or the largest."""
+    """(resident, of it the guest's own memory) in KiB. The latter is the mapping of exactly its size, or the largest."""
     resident = guest = 0
     best = (-1, 0)
     size = 0
@@ -102,7 +102,7 @@ def processor_seconds(process):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def idle(machine, memory=256, settle=4.0, watch=8.0):
+def idle(machine, memory=256, settle=2.0, watch=6.0):
     """At the prompt: share of a core, resident KiB, KiB of it that are the guest's pages; or None."""
     with Console(command(machine, payload.IMAGE / "initramfs", memory, "")) as console:
         if not console.text("debian-tiny:/# ", 120):

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef DOPPEL_BENCH_H
+#define DOPPEL_BENCH_H
 
 /* Programs of known kinds of work, the same source for the guest and the host. `bench NAME` prints one line
  *
@@ -37,3 +38,5 @@ double bench_now(void);
 void bench_die(const char *what) __attribute__((noreturn));
 /* `bench --command NAME PROGRAM [ARGUMENT...]`: times a program, its standard output is the checksum. */
 int bench_command(const char *name, char **arguments);
+
+#endif

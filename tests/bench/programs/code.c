@@ -5,9 +5,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define SLOTS 16
+#define SLOTS      16
 #define SLOT_BYTES 256
-#define STEPS 12
+#define STEPS      12
 
 typedef uint64_t function(uint64_t);
 
@@ -15,7 +15,8 @@ static uint8_t *code;
 
 static void code_prepare(void)
 {
-	code = mmap(NULL, SLOTS * SLOT_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	code = mmap(NULL, SLOTS * SLOT_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		    0);
 	if (code == MAP_FAILED)
 		bench_die("mmap");
 }
@@ -28,8 +29,8 @@ static void write_function(uint8_t *at, uint32_t constant)
 #ifdef __riscv
 	for (uint32_t i = 0; i < STEPS; i++) {
 		uint32_t add = 0x00050513 | (constant + i) % 2048 << 20; /* addi a0, a0, N */
-		uint32_t twice = 0x00151593;				  /* slli a1, a0, 1 */
-		uint32_t mix = 0x00b54533;				  /* xor a0, a0, a1 */
+		uint32_t twice = 0x00151593;                             /* slli a1, a0, 1 */
+		uint32_t mix = 0x00b54533;                               /* xor a0, a0, a1 */
 
 		memcpy(at, &add, 4);
 		memcpy(at + 4, &twice, 4);

@@ -57,8 +57,9 @@ enum { PUSH, ADD, SUBTRACT, MULTIPLY, LOAD, STORE, LESS, BRANCH, AND, HALT };
 
 /* sum = 0; i = 0; do { sum = (sum + i * 3 - (i & 7)); i = i + 1; } while (i < limit) */
 static const uint32_t program[] = {
-	PUSH, 0, STORE, 0, PUSH,  0, STORE, 1,     LOAD, 0, LOAD, 1, PUSH,  3, MULTIPLY, ADD,    LOAD, 1,   PUSH,
-	7,    AND, SUBTRACT, STORE, 0, LOAD, 1,     PUSH, 1, ADD,  STORE, 1, LOAD, 1, PUSH, 1000000, LESS, BRANCH, 8, HALT,
+	PUSH, 0,        STORE, 0,     PUSH, 0,    STORE, 1,    LOAD,     0,     LOAD,   1,    PUSH,
+	3,    MULTIPLY, ADD,   LOAD,  1,    PUSH, 7,     AND,  SUBTRACT, STORE, 0,      LOAD, 1,
+	PUSH, 1,        ADD,   STORE, 1,    LOAD, 1,     PUSH, 1000000,  LESS,  BRANCH, 8,    HALT,
 };
 
 static uint64_t bytecode_run(void)
@@ -314,7 +315,7 @@ static void sha_prepare(void)
 static void sha_block(uint32_t state[8], const uint8_t *block)
 {
 	uint32_t w[64], a = state[0], b = state[1], c = state[2], d = state[3], e = state[4], f = state[5],
-		 g = state[6], h = state[7];
+			g = state[6], h = state[7];
 
 	for (int i = 0; i < 16; i++)
 		w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
@@ -346,12 +347,7 @@ static uint64_t sha_run(void)
 }
 
 const struct bench benches_integer[] = {
-	{"loop", NULL, loop_run},
-	{"fib", NULL, fib_run},
-	{"tak", NULL, tak_run},
-	{"bytecode", NULL, bytecode_run},
-	{"mix", NULL, mix_run},
-	{"sort", sort_prepare, sort_run},
-	{"sha256", sha_prepare, sha_run},
-	{NULL, NULL, NULL},
+	{"loop", NULL, loop_run},         {"fib", NULL, fib_run}, {"tak", NULL, tak_run},
+	{"bytecode", NULL, bytecode_run}, {"mix", NULL, mix_run}, {"sort", sort_prepare, sort_run},
+	{"sha256", sha_prepare, sha_run}, {NULL, NULL, NULL},
 };

@@ -118,7 +118,9 @@ static uint64_t triad_run(void)
 }
 
 const struct bench benches_memory[] = {
-	{"chase-1M", chase1_prepare, chase1_run}, {"chase-16M", chase16_prepare, chase16_run},
-	{"memcpy", copy_prepare, copy_run},	  {"triad", triad_prepare, triad_run},
+	{"chase-1M", chase1_prepare, chase1_run},
+	{"chase-16M", chase16_prepare, chase16_run},
+	{"memcpy", copy_prepare, copy_run},
+	{"triad", triad_prepare, triad_run},
 	{NULL, NULL, NULL},
 };

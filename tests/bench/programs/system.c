@@ -93,7 +93,8 @@ static uint64_t faults_run(void)
 	uint64_t sum = 0;
 
 	for (int round = 0; round < 20; round++) {
-		uint8_t *pages = mmap(NULL, FAULT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		uint8_t *pages = mmap(NULL, FAULT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+				      0);
 
 		if (pages == MAP_FAILED)
 			bench_die("mmap");
@@ -126,12 +127,8 @@ static uint64_t signals_run(void)
 }
 
 const struct bench benches_system[] = {
-	{"getppid", NULL, getppid_run},
-	{"pipe", NULL, pipe_run},
-	{"fork+exec", NULL, fork_run},
-	{"faults", NULL, faults_run},
-	{"signals", NULL, signals_run},
-	{NULL, NULL, NULL},
+	{"getppid", NULL, getppid_run}, {"pipe", NULL, pipe_run},       {"fork+exec", NULL, fork_run},
+	{"faults", NULL, faults_run},   {"signals", NULL, signals_run}, {NULL, NULL, NULL},
 };
 
 int bench_command(const char *name, char **arguments)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define BUCKETS 4096
-#define PEOPLE 40000
+#define PEOPLE  40000
 
 struct person {
 	struct person *next;

@@ -17,8 +17,9 @@ debian() {
 	local harts=$1 mib=$2 output status total
 	shift 2
 	output=$("$doppel" run debian-tiny --engine "$engine" --timeout "$seconds" --cpus "$harts" --memory "${mib}M" \
-		--append 'doppel.exec="nproc; free -m; uname -m; date +%s; sleep 0.3"' "$@" </dev/null 2>&1 | tr -d '\r'; exit "${PIPESTATUS[0]}")
+		--append 'doppel.exec="nproc; free -m; uname -m; date +%s; sleep 0.3"' "$@" </dev/null 2>&1)
 	status=$?
+	output=$(tr -d '\r' <<<"$output")
 	total=$(awk '/^Mem:/ { print $2 }' <<<"$output")
 	[ $status = 0 ] && grep -qx "$harts" <<<"$output" && grep -qx riscv64 <<<"$output" &&
 		((total > mib * 80 / 100 - 32 && total <= mib)) && clock_is_right "$output"
@@ -47,17 +48,16 @@ dialogue() {
 	same_status "$1" "$2" $status "$output"
 }
 
-echo 1..12
+echo 1..11
 debian 1 256
-debian 1 512
 debian 2 1024
 debian 4 4096
 if [ -e "$opensbi" ]; then
 	debian 1 512 --firmware "$opensbi"
-	debian 4 512 --firmware "$opensbi"
+	debian 2 512 --firmware "$opensbi"
 else
 	skip 'Debian under OpenSBI' 'opensbi is not installed'
-	skip 'Debian under OpenSBI, 4 harts' 'opensbi is not installed'
+	skip 'Debian under OpenSBI, 2 harts' 'opensbi is not installed'
 fi
 
 dialogue 'a guest that reboots, and powers off the second time' 0 'debian-tiny --cpus 2' '
@@ -93,3 +93,4 @@ else
 		skip "$name" 'u-boot-qemu is not installed'
 	done
 fi
+exit $failed

@@ -119,3 +119,4 @@ signalled 'SIGKILL of a sleeper' KILL 137 sleep
 same_status 'the time limit of a guest that sleeps' 6 $?
 idle 1
 idle 4
+exit $failed

@@ -1,12 +1,15 @@
 #!/bin/bash
-# Guests that loop, jump to nowhere, fault in their trap handlers, write garbage everywhere, or are garbage: the monitor
-# bears them until its time limit, and says so. Prints TAP.
+# Guests that loop, jump to nowhere, fault in their trap handlers, write garbage everywhere, or are garbage: the
+# monitor bears them until its time limit, and says so. Prints TAP.
 # usage: garbage.sh DOPPEL ENGINE PAYLOAD.elf...
 set -u
 doppel=$(realpath "$1")
 engine=$2
 shift 2
-payloads=("$@")
+payloads=()
+for file; do
+	payloads+=("$(realpath "$file")")
+done
 cd "$(dirname "$0")" || exit
 . ./tap.sh
 need_engine
@@ -23,8 +26,8 @@ bears() {
 
 # random_bytes SEED COUNT
 random_bytes() {
-	awk -v seed="$1" -v count="$2" 'BEGIN { srand(seed); for (i = 0; i < count; i++) printf "\\x%02x", int(256 * rand()) }' |
-		xargs -0 printf '%b'
+	awk -v seed="$1" -v count="$2" '
+		BEGIN { srand(seed); for (i = 0; i < count; i++) printf "\\x%02x", int(256 * rand()) }' | xargs -0 printf '%b'
 }
 
 seed=${DOPPEL_SEED:-$(date +%s)}
@@ -42,3 +45,4 @@ for ((i = 0; i < seeds; i++)); do
 	random_bytes $((seed + i)) 8192 >"$scratch/random"
 	bears "random bytes, DOPPEL_SEED=$((seed + i))" --cpus 2 --firmware "$scratch/random"
 done
+exit $failed

@@ -1,5 +1,6 @@
-# What the scripts here share. The caller has set `doppel` and `engine`.
+# What the scripts here share. The caller has set `doppel` and `engine`, and ends with `exit $failed`.
 number=0
+failed=0
 seconds=120
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -10,6 +11,7 @@ result() {
 	if (($1 == 0)); then
 		echo "ok $number - $2"
 	else
+		failed=1
 		echo "not ok $number - $2"
 		tr -d '\r' <<<"${3-}" | tail -n 60 | sed 's/^/# /'
 	fi

@@ -1,0 +1,404 @@
+/*
+ * Two engines in lockstep over a boot of Debian: one board each, the same RAM at first, clocks that stand but for the
+ * test. Both execute the same number of instructions, a random number at a time; then all of the hart and every
+ * page that either wrote must be the same.
+ *
+ * An engine may look at device interrupts when it likes, so both may take one at different instants: where a chunk
+ * in which one was taken differs, the second board becomes a copy of the first, which may happen in a small share
+ * of chunks only. Any other difference fails, and the first instruction that differs is searched for.
+ *
+ * usage: lockstep ENGINE ENGINE. Prints TAP. DOPPEL_SEED repeats a run.
+ */
+#include "debian.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "board/board.h"
+#include "riscv/hart.h"
+
+#define MEMORY       (192 * MIB)
+#define CHUNK_MAX    200000
+#define PER_TICK     50 /* instructions of a clock tick */
+#define SHARE        20 /* one chunk in so many may be made the same by hand */
+#define INSTRUCTIONS UINT64_C(200000000)
+#define LONG         UINT64_C(3000000000)
+
+/* The wall-clock device of both boards must tell the same; replaces the C library's function in this program. */
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+	if (id != CLOCK_REALTIME)
+		return (int)syscall(SYS_clock_gettime, id, now);
+	*now = (struct timespec){.tv_sec = 1800000000};
+	return 0;
+}
+
+struct side {
+	const struct engine *engine;
+	struct board *board;
+	struct hart *hart;
+	struct engine_vcpu *vcpu;
+	struct engine_exit exit;
+	uint64_t interrupts; /* taken in the last chunk */
+	uint64_t *dirty;
+};
+
+struct pair {
+	struct side sides[2];
+	uint64_t *changed;        /* pages that either side wrote in the last chunk, a bit each */
+	uint8_t *agreed_ram;      /* what both had at the start of the chunk */
+	struct state_writer agreed;
+	uint64_t tick, total, chunks, copies, seed;
+};
+
+static bool ended;
+
+static void on_power(void *opaque, enum power_action action, unsigned code)
+{
+	(void)opaque, (void)action, (void)code;
+	ended = true;
+}
+
+static void die(const struct error *e)
+{
+	printf("Bail out! %s\n", e->message);
+	exit(1);
+}
+
+static const struct memory_region *ram(const struct side *side)
+{
+	return &side->board->memory.regions[0];
+}
+
+static void side_init(struct side *side, const char *engine, const struct image *image)
+{
+	const struct board_config config = {
+		.memory_bytes = MEMORY,
+		.cpus = 1,
+		.kernel = image->kernel,
+		.initrd = image->initrd,
+		.append = "console=ttyS0 quiet doppel.tour",
+		.power = {on_power, NULL},
+	};
+	struct error e;
+
+	side->engine = debian_engine(engine);
+	if (!side->engine) {
+		printf("1..0 # SKIP no engine %s on this host\n", engine);
+		exit(DEBIAN_SKIPPED);
+	}
+	if (board_virt_new(&side->board, &config, &e) < 0 || board_reset(side->board, &e) < 0)
+		die(&e);
+	side->hart = side->board->cluster.harts[0];
+	if (side->engine->vcpu_new(&side->vcpu, side->hart, &e) < 0 ||
+	    memory_dirty_start(&side->board->memory, &e) < 0)
+		die(&e);
+	side->engine->drop_write_access(side->vcpu);
+	side->dirty = calloc(memory_dirty_words(ram(side)), sizeof *side->dirty);
+}
+
+static void side_finish(struct side *side)
+{
+	side->engine->vcpu_free(side->vcpu);
+	board_free(side->board);
+	free(side->dirty);
+}
+
+static void side_run(struct side *side, uint64_t limit)
+{
+	struct engine_statistics before, after;
+
+	side->engine->statistics(side->vcpu, &before);
+	side->engine->run(side->vcpu, limit, &side->exit);
+	side->engine->statistics(side->vcpu, &after);
+	side->interrupts = after.interrupts - before.interrupts;
+}
+
+static void save(const struct side *side, struct state_writer *w)
+{
+	state_writer_init(w);
+	state_save(w, &hart_state, "hart0", side->hart);
+	for (unsigned i = 0; i < side->board->device_count; i++)
+		if (side->board->devices[i]->type->state)
+			device_save(side->board->devices[i], w);
+}
+
+static void load(struct side *side, const struct state_writer *w)
+{
+	struct state_reader r;
+	struct state_section section;
+	struct error e;
+	int more, at = -1;
+
+	state_reader_init(&r, w->bytes, w->length);
+	while ((more = state_next(&r, &section, &e)) > 0) {
+		struct device **devices = side->board->devices;
+		int code;
+
+		while (at >= 0 && !devices[at]->type->state)
+			at++;
+		code = at < 0 ? state_load(&section, &hart_state, side->hart, &e) :
+				device_load(devices[at], &section, &e);
+		if (code < 0)
+			die(&e);
+		at++;
+	}
+	if (more < 0)
+		die(&e);
+	hart_loaded(side->hart);
+	side->engine->state_loaded(side->vcpu);
+}
+
+/* The pages that either side wrote since the last time. */
+static void collect(struct pair *pair)
+{
+	uint64_t words = memory_dirty_words(ram(&pair->sides[0]));
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct side *side = &pair->sides[i];
+
+		memory_dirty_collect(&side->board->memory, 0, side->dirty);
+		side->engine->drop_write_access(side->vcpu);
+		for (uint64_t j = 0; j < words; j++)
+			pair->changed[j] = (i ? pair->changed[j] : 0) | side->dirty[j];
+	}
+}
+
+/* Offset of the next changed page from `*page` on, or false. */
+static bool next_changed(const struct pair *pair, uint64_t *page, uint64_t *offset)
+{
+	uint64_t pages = MEMORY >> GUEST_PAGE_SHIFT;
+
+	for (; *page < pages; ++*page) {
+		if (!(pair->changed[*page / 64] >> (*page % 64) & 1))
+			continue;
+		*offset = (*page)++ << GUEST_PAGE_SHIFT;
+		return true;
+	}
+	return false;
+}
+
+static bool ram_same(const struct pair *pair, uint64_t *where)
+{
+	const uint8_t *a = ram(&pair->sides[0])->host, *b = ram(&pair->sides[1])->host;
+
+	for (uint64_t page = 0, at; next_changed(pair, &page, &at);) {
+		if (memcmp(a + at, b + at, GUEST_PAGE_SIZE) == 0)
+			continue;
+		for (*where = at; a[*where] == b[*where];)
+			++*where;
+		return false;
+	}
+	return true;
+}
+
+static void copy_changed(const struct pair *pair, uint8_t *to, const uint8_t *from)
+{
+	for (uint64_t page = 0, at; next_changed(pair, &page, &at);)
+		memcpy(to + at, from + at, GUEST_PAGE_SIZE);
+}
+
+/* What an engine may do its own way: when pending bits are looked at, and FS may be Dirty where it need not be
+ * (Privileged 3.1.6.6). */
+static uint64_t compared(const char *name)
+{
+	if (strcmp(name, "mip") == 0 || strcmp(name, "mip_lines") == 0 || strcmp(name, "requests") == 0)
+		return 0;
+	return strcmp(name, "mstatus") == 0 ? ~(MSTATUS_FS | MSTATUS_SD) : UINT64_MAX;
+}
+
+static uint64_t field_value(const struct hart *hart, const struct state_field *field, unsigned index)
+{
+	static const unsigned sizes[] = {
+		[STATE_BOOL] = 1, [STATE_U8] = 1, [STATE_U16] = 2, [STATE_U32] = 4, [STATE_U64] = 8,
+	};
+	unsigned size = sizes[field->type];
+	uint64_t value = 0;
+
+	memcpy(&value, (const char *)hart + field->offset + index * size, size);
+	return value;
+}
+
+/* Number of differing fields; they are printed when `tell`. */
+static unsigned harts_differ(const struct pair *pair, bool tell)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < hart_state.field_count; i++) {
+		const struct state_field *field = &hart_state.fields[i];
+		unsigned elements = strcmp(field->name, "x") == 0 ? X_SINK : field->count;
+
+		for (unsigned j = 0; j < elements; j++) {
+			uint64_t a = field_value(pair->sides[0].hart, field, j);
+			uint64_t b = field_value(pair->sides[1].hart, field, j);
+
+			if (((a ^ b) & compared(field->name)) == 0)
+				continue;
+			count++;
+			if (tell)
+				printf("# %s[%u]: %" PRIx64 " and %" PRIx64 "\n", field->name, j, a, b);
+		}
+	}
+	return count;
+}
+
+static bool differ(const struct pair *pair, bool tell)
+{
+	const struct side *a = &pair->sides[0], *b = &pair->sides[1];
+	bool found = harts_differ(pair, tell) > 0;
+	uint64_t where;
+
+	if (a->exit.reason != b->exit.reason) {
+		found = true;
+		if (tell)
+			printf("# exits: %d and %d\n", a->exit.reason, b->exit.reason);
+	}
+	if (!ram_same(pair, &where)) {
+		found = true;
+		if (tell)
+			printf("# RAM at %" PRIx64 ": %02x and %02x\n", ram(a)->base.value + where, ram(a)->host[where],
+			       ram(b)->host[where]);
+	}
+	return found;
+}
+
+/* The first side's state is what both agree on from now on. */
+static void agree(struct pair *pair)
+{
+	copy_changed(pair, pair->agreed_ram, ram(&pair->sides[0])->host);
+	state_writer_finish(&pair->agreed);
+	save(&pair->sides[0], &pair->agreed);
+}
+
+static void run_both(struct pair *pair, uint64_t limit)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		clock_set(&pair->sides[i].board->clock, pair->tick);
+		side_run(&pair->sides[i], limit);
+	}
+	collect(pair);
+}
+
+/* Both from the start of the chunk, `count` instructions on. */
+static bool differ_after(struct pair *pair, uint64_t count)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct side *side = &pair->sides[i];
+
+		memcpy(ram(side)->host, pair->agreed_ram, MEMORY);
+		clock_set(&side->board->clock, pair->tick);
+		load(side, &pair->agreed);
+	}
+	if (count)
+		run_both(pair, count);
+	return differ(pair, false);
+}
+
+static void report(struct pair *pair, uint64_t chunk)
+{
+	uint64_t same = 0, different = chunk;
+
+	differ(pair, true);
+	printf("# in a chunk of %" PRIu64 " after %" PRIu64 " instructions\n", chunk, pair->total);
+	if (!differ_after(pair, chunk)) {
+		printf("# which does not happen again\n");
+		return;
+	}
+	while (different - same > 1) {
+		uint64_t middle = same + (different - same) / 2;
+
+		if (differ_after(pair, middle))
+			different = middle;
+		else
+			same = middle;
+	}
+	differ_after(pair, same);
+	printf("# first at instruction %" PRIu64 " of the chunk, at pc %" PRIx64 ":\n", different,
+	       pair->sides[0].hart->pc);
+	differ_after(pair, different);
+	differ(pair, true);
+}
+
+/* A chunk; false: the engines differ. */
+static bool step(struct pair *pair, uint64_t chunk)
+{
+	struct side *a = &pair->sides[0], *b = &pair->sides[1];
+
+	run_both(pair, chunk);
+	pair->chunks++;
+	if (differ(pair, false)) {
+		if (a->interrupts + b->interrupts == 0) {
+			report(pair, chunk);
+			return false;
+		}
+		copy_changed(pair, ram(b)->host, ram(a)->host);
+		agree(pair);
+		load(b, &pair->agreed);
+		b->exit = a->exit;
+		pair->copies++;
+	} else {
+		agree(pair);
+	}
+	pair->total += chunk;
+	pair->tick += chunk / PER_TICK + 1;
+	if (a->exit.reason == ENGINE_EXIT_IDLE && a->exit.deadline != UINT64_MAX && a->exit.deadline > pair->tick)
+		pair->tick = a->exit.deadline;
+	return true;
+}
+
+static void pair_init(struct pair *pair, char **names, const struct image *image)
+{
+	for (unsigned i = 0; i < 2; i++)
+		side_init(&pair->sides[i], names[i], image);
+	/* Their device trees have different random seeds. */
+	memcpy(ram(&pair->sides[1])->host, ram(&pair->sides[0])->host, MEMORY);
+	pair->changed = calloc(memory_dirty_words(ram(&pair->sides[0])), sizeof *pair->changed);
+	pair->agreed_ram = malloc(MEMORY);
+	memcpy(pair->agreed_ram, ram(&pair->sides[0])->host, MEMORY);
+	save(&pair->sides[0], &pair->agreed);
+	pair->tick = 1;
+}
+
+static void pair_finish(struct pair *pair)
+{
+	for (unsigned i = 0; i < 2; i++)
+		side_finish(&pair->sides[i]);
+	state_writer_finish(&pair->agreed);
+	free(pair->changed);
+	free(pair->agreed_ram);
+}
+
+/* Mostly long chunks, and short ones that cut blocks anywhere. */
+static uint64_t chunk_size(uint64_t *seed)
+{
+	uint64_t random = debian_random(seed);
+
+	return 1 + (random >> 8) % (random % 4 ? CHUNK_MAX : 100);
+}
+
+int main(int count, char **arguments)
+{
+	uint64_t end = getenv("DOPPEL_LONG") ? LONG : INSTRUCTIONS;
+	struct pair pair = {.total = 0};
+	struct image image;
+	bool same = true;
+
+	if (count != 3)
+		return 2;
+	debian_find(&image);
+	pair.seed = debian_seed();
+	pair_init(&pair, arguments + 1, &image);
+	printf("1..2\n");
+	while (same && !ended && pair.total < end)
+		same = step(&pair, chunk_size(&pair.seed));
+	printf("%sok 1 - %s and %s agree over %" PRIu64 " instructions\n", same ? "" : "not ", arguments[1],
+	       arguments[2], pair.total);
+	printf("%sok 2 - %" PRIu64 " of %" PRIu64 " chunks differed by the instant of an interrupt\n",
+	       pair.copies * SHARE <= pair.chunks ? "" : "not ", pair.copies, pair.chunks);
+	same = same && pair.copies * SHARE <= pair.chunks;
+	pair_finish(&pair);
+	image_finish(&image);
+	return !same;
+}

@@ -5,8 +5,8 @@
 #include "engine/translate/translate.h"
 
 const struct engine *const engines[] = {
-	&engine_interpret,
 	&engine_translate,
+	&engine_interpret,
 	NULL,
 };
 

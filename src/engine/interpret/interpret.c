@@ -46,7 +46,7 @@ static void interpret_probe(struct engine_report *report)
 {
 	*report = (struct engine_report){.usable = true, .preferred = true};
 	snprintf(report->summary, sizeof report->summary,
-		 "runs on every host; RV64GC guests at a few hundred million instructions a second");
+		 "runs RV64GC guests on every host, at some hundred million instructions a second");
 }
 
 int interpret_init(struct engine_vcpu *v, struct hart *hart, struct error *e)

@@ -98,6 +98,7 @@ void emit_stubs(struct emit *e)
 		struct stub s = e->stubs[i];
 
 		e->ir = s.ir;
+		emit_forget(e);
 		x64_patch_here(e->a, s.place);
 		stub_emitters[s.kind](e, &s);
 	}
@@ -108,6 +109,7 @@ static void operation(struct emit *e)
 	unsigned first = e->stub_count;
 	unsigned op = e->ir->op;
 
+	e->kept = false;
 	if (op >= IR_BRANCH)
 		emit_control(e);
 	else if (op >= IR_FLOAT_ADD || op == IR_FLOAT_LOAD || op == IR_FLOAT_STORE)
@@ -116,6 +118,9 @@ static void operation(struct emit *e)
 		emit_memory(e);
 	else
 		emit_integer(e);
+	/* What is left in rax otherwise is not worth knowing; floats come back with anything in it. */
+	if (!e->kept || op >= IR_FLOAT_ADD)
+		emit_forget(e);
 	/* The rare cases of floats come back behind the operation, which C has done whole. */
 	for (unsigned i = first; i < e->stub_count; i++)
 		if (e->stubs[i].kind == STUB_CALL_C)
@@ -153,7 +158,7 @@ void emit_unit(struct x64 *a, const struct ir_unit *unit, enum frame_mode mode, 
 	       uint32_t first_link, struct emit_result *out)
 {
 	struct emit e = {
-		.a = a, .unit = unit, .mode = mode, .runtime = runtime, .first_link = first_link, .out = out};
+		.held = IR_ZERO, .a = a, .unit = unit, .mode = mode, .runtime = runtime, .first_link = first_link, .out = out};
 
 	out->link_count = 0;
 	e.ir = &unit->ops[0];

@@ -11,16 +11,28 @@ enum x64_reg emit_value(struct emit *e, unsigned global, enum x64_reg scratch)
 	return scratch;
 }
 
+/* Whether rax already has the value of a global that lives in memory. */
+static bool in_rax(const struct emit *e, unsigned global)
+{
+	return global < IR_GLOBALS && e->held == global;
+}
+
 void emit_copy(struct emit *e, enum x64_reg reg, unsigned global)
 {
+	bool held = in_rax(e, global);
+
 	if (global == IR_ZERO)
 		x64_mov_ri(e->a, reg, 0);
 	else if (global == IR_CONST)
 		x64_mov_ri(e->a, reg, (uint64_t)e->ir->imm);
-	else if (!is_pinned(global))
+	else if (held && reg != X64_RAX)
+		x64_mov_rr(e->a, 8, reg, X64_RAX);
+	else if (!held && !is_pinned(global))
 		x64_load(e->a, 8, reg, home(global));
-	else if (pinned(global) != reg)
+	else if (is_pinned(global) && pinned(global) != reg)
 		x64_mov_rr(e->a, 8, reg, pinned(global));
+	if (reg == X64_RAX)
+		e->held = global < IR_GLOBALS && !is_pinned(global) ? (uint8_t)global : IR_ZERO;
 }
 
 enum x64_reg emit_target(const struct ir *ir, enum x64_reg scratch)
@@ -32,12 +44,20 @@ void emit_keep(struct emit *e, enum x64_reg reg)
 {
 	unsigned dst = e->ir->dst;
 
+	if (reg == X64_RAX || e->held == dst)
+		emit_forget(e);
 	if (dst == IR_ZERO)
 		return;
-	if (!is_pinned(dst))
-		x64_store(e->a, 8, home(dst), reg);
-	else if (pinned(dst) != reg)
-		x64_mov_rr(e->a, 8, pinned(dst), reg);
+	if (is_pinned(dst)) {
+		if (pinned(dst) != reg)
+			x64_mov_rr(e->a, 8, pinned(dst), reg);
+		return;
+	}
+	x64_store(e->a, 8, home(dst), reg);
+	if (reg == X64_RAX) {
+		e->held = (uint8_t)dst;
+		e->kept = true;
+	}
 }
 
 /* reg = reg op b */
@@ -51,6 +71,8 @@ static void with_b(struct emit *e, enum x64_alu op, unsigned size, enum x64_reg 
 		x64_alu_ri(e->a, op, size, reg, 0);
 	else if (is_pinned(ir->b))
 		x64_alu_rr(e->a, op, size, reg, pinned(ir->b));
+	else if (in_rax(e, ir->b))
+		x64_alu_rr(e->a, op, size, reg, X64_RAX);
 	else
 		x64_alu_rm(e->a, op, size, reg, home(ir->b));
 }
@@ -87,6 +109,8 @@ static void alu(struct emit *e, unsigned with)
 	/* A result must not overwrite b before it was read. */
 	if (ir->size == 4 || (b_in(ir, reg) && ir->a != ir->b))
 		reg = X64_RAX;
+	if (reg == X64_RAX && ir->a != ir->b && in_rax(e, ir->b))
+		reg = X64_RDX;
 	emit_copy(e, reg, ir->a);
 	with_b(e, op, ir->size, reg);
 	if (ir->size == 4) {
@@ -94,6 +118,9 @@ static void alu(struct emit *e, unsigned with)
 
 		x64_movsx_rr(e->a, 4, to, reg);
 		reg = to;
+	} else if (reg == X64_RDX) {
+		x64_mov_rr(e->a, 8, X64_RAX, X64_RDX);
+		reg = X64_RAX;
 	}
 	emit_keep(e, reg);
 }
@@ -104,6 +131,7 @@ static void alu_not(struct emit *e, unsigned with)
 
 	emit_copy(e, X64_RAX, e->ir->b);
 	x64_not(e->a, 8, X64_RAX);
+	emit_forget(e);
 	if (is_pinned(e->ir->a))
 		x64_alu_rr(e->a, op, 8, X64_RAX, pinned(e->ir->a));
 	else {
@@ -148,7 +176,7 @@ void emit_compare(struct emit *e)
 	const struct ir *ir = e->ir;
 	bool zero = ir->b == IR_ZERO || (ir->b == IR_CONST && ir->imm == 0);
 
-	if (!is_pinned(ir->a) && ir->a < IR_GLOBALS && (ir->b == IR_CONST || zero)) {
+	if (!is_pinned(ir->a) && !in_rax(e, ir->a) && ir->a < IR_GLOBALS && (ir->b == IR_CONST || zero)) {
 		x64_alu_mi(e->a, X64_CMP, 8, home(ir->a), ir->b == IR_CONST ? (int32_t)ir->imm : 0);
 	} else if (zero) {
 		enum x64_reg reg = emit_value(e, ir->a, X64_RAX);
@@ -264,8 +292,10 @@ static void shift_add(struct emit *e, unsigned unused)
 
 	/* A 32-bit move clears the upper half. */
 	emit_copy(e, X64_RAX, ir->a);
-	if (ir->size == 4)
+	if (ir->size == 4) {
 		x64_mov_rr(e->a, 4, X64_RAX, X64_RAX);
+		emit_forget(e);
+	}
 	x64_lea(e->a, 8, X64_RAX,
 		x64_at_index(emit_value(e, ir->b, X64_RCX), X64_RAX, (uint8_t)(1u << ir->imm), 0));
 	emit_keep(e, X64_RAX);

@@ -22,6 +22,7 @@ void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size
 		if (offset)
 			x64_alu_ri(a, X64_ADD, 8, X64_RAX, (int32_t)offset);
 	}
+	emit_forget(e);
 	again = x64_here(a);
 	x64_rorx(a, 8, X64_RCX, X64_RAX, GUEST_PAGE_SHIFT);
 	x64_alu_ri(a, X64_AND, 4, X64_RCX, FRAME_TLB - 1);

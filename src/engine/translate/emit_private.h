@@ -37,6 +37,10 @@ struct emit {
 	struct stub stubs[STUBS_MAX];
 	unsigned stub_count;
 	uint32_t boxed; /* float globals known to hold a boxed single */
+	/* The global without a register of its own whose value rax holds, stored already, or IR_ZERO: what the next
+	 * operation needs most often. Whoever changes rax otherwise must say so (emit_forget). */
+	uint8_t held;
+	bool kept; /* the present operation ended with emit_keep of rax */
 };
 
 void emit_stub(struct emit *e, enum stub_kind kind, uint8_t *place, const void *back, int32_t to);
@@ -62,6 +66,10 @@ void emit_copy(struct emit *e, enum x64_reg reg, unsigned global);
 /* Where to compute a result: the destination's own register, or `scratch`; emit_result_to stores it. */
 enum x64_reg emit_target(const struct ir *ir, enum x64_reg scratch);
 void emit_keep(struct emit *e, enum x64_reg reg);
+static inline void emit_forget(struct emit *e)
+{
+	e->held = IR_ZERO;
+}
 
 /* Flags of a compared with b. */
 void emit_compare(struct emit *e);

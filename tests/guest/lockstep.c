@@ -348,8 +348,8 @@ static void copy(struct pair *pair)
 	pair->copies++;
 }
 
-/* What may differ does: the instant of an interrupt, or sstatus.FS, which has just been read. The chunk then ends there.
- * False: the engines disagree. */
+/* What may differ does: the instant of an interrupt, or sstatus.FS, which has just been read. The chunk then ends
+ * there. False: the engines disagree. */
 static bool settle(struct pair *pair, uint64_t *chunk)
 {
 	if (pair->sides[0].interrupts + pair->sides[1].interrupts == 0) {

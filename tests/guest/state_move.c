@@ -401,7 +401,8 @@ static bool still_boots(struct scene *scene, struct machine *machine)
 {
 	struct error e;
 
-	return truncate(scene->log, 0) == 0 && fine(machine_start(machine, &e), &e) && finished(machine, scene->log, scene->reference);
+	return truncate(scene->log, 0) == 0 && fine(machine_start(machine, &e), &e) &&
+	       finished(machine, scene->log, scene->reference);
 }
 
 static bool refuses_other(const struct scene *scene, const struct engine *engine, uint64_t memory, unsigned cpus,

@@ -1,6 +1,7 @@
 """Tables of what was measured."""
 import math
 import statistics
+import textwrap
 
 TITLES = {"native": "native", "interpret": "interpreter", "translate": "translator", "peer": "QEMU"}
 LOOP_INSTRUCTIONS = 25000000 * 8
@@ -99,6 +100,21 @@ def bad_news(data):
     return ("Not as it should be:\n\n" + "\n".join(lines) + "\n") if lines else ""
 
 
+def verdict(data):
+    """What the promises and goals come to."""
+    times = {n: {m: typical(v) for m, v in data["seconds"][n].items()} for n in data["programs"] + data["workloads"]}
+    gains = {n: ratio(t.get("peer"), t.get("translate")) for n, t in times.items()}
+    aims = {n: ratio(t.get("translate"), t.get("native")) for n, t in times.items() if n in GOALS}
+    slower = [f"{n} ({gain:.2f})" for n, gain in gains.items() if gain and gain < 1]
+    reached = [n for n, multiple in aims.items() if multiple and multiple <= GOALS[n]]
+    text = []
+    if any(gains.values()):
+        text.append("Rows on which the translator is slower than QEMU: " + (", ".join(slower) or "none") + ".")
+    if any(aims.values()):
+        text.append(f"Goals reached: {len(reached)} of {len(aims)}" + (f" ({', '.join(reached)})." if reached else "."))
+    return " ".join(text)
+
+
 def everything(data):
     parts = [f"Measured {data['date']} on {data['host']}; load average {data['load'][0]} before, "
              f"{data['load'][1]} after; {data['rounds']} rounds (the interpreter one), the {data['pick']} of them. Peer: {data['peer']}. Guest: {data['guest']}, one hart."]
@@ -109,5 +125,6 @@ def everything(data):
         parts.append(f"Own programs, {columns}:\n\n" + programs_table(data["programs"], data["seconds"]))
     if data["workloads"]:
         parts.append(f"Debian's programs, {columns}:\n\n" + programs_table(data["workloads"], data["seconds"]))
-    parts.append(bad_news(data))
+    parts[0] = textwrap.fill(parts[0], 115)
+    parts += [textwrap.fill(verdict(data), 115), bad_news(data)]
     return "\n\n".join(p for p in parts if p).rstrip() + "\n"

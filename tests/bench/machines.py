@@ -80,7 +80,7 @@ def boot_seconds(machine, memory=512, limit=120):
 
 
 def memory_of(process, guest_mib):
-    """(resident, of it the guest's own memory) in KiB. The latter is the mapping of exactly its size, or the largest."""
+    """(resident, of it the guest's memory) in KiB; the latter is the mapping of its size, or the largest."""
     resident = guest = 0
     best = (-1, 0)
     size = 0

@@ -63,7 +63,7 @@ def run_native(plan, programs, root, results):
 
 
 def run_plan(console, machine, plan, results):
-    """Follows one guest. Returns what of the plan remains when it died or hung, its first entry being the culprit."""
+    """Follows one guest. Returns what of the plan remains if it died or hung, culprit first, and its last lines."""
     rest, began, said = list(plan), time.monotonic(), []
     while True:
         line = console.line(LIMIT)

@@ -68,7 +68,8 @@ def workload_root(kind, programs):
     for source in (HERE / "workloads").iterdir():
         shutil.copy(source, bench / "workloads" / source.name)
     for name, command in workloads().items():
-        (bench / "workloads" / "run" / name).write_text(f"export PATH=/usr/bin LC_ALL=C\nrm -rf /tmp/*\n{command}\n")
+        script = f"export PATH=/usr/bin LC_ALL=C\nrm -rf /tmp/*\n{command}\n"
+        (bench / "workloads" / "run" / name).write_text(script)
     shutil.copy(programs[kind], bench / "bench")
     return root
 

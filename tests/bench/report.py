@@ -102,7 +102,8 @@ def bad_news(data):
 
 def verdict(data):
     """What the promises and goals come to."""
-    times = {n: {m: typical(v) for m, v in data["seconds"][n].items()} for n in data["programs"] + data["workloads"]}
+    names = data["programs"] + data["workloads"]
+    times = {n: {m: typical(v) for m, v in data["seconds"][n].items()} for n in names}
     gains = {n: ratio(t.get("peer"), t.get("translate")) for n, t in times.items()}
     aims = {n: ratio(t.get("translate"), t.get("native")) for n, t in times.items() if n in GOALS}
     slower = [f"{n} ({gain:.2f})" for n, gain in gains.items() if gain and gain < 1]
@@ -111,13 +112,14 @@ def verdict(data):
     if any(gains.values()):
         text.append("Rows on which the translator is slower than QEMU: " + (", ".join(slower) or "none") + ".")
     if any(aims.values()):
-        text.append(f"Goals reached: {len(reached)} of {len(aims)}" + (f" ({', '.join(reached)})." if reached else "."))
+        text.append(f"Goals reached: {len(reached)} of {len(aims)}: " + (", ".join(reached) or "none") + ".")
     return " ".join(text)
 
 
 def everything(data):
     parts = [f"Measured {data['date']} on {data['host']}; load average {data['load'][0]} before, "
-             f"{data['load'][1]} after; {data['rounds']} rounds (the interpreter one), the {data['pick']} of them. Peer: {data['peer']}. Guest: {data['guest']}, one hart."]
+             f"{data['load'][1]} after; rounds: {data['rounds']} (interpreter 1), the {data['pick']} of them. "
+             f"Peer: {data['peer']}. Guest: {data['guest']}, one hart."]
     if data["boot"] or data["idle"] or "loop" in data["seconds"]:
         parts.append("The machine:\n\n" + machine_table(data))
     columns = "time as a multiple of native (lower is better)"

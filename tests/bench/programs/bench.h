@@ -5,8 +5,8 @@
  *
  *     bench NAME SECONDS CHECKSUM
  *
- * where SECONDS is the time of `run` alone. The checksum depends on all that was computed and on nothing else, so that
- * it is the same on every machine; results in floating point enter it rounded (contraction differs). */
+ * where SECONDS is the time of `run` alone. The checksum depends on all that was computed and on nothing else, so
+ * that it is the same on every machine; results in floating point enter it rounded (contraction differs). */
 
 #include <stdint.h>
 

@@ -186,7 +186,7 @@ enum riscv_cause mmu_translate(struct hart *hart, gva_t address, unsigned size, 
 {
 	struct walk w = {.hart = hart, .address = address.value, .access = access, .priv = priv};
 	unsigned allowed = 1 << MMU_FETCH | 1 << MMU_LOAD | 1 << MMU_STORE;
-	struct mmu_page found = {.base = gpa(address.value & ~UINT64_C(4095)), .span = GUEST_PAGE_SIZE, .global = true};
+	struct mmu_page found = {.base = gpa(address.value & ~UINT64_C(4095)), .span = GUEST_PAGE_SIZE, .global = priv == PRIV_M};
 	enum riscv_cause cause = CAUSE_NONE;
 	bool again = false;
 

@@ -22,7 +22,7 @@ struct mmu_page {
 	gpa_t base; /* of the 4 KiB page */
 	/* Bytes that the leaf entry maps: sfence.vma of any address in them means this page too. */
 	uint64_t span;
-	bool global; /* the same in every address space (Privileged 4.3.1), or translation is off */
+	bool global; /* the same in every address space (Privileged 4.3.1): G was set, or it is M-mode */
 	/* Which further accesses in the same mode need no new walk: bit 1 << enum mmu_access. Empty when PMP
 	 * divides the page: then the result holds for this access only. */
 	uint8_t reusable;

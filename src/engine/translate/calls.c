@@ -33,6 +33,7 @@ static bool raise_trap(struct translator *t, enum riscv_cause cause, uint32_t wo
 {
 	t->interpreter.charged++;
 	t->interpreter.statistics.exceptions++;
+	t->frame->reserved_host = 0;
 	hart_trap(t->interpreter.hart, cause, cause == CAUSE_ILLEGAL ? word : t->interpreter.tval);
 	return false;
 }

@@ -118,8 +118,8 @@ static void operation(struct emit *e)
 		emit_memory(e);
 	else
 		emit_integer(e);
-	/* What is left in rax otherwise is not worth knowing; floats come back with anything in it. */
-	if (!e->kept || op >= IR_FLOAT_ADD)
+	/* What is left in rax otherwise is not worth knowing; after C there may be anything in it. */
+	if (!e->kept || op > IR_FENCE)
 		emit_forget(e);
 	/* The rare cases of floats come back behind the operation, which C has done whole. */
 	for (unsigned i = first; i < e->stub_count; i++)

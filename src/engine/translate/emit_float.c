@@ -108,12 +108,14 @@ static void fused(struct emit *e)
 	keep_sized(e, X64_XMM0);
 }
 
-/* Doubles only: dst = a with b's sign, its inverse, or both signs xored. */
+/* dst = a with b's sign, its inverse, or both signs xored. */
 static void sign(struct emit *e)
 {
 	const struct ir *ir = e->ir;
-	struct x64_mem mask = x64_at(X64_RBP, FRAME_AT(sign64));
+	struct x64_mem mask = x64_at(X64_RBP, ir->size == 4 ? FRAME_AT(sign32) : FRAME_AT(sign64));
 
+	check_box(e, ir->a, ir->size);
+	check_box(e, ir->b, ir->size);
 	if (ir->a == ir->b && ir->imm == 0) {
 		float_copy(e, X64_XMM0, ir->a);
 	} else if (ir->a == ir->b) {
@@ -201,20 +203,91 @@ static void from_int(struct emit *e)
 	keep_sized(e, X64_XMM0);
 }
 
+/* NaNs are C's; equal numbers may be zeros of either sign, which the bits order. */
+static void extreme(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+	bool min = ir->op == IR_FLOAT_MIN;
+	uint8_t *differ, *done;
+	enum x64_xmm b;
+
+	check_box(e, ir->a, ir->size);
+	check_box(e, ir->b, ir->size);
+	float_copy(e, X64_XMM0, ir->a);
+	b = float_value(e, ir->b, X64_XMM1);
+	x64_ucomi(e->a, ir->size, X64_XMM0, b);
+	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_P), NULL, 0);
+	differ = x64_jcc_forward8(e->a, X64_NE);
+	x64_flogic(e->a, min ? X64_FOR : X64_FAND, X64_XMM0, b);
+	done = x64_jmp_forward8(e->a);
+	x64_patch_here8(e->a, differ);
+	x64_farith(e->a, min ? X64_FMIN : X64_FMAX, ir->size, X64_XMM0, b);
+	x64_patch_here8(e->a, done);
+	keep_sized(e, X64_XMM0);
+}
+
+static void round_and_convert(struct emit *e, enum x64_xmm from)
+{
+	static const enum x64_round modes[] = {
+		[IR_TO_NEAREST] = X64_ROUND_NEAREST, [IR_DOWN] = X64_ROUND_DOWN, [IR_UP] = X64_ROUND_UP};
+	unsigned fsize = e->ir->size, isize = (unsigned)e->ir->imm;
+
+	if (e->ir->c == IR_DYNAMIC) {
+		x64_cvtf2si(e->a, fsize, isize, X64_RAX, from);
+		return;
+	}
+	if (e->ir->c != IR_TO_ZERO) {
+		if (fsize == 8)
+			x64_roundsd(e->a, X64_XMM0, from, modes[e->ir->c]);
+		else
+			x64_roundss(e->a, X64_XMM0, from, modes[e->ir->c]);
+		from = X64_XMM0;
+	}
+	x64_cvttf2si(e->a, fsize, isize, X64_RAX, from);
+}
+
 /* The host gives the least integer for all that does not fit; C tells that from a true one. */
 static void to_int(struct emit *e)
 {
 	unsigned isize = (unsigned)e->ir->imm;
 
 	check_box(e, e->ir->a, e->ir->size);
-	x64_cvttf2si(e->a, e->ir->size, isize, X64_RAX, float_value(e, e->ir->a, X64_XMM0));
-	x64_mov_rr(e->a, 8, X64_RCX, X64_RAX);
+	round_and_convert(e, float_value(e, e->ir->a, X64_XMM0));
 	/* x - 1 overflows for the least integer only. */
-	x64_alu_ri(e->a, X64_CMP, isize, X64_RCX, 1);
+	x64_alu_ri(e->a, X64_CMP, isize, X64_RAX, 1);
 	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_O), NULL, 0);
 	if (isize == 4)
 		x64_movsx_rr(e->a, 4, X64_RAX, X64_RAX);
 	emit_keep(e, X64_RAX);
+}
+
+static void flags_read(struct emit *e)
+{
+	struct x64_mem mxcsr = x64_at(X64_RBP, FRAME_AT(mxcsr));
+
+	x64_stmxcsr(e->a, mxcsr);
+	x64_load(e->a, 4, X64_RAX, mxcsr);
+	x64_alu_ri(e->a, X64_AND, 4, X64_RAX, 63);
+	x64_load_zx(e->a, 1, X64_RAX, x64_at_index(X64_RBP, X64_RAX, 1, FRAME_AT(flags_of_mxcsr)));
+	x64_alu_rm(e->a, X64_OR, 1, X64_RAX, x64_at(X64_RBP, FRAME_HART(fflags)));
+	emit_keep(e, X64_RAX);
+}
+
+/* The flags go into the hart; MXCSR starts to collect anew. */
+static void flags_write(struct emit *e)
+{
+	struct x64_mem mxcsr = x64_at(X64_RBP, FRAME_AT(mxcsr));
+	uint8_t *clean;
+
+	emit_copy(e, X64_RAX, e->ir->a);
+	x64_alu_ri(e->a, X64_AND, 4, X64_RAX, 31);
+	x64_store(e->a, 1, x64_at(X64_RBP, FRAME_HART(fflags)), X64_RAX);
+	x64_stmxcsr(e->a, mxcsr);
+	x64_test_mi(e->a, 4, mxcsr, 63);
+	clean = x64_jcc_forward8(e->a, X64_E);
+	x64_alu_mi(e->a, X64_AND, 4, mxcsr, ~63);
+	x64_ldmxcsr(e->a, mxcsr);
+	x64_patch_here8(e->a, clean);
 }
 
 static void resize(struct emit *e)
@@ -259,7 +332,9 @@ void emit_float(struct emit *e)
 		[IR_FLOAT_LESS_EQUAL] = compare_floats, [IR_FLOAT_TO_BITS] = to_bits,
 		[IR_BITS_TO_FLOAT] = from_bits,   [IR_FLOAT_FROM_INT] = from_int,
 		[IR_FLOAT_TO_INT] = to_int,       [IR_FLOAT_WIDEN] = resize,
-		[IR_FLOAT_NARROW] = resize};
+		[IR_FLOAT_NARROW] = resize,       [IR_FLOAT_MIN] = extreme,
+		[IR_FLOAT_MAX] = extreme,         [IR_FLAGS_READ] = flags_read,
+		[IR_FLAGS_WRITE] = flags_write};
 
 	if (e->ir->op >= IR_FLOAT_ADD && e->ir->op <= IR_FLOAT_SQRT)
 		arithmetic(e, ops[e->ir->op - IR_FLOAT_ADD]);

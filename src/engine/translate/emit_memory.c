@@ -62,16 +62,116 @@ static void store(struct emit *e)
 		x64_store(e->a, ir->size, x64_at(X64_RAX, 0), emit_value(e, ir->b, X64_RDX));
 }
 
+/* rax = host address of an atomic access, in rcx too; a misaligned one is C's to refuse. */
+static void atomic_address(struct emit *e, bool is_store)
+{
+	emit_address(e, e->ir->a, 0, e->ir->size, is_store);
+	x64_test_ri(e->a, 4, X64_RAX, e->ir->size - 1);
+	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_NE), NULL, 0);
+}
+
+static void keep_old(struct emit *e, enum x64_reg reg)
+{
+	if (e->ir->size == 4)
+		x64_movsx_rr(e->a, 4, reg, reg);
+	emit_keep(e, reg);
+}
+
+static void exchange(struct emit *e)
+{
+	atomic_address(e, true);
+	emit_copy(e, X64_RDX, e->ir->b);
+	if (e->ir->op == IR_ATOMIC_SWAP)
+		x64_xchg_mr(e->a, e->ir->size, x64_at(X64_RAX, 0), X64_RDX);
+	else
+		x64_lock_xadd(e->a, e->ir->size, x64_at(X64_RAX, 0), X64_RDX);
+	keep_old(e, X64_RDX);
+}
+
+static void combine(struct emit *e)
+{
+	static const enum x64_alu ops[] = {
+		[IR_ATOMIC_AND - IR_ATOMIC_AND] = X64_AND,
+		[IR_ATOMIC_OR - IR_ATOMIC_AND] = X64_OR,
+		[IR_ATOMIC_XOR - IR_ATOMIC_AND] = X64_XOR,
+	};
+	enum x64_alu op = ops[e->ir->op - IR_ATOMIC_AND];
+	unsigned size = e->ir->size;
+	const void *again;
+
+	atomic_address(e, true);
+	x64_mov_rr(e->a, 8, X64_RCX, X64_RAX);
+	x64_load(e->a, size, X64_RAX, x64_at(X64_RCX, 0));
+	again = x64_here(e->a);
+	x64_mov_rr(e->a, size, X64_RDX, X64_RAX);
+	if (e->ir->b == IR_ZERO)
+		x64_alu_ri(e->a, op, size, X64_RDX, 0);
+	else if (is_pinned(e->ir->b))
+		x64_alu_rr(e->a, op, size, X64_RDX, pinned(e->ir->b));
+	else
+		x64_alu_rm(e->a, op, size, X64_RDX, home(e->ir->b));
+	x64_lock_cmpxchg(e->a, size, x64_at(X64_RCX, 0), X64_RDX);
+	x64_jcc_rel32(e->a, X64_NE, again);
+	keep_old(e, X64_RAX);
+}
+
+static void load_reserved(struct emit *e)
+{
+	unsigned size = e->ir->size;
+
+	atomic_address(e, false);
+	if (size == 8)
+		x64_load(e->a, 8, X64_RDX, x64_at(X64_RAX, 0));
+	else
+		x64_load_sx(e->a, size, X64_RDX, x64_at(X64_RAX, 0));
+	x64_store(e->a, 8, x64_at(X64_RBP, FRAME_AT(reserved_host)), X64_RAX);
+	x64_store(e->a, 8, x64_at(X64_RBP, FRAME_AT(reserved_value)), X64_RDX);
+	x64_store_i(e->a, 4, x64_at(X64_RBP, FRAME_AT(reserved_size)), (int32_t)size);
+	emit_keep(e, X64_RDX);
+}
+
+static void store_conditional(struct emit *e)
+{
+	uint8_t *elsewhere, *other_size;
+	unsigned size = e->ir->size;
+
+	atomic_address(e, true);
+	emit_copy(e, X64_RDX, e->ir->b);
+	x64_mov_rr(e->a, 8, X64_RCX, X64_RAX);
+	x64_alu_rm(e->a, X64_CMP, 8, X64_RCX, x64_at(X64_RBP, FRAME_AT(reserved_host)));
+	elsewhere = x64_jcc_forward8(e->a, X64_NE);
+	x64_alu_mi(e->a, X64_CMP, 4, x64_at(X64_RBP, FRAME_AT(reserved_size)), (int32_t)size);
+	other_size = x64_jcc_forward8(e->a, X64_NE);
+	x64_load(e->a, 8, X64_RAX, x64_at(X64_RBP, FRAME_AT(reserved_value)));
+	x64_lock_cmpxchg(e->a, size, x64_at(X64_RCX, 0), X64_RDX);
+	/* Here "not equal" says that nothing was stored, on each way. */
+	x64_patch_here8(e->a, elsewhere);
+	x64_patch_here8(e->a, other_size);
+	x64_setcc(e->a, X64_NE, X64_RAX);
+	x64_movzx_rr(e->a, 1, X64_RAX, X64_RAX);
+	x64_store_i(e->a, 8, x64_at(X64_RBP, FRAME_AT(reserved_host)), 0);
+	emit_keep(e, X64_RAX);
+}
+
+static void fence(struct emit *e)
+{
+	x64_mfence(e->a);
+}
+
 void emit_memory(struct emit *e)
 {
-	switch (e->ir->op) {
-	case IR_LOAD:
-		load(e);
-		break;
-	case IR_STORE:
-		store(e);
-		break;
-	default:
-		x64_mfence(e->a);
-	}
+	static void (*const table[])(struct emit *e) = {
+		[IR_LOAD] = load,
+		[IR_STORE] = store,
+		[IR_FENCE] = fence,
+		[IR_ATOMIC_SWAP] = exchange,
+		[IR_ATOMIC_ADD] = exchange,
+		[IR_ATOMIC_AND] = combine,
+		[IR_ATOMIC_OR] = combine,
+		[IR_ATOMIC_XOR] = combine,
+		[IR_LOAD_RESERVED] = load_reserved,
+		[IR_STORE_CONDITIONAL] = store_conditional,
+	};
+
+	table[e->ir->op](e);
 }

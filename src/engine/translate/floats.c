@@ -16,6 +16,17 @@ static const uint32_t rounding[] = {0u << 13, 3u << 13, 1u << 13, 2u << 13};
 /* MXCSR's sticky flags, from bit 0: invalid, denormal (which RISC-V has not), zero divide, overflow, underflow, precision. */
 static const uint8_t flags[] = {FLOAT_NV, 0, FLOAT_DZ, FLOAT_OF, FLOAT_UF, FLOAT_NX};
 
+void floats_init(struct frame *frame)
+{
+	for (unsigned mxcsr = 0; mxcsr < ARRAY_SIZE(frame->flags_of_mxcsr); mxcsr++)
+		for (unsigned i = 0; i < ARRAY_SIZE(flags); i++)
+			if (mxcsr >> i & 1)
+				frame->flags_of_mxcsr[mxcsr] |= flags[i];
+	frame->box[0] = UINT64_C(0xffffffff00000000);
+	frame->sign64[0] = UINT64_C(1) << 63;
+	frame->sign32[0] = UINT64_C(1) << 31;
+}
+
 bool floats_begin(struct translator *t)
 {
 	struct hart *hart = t->interpreter.hart;
@@ -30,14 +41,9 @@ bool floats_begin(struct translator *t)
 
 void floats_end(struct translator *t)
 {
-	uint32_t mxcsr;
-
 	if (!t->frame->floats_live)
 		return;
-	mxcsr = _mm_getcsr();
-	for (unsigned i = 0; i < ARRAY_SIZE(flags); i++)
-		if (mxcsr >> i & 1)
-			t->interpreter.hart->fflags |= flags[i];
+	t->interpreter.hart->fflags |= t->frame->flags_of_mxcsr[_mm_getcsr() & 63];
 	_mm_setcsr(MXCSR_DEFAULT);
 	t->frame->floats_live = 0;
 }

@@ -44,7 +44,11 @@ struct frame {
 	uint64_t link;        /* which exit was taken */
 	uint64_t word;        /* the instruction that EMIT_EXIT_SYSTEM is for */
 	uint32_t floats_live; /* floats are in host registers, MXCSR is the guest's */
-	uint32_t mxcsr;
+	uint32_t mxcsr;       /* scratch */
+	/* The load reservation while generated code runs (translate.c carries it in and out). */
+	uint64_t reserved_host, reserved_value; /* address, 0 for none; sign-extended value */
+	uint32_t reserved_size;
+	uint8_t flags_of_mxcsr[64]; /* guest float flags by the six low bits of MXCSR */
 	_Alignas(16) uint64_t box[2], sign32[2], sign64[2]; /* constants for float logic */
 	struct frame_jump jumps[FRAME_JUMPS];
 	struct frame_tlb tlb[FRAME_MODES];
@@ -57,6 +61,7 @@ static inline struct frame *frame_of(struct hart *hart)
 
 #define FRAME_X(n)     ((int32_t)(offsetof(struct hart, x) + 8 * (n)) - FRAME_BIAS)
 #define FRAME_F(n)     ((int32_t)(offsetof(struct hart, f) + 8 * (n)) - FRAME_BIAS)
+#define FRAME_HART(member) ((int32_t)offsetof(struct hart, member) - FRAME_BIAS)
 #define FRAME_AT(member) ((int32_t)(HART_ENGINE_AREA_AT + offsetof(struct frame, member)) - FRAME_BIAS)
 
 /* Host register of a global, or X64_NONE: it lives in memory. */

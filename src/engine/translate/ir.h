@@ -46,15 +46,21 @@ enum ir_op {
 	IR_STORE, /* [a + imm] = b */
 	IR_FLOAT_LOAD, IR_FLOAT_STORE, /* float global dst / b */
 	IR_FENCE,
+	/* atomic, naturally aligned, size 4 or 8, at [a]; dst = what was there, sign-extended */
+	IR_ATOMIC_SWAP, IR_ATOMIC_ADD, IR_ATOMIC_AND, IR_ATOMIC_OR, IR_ATOMIC_XOR, /* with b */
+	IR_LOAD_RESERVED, IR_STORE_CONDITIONAL, /* dst = 0 when b was stored, else 1 */
 
 	/* floats: size 8 or 4, globals of the float file; rounding as the guest's dynamic mode says */
 	IR_FLOAT_ADD, IR_FLOAT_SUB, IR_FLOAT_MUL, IR_FLOAT_DIV, IR_FLOAT_SQRT,
 	IR_FLOAT_FMA, /* dst = a * b + c; imm: bit 0 negates the product, bit 1 the addend */
 	IR_FLOAT_SIGN, /* dst = a with the sign of b: imm 0 copied, 1 inverted, 2 xor */
+	IR_FLOAT_MIN, IR_FLOAT_MAX, /* the number where one is a NaN; -0 is less than 0 */
 	IR_FLOAT_EQUAL, IR_FLOAT_LESS, IR_FLOAT_LESS_EQUAL, /* general dst */
 	IR_FLOAT_TO_BITS, IR_BITS_TO_FLOAT,
 	IR_FLOAT_FROM_INT,    /* from the signed integer of imm bytes (4, 8) in general a */
-	IR_FLOAT_TO_INT,      /* general dst = signed integer of imm bytes, toward zero */
+	IR_FLOAT_TO_INT,      /* general dst = signed integer of imm bytes, rounded as c says: enum ir_rounding */
+	IR_FLAGS_READ,        /* general dst = the accrued float flags */
+	IR_FLAGS_WRITE,       /* the float flags = general a */
 	IR_FLOAT_WIDEN, IR_FLOAT_NARROW, /* 4 to 8, 8 to 4 */
 
 	/* control */
@@ -67,6 +73,8 @@ enum ir_op {
 	IR_SYSTEM,  /* leave before this instruction, which the engine's C code does at once */
 	IR_LEAVE,   /* leave before this instruction, which the engine does as it likes */
 };
+
+enum ir_rounding { IR_TO_NEAREST, IR_TO_ZERO, IR_DOWN, IR_UP, IR_DYNAMIC = 7 };
 
 enum ir_condition { IR_EQ, IR_NE, IR_LT, IR_GE, IR_LTU, IR_GEU };
 

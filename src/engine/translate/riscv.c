@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "riscv/csr.h"
 #include "riscv/float.h"
 #include "riscv/semantics.h"
 
@@ -96,6 +97,28 @@ static const struct row rows[INSN_IDS] = {
 	[INSN_FSW] = ROW(IR_FLOAT_STORE, 4, 0),  [INSN_FSD] = ROW(IR_FLOAT_STORE, 8, 0),
 	[INSN_FENCE] = ROW(IR_FENCE, 8, 0),
 
+	[INSN_AMOSWAP_W] = ROW(IR_ATOMIC_SWAP, 4, 0),
+	[INSN_AMOADD_W] = ROW(IR_ATOMIC_ADD, 4, 0),
+	[INSN_AMOAND_W] = ROW(IR_ATOMIC_AND, 4, 0),
+	[INSN_AMOOR_W] = ROW(IR_ATOMIC_OR, 4, 0),
+	[INSN_AMOXOR_W] = ROW(IR_ATOMIC_XOR, 4, 0),
+	[INSN_LR_W] = ROW(IR_LOAD_RESERVED, 4, 0),
+	[INSN_SC_W] = ROW(IR_STORE_CONDITIONAL, 4, 0),
+	[INSN_AMOSWAP_D] = ROW(IR_ATOMIC_SWAP, 8, 0),
+	[INSN_AMOADD_D] = ROW(IR_ATOMIC_ADD, 8, 0),
+	[INSN_AMOAND_D] = ROW(IR_ATOMIC_AND, 8, 0),
+	[INSN_AMOOR_D] = ROW(IR_ATOMIC_OR, 8, 0),
+	[INSN_AMOXOR_D] = ROW(IR_ATOMIC_XOR, 8, 0),
+	[INSN_LR_D] = ROW(IR_LOAD_RESERVED, 8, 0),
+	[INSN_SC_D] = ROW(IR_STORE_CONDITIONAL, 8, 0),
+	[INSN_FSGNJ_S] = ROW(IR_FLOAT_SIGN, 4, 0),
+	[INSN_FSGNJN_S] = ROW(IR_FLOAT_SIGN, 4, 1),
+	[INSN_FSGNJX_S] = ROW(IR_FLOAT_SIGN, 4, 2),
+	[INSN_FMIN_S] = ROW(IR_FLOAT_MIN, 4, 0),
+	[INSN_FMAX_S] = ROW(IR_FLOAT_MAX, 4, 0),
+	[INSN_FMIN_D] = ROW(IR_FLOAT_MIN, 8, 0),
+	[INSN_FMAX_D] = ROW(IR_FLOAT_MAX, 8, 0),
+
 	[INSN_FADD_D] = ROW(IR_FLOAT_ADD, 8, 0), [INSN_FSUB_D] = ROW(IR_FLOAT_SUB, 8, 0),
 	[INSN_FMUL_D] = ROW(IR_FLOAT_MUL, 8, 0), [INSN_FDIV_D] = ROW(IR_FLOAT_DIV, 8, 0),
 	[INSN_FSQRT_D] = ROW(IR_FLOAT_SQRT, 8, 0),
@@ -135,7 +158,9 @@ static bool rounding_fits(const struct insn *insn, const struct row *row)
 {
 	switch (insn_table[insn->id].format) {
 	case INSN_FORMAT_FTOXRM:
-		return insn->rm == FLOAT_RTZ;
+		/* The inexact flag of a double out of a word's range would be raised wrongly. */
+		return insn->rm == FLOAT_DYN || insn->rm == FLOAT_RTZ ||
+		       (insn->rm < FLOAT_RMM && !(row->size == 8 && row->extra == 4));
 	case INSN_FORMAT_FR4:
 	case INSN_FORMAT_FRM1:
 	case INSN_FORMAT_FRM2:
@@ -191,6 +216,7 @@ static void operands(struct ir *ir, const struct insn *insn)
 		ir->dst = global(insn->rd);
 		ir->a = insn->rs1;
 		ir->b = insn->rs2;
+		ir->c = insn->rm;
 		break;
 	case INSN_FORMAT_XTOF:
 	case INSN_FORMAT_XTOFRM:
@@ -298,6 +324,21 @@ static bool is_csr(const struct insn *insn)
 	return insn_table[insn->id].format == INSN_FORMAT_CSR;
 }
 
+/* Reading the float flags, or writing them without reading: what compilers put around quiet comparisons. */
+static bool flags_access(struct builder *b, const struct insn *insn)
+{
+	bool read = insn->id == INSN_CSRRS && insn->rs1 == 0, write = insn->id == INSN_CSRRW && insn->rd == 0;
+	struct ir *ir;
+
+	if (!is_csr(insn) || insn->imm != CSR_FFLAGS || !(read || write))
+		return false;
+	ir = append(b, insn, read ? IR_FLAGS_READ : IR_FLAGS_WRITE);
+	ir->dst = global(insn->rd);
+	ir->a = global(insn->rs1);
+	b->unit->floats = true;
+	return true;
+}
+
 /* Instructions that C does amid a unit. */
 static bool by_call(const struct insn *insn, const struct insn_info *info)
 {
@@ -333,6 +374,8 @@ static void one(struct builder *b, const struct insn *insn)
 		by_table(b, insn, row);
 	} else if (pure[insn->id]) {
 		by_function(b, insn);
+	} else if (flags_access(b, insn)) {
+		return;
 	} else if (by_call(insn, info)) {
 		append(b, insn, IR_CALL_C)->word = insn->raw;
 	} else {

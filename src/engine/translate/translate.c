@@ -90,6 +90,33 @@ static void link_units(struct translator *t, uint32_t emptied, enum frame_mode m
 		x64_patch(link.place, code_cache_write(t->cache, code));
 }
 
+/* The reservation lives in the frame, by host address, while generated code runs. */
+static void carry_reservation_in(struct translator *t)
+{
+	const struct hart *hart = t->interpreter.hart;
+
+	t->frame->reserved_host = 0;
+	if (likely(!hart->reserved))
+		return;
+	t->frame->reserved_host = (uint64_t)(uintptr_t)memory_host(
+		t->interpreter.memory, gpa(hart->reserved_address), hart->reserved_size);
+	t->frame->reserved_value = hart->reserved_value;
+	t->frame->reserved_size = hart->reserved_size;
+}
+
+static void carry_reservation_out(struct translator *t)
+{
+	struct hart *hart = t->interpreter.hart;
+
+	hart->reserved = t->frame->reserved_host != 0;
+	if (likely(!hart->reserved))
+		return;
+	hart->reserved_address =
+		memory_physical(t->interpreter.memory, (void *)(uintptr_t)t->frame->reserved_host).value;
+	hart->reserved_value = t->frame->reserved_value;
+	hart->reserved_size = (uint8_t)t->frame->reserved_size;
+}
+
 /* Runs generated code from hart->pc; returns the instructions used. *next: who does the next. */
 static int64_t run_units(struct translator *t, const uint8_t *code, enum frame_mode mode, int64_t left,
 			 bool exact, enum next *next)
@@ -98,6 +125,7 @@ static int64_t run_units(struct translator *t, const uint8_t *code, enum frame_m
 		(unsigned (*)(struct hart *, const void *))(uintptr_t)t->runtime.enter;
 	struct hart *hart = t->interpreter.hart;
 	uint32_t emptied = t->emptied;
+	enum emit_exit why;
 	int64_t used;
 
 	t->frame->page = hart->pc & PAGE_MASK;
@@ -105,7 +133,10 @@ static int64_t run_units(struct translator *t, const uint8_t *code, enum frame_m
 	t->given = left;
 	t->instret_base = hart->instret;
 	t->interpreter.charged = 0;
-	switch ((enum emit_exit)enter(hart, code)) {
+	carry_reservation_in(t);
+	why = (enum emit_exit)enter(hart, code);
+	carry_reservation_out(t);
+	switch (why) {
 	case EMIT_EXIT_LINK:
 		link_units(t, emptied, mode);
 		break;
@@ -227,13 +258,6 @@ static void translate_vcpu_free(struct engine_vcpu *v)
 	free(v);
 }
 
-static void set_constants(struct frame *frame)
-{
-	frame->box[0] = UINT64_C(0xffffffff00000000);
-	frame->sign64[0] = UINT64_C(1) << 63;
-	frame->sign32[0] = UINT64_C(1) << 31;
-}
-
 static int translate_vcpu_new(struct engine_vcpu **out, struct hart *hart, struct error *e)
 {
 	struct translator *t;
@@ -256,7 +280,7 @@ static int translate_vcpu_new(struct engine_vcpu **out, struct hart *hart, struc
 		translate_vcpu_free(&t->interpreter);
 		return code;
 	}
-	set_constants(t->frame);
+	floats_init(t->frame);
 	tlb_flush_all(&t->interpreter);
 	spaces_reset(t);
 	*out = &t->interpreter;

@@ -115,6 +115,8 @@ void spaces_drop_writes(struct translator *t);
 bool spaces_fill(struct translator *t, enum frame_mode mode, uint64_t address, unsigned size, bool store);
 
 /* floats.c: the host's float unit in the guest's service. */
+/* Fills the frame's constants. */
+void floats_init(struct frame *frame);
 bool floats_begin(struct translator *t);
 void floats_end(struct translator *t);
 

@@ -45,7 +45,7 @@ enum ir_op {
 	IR_LOAD,  /* dst = [a + imm] */
 	IR_STORE, /* [a + imm] = b */
 	IR_FLOAT_LOAD, IR_FLOAT_STORE, /* float global dst / b */
-	IR_FENCE,
+	IR_FENCE, /* imm: loads behind it wait for stores before it; else every other order is asked for */
 	/* atomic, naturally aligned, size 4 or 8, at [a]; dst = what was there, sign-extended */
 	IR_ATOMIC_SWAP, IR_ATOMIC_ADD, IR_ATOMIC_AND, IR_ATOMIC_OR, IR_ATOMIC_XOR, /* with b */
 	IR_LOAD_RESERVED, IR_STORE_CONDITIONAL, /* dst = 0 when b was stored, else 1 */

@@ -301,7 +301,9 @@ static void by_table(struct builder *b, const struct insn *insn, const struct ro
 	ir->size = row->size;
 	ir->word = insn->raw;
 	operands(ir, insn);
-	if (row->op == IR_BRANCH) {
+	if (row->op == IR_FENCE) {
+		ir->imm = orders_stores_before_loads(insn);
+	} else if (row->op == IR_BRANCH) {
 		ir->condition = row->extra;
 		ir->imm += (int64_t)b->at;
 	} else if (row->op == IR_LOAD) {
@@ -322,6 +324,14 @@ static void by_function(struct builder *b, const struct insn *insn)
 static bool is_csr(const struct insn *insn)
 {
 	return insn_table[insn->id].format == INSN_FORMAT_CSR;
+}
+
+/* Whether a fence orders earlier stores (or output) before later loads (or input): Unprivileged 2.7. */
+static bool orders_stores_before_loads(const struct insn *insn)
+{
+	unsigned before = insn->raw >> 24 & 15, after = insn->raw >> 20 & 15;
+
+	return (before & 5) && (after & 10);
 }
 
 /* Reading the float flags, or writing them without reading: what compilers put around quiet comparisons. */

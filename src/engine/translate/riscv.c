@@ -294,6 +294,14 @@ static void jump_register(struct builder *b, const struct insn *insn)
 	b->done = true;
 }
 
+/* Whether a fence orders earlier stores (or output) before later loads (or input): Unprivileged 2.7. */
+static bool orders_stores_before_loads(const struct insn *insn)
+{
+	unsigned before = insn->raw >> 24 & 15, after = insn->raw >> 20 & 15;
+
+	return (before & 5) && (after & 10);
+}
+
 static void by_table(struct builder *b, const struct insn *insn, const struct row *row)
 {
 	struct ir *ir = append(b, insn, (enum ir_op)row->op);
@@ -324,14 +332,6 @@ static void by_function(struct builder *b, const struct insn *insn)
 static bool is_csr(const struct insn *insn)
 {
 	return insn_table[insn->id].format == INSN_FORMAT_CSR;
-}
-
-/* Whether a fence orders earlier stores (or output) before later loads (or input): Unprivileged 2.7. */
-static bool orders_stores_before_loads(const struct insn *insn)
-{
-	unsigned before = insn->raw >> 24 & 15, after = insn->raw >> 20 & 15;
-
-	return (before & 5) && (after & 10);
 }
 
 /* Reading the float flags, or writing them without reading: what compilers put around quiet comparisons. */

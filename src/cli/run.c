@@ -303,9 +303,9 @@ static int watch(struct machine *machine, const struct option_value *timeout, st
 	r = machine_wait(machine, timeout->given ? (int)timeout->number : -1, outcome, e);
 	if (r == -ETIMEDOUT)
 		return error_set(e, ERROR_TIMEOUT, r,
-				 "the guest did not end within %s and was switched off; give a longer "
+				 "the guest did not end within %g s and was switched off; give a longer "
 				 "--timeout",
-				 timeout->text);
+				 (double)timeout->number / 1000);
 	return r;
 }
 

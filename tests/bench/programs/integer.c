@@ -50,7 +50,11 @@ static int64_t tak(int64_t x, int64_t y, int64_t z)
 
 static uint64_t tak_run(void)
 {
-	return (uint64_t)tak(24, 16, 8);
+	uint64_t sum = 0;
+
+	for (volatile int64_t z = 5; z < 9; z = z + 1)
+		sum += (uint64_t)tak(25, 16, z);
+	return sum;
 }
 
 enum { PUSH, ADD, SUBTRACT, MULTIPLY, LOAD, STORE, LESS, BRANCH, AND, HALT };

@@ -9,8 +9,6 @@
 #define MODE_SUM   0x10u
 #define MODE_MXR   0x20u
 
-static const struct span no_span = {UINT64_MAX, 0};
-
 void tlb_flush_all(struct engine_vcpu *v)
 {
 	memset(v->load, 0, sizeof v->load);
@@ -18,7 +16,7 @@ void tlb_flush_all(struct engine_vcpu *v)
 	memset(v->fetch, 0, sizeof v->fetch);
 	memset(v->contexts, 0, sizeof v->contexts);
 	v->next_context = 1;
-	v->superpages[0] = v->superpages[1] = no_span;
+	superpages_forget(&v->superpages);
 	v->epoch++;
 	v->context_modes = 0;
 	tlb_update_contexts(v);
@@ -41,14 +39,7 @@ static void forget_contexts(struct engine_vcpu *v, bool one_asid, uint16_t asid)
 		if (!one_asid || asid_of(v->contexts[i].satp) == asid)
 			v->contexts[i].mode = 0;
 	if (!one_asid)
-		v->superpages[0] = v->superpages[1] = no_span;
-}
-
-static bool in_superpage(const struct engine_vcpu *v, uint64_t address)
-{
-	const struct span *span = &v->superpages[address >> 63];
-
-	return address >= span->low && address <= span->high;
+		superpages_forget(&v->superpages);
 }
 
 static void clear_slot(struct tlb_entry *entry, uint64_t address)
@@ -59,7 +50,7 @@ static void clear_slot(struct tlb_entry *entry, uint64_t address)
 
 void tlb_flush(struct engine_vcpu *v, bool one_page, uint64_t address, bool one_asid, uint16_t asid)
 {
-	if (one_page && !in_superpage(v, address)) {
+	if (one_page && !superpages_hold(&v->superpages, address)) {
 		clear_slot(&v->load[tlb_index(address)], address);
 		clear_slot(&v->store[tlb_index(address)], address);
 		clear_slot(&v->fetch[tlb_index(address) % FETCH_ENTRIES], address);
@@ -116,17 +107,6 @@ void tlb_update_contexts(struct engine_vcpu *v)
 	} while (v->next_context < ids);
 }
 
-static void note_superpage(struct engine_vcpu *v, uint64_t address, uint64_t bytes)
-{
-	struct span *span = &v->superpages[address >> 63];
-	uint64_t low = address & ~(bytes - 1), high = low + bytes - 1;
-
-	if (bytes <= GUEST_PAGE_SIZE)
-		return;
-	span->low = low < span->low ? low : span->low;
-	span->high = high > span->high ? high : span->high;
-}
-
 /* Keeps a page that was just translated, when it is RAM and may be kept; NULL otherwise. */
 static uint8_t *fill(struct engine_vcpu *v, struct tlb_entry *entry, uint64_t address, uint64_t context,
 		     enum mmu_access access, const struct mmu_page *page)
@@ -137,7 +117,7 @@ static uint8_t *fill(struct engine_vcpu *v, struct tlb_entry *entry, uint64_t ad
 		return NULL;
 	if (access == MMU_STORE)
 		memory_mark_dirty(v->memory, page->base, GUEST_PAGE_SIZE);
-	note_superpage(v, address, page->span);
+	superpages_note(&v->superpages, address, page->span);
 	entry->tag = (address & PAGE_MASK) | context;
 	entry->addend = (uintptr_t)host - (uintptr_t)(address & PAGE_MASK);
 	return host + (address & ~PAGE_MASK);

@@ -15,6 +15,7 @@
 #define DOPPEL_ENGINE_INTERPRET_VCPU_H
 
 #include "engine/engine.h"
+#include "engine/superpages.h"
 #include "riscv/decode.h"
 #include "riscv/hart.h"
 #include "riscv/mmu.h"
@@ -70,11 +71,6 @@ struct context {
 	uint32_t id;
 };
 
-/* An interval of virtual addresses that superpages were used for: low > high when none. */
-struct span {
-	uint64_t low, high;
-};
-
 struct engine_vcpu {
 	struct hart *hart;
 	struct memory *memory;
@@ -99,7 +95,7 @@ struct engine_vcpu {
 	struct jump_entry jump[JUMP_ENTRIES];
 	struct context contexts[CONTEXTS];
 	uint32_t next_context;
-	struct span superpages[2]; /* lower and upper half of the address space */
+	struct superpages superpages;
 
 	struct block *hash[HASH_ENTRIES];
 	uint8_t *arena;

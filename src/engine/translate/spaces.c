@@ -5,8 +5,6 @@
 
 #include "engine/translate/translator.h"
 
-static const struct span no_span = {UINT64_MAX, 0};
-
 static void empty(uint64_t *tags)
 {
 	for (unsigned i = 0; i < FRAME_TLB; i++)
@@ -33,7 +31,7 @@ void spaces_reset(struct translator *t)
 {
 	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
 		empty_mode(t, (enum frame_mode)mode);
-	t->superpages[0] = t->superpages[1] = no_span;
+	superpages_forget(&t->superpages);
 	t->satp = t->interpreter.hart->satp;
 	memset(t->frame->jumps, 0xff, sizeof t->frame->jumps);
 	t->next_salt = 1;
@@ -86,13 +84,6 @@ void spaces_enter(struct translator *t, enum frame_mode mode)
 	t->frame->salt = t->salt_of_mode[mode];
 }
 
-static bool in_superpage(const struct translator *t, uint64_t address)
-{
-	const struct span *span = &t->superpages[address >> 63];
-
-	return address >= span->low && address <= span->high;
-}
-
 static bool code_was_seen(const struct translator *t, uint64_t address)
 {
 	unsigned hash = (unsigned)(address >> GUEST_PAGE_SHIFT) % CODE_PAGES_SEEN;
@@ -115,14 +106,14 @@ static void flush_page(struct translator *t, uint64_t address)
 
 void spaces_flush(struct translator *t, bool one_page, uint64_t address, bool one_asid, uint16_t asid)
 {
-	if (one_page && !in_superpage(t, address)) {
+	if (one_page && !superpages_hold(&t->superpages, address)) {
 		flush_page(t, address);
 		return;
 	}
 	if (!one_asid || asid == (uint16_t)(t->satp >> 44)) {
 		for (unsigned mode = 0; mode < FRAME_MODES; mode++)
 			empty_mode(t, (enum frame_mode)mode);
-		t->superpages[0] = t->superpages[1] = no_span;
+		superpages_forget(&t->superpages);
 	}
 	spaces_forget_jumps(t);
 }
@@ -131,17 +122,6 @@ void spaces_drop_writes(struct translator *t)
 {
 	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
 		empty(t->frame->tlb[mode].store);
-}
-
-static void note_superpage(struct translator *t, uint64_t address, uint64_t bytes)
-{
-	struct span *span = &t->superpages[address >> 63];
-	uint64_t low = address & ~(bytes - 1), high = low + bytes - 1;
-
-	if (bytes <= GUEST_PAGE_SIZE)
-		return;
-	span->low = low < span->low ? low : span->low;
-	span->high = high > span->high ? high : span->high;
 }
 
 bool spaces_fill(struct translator *t, enum frame_mode mode, uint64_t address, unsigned size, bool store)
@@ -161,7 +141,7 @@ bool spaces_fill(struct translator *t, enum frame_mode mode, uint64_t address, u
 	host = memory_host(t->interpreter.memory, page.base, GUEST_PAGE_SIZE);
 	if (!host || !(page.reusable & 1u << access))
 		return false;
-	note_superpage(t, address, page.span);
+	superpages_note(&t->superpages, address, page.span);
 	if (mode == FRAME_SUPERVISOR && !page.global)
 		t->supervisor_local = true;
 	/* The addend is for both: what the slot held for another page goes. */

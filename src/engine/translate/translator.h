@@ -70,7 +70,7 @@ struct translator {
 	bool entered;           /* satp, mode and the salt are in force */
 	uint64_t salt_of_mode[FRAME_MODES]; /* for satp; 0: look it up */
 	bool supervisor_local;  /* the supervisor's TLB holds a page that is not global */
-	struct span superpages[2];
+	struct superpages superpages;
 	struct {
 		uint64_t satp;
 		uint32_t mode; /* enum frame_mode + 1; 0: free */

@@ -52,8 +52,8 @@ static uint64_t tak_run(void)
 {
 	uint64_t sum = 0;
 
-	for (volatile int64_t z = 5; z < 9; z = z + 1)
-		sum += (uint64_t)tak(25, 16, z);
+	for (volatile int64_t z = 7; z < 9; z = z + 1)
+		sum += (uint64_t)tak(24, 16, z);
 	return sum;
 }
 

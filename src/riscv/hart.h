@@ -125,7 +125,8 @@ struct hart {
 	uint8_t priv;     /* enum riscv_privilege */
 	bool waiting;     /* in WFI: pc is past it already */
 
-	/* Load reservation (Unprivileged 8.2): valid, the physical address and size, and the value read. */
+	/* Load reservation (Unprivileged 8.2): valid, the physical address and size, and the value read; all 0 when there
+	 * is none (hart_end_reservation). */
 	bool reserved;
 	uint8_t reserved_size;
 	uint64_t reserved_address, reserved_value;
@@ -237,6 +238,13 @@ void hart_trap(struct hart *hart, uint64_t cause, uint64_t tval);
 /* mret and sret; the caller has checked that they are legal now: CAUSE_NONE or CAUSE_ILLEGAL. */
 enum riscv_cause hart_mret(struct hart *hart);
 enum riscv_cause hart_sret(struct hart *hart);
+
+static inline void hart_end_reservation(struct hart *hart)
+{
+	hart->reserved = false;
+	hart->reserved_size = 0;
+	hart->reserved_address = hart->reserved_value = 0;
+}
 
 static inline bool hart_fp_off(const struct hart *hart)
 {

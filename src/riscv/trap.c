@@ -69,7 +69,7 @@ void hart_trap(struct hart *hart, uint64_t cause, uint64_t tval)
 {
 	uint64_t delegated = cause & CAUSE_INTERRUPT ? hart->mideleg : hart->medeleg;
 
-	hart->reserved = false;
+	hart_end_reservation(hart);
 	if (cause == CAUSE_ECALL_S && hart->cluster->sbi) {
 		sbi_call(hart->cluster->sbi, hart);
 		return;

@@ -54,7 +54,7 @@ static enum riscv_cause store_conditional(struct engine_vcpu *v, const struct op
 		return cause;
 	done = hart->reserved && hart->reserved_size == size && hart->reserved_address == physical &&
 	       exchange_if_equal(host, size, hart->reserved_value, hart->x[op->rs2]);
-	hart->reserved = false;
+	hart_end_reservation(hart);
 	hart->x[op->rd] = !done;
 	return CAUSE_NONE;
 }

@@ -108,9 +108,12 @@ static void carry_reservation_out(struct translator *t)
 {
 	struct hart *hart = t->interpreter.hart;
 
-	hart->reserved = t->frame->reserved_host != 0;
-	if (likely(!hart->reserved))
+	if (likely(!t->frame->reserved_host)) {
+		if (unlikely(hart->reserved))
+			hart_end_reservation(hart);
 		return;
+	}
+	hart->reserved = true;
 	hart->reserved_address =
 		memory_physical(t->interpreter.memory, (void *)(uintptr_t)t->frame->reserved_host).value;
 	hart->reserved_value = t->frame->reserved_value;

@@ -27,7 +27,7 @@ void sbi_boot_state(struct hart *hart)
 {
 	hart->priv = PRIV_S;
 	hart->waiting = false;
-	hart->reserved = false;
+	hart_end_reservation(hart);
 	hart->mstatus = STATUS;
 	hart->medeleg = DELEGATED_EXCEPTIONS;
 	hart->mideleg = DELEGATED_INTERRUPTS;

@@ -20,7 +20,7 @@ bears() {
 	shift
 	output=$("$doppel" run --engine "$engine" --timeout 500ms --memory 64M --console none "$@" 2>&1)
 	status=$?
-	[ $status = 6 ] && grep -q 'did not end within 500ms' <<<"$output"
+	[ $status = 6 ] && grep -q 'did not end within 0.5 s' <<<"$output"
 	result $? "$name" "exit status $status, expected 6; $output"
 }
 

@@ -104,7 +104,7 @@ static int32_t immediate(uint32_t w, enum insn_format format)
 	}
 }
 
-static bool has_rounding_mode(enum insn_format format)
+bool insn_format_rounds(enum insn_format format)
 {
 	return format == INSN_FORMAT_FR4 || format == INSN_FORMAT_FRM2 || format == INSN_FORMAT_FRM1 ||
 	       format == INSN_FORMAT_FTOXRM || format == INSN_FORMAT_XTOFRM;
@@ -127,7 +127,7 @@ struct insn insn_decode(uint32_t word)
 	insn.rm = w >> 12 & 7;
 	insn.imm = immediate(w, format);
 	/* Modes 5 and 6 are reserved in the encoding itself (Unprivileged 11.2). */
-	if (has_rounding_mode(format) && (insn.rm == 5 || insn.rm == 6))
+	if (insn_format_rounds(format) && (insn.rm == 5 || insn.rm == 6))
 		insn.id = INSN_ILLEGAL;
 	return insn;
 }

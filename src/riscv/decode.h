@@ -80,6 +80,9 @@ static inline unsigned insn_length(uint16_t low)
 	return (low & 3) == 3 ? 4 : 2;
 }
 
+/* Whether instructions of this format have a rounding mode. */
+bool insn_format_rounds(enum insn_format format);
+
 /* `word` holds the instruction in its low bits; for a compressed one the upper half is ignored. */
 struct insn insn_decode(uint32_t word);
 

@@ -93,14 +93,6 @@ static float_function *const functions[INSN_IDS] = {
 #include "riscv/insn.def"
 };
 
-static bool has_rounding_mode(unsigned id)
-{
-	uint8_t format = insn_table[id].format;
-
-	return format == INSN_FORMAT_FR4 || format == INSN_FORMAT_FRM2 || format == INSN_FORMAT_FRM1 ||
-	       format == INSN_FORMAT_FTOXRM || format == INSN_FORMAT_XTOFRM;
-}
-
 bool float_execute(struct hart *hart, const struct op *op)
 {
 	/* The accrued flags go in, which lets the host path skip what is known already. */
@@ -108,7 +100,7 @@ bool float_execute(struct hart *hart, const struct op *op)
 
 	if (o.rm == FLOAT_DYN)
 		o.rm = hart->frm;
-	if (unlikely(o.rm > FLOAT_RMM) && has_rounding_mode(op->id))
+	if (unlikely(o.rm > FLOAT_RMM) && insn_format_rounds(insn_table[op->id].format))
 		return false;
 	functions[op->id](&o);
 	hart->fflags = (uint8_t)o.flags;

@@ -21,13 +21,6 @@ static unsigned settle(struct engine_vcpu *v)
 	return SYSTEM_LEAVE;
 }
 
-static unsigned illegal(struct engine_vcpu *v, const struct op *op)
-{
-	(void)v;
-	(void)op;
-	return CAUSE_ILLEGAL;
-}
-
 static unsigned csr_register(struct engine_vcpu *v, const struct op *op)
 {
 	struct hart *hart = v->hart;
@@ -151,7 +144,7 @@ unsigned system_execute(struct engine_vcpu *v, const struct op *op)
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
 		if (table[i].id == op->id)
 			return table[i].execute(v, op);
-	return illegal(v, op);
+	return CAUSE_ILLEGAL;
 }
 
 /* Whether envcfg lets this privilege use a cache-block instruction (CMO 3.2): all bits of `field` clear forbids. */

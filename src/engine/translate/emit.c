@@ -92,7 +92,7 @@ static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
 };
 
 /* Stubs may add stubs. */
-void emit_stubs(struct emit *e)
+static void emit_stubs(struct emit *e)
 {
 	for (unsigned i = 0; i < e->stub_count && !e->a->overflow; i++) {
 		struct stub s = e->stubs[i];

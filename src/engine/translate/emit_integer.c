@@ -355,12 +355,6 @@ static void pure(struct emit *e, unsigned unused)
 	(void)unused;
 }
 
-static void move(struct emit *e, unsigned unused)
-{
-	emit_keep(e, emit_value(e, e->ir->a, X64_RAX));
-	(void)unused;
-}
-
 /* Each integer operation: its emitter, and the host operation or condition that the emitter is given. */
 static const struct {
 	void (*emit)(struct emit *e, unsigned with);
@@ -368,7 +362,6 @@ static const struct {
 } table[] = {
 	[IR_SET] = {constant, 0},
 	[IR_HERE] = {constant, 0},
-	[IR_MOVE] = {move, 0},
 	[IR_ADD] = {alu, X64_ADD},
 	[IR_SUB] = {alu, X64_SUB},
 	[IR_AND] = {alu, X64_AND},

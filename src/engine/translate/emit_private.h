@@ -79,7 +79,6 @@ void emit_float(struct emit *e);
 void emit_control(struct emit *e);
 /* rax = virtual address in memory; checks the TLB and makes rax a host address. */
 void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size, bool store);
-void emit_stubs(struct emit *e);
 /* Instructions that were counted at the unit's entry and come behind the present one. */
 unsigned emit_refund(const struct emit *e);
 /* Goes to an address in the page (or beyond it), giving back nothing. */

@@ -27,7 +27,6 @@ enum ir_op {
 	/* dst = ... ; size 8, or 4: computed in 32 bits and sign-extended */
 	IR_SET,  /* imm */
 	IR_HERE, /* the guest address imm bytes from the page's start */
-	IR_MOVE, /* a */
 	IR_ADD, IR_SUB, IR_AND, IR_OR, IR_XOR, IR_ANDN, IR_ORN, IR_XNOR, /* a op b; the last three with ~b */
 	IR_SHL, IR_SHR, IR_SAR, IR_ROL, IR_ROR,
 	IR_LESS, IR_LESS_UNSIGNED, /* a < b ? 1 : 0 */

@@ -81,7 +81,7 @@ static int64_t one_by_call(struct translator *t)
 
 static void link_units(struct translator *t, uint32_t emptied, enum frame_mode mode)
 {
-	struct link link = t->links[t->frame->link];
+	struct emit_link link = t->links[t->frame->link];
 	const uint8_t *code;
 
 	t->interpreter.hart->pc = t->frame->page + (uint64_t)(int64_t)link.to;

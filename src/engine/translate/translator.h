@@ -44,11 +44,6 @@ struct code_page {
 #define CODE_PAGES_SEEN 4096
 #define OPS_REMEMBERED  256
 
-struct link {
-	uint8_t *place;
-	int32_t to;
-};
-
 struct translator {
 	struct engine_vcpu interpreter; /* first: an engine_vcpu of this engine is a translator */
 	struct frame *frame;
@@ -60,7 +55,7 @@ struct translator {
 	struct code_page *pages[PAGE_BUCKETS];
 	uint8_t *arena; /* units and pages */
 	size_t arena_used;
-	struct link *links;
+	struct emit_link *links;
 	uint32_t link_count, link_room;
 	uint32_t emptied; /* counts resets of the cache */
 

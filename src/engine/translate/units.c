@@ -141,7 +141,7 @@ static bool add_links(struct translator *t, const struct emit_result *result)
 {
 	if (t->link_count + result->link_count > t->link_room) {
 		uint32_t room = t->link_room * 2 + EMIT_LINKS_MAX;
-		struct link *grown = realloc(t->links, room * sizeof *grown);
+		struct emit_link *grown = realloc(t->links, room * sizeof *grown);
 
 		if (!grown)
 			return false;
@@ -149,8 +149,7 @@ static bool add_links(struct translator *t, const struct emit_result *result)
 		t->link_room = room;
 	}
 	for (unsigned i = 0; i < result->link_count; i++)
-		t->links[t->link_count++] =
-			(struct link){.place = result->links[i].place, .to = result->links[i].to};
+		t->links[t->link_count++] = result->links[i];
 	return true;
 }
 

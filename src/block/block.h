@@ -1,0 +1,137 @@
+/*
+ * A virtual disk: a stack of filters over a file, raw or qcow2.
+ *
+ *   device -> throttle -> overlay (qcow2 over a base) -> format (raw, qcow2) -> file (io_uring or threads)
+ *
+ * Requests are asynchronous: block_submit begins one, its `done` is called later (or before submit returns) on the loop's
+ * thread. Many may be in flight; they complete in any order. Overlapping requests in flight have no order
+ * among themselves, but no bytes outside of them are touched. A flush covers what had completed when it was submitted.
+ *
+ * Formats are never guessed from bytes that a guest can write: a writable disk's format is named or follows from
+ * how the file was made (docs/internals/block.md); images are locked against a second writer.
+ *
+ * Thread: open, close and resize from one owner; submit, drain and statistics on the loop's thread. Between block_open and the
+ * first submit the block may be handed to another thread's loop by block_attach.
+ */
+#ifndef DOPPEL_BLOCK_BLOCK_H
+#define DOPPEL_BLOCK_BLOCK_H
+
+#include <sys/uio.h>
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "base/types.h"
+
+#define BLOCK_SECTOR 512
+
+enum block_format { BLOCK_FORMAT_AUTO, BLOCK_RAW, BLOCK_QCOW2 };
+
+/* Bytes and operations a second, with bursts (a bucket of `burst` times a second's worth); 0: no limit. */
+struct block_limits {
+	uint64_t bytes_per_second, operations_per_second;
+	double burst_seconds;
+};
+
+struct block_options {
+	const char *path;
+	enum block_format format; /* AUTO: by the bytes, for read-only disks and bases; a writable one: see block_open */
+	bool read_only;
+	bool overlay;          /* writes go to a new temporary qcow2 file, removed at close; `path` stays untouched */
+	const char *overlay_path; /* or to this file, made when absent and kept; NULL: temporary */
+	bool backing_anywhere; /* backing files may lie outside the image's own folder */
+	bool direct;           /* O_DIRECT where the file system takes it */
+	struct block_limits limits;
+};
+
+enum block_operation {
+	BLOCK_READ,
+	BLOCK_WRITE,
+	BLOCK_FLUSH,   /* data and metadata of completed writes are on stable storage */
+	BLOCK_DISCARD, /* contents may be forgotten; reads as zeroes where the format can tell, else as before */
+	BLOCK_ZERO,    /* reads as zeroes after; `unmap`: room may be given back */
+	BLOCK_OPERATIONS,
+};
+
+struct block_request;
+/* result: 0 or a negative errno: -EIO, -ENOSPC (the host's disk is full: nothing of the request is promised, it may be submitted
+ * again), -EROFS, -EINVAL (outside of the disk). */
+typedef void block_done_fn(struct block_request *request, int result);
+
+/* Memory of the caller until `done`; it may be submitted again from there. */
+struct block_request {
+	enum block_operation operation;
+	bool unmap;
+	uint64_t offset, length;   /* bytes; multiples of BLOCK_SECTOR, inside the disk */
+	const struct iovec *spans; /* READ, WRITE: `length` bytes in all; the caller's until done; may be guest memory */
+	unsigned span_count;
+	block_done_fn *done;
+	void *owner;   /* the caller's */
+	void *private; /* the stack's while in flight */
+};
+
+struct block_statistics {
+	uint64_t operations[BLOCK_OPERATIONS], bytes_read, bytes_written, errors, throttled_ns;
+	uint64_t in_flight, in_flight_max;
+};
+
+struct block;
+
+/* Opens and locks. ERROR_USAGE when the format of a writable disk is not named and does not follow from its name (.qcow2, .raw, .img) and
+ * content agreeing; -EBUSY (ERROR_STATE) when another process writes it; others by errno. */
+MUST_USE int block_open(struct block **out, const struct block_options *options, struct error *e);
+/* All I/O from now on belongs to `loop`. Once, before the first submit. */
+MUST_USE int block_attach(struct block *block, struct loop *loop, struct error *e);
+/* After the last `done`. On the loop's thread, or after that has ended. Writes back what is cached and unlocks; a failure of that is
+ * told, and the block is gone all the same. Accepts NULL. */
+int block_close(struct block *block, struct error *e);
+
+uint64_t block_size(const struct block *block); /* bytes, a multiple of BLOCK_SECTOR */
+bool block_read_only(const struct block *block);
+/* Bytes that I/O is best a multiple of and aligned to: 512 or 4096 and up. */
+uint32_t block_optimal(const struct block *block);
+void block_submit(struct block *block, struct block_request *request);
+/* Calls fn(arg) on the loop's thread when nothing is in flight (at once, if so). */
+void block_drain(struct block *block, loop_fn *fn, void *arg);
+/* Grows (or with `shrink` cuts) the disk; nothing is in flight. -EROFS, -EINVAL, -ENOSPC. */
+MUST_USE int block_resize(struct block *block, uint64_t size, bool shrink, struct error *e);
+void block_set_limits(struct block *block, const struct block_limits *limits);
+void block_get_statistics(const struct block *block, struct block_statistics *out);
+
+/* ---- Images as files, for `doppel disk` and for making images; synchronous. ---- */
+
+struct block_create_options {
+	enum block_format format;
+	uint64_t size;           /* 0 with a backing file: its size */
+	uint32_t cluster_size;   /* qcow2: 512 to 2 MiB, a power of two; 0: 64 KiB */
+	const char *backing;     /* qcow2: path as stored, relative to the new image's folder */
+	enum block_format backing_format;
+	bool preallocate;
+};
+/* Never replaces a file: -EEXIST. Nothing is left behind on failure. */
+MUST_USE int block_create(const char *path, const struct block_create_options *options, struct error *e);
+
+struct block_description {
+	enum block_format format;
+	uint64_t size, file_bytes; /* virtual size, and what it takes on the host */
+	uint32_t cluster_size, version;
+	char backing[1024];
+	enum block_format backing_format;
+	uint64_t clusters_allocated, clusters_compressed;
+	unsigned snapshots;
+	bool dirty; /* it was not closed properly: a check is due */
+};
+MUST_USE int block_describe(const char *path, enum block_format format, struct block_description *out,
+			    struct error *e);
+
+struct block_check_result {
+	uint64_t leaked_clusters, corruptions, repaired; /* after a repair: what is left in the first two */
+};
+/* Reads all metadata; `repair` puts right what can be without losing data. */
+MUST_USE int block_check(const char *path, enum block_format format, bool repair, struct block_check_result *out,
+			 struct error *e);
+/* Copies a disk's contents into a new image; zeroes take no room. `progress` may be NULL: bytes done and in all. */
+MUST_USE int block_convert(const struct block_options *from, const char *to, const struct block_create_options *as,
+			   bool compress, void (*progress)(void *context, uint64_t done, uint64_t total),
+			   void *context, struct error *e);
+
+#endif

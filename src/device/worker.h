@@ -1,0 +1,25 @@
+/*
+ * A worker: a thread with an event loop, on which devices serve their queues and back ends.
+ *
+ * Several devices may share one. Thread: new and free from the machine's owner, the rest from any.
+ */
+#ifndef DOPPEL_DEVICE_WORKER_H
+#define DOPPEL_DEVICE_WORKER_H
+
+#include "base/loop.h"
+
+struct worker;
+
+/* Starts the thread, all signals blocked. The name is cut to 15 bytes. */
+MUST_USE int worker_new(struct worker **out, const char *name, struct error *e);
+/* Ends and joins it; accepts NULL. Nobody may use its loop any more. */
+void worker_free(struct worker *worker);
+/* Its loop: functions that belong to a loop's owner are called on the worker only. */
+struct loop *worker_loop(struct worker *worker);
+/* Runs fn(arg) on the worker and returns when it has returned; at once when called on the worker itself. Not with a lock held
+ * that the worker takes. */
+void worker_call(struct worker *worker, loop_fn *fn, void *arg);
+/* Whether the caller is the worker. */
+bool worker_is_current(const struct worker *worker);
+
+#endif

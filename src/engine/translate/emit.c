@@ -36,6 +36,21 @@ static void stub_access(struct emit *e, const struct stub *s)
 	x64_jmp_rel32(e->a, s->back);
 }
 
+/* Within one page the slow path helps; what lies in two is done without groups, from here to the unit's end. */
+static void stub_group(struct emit *e, const struct stub *s)
+{
+	uint8_t *crosses;
+
+	x64_lea(e->a, 8, X64_RDX, x64_at(X64_RAX, s->ir->span - 1));
+	x64_alu_rr(e->a, X64_XOR, 8, X64_RDX, X64_RAX);
+	x64_shift_ri(e->a, X64_SHR, 8, X64_RDX, GUEST_PAGE_SHIFT);
+	crosses = x64_jcc_forward(e->a, X64_NE);
+	stub_access(e, s);
+	x64_patch_here(e->a, crosses);
+	give_back(e, emit_refund(e) + 1);
+	emit_stub(e, STUB_PLAIN, x64_jmp_patchable(e->a), NULL, s->ir->at);
+}
+
 static void stub_exit(struct emit *e, const struct stub *s)
 {
 	give_back(e, emit_refund(e));
@@ -46,7 +61,8 @@ static void stub_link(struct emit *e, const struct stub *s)
 {
 	x64_mov_ri(e->a, X64_RDX, e->first_link + e->out->link_count);
 	x64_jmp_rel32(e->a, e->runtime->leave_link);
-	e->out->links[e->out->link_count++] = (struct emit_link){.place = s->place, .to = s->to};
+	e->out->links[e->out->link_count++] =
+		(struct emit_link){.place = s->place, .to = s->to, .plain = s->kind == STUB_PLAIN};
 }
 
 static void stub_call_c(struct emit *e, const struct stub *s)
@@ -86,7 +102,8 @@ static void stub_plain_call(struct emit *e, const struct stub *s)
 }
 
 static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
-	[STUB_ACCESS] = stub_access, [STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
+	[STUB_ACCESS] = stub_access, [STUB_GROUP] = stub_group,   [STUB_PLAIN] = stub_link,
+	[STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
 	[STUB_CALL_C] = stub_call_c, [STUB_BUDGET] = stub_budget, [STUB_FLOATS] = stub_floats,
 	[STUB_TABLE] = stub_table,   [STUB_PLAIN_CALL] = stub_plain_call,
 };
@@ -104,6 +121,36 @@ static void emit_stubs(struct emit *e)
 	}
 }
 
+/* Whether an operation's code leaves rcx alone. */
+static bool keeps_rcx(const struct ir *ir)
+{
+	switch (ir->op) {
+	case IR_SET:
+	case IR_HERE:
+	case IR_ADD:
+	case IR_SUB:
+	case IR_AND:
+	case IR_OR:
+	case IR_XOR:
+	case IR_LESS:
+	case IR_LESS_UNSIGNED:
+	case IR_SIGN_EXTEND:
+	case IR_ZERO_EXTEND:
+	case IR_BRANCH:
+	case IR_LOAD: /* these set e->pointer */
+	case IR_STORE:
+	case IR_FLOAT_LOAD:
+	case IR_FLOAT_STORE:
+		return true;
+	case IR_SHL:
+	case IR_SHR:
+	case IR_SAR:
+		return ir->b == IR_CONST;
+	default:
+		return false;
+	}
+}
+
 static void operation(struct emit *e)
 {
 	unsigned first = e->stub_count;
@@ -118,6 +165,8 @@ static void operation(struct emit *e)
 		emit_memory(e);
 	else
 		emit_integer(e);
+	if (!keeps_rcx(e->ir))
+		e->pointer = 0;
 	/* What is left in rax otherwise is not worth knowing; after C there may be anything in it. */
 	if (!e->kept || op > IR_FENCE)
 		emit_forget(e);

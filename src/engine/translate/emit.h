@@ -48,6 +48,7 @@ struct emit_callbacks {
 struct emit_link {
 	uint8_t *place;   /* for x64_patch, in the writer's view */
 	int32_t to;       /* address in the page */
+	bool plain;       /* to a unit whose accesses are not grouped */
 };
 
 #define EMIT_LINKS_MAX (UNIT_OPS + 2)

@@ -308,15 +308,15 @@ static void resize(struct emit *e)
 
 static void load(struct emit *e)
 {
-	emit_address(e, e->ir->a, e->ir->imm, e->ir->size, false);
-	x64_fload(e->a, e->ir->size, X64_XMM0, x64_at(X64_RAX, 0));
+	x64_fload(e->a, e->ir->size, X64_XMM0, emit_place(e, false));
 	keep_sized(e, X64_XMM0);
 }
 
 static void store(struct emit *e)
 {
-	emit_address(e, e->ir->a, e->ir->imm, e->ir->size, true);
-	x64_fstore(e->a, e->ir->size, x64_at(X64_RAX, 0), float_value(e, e->ir->b, X64_XMM0));
+	struct x64_mem place = emit_place(e, true);
+
+	x64_fstore(e->a, e->ir->size, place, float_value(e, e->ir->b, X64_XMM0));
 }
 
 void emit_float(struct emit *e)

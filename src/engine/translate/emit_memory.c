@@ -8,58 +8,113 @@ static int32_t tlb_at(const struct emit *e, size_t table)
 	return FRAME_AT(tlb) + (int32_t)(sizeof(struct frame_tlb) * e->mode + table);
 }
 
-void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size, bool store)
+/* rax = the guest's address. */
+static void guest_address(struct emit *e, unsigned global, int64_t offset)
 {
-	size_t tags = store ? offsetof(struct frame_tlb, store) : offsetof(struct frame_tlb, load);
-	struct x64 *a = e->a;
-	const void *again;
-	uint8_t *miss;
-
 	if (is_pinned(global)) {
-		x64_lea(a, 8, X64_RAX, x64_at(pinned(global), (int32_t)offset));
+		x64_lea(e->a, 8, X64_RAX, x64_at(pinned(global), (int32_t)offset));
 	} else {
 		emit_copy(e, X64_RAX, global);
 		if (offset)
-			x64_alu_ri(a, X64_ADD, 8, X64_RAX, (int32_t)offset);
+			x64_alu_ri(e->a, X64_ADD, 8, X64_RAX, (int32_t)offset);
 	}
 	emit_forget(e);
-	again = x64_here(a);
+}
+
+/* Compares `span` bytes at rax with the TLB entry whose index is left in rcx. Returns the jump on a miss. */
+static uint8_t *check(struct emit *e, unsigned span, bool store)
+{
+	size_t tags = store ? offsetof(struct frame_tlb, store) : offsetof(struct frame_tlb, load);
+	struct x64 *a = e->a;
+
 	x64_rorx(a, 8, X64_RCX, X64_RAX, GUEST_PAGE_SHIFT);
 	x64_alu_ri(a, X64_AND, 4, X64_RCX, FRAME_TLB - 1);
 	/* The page of the last byte is compared: what crosses into the next page never matches. */
-	x64_lea(a, 8, X64_RDX, x64_at(X64_RAX, (int32_t)size - 1));
+	x64_lea(a, 8, X64_RDX, x64_at(X64_RAX, (int32_t)span - 1));
 	x64_alu_ri(a, X64_AND, 8, X64_RDX, -(int32_t)GUEST_PAGE_SIZE);
 	x64_alu_rm(a, X64_CMP, 8, X64_RDX, x64_at_index(X64_RBP, X64_RCX, 8, tlb_at(e, tags)));
-	miss = x64_jcc_forward(a, X64_NE);
-	x64_alu_rm(a, X64_ADD, 8, X64_RAX,
-		   x64_at_index(X64_RBP, X64_RCX, 8, tlb_at(e, offsetof(struct frame_tlb, addend))));
+	return x64_jcc_forward(a, X64_NE);
+}
+
+static struct x64_mem addend(const struct emit *e)
+{
+	return x64_at_index(X64_RBP, X64_RCX, 8, tlb_at(e, offsetof(struct frame_tlb, addend)));
+}
+
+void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size, bool store)
+{
+	const void *again;
+	uint8_t *miss;
+
+	guest_address(e, global, offset);
+	again = x64_here(e->a);
+	miss = check(e, size, store);
+	x64_alu_rm(e->a, X64_ADD, 8, X64_RAX, addend(e));
 	emit_stub(e, STUB_ACCESS, miss, again, store);
+}
+
+static struct x64_mem group_slot(const struct ir *ir)
+{
+	return x64_at(X64_RBP, FRAME_AT(groups) + 8 * ir->group);
+}
+
+/* The group's host address stays in rcx and in the frame. */
+static void lead(struct emit *e, bool store)
+{
+	const struct ir *ir = e->ir;
+	const void *again;
+	uint8_t *miss;
+
+	guest_address(e, ir->a, ir->imm - ir->low);
+	again = x64_here(e->a);
+	miss = check(e, ir->span, store);
+	x64_load(e->a, 8, X64_RCX, addend(e));
+	x64_alu_rr(e->a, X64_ADD, 8, X64_RCX, X64_RAX);
+	x64_store(e->a, 8, group_slot(ir), X64_RCX);
+	emit_stub(e, STUB_GROUP, miss, again, store);
+}
+
+struct x64_mem emit_place(struct emit *e, bool store)
+{
+	const struct ir *ir = e->ir;
+
+	if (!ir->group) {
+		emit_address(e, ir->a, ir->imm, ir->size, store);
+		e->pointer = 0;
+		return x64_at(X64_RAX, 0);
+	}
+	if (ir->leads)
+		lead(e, store);
+	else if (e->pointer != ir->group)
+		x64_load(e->a, 8, X64_RCX, group_slot(ir));
+	e->pointer = ir->group;
+	return x64_at(X64_RCX, ir->low);
 }
 
 static void load(struct emit *e)
 {
 	const struct ir *ir = e->ir;
 	enum x64_reg reg = emit_target(ir, X64_RAX);
+	struct x64_mem place = emit_place(e, false);
 
-	emit_address(e, ir->a, ir->imm, ir->size, false);
 	if (ir->size == 8)
-		x64_load(e->a, 8, reg, x64_at(X64_RAX, 0));
+		x64_load(e->a, 8, reg, place);
 	else if (ir->is_signed)
-		x64_load_sx(e->a, ir->size, reg, x64_at(X64_RAX, 0));
+		x64_load_sx(e->a, ir->size, reg, place);
 	else
-		x64_load_zx(e->a, ir->size, reg, x64_at(X64_RAX, 0));
+		x64_load_zx(e->a, ir->size, reg, place);
 	emit_keep(e, reg);
 }
 
 static void store(struct emit *e)
 {
 	const struct ir *ir = e->ir;
+	struct x64_mem place = emit_place(e, true);
 
-	emit_address(e, ir->a, ir->imm, ir->size, true);
 	if (ir->b == IR_ZERO)
-		x64_store_i(e->a, ir->size, x64_at(X64_RAX, 0), 0);
+		x64_store_i(e->a, ir->size, place, 0);
 	else
-		x64_store(e->a, ir->size, x64_at(X64_RAX, 0), emit_value(e, ir->b, X64_RDX));
+		x64_store(e->a, ir->size, place, emit_value(e, ir->b, X64_RDX));
 }
 
 /* rax = host address of an atomic access, in rcx too; a misaligned one is C's to refuse. */

@@ -7,8 +7,10 @@
 /* Code that is put behind the unit, off its hot path. */
 enum stub_kind {
 	STUB_ACCESS,  /* a TLB miss: slow path, then back to try again */
+	STUB_GROUP,   /* the same for a group, which may lie in two pages: then on without groups */
 	STUB_EXIT,    /* a taken branch: give back what was not run, then to `to` */
 	STUB_LINK,    /* the first way of a patchable jump */
+	STUB_PLAIN,   /* the same, to a unit without groups */
 	STUB_CALL_C,  /* the rare case of a float operation: by C, then back */
 	STUB_BUDGET,
 	STUB_FLOATS,
@@ -41,6 +43,7 @@ struct emit {
 	 * operation needs most often. Whoever changes rax otherwise must say so (emit_forget). */
 	uint8_t held;
 	bool kept; /* the present operation ended with emit_keep of rax */
+	uint8_t pointer; /* the group whose host address rcx holds, or 0 */
 };
 
 void emit_stub(struct emit *e, enum stub_kind kind, uint8_t *place, const void *back, int32_t to);
@@ -79,6 +82,8 @@ void emit_float(struct emit *e);
 void emit_control(struct emit *e);
 /* rax = virtual address in memory; checks the TLB and makes rax a host address. */
 void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size, bool store);
+/* The place in memory that the present load or store accesses, checked; in rax or rcx. */
+struct x64_mem emit_place(struct emit *e, bool store);
 /* Instructions that were counted at the unit's entry and come behind the present one. */
 unsigned emit_refund(const struct emit *e);
 /* Goes to an address in the page (or beyond it), giving back nothing. */

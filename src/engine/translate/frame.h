@@ -13,6 +13,7 @@
 #ifndef DOPPEL_ENGINE_TRANSLATE_FRAME_H
 #define DOPPEL_ENGINE_TRANSLATE_FRAME_H
 
+#include "engine/translate/ir.h"
 #include "engine/translate/x64.h"
 #include "riscv/hart.h"
 
@@ -49,6 +50,7 @@ struct frame {
 	uint64_t reserved_host, reserved_value; /* address, 0 for none; sign-extended value */
 	uint32_t reserved_size;
 	uint8_t flags_of_mxcsr[64]; /* guest float flags by the six low bits of MXCSR */
+	uint64_t groups[IR_GROUPS + 1]; /* host address of the lowest byte of each group of accesses */
 	_Alignas(16) uint64_t box[2], sign32[2], sign64[2]; /* constants for float logic */
 	struct frame_jump jumps[FRAME_JUMPS];
 	struct frame_tlb tlb[FRAME_MODES];

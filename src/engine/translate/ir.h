@@ -83,6 +83,10 @@ struct ir {
 	uint8_t dst, a, b, c;
 	uint8_t condition; /* enum ir_condition */
 	bool is_signed;
+	uint8_t group;   /* of accesses with one check (optimize.h); 0: none */
+	bool leads;      /* its group: the others come behind it */
+	uint16_t low;    /* from the lowest byte that the group accesses to this access */
+	uint16_t span;   /* of a leader: bytes from the group's lowest to its highest */
 	uint16_t at;     /* of the guest instruction, in its page */
 	uint16_t before; /* instructions of the unit before this one */
 	int32_t next;    /* address of the instruction behind, for calls and for going on */
@@ -94,6 +98,7 @@ struct ir {
 };
 
 #define UNIT_OPS 160
+#define IR_GROUPS 16 /* in a unit */
 
 struct ir_unit {
 	struct ir ops[UNIT_OPS];

@@ -139,14 +139,15 @@ bool spaces_fill(struct translator *t, enum frame_mode mode, uint64_t address, u
 	    mmu_translate(hart, gva(address), size, access, mmu_data_privilege(hart), &page) != CAUSE_NONE)
 		return false;
 	host = memory_host(t->interpreter.memory, page.base, GUEST_PAGE_SIZE);
-	if (!host || !(page.reusable & 1u << access))
+	/* Where one may store one may load: a group that stores first relies on it. */
+	if (!host || !(page.reusable & 1u << access) || !(page.reusable & 1u << MMU_LOAD))
 		return false;
 	superpages_note(&t->superpages, address, page.span);
 	if (mode == FRAME_SUPERVISOR && !page.global)
 		t->supervisor_local = true;
 	/* The addend is for both: what the slot held for another page goes. */
 	if (tlb->load[index] != tag)
-		tlb->load[index] = page.reusable & 1u << MMU_LOAD ? tag : FRAME_NO_PAGE;
+		tlb->load[index] = tag;
 	if (tlb->store[index] != tag)
 		tlb->store[index] = FRAME_NO_PAGE;
 	if (store) {

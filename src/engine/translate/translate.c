@@ -85,7 +85,7 @@ static void link_units(struct translator *t, uint32_t emptied, enum frame_mode m
 	const uint8_t *code;
 
 	t->interpreter.hart->pc = t->frame->page + (uint64_t)(int64_t)link.to;
-	code = find_unit(t, t->interpreter.hart->pc, mode);
+	code = (link.plain ? find_plain_unit : find_unit)(t, t->interpreter.hart->pc, mode);
 	if (code && t->emptied == emptied)
 		x64_patch(link.place, code_cache_write(t->cache, code));
 }

@@ -26,6 +26,7 @@ struct unit {
 	const uint8_t *invalid; /* writer's address of the way out once the unit is invalid */
 	uint16_t bytes;
 	uint8_t mode;
+	bool plain; /* its accesses are not grouped */
 	uint8_t copy[]; /* what it was made from */
 };
 
@@ -98,6 +99,8 @@ void units_drop_all(struct translator *t);
 /* Code for virtual pc, or NULL: the interpreter must do the instruction (or raise the exception). Enters it in the
  * jump table. */
 const uint8_t *find_unit(struct translator *t, uint64_t pc, enum frame_mode mode);
+/* The same for a unit whose accesses are not grouped, which no jump entry is for. */
+const uint8_t *find_plain_unit(struct translator *t, uint64_t pc, enum frame_mode mode);
 
 /* spaces.c */
 void spaces_reset(struct translator *t);

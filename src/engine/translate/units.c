@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "engine/translate/optimize.h"
 #include "engine/translate/riscv.h"
 #include "engine/translate/translator.h"
 
@@ -183,7 +184,7 @@ static struct unit *emit(struct translator *t, const uint8_t *bytes, enum frame_
 
 /* A unit for the code at `at` of the page; the code is copied first, so that what is compared later is what was
  * translated. NULL with *full when there was no room. */
-static struct unit *build(struct translator *t, struct code_page *page, unsigned at, bool *full)
+static struct unit *build(struct translator *t, struct code_page *page, unsigned at, bool plain, bool *full)
 {
 	uint8_t bytes[GUEST_PAGE_SIZE];
 	unsigned length = (unsigned)GUEST_PAGE_SIZE - at;
@@ -195,12 +196,15 @@ static struct unit *build(struct translator *t, struct code_page *page, unsigned
 	*full = false;
 	if (!riscv_to_ir(&t->ir, bytes, at, INSTRUCTIONS))
 		return NULL;
+	if (!plain)
+		optimize(&t->ir);
 	unit = emit(t, bytes + at, (enum frame_mode)page->mode);
 	if (!unit) {
 		*full = true;
 		return NULL;
 	}
 	unit->physical = page->physical | at;
+	unit->plain = plain;
 	unit->next = page->units;
 	page->units = unit;
 	bucket = &t->units[unit_bucket(unit->physical, (enum frame_mode)page->mode)];
@@ -210,7 +214,7 @@ static struct unit *build(struct translator *t, struct code_page *page, unsigned
 }
 
 static struct unit *unit_at(struct translator *t, const uint8_t *host, uint64_t physical, enum frame_mode mode,
-			    bool *full)
+			    bool plain, bool *full)
 {
 	/* The page first: it may have to be verified, and units to go. */
 	struct code_page *page = page_of(t, host, physical & PAGE_MASK, mode);
@@ -219,9 +223,9 @@ static struct unit *unit_at(struct translator *t, const uint8_t *host, uint64_t 
 	if (!page)
 		return NULL;
 	for (struct unit *unit = t->units[unit_bucket(physical, mode)]; unit; unit = unit->chain)
-		if (unit->physical == physical && unit->mode == mode)
+		if (unit->physical == physical && unit->mode == mode && unit->plain == plain)
 			return unit;
-	return build(t, page, (unsigned)(physical & ~PAGE_MASK), full);
+	return build(t, page, (unsigned)(physical & ~PAGE_MASK), plain, full);
 }
 
 static void see_code(struct translator *t, uint64_t pc)
@@ -231,27 +235,41 @@ static void see_code(struct translator *t, uint64_t pc)
 	t->code_seen[hash / 8] |= (uint8_t)(1u << (hash % 8));
 }
 
-const uint8_t *find_unit(struct translator *t, uint64_t pc, enum frame_mode mode)
+static const uint8_t *find(struct translator *t, uint64_t pc, enum frame_mode mode, bool plain)
 {
-	struct frame_jump *jump = &t->frame->jumps[pc >> 1 & (FRAME_JUMPS - 1)];
 	const uint8_t *host;
 	uint64_t physical;
 	struct unit *unit;
 	bool full;
 
-	if (jump->tag == (pc ^ t->frame->salt))
-		return (const uint8_t *)(uintptr_t)jump->code;
 	if (fetch_page(&t->interpreter, pc, &host, &physical) != CAUSE_NONE || !host)
 		return NULL;
 	physical |= pc & ~PAGE_MASK;
-	unit = unit_at(t, host, physical, mode, &full);
+	unit = unit_at(t, host, physical, mode, plain, &full);
 	if (full) {
 		units_drop_all(t);
-		unit = unit_at(t, host, physical, mode, &full);
+		unit = unit_at(t, host, physical, mode, plain, &full);
 	}
 	if (!unit)
 		return NULL;
-	*jump = (struct frame_jump){.tag = pc ^ t->frame->salt, .code = (uint64_t)(uintptr_t)unit->code};
 	see_code(t, pc);
 	return unit->code;
+}
+
+const uint8_t *find_unit(struct translator *t, uint64_t pc, enum frame_mode mode)
+{
+	struct frame_jump *jump = &t->frame->jumps[pc >> 1 & (FRAME_JUMPS - 1)];
+	const uint8_t *code;
+
+	if (jump->tag == (pc ^ t->frame->salt))
+		return (const uint8_t *)(uintptr_t)jump->code;
+	code = find(t, pc, mode, false);
+	if (code)
+		*jump = (struct frame_jump){.tag = pc ^ t->frame->salt, .code = (uint64_t)(uintptr_t)code};
+	return code;
+}
+
+const uint8_t *find_plain_unit(struct translator *t, uint64_t pc, enum frame_mode mode)
+{
+	return find(t, pc, mode, true);
 }

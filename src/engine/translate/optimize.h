@@ -1,0 +1,24 @@
+/*
+ * Passes over a unit between the front end and the back end.
+ *
+ * Groups: loads and stores at constant distances from one value (a stack frame, a structure, an unrolled loop)
+ * are one group. Its first access, the leader, checks that the whole span of the group lies in one page which may be
+ * accessed so; those behind it need no check. A load leads loads only; a store, loads and stores. Where the span
+ * lies in two pages, a unit without groups goes on from the leader.
+ *
+ * Thread: any.
+ */
+#ifndef DOPPEL_ENGINE_TRANSLATE_OPTIMIZE_H
+#define DOPPEL_ENGINE_TRANSLATE_OPTIMIZE_H
+
+#include "engine/translate/ir.h"
+
+/* The longest span of a group, in bytes: the longer, the more often it lies in two pages. */
+#define OPTIMIZE_SPAN 768
+
+void optimize(struct ir_unit *unit);
+
+/* Whether the operation's result goes to general global `dst`. */
+bool ir_writes_global(const struct ir *ir);
+
+#endif

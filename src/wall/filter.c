@@ -1,0 +1,147 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "wall/private.h"
+
+/* What any of our processes does: memory, its socket, time, its end. */
+static const char *const base_calls[] = {
+	"read",         "write",         "readv",    "writev",   "close",        "mmap",         "munmap",
+	"mremap",       "mprotect",      "madvise",  "brk",      "futex",        "rt_sigreturn", "rt_sigprocmask",
+	"exit",         "exit_group",    "poll",     "ppoll",    "recvmsg",      "sendmsg",      "recvfrom",
+	"sendto",       "clock_gettime", "getpid",   "gettid",   "gettimeofday", "getrandom",    "clock_nanosleep",
+	"restart_syscall", NULL,
+};
+
+struct argument_rule {
+	const char *call;
+	bool without_folder_only; /* with a folder the call is allowed whole */
+	struct scmp_arg_cmp is;
+};
+
+#define MASKED(argument, mask, value) SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, (scmp_datum_t)(mask), (value))
+#define EQUAL(argument, value)        SCMP_CMP64(argument, SCMP_CMP_EQ, (value), 0)
+
+/* Calls that are allowed only with one of these arguments. */
+static const struct argument_rule argument_rules[] = {
+	{"mmap", false, MASKED(2, PROT_EXEC, 0)},
+	{"mprotect", false, MASKED(2, PROT_EXEC, 0)},
+	{"socket", false, EQUAL(0, AF_INET)},
+	{"socket", false, EQUAL(0, AF_INET6)},
+	{"clone", false, MASKED(0, CLONE_THREAD, CLONE_THREAD)},
+	{"openat", true, MASKED(2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY)},
+	{"ioctl", true, EQUAL(1, FIONREAD)},
+	{"ioctl", true, EQUAL(1, FIONBIO)},
+};
+
+static int add_call(scmp_filter_ctx filter, const char *name, bool folder)
+{
+	char plain[64] = "";
+	size_t length = strlen(name);
+	bool soft = length > 0 && name[length - 1] == '?', limited = false;
+	int number, r = 0;
+
+	if (length >= sizeof plain)
+		return 0;
+	memcpy(plain, name, soft ? length - 1 : length);
+	number = seccomp_syscall_resolve_name(plain);
+	if (number < 0)
+		return 0;
+	if (soft)
+		return seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), number, 0);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(argument_rules); i++) {
+		const struct argument_rule *rule = &argument_rules[i];
+
+		if (strcmp(rule->call, plain) != 0 || (rule->without_folder_only && folder))
+			continue;
+		limited = true;
+		r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, 1, &rule->is);
+	}
+	return r < 0 || limited ? r : seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
+}
+
+static int add_calls(scmp_filter_ctx filter, const char *const *names, bool folder)
+{
+	int r = 0;
+
+	for (; r == 0 && *names; names++) {
+		r = add_call(filter, *names, folder);
+		/* A rule that is there already: two tables name the same call. */
+		if (r == -EEXIST)
+			r = 0;
+	}
+	return r;
+}
+
+static int read_program(int fd, struct sock_fprog *program)
+{
+	struct stat file;
+	void *code;
+
+	if (fstat(fd, &file) < 0)
+		return -errno;
+	code = malloc((size_t)file.st_size);
+	if (!code)
+		return -ENOMEM;
+	if (pread(fd, code, (size_t)file.st_size, 0) != file.st_size) {
+		free(code);
+		return -EIO;
+	}
+	program->filter = code;
+	program->len = (unsigned short)((size_t)file.st_size / sizeof(struct sock_filter));
+	return 0;
+}
+
+static int export_program(scmp_filter_ctx filter, struct sock_fprog *program)
+{
+	int fd = memfd_create("filter", MFD_CLOEXEC), r;
+
+	if (fd < 0)
+		return -errno;
+	r = seccomp_export_bpf(filter, fd);
+	if (r == 0)
+		r = read_program(fd, program);
+	close(fd);
+	return r;
+}
+
+int wall_filter_make(const struct wall_plan *plan, struct sock_fprog *program, struct error *e)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	bool folder = plan->folder != NULL;
+	int r;
+
+	if (!filter)
+		return error_errno(e, -ENOMEM, "cannot make a system call filter");
+	r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	/* A tree instead of a list of comparisons: packets cost several calls each. */
+	if (r == 0)
+		r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (r == 0)
+		r = add_calls(filter, plan->filter->calls, folder);
+	if (r == 0)
+		r = add_calls(filter, base_calls, folder);
+	if (r == 0)
+		r = add_calls(filter, wall_sanitizer_calls, folder);
+	if (r == 0)
+		r = export_program(filter, program);
+	seccomp_release(filter);
+	return r < 0 ? error_errno(e, r, "cannot make a system call filter") : 0;
+}
+
+unsigned wall_filter_install(const struct sock_fprog *program)
+{
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program) < 0)
+		return 0;
+	return WALL_SECCOMP;
+}

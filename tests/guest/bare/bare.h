@@ -80,6 +80,7 @@ enum { SSI = 1, MSI = 3, STI = 5, MTI = 7, SEI = 9, MEI = 11 };
 
 void print(const char *text);
 void print_hex(uint64_t value);
+void print_decimal(uint64_t value);
 
 /* Counts a check, and tells of it when `got` is not `want`. */
 void check_at(const char *what, unsigned line, uint64_t got, uint64_t want);

@@ -26,9 +26,9 @@ void print_hex(uint64_t value)
 	print(at);
 }
 
-static void print_decimal(unsigned value)
+void print_decimal(uint64_t value)
 {
-	char text[12];
+	char text[24];
 	char *at = text + sizeof(text) - 1;
 
 	*at = 0;

@@ -122,6 +122,8 @@ extern uint64_t run_offset;
 uint64_t try_load(unsigned mode, uint64_t address, unsigned size);
 uint64_t try_store(unsigned mode, uint64_t address, unsigned size);
 uint64_t try_fetch(unsigned mode, uint64_t address);
+/* One of them: 'r', 'w' or 'x', of 8 bytes. */
+uint64_t try_access(char access, unsigned mode, uint64_t address);
 extern struct trap last;
 
 /* An independent implementation whose few known differences from the specification a payload steps around. */

@@ -1,13 +1,8 @@
 #include "crowd.h"
 
 unsigned crowd_harts;
+uint64_t crowd_boot;
 static volatile uint64_t arrived __attribute__((aligned(64))), phase __attribute__((aligned(64)));
-
-void crowd_begin(unsigned harts, void (*work)(uint64_t id))
-{
-	crowd_harts = harts;
-	start_others(work);
-}
 
 void crowd_barrier(void)
 {

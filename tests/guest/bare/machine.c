@@ -74,6 +74,13 @@ uint64_t try_fetch(unsigned mode, uint64_t address)
 	return last.cause == ECALL_U + mode ? 0 : last.cause;
 }
 
+uint64_t try_access(char access, unsigned mode, uint64_t address)
+{
+	if (access == 'x')
+		return try_fetch(mode, address);
+	return access == 'r' ? try_load(mode, address, 8) : try_store(mode, address, 8);
+}
+
 bool on_qemu(void)
 {
 	return csr_read(mimpid) != 0 && csr_read(mimpid) == csr_read(marchid);

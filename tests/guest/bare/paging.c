@@ -67,10 +67,3 @@ uint64_t page_fault(char access)
 {
 	return access == 'r' ? LOAD_PAGE : access == 'w' ? STORE_PAGE : FETCH_PAGE;
 }
-
-uint64_t try_access(char access, unsigned mode, uint64_t address)
-{
-	if (access == 'x')
-		return try_fetch(mode, address);
-	return access == 'r' ? try_load(mode, address, 8) : try_store(mode, address, 8);
-}

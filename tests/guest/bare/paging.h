@@ -42,7 +42,5 @@ uint64_t paging_address(unsigned level, uint64_t physical, uint64_t index);
 uint64_t *paging_page(void);
 /* Cause of a page fault for an access: 'r', 'w' or 'x'. */
 uint64_t page_fault(char access);
-/* As try_load, try_store or try_fetch. */
-uint64_t try_access(char access, unsigned mode, uint64_t address);
 
 #endif

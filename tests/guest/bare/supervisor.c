@@ -2,6 +2,7 @@
 
 typeof(boot) boot;
 volatile uint64_t interrupts[16];
+bool (*volatile trap_hook)(uint64_t cause, uint64_t epc);
 static uint8_t stacks[8][4096] __attribute__((aligned(16)));
 
 void s_trapped(uint64_t cause, uint64_t epc, uint64_t tval);
@@ -47,6 +48,8 @@ uint64_t other_hart(unsigned n)
 
 void s_trapped(uint64_t cause, uint64_t epc, uint64_t tval)
 {
+	if (trap_hook && trap_hook(cause, epc))
+		return;
 	if (cause & INTERRUPT) {
 		interrupts[cause & 15] = interrupts[cause & 15] + 1;
 		csr_clear(sie, BIT(cause & 15));

@@ -62,6 +62,9 @@ extern struct {
 /* Interrupts taken so far, by number; each is disabled in sie when it is taken. */
 extern volatile uint64_t interrupts[16];
 
+/* When set, asked first about each trap, on the hart that took it: true, when nothing is left to do. */
+extern bool (*volatile trap_hook)(uint64_t cause, uint64_t epc);
+
 /* For hart_begin: the opaque argument of hart_start and of suspension. */
 struct begin {
 	uint64_t stack;

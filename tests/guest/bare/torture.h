@@ -21,14 +21,6 @@ extern const struct torture torture_locks[], torture_free[];
 /* Counts what went wrong amid rounds, by any hart. */
 void torture_wrong(void);
 
-static inline uint64_t amo_add(volatile uint64_t *word, uint64_t value)
-{
-	uint64_t old;
-
-	asm volatile("amoadd.d.aqrl %0, %1, (%2)" : "=r"(old) : "r"(value), "r"(word) : "memory");
-	return old;
-}
-
 static inline uint64_t amo_swap(volatile uint64_t *word, uint64_t value)
 {
 	uint64_t old;

@@ -1,0 +1,10 @@
+/* Four harts change code that all of them run. */
+#include "patch.h"
+
+#include "supervisor.h"
+
+int main(void)
+{
+	patch_run(4);
+	return 0;
+}

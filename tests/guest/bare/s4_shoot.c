@@ -1,0 +1,10 @@
+/* Four harts change page tables that all of them use. */
+#include "shoot.h"
+
+#include "supervisor.h"
+
+int main(void)
+{
+	shoot_run(4);
+	return 0;
+}

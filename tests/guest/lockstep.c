@@ -1,14 +1,14 @@
 /*
  * Two engines in lockstep over a boot of Debian: one board each, the same RAM at first, clocks that stand but for the
- * test. Both execute the same number of instructions, a random number at a time; then all of the hart and every
- * page that either wrote must be the same.
+ * test. Both execute the same number of instructions, a random number at a time, on a random hart of those that
+ * do not wait; then all of the harts and every page that either wrote must be the same.
  *
  * An engine may look at device interrupts when it likes, so both may take one at different instants; and FS may be
  * Dirty under one of them, which software can read (Privileged 3.1.6.6). Where a chunk differs by that, the second
  * board becomes a copy of the first, which may happen in a small share of chunks only. Any other difference fails, and
  * the first instruction that differs is searched for.
  *
- * usage: lockstep ENGINE ENGINE. Prints TAP. DOPPEL_SEED repeats a run.
+ * usage: lockstep ENGINE ENGINE [HARTS]. Prints TAP. DOPPEL_SEED repeats a run.
  */
 #include "debian.h"
 
@@ -24,6 +24,7 @@
 #define CHUNK_MAX    200000
 #define PER_TICK     50 /* instructions of a clock tick */
 #define SHARE        20 /* one chunk in so many may be made the same by hand */
+#define HARTS_MAX    4
 #define INSTRUCTIONS UINT64_C(200000000)
 #define LONG         UINT64_C(3000000000)
 
@@ -39,9 +40,9 @@ int clock_gettime(clockid_t id, struct timespec *now)
 struct side {
 	const struct engine *engine;
 	struct board *board;
-	struct hart *hart;
-	struct engine_vcpu *vcpu;
-	struct engine_exit exit;
+	struct hart **harts;
+	struct engine_vcpu *vcpus[HARTS_MAX];
+	struct engine_exit exit; /* of the last chunk */
 	uint64_t interrupts; /* taken in the last chunk */
 	uint64_t *dirty;
 };
@@ -52,6 +53,8 @@ struct pair {
 	uint8_t *agreed_ram;      /* what both had at the start of the chunk */
 	struct state_writer agreed;
 	uint64_t tick, total, chunks, copies, seed;
+	unsigned count, turn;          /* harts, and the one that runs now */
+	uint64_t deadlines[HARTS_MAX]; /* of harts that wait; 0: does not */
 };
 
 static bool ended;
@@ -73,11 +76,17 @@ static const struct memory_region *ram(const struct side *side)
 	return &side->board->memory.regions[0];
 }
 
-static void side_init(struct side *side, const char *engine, const struct image *image)
+static void drop_write_access(const struct side *side)
+{
+	for (unsigned i = 0; i < side->board->cluster.count; i++)
+		side->engine->drop_write_access(side->vcpus[i]);
+}
+
+static void side_init(struct side *side, const char *engine, const struct image *image, unsigned harts)
 {
 	const struct board_config config = {
 		.memory_bytes = MEMORY,
-		.cpus = 1,
+		.cpus = harts,
 		.kernel = image->kernel,
 		.initrd = image->initrd,
 		.append = "console=ttyS0 quiet doppel.tour",
@@ -92,35 +101,39 @@ static void side_init(struct side *side, const char *engine, const struct image 
 	}
 	if (board_virt_new(&side->board, &config, &e) < 0 || board_reset(side->board, &e) < 0)
 		die(&e);
-	side->hart = side->board->cluster.harts[0];
-	if (side->engine->vcpu_new(&side->vcpu, side->hart, &e) < 0 ||
-	    memory_dirty_start(&side->board->memory, &e) < 0)
+	side->harts = side->board->cluster.harts;
+	for (unsigned i = 0; i < harts; i++)
+		if (side->engine->vcpu_new(&side->vcpus[i], side->harts[i], &e) < 0)
+			die(&e);
+	if (memory_dirty_start(&side->board->memory, &e) < 0)
 		die(&e);
-	side->engine->drop_write_access(side->vcpu);
+	drop_write_access(side);
 	side->dirty = calloc(memory_dirty_words(ram(side)), sizeof *side->dirty);
 }
 
 static void side_finish(struct side *side)
 {
-	side->engine->vcpu_free(side->vcpu);
+	for (unsigned i = 0; i < side->board->cluster.count; i++)
+		side->engine->vcpu_free(side->vcpus[i]);
 	board_free(side->board);
 	free(side->dirty);
 }
 
-static void side_run(struct side *side, uint64_t limit)
+static void side_run(struct side *side, unsigned turn, uint64_t limit)
 {
 	struct engine_statistics before, after;
 
-	side->engine->statistics(side->vcpu, &before);
-	side->engine->run(side->vcpu, limit, &side->exit);
-	side->engine->statistics(side->vcpu, &after);
+	side->engine->statistics(side->vcpus[turn], &before);
+	side->engine->run(side->vcpus[turn], limit, &side->exit);
+	side->engine->statistics(side->vcpus[turn], &after);
 	side->interrupts = after.interrupts - before.interrupts;
 }
 
 static void save(const struct side *side, struct state_writer *w)
 {
 	state_writer_init(w);
-	state_save(w, &hart_state, "hart0", side->hart);
+	for (unsigned i = 0; i < side->board->cluster.count; i++)
+		state_save(w, &hart_state, "hart", side->harts[i]);
 	for (unsigned i = 0; i < side->board->device_count; i++)
 		if (side->board->devices[i]->type->state)
 			device_save(side->board->devices[i], w);
@@ -130,26 +143,28 @@ static void load(struct side *side, const struct state_writer *w)
 {
 	struct state_reader r;
 	struct state_section section;
+	unsigned harts = side->board->cluster.count, at = 0;
+	struct device **devices = side->board->devices;
 	struct error e;
-	int more, at = -1;
+	int more;
 
 	state_reader_init(&r, w->bytes, w->length);
-	while ((more = state_next(&r, &section, &e)) > 0) {
-		struct device **devices = side->board->devices;
+	for (; (more = state_next(&r, &section, &e)) > 0; at++) {
 		int code;
 
-		while (at >= 0 && !devices[at]->type->state)
+		while (at >= harts && !devices[at - harts]->type->state)
 			at++;
-		code = at < 0 ? state_load(&section, &hart_state, side->hart, &e) :
-				device_load(devices[at], &section, &e);
+		code = at < harts ? state_load(&section, &hart_state, side->harts[at], &e) :
+				    device_load(devices[at - harts], &section, &e);
 		if (code < 0)
 			die(&e);
-		at++;
 	}
 	if (more < 0)
 		die(&e);
-	hart_loaded(side->hart);
-	side->engine->state_loaded(side->vcpu);
+	for (unsigned i = 0; i < harts; i++) {
+		hart_loaded(side->harts[i]);
+		side->engine->state_loaded(side->vcpus[i]);
+	}
 }
 
 /* The pages that either side wrote since the last time. */
@@ -161,7 +176,7 @@ static void collect(struct pair *pair)
 		struct side *side = &pair->sides[i];
 
 		memory_dirty_collect(&side->board->memory, 0, side->dirty);
-		side->engine->drop_write_access(side->vcpu);
+		drop_write_access(side);
 		for (uint64_t j = 0; j < words; j++)
 			pair->changed[j] = (i ? pair->changed[j] : 0) | side->dirty[j];
 	}
@@ -223,7 +238,7 @@ static uint64_t field_value(const struct hart *hart, const struct state_field *f
 }
 
 /* Number of differing fields, but for the bits of integer registers that are in `ignored`; printed when `tell`. */
-static unsigned harts_differ(const struct pair *pair, bool tell, uint64_t ignored)
+static unsigned hart_differs(const struct pair *pair, unsigned hart, bool tell, uint64_t ignored)
 {
 	unsigned count = 0;
 
@@ -234,14 +249,15 @@ static unsigned harts_differ(const struct pair *pair, bool tell, uint64_t ignore
 		uint64_t mask = integer ? ~ignored : compared(field->name);
 
 		for (unsigned j = 0; j < elements; j++) {
-			uint64_t a = field_value(pair->sides[0].hart, field, j);
-			uint64_t b = field_value(pair->sides[1].hart, field, j);
+			uint64_t a = field_value(pair->sides[0].harts[hart], field, j);
+			uint64_t b = field_value(pair->sides[1].harts[hart], field, j);
 
 			if (((a ^ b) & mask) == 0)
 				continue;
 			count++;
 			if (tell)
-				printf("# %s[%u]: %" PRIx64 " and %" PRIx64 "\n", field->name, j, a, b);
+				printf("# hart %u, %s[%u]: %" PRIx64 " and %" PRIx64 "\n", hart, field->name, j, a,
+				       b);
 		}
 	}
 	return count;
@@ -250,9 +266,11 @@ static unsigned harts_differ(const struct pair *pair, bool tell, uint64_t ignore
 static bool differ_but(const struct pair *pair, bool tell, uint64_t ignored)
 {
 	const struct side *a = &pair->sides[0], *b = &pair->sides[1];
-	bool found = harts_differ(pair, tell, ignored) > 0;
+	bool found = false;
 	uint64_t where;
 
+	for (unsigned i = 0; i < pair->count; i++)
+		found = hart_differs(pair, i, tell, i == pair->turn ? ignored : 0) > 0 || found;
 	if (a->exit.reason != b->exit.reason) {
 		found = true;
 		if (tell)
@@ -284,7 +302,7 @@ static void run_both(struct pair *pair, uint64_t limit)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		clock_set(&pair->sides[i].board->clock, pair->tick);
-		side_run(&pair->sides[i], limit);
+		side_run(&pair->sides[i], pair->turn, limit);
 	}
 	collect(pair);
 }
@@ -330,7 +348,8 @@ static void report(struct pair *pair, uint64_t chunk, uint64_t first)
 	}
 	if (first > 1) {
 		differ_after(pair, first - 1);
-		printf("# instruction %" PRIu64 ", at pc %" PRIx64 ":\n", first, pair->sides[0].hart->pc);
+		printf("# instruction %" PRIu64 " on hart %u, at pc %" PRIx64 ":\n", first, pair->turn,
+		       pair->sides[0].harts[pair->turn]->pc);
 	}
 	differ_after(pair, first);
 	differ_but(pair, true, 0);
@@ -378,15 +397,46 @@ static bool step(struct pair *pair, uint64_t chunk)
 		return false;
 	pair->total += chunk;
 	pair->tick += chunk / PER_TICK + 1;
-	if (a->exit.reason == ENGINE_EXIT_IDLE && a->exit.deadline != UINT64_MAX && a->exit.deadline > pair->tick)
-		pair->tick = a->exit.deadline;
+	pair->deadlines[pair->turn] =
+		a->exit.reason == ENGINE_EXIT_IDLE || a->exit.reason == ENGINE_EXIT_STOPPED ? a->exit.deadline : 0;
 	return true;
+}
+
+/* Whether a hart that waited has to look. */
+static bool is_awake(const struct pair *pair, unsigned hart)
+{
+	struct hart *h = pair->sides[0].harts[hart];
+
+	return pair->deadlines[hart] <= pair->tick || atomic_load(&h->requests) || hart_wake(h);
+}
+
+/* The next hart to run. When all wait, the clock goes on to the first deadline. */
+static void choose(struct pair *pair)
+{
+	uint64_t first = UINT64_MAX;
+	unsigned awake[HARTS_MAX], count = 0;
+
+	for (unsigned i = 0; i < pair->count; i++) {
+		if (is_awake(pair, i))
+			awake[count++] = i;
+		if (pair->deadlines[i] < first)
+			first = pair->deadlines[i];
+	}
+	if (count) {
+		pair->turn = awake[debian_random(&pair->seed) % count];
+		return;
+	}
+	if (first != UINT64_MAX)
+		pair->tick = first;
+	for (unsigned i = 0; i < pair->count; i++)
+		if (pair->deadlines[i] == first)
+			pair->turn = i;
 }
 
 static void pair_init(struct pair *pair, char **names, const struct image *image)
 {
 	for (unsigned i = 0; i < 2; i++)
-		side_init(&pair->sides[i], names[i], image);
+		side_init(&pair->sides[i], names[i], image, pair->count);
 	/* Their device trees have different random seeds. */
 	memcpy(ram(&pair->sides[1])->host, ram(&pair->sides[0])->host, MEMORY);
 	pair->changed = calloc(memory_dirty_words(ram(&pair->sides[0])), sizeof *pair->changed);
@@ -416,22 +466,28 @@ static uint64_t chunk_size(uint64_t *seed)
 int main(int count, char **arguments)
 {
 	uint64_t end = getenv("DOPPEL_LONG") ? LONG : INSTRUCTIONS;
-	struct pair pair = {.total = 0};
+	struct pair pair = {.count = 1};
 	struct image image;
 	bool same = true;
 
-	if (count != 3)
+	if (count == 4)
+		pair.count = (unsigned)strtoul(arguments[3], NULL, 10);
+	if (count < 3 || count > 4 || pair.count < 1 || pair.count > HARTS_MAX)
 		return 2;
 	debian_find(&image);
 	pair.seed = debian_seed();
 	pair_init(&pair, arguments + 1, &image);
 	printf("1..2\n");
-	while (same && !ended && pair.total < end)
+	while (same && !ended && pair.total < end) {
+		choose(&pair);
 		same = step(&pair, chunk_size(&pair.seed));
-	printf("%sok 1 - %s and %s agree over %" PRIu64 " instructions\n", same ? "" : "not ", arguments[1],
-	       arguments[2], pair.total);
+	}
+	printf("%sok 1 - %s and %s agree over %" PRIu64 " instructions of %u harts\n", same ? "" : "not ",
+	       arguments[1], arguments[2], pair.total, pair.count);
 	printf("%sok 2 - %" PRIu64 " of %" PRIu64 " chunks differed where they may\n",
 	       pair.copies * SHARE <= pair.chunks ? "" : "not ", pair.copies, pair.chunks);
+	for (unsigned i = 0; i < pair.count; i++)
+		printf("# hart %u: %" PRIu64 " instructions\n", i, pair.sides[0].harts[i]->instret);
 	same = same && pair.copies * SHARE <= pair.chunks;
 	pair_finish(&pair);
 	image_finish(&image);

@@ -23,20 +23,22 @@ struct loop_watch {
 	struct loop_watch *next;
 };
 
+/* A posted call is a bell of its own memory, which rings once. */
 struct post {
+	struct bell bell;
 	loop_fn *fn;
 	void *arg;
-	struct post *next;
 };
 
 struct loop {
 	int epoll, wake, alarm; /* epoll, eventfd, timerfd; -1 while not open */
 	struct loop_watch *watches;
 	struct loop_timer *timers; /* by deadline */
+	struct bell *answering; /* taken, and not begun yet */
 	bool has_removed;
 	atomic_bool quit;
 	pthread_mutex_t lock; /* guards the two below */
-	struct post *first_post, **last_post;
+	struct bell *first_bell, **last_bell;
 };
 
 static void drain(int fd)
@@ -75,7 +77,7 @@ int loop_new(struct loop **out, struct error *e)
 	if (!loop)
 		return error_errno(e, -ENOMEM, "cannot make an event loop");
 	pthread_mutex_init(&loop->lock, NULL);
-	loop->last_post = &loop->first_post;
+	loop->last_bell = &loop->first_bell;
 	loop->wake = loop->alarm = -1;
 	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
 	code = loop->epoll < 0 ? -errno : 0;
@@ -95,6 +97,14 @@ int loop_new(struct loop **out, struct error *e)
 	return 0;
 }
 
+static void run_post(void *arg)
+{
+	struct post *post = arg;
+
+	post->fn(post->arg);
+	free(post);
+}
+
 static void close_own(int fd)
 {
 	if (fd >= 0)
@@ -109,9 +119,10 @@ void loop_free(struct loop *loop)
 		next = watch->next;
 		free(watch);
 	}
-	for (struct post *post = loop->first_post, *next; post; post = next) {
-		next = post->next;
-		free(post);
+	for (struct bell *bell = loop->first_bell, *next; bell; bell = next) {
+		next = bell->next;
+		if (bell->fn == run_post)
+			free(bell->arg);
 	}
 	for (struct loop_timer *timer = loop->timers; timer; timer = timer->next)
 		timer->armed = false;
@@ -250,47 +261,91 @@ static void run_timers(struct loop *loop)
 	set_alarm(loop);
 }
 
-static struct post *take_posts(struct loop *loop)
+static struct bell *take_bells(struct loop *loop)
 {
-	struct post *posts;
+	struct bell *bells;
 
 	pthread_mutex_lock(&loop->lock);
-	posts = loop->first_post;
-	loop->first_post = NULL;
-	loop->last_post = &loop->first_post;
+	bells = loop->first_bell;
+	loop->first_bell = NULL;
+	loop->last_bell = &loop->first_bell;
 	pthread_mutex_unlock(&loop->lock);
-	return posts;
+	return bells;
 }
 
 /* Puts back, in front, what a quit kept from running. */
-static void return_posts(struct loop *loop, struct post *posts)
+static void return_bells(struct loop *loop, struct bell *bells)
 {
-	struct post **last = &posts->next;
+	struct bell **last = &bells->next;
 
 	while (*last)
 		last = &(*last)->next;
 	pthread_mutex_lock(&loop->lock);
-	*last = loop->first_post;
-	if (!loop->first_post)
-		loop->last_post = last;
-	loop->first_post = posts;
+	*last = loop->first_bell;
+	if (!loop->first_bell)
+		loop->last_bell = last;
+	loop->first_bell = bells;
 	pthread_mutex_unlock(&loop->lock);
 	wake(loop);
 }
 
-static void run_posts(struct loop *loop)
+static void answer_bells(struct loop *loop)
 {
-	struct post *post = take_posts(loop);
+	struct bell *bell;
 
-	while (post && !quitting(loop)) {
-		struct post *next = post->next;
-
-		post->fn(post->arg);
-		free(post);
-		post = next;
+	loop->answering = take_bells(loop);
+	while ((bell = loop->answering) && !quitting(loop)) {
+		loop->answering = bell->next;
+		/* Before the call: what happens during it rings again. */
+		atomic_store(&bell->rung, false);
+		bell->fn(bell->arg);
 	}
-	if (post)
-		return_posts(loop, post);
+	if (bell)
+		return_bells(loop, bell);
+	loop->answering = NULL;
+}
+
+/* Whether it was in the list that begins at `link`. */
+static bool unlink_bell(struct bell **link, const struct bell *bell)
+{
+	while (*link && *link != bell)
+		link = &(*link)->next;
+	if (!*link)
+		return false;
+	*link = bell->next;
+	return true;
+}
+
+void bell_silence(struct bell *bell)
+{
+	struct loop *loop = bell->loop;
+
+	pthread_mutex_lock(&loop->lock);
+	if (!unlink_bell(&loop->answering, bell) && unlink_bell(&loop->first_bell, bell)) {
+		loop->last_bell = &loop->first_bell;
+		while (*loop->last_bell)
+			loop->last_bell = &(*loop->last_bell)->next;
+	}
+	pthread_mutex_unlock(&loop->lock);
+	atomic_store(&bell->rung, false);
+}
+
+/* Who finds bells waiting knows that the loop was woken for them. */
+void bell_ring(struct bell *bell)
+{
+	struct loop *loop = bell->loop;
+	bool first;
+
+	if (atomic_exchange(&bell->rung, true))
+		return;
+	bell->next = NULL;
+	pthread_mutex_lock(&loop->lock);
+	first = loop->first_bell == NULL;
+	*loop->last_bell = bell;
+	loop->last_bell = &bell->next;
+	pthread_mutex_unlock(&loop->lock);
+	if (first)
+		wake(loop);
 }
 
 int loop_post(struct loop *loop, loop_fn *fn, void *arg)
@@ -299,12 +354,8 @@ int loop_post(struct loop *loop, loop_fn *fn, void *arg)
 
 	if (!post)
 		return -ENOMEM;
-	*post = (struct post){.fn = fn, .arg = arg};
-	pthread_mutex_lock(&loop->lock);
-	*loop->last_post = post;
-	loop->last_post = &post->next;
-	pthread_mutex_unlock(&loop->lock);
-	wake(loop);
+	*post = (struct post){.bell = {.loop = loop, .fn = run_post, .arg = post}, .fn = fn, .arg = arg};
+	bell_ring(&post->bell);
 	return 0;
 }
 
@@ -317,7 +368,7 @@ static void dispatch(struct loop *loop, const struct epoll_event *event)
 		run_timers(loop);
 	} else if (event->data.ptr == loop) {
 		drain(loop->wake);
-		run_posts(loop);
+		answer_bells(loop);
 	} else if (!watch->removed) {
 		watch->fn(watch->arg, event->events);
 	}

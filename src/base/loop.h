@@ -9,6 +9,8 @@
 #ifndef DOPPEL_BASE_LOOP_H
 #define DOPPEL_BASE_LOOP_H
 
+#include <stdatomic.h>
+
 #include "base/error.h"
 #include "base/types.h"
 
@@ -52,6 +54,22 @@ void loop_timer_cancel(struct loop *loop, struct loop_timer *timer);
 
 /* Any thread: fn(arg) is called on the loop's thread, in the order of posting. -ENOMEM. */
 MUST_USE int loop_post(struct loop *loop, loop_fn *fn, void *arg);
+
+/* A call that can be rung any number of times, from any thread: fn(arg) runs on the loop once for all rings since it
+ * last began, in order with posted calls. Memory of the caller, constant but for what is the loop's, so what a guest can
+ * cause at will costs no memory; it outlives the loop, or is silenced before it goes. */
+struct bell {
+	struct loop *loop;
+	loop_fn *fn;
+	void *arg;
+	/* The loop's own. */
+	atomic_bool rung;
+	struct bell *next;
+};
+
+void bell_ring(struct bell *bell);
+/* The loop's owner: it does not run any more, unless it is rung again. Harmless when it was not rung. */
+void bell_silence(struct bell *bell);
 
 /* Runs callbacks until loop_quit (0), until `timeout_ms` passed (-ETIMEDOUT; -1: no limit; 0: only what is due now),
  * or until the kernel fails (another negative errno). */

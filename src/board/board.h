@@ -14,11 +14,12 @@
 #include "bus/bus.h"
 #include "device/device.h"
 #include "device/devices.h"
+#include "device/virtio/virtio.h"
 #include "memory/memory.h"
 #include "riscv/hart.h"
 #include "riscv/sbi.h"
 
-#define BOARD_DEVICES_MAX 32
+#define BOARD_DEVICES_MAX 48
 #define BOARD_MEMORY_MIN  (16 * MIB)
 
 struct board_config {
@@ -42,13 +43,17 @@ struct board {
 	struct serial_sink serial;   /* the UART's, which the SBI console shares */
 	struct device *devices[BOARD_DEVICES_MAX];
 	unsigned device_count;
-	struct device *uart; /* among devices: the console */
+	struct device *uart, *plic; /* among devices: the console, and where wires end */
+	unsigned virtio_count;      /* slots of the memory map in use */
 	struct boot_payload *boot; /* files held in memory, to be laid out again at each reset */
 };
 
 /* Builds the `virt` machine: allocates RAM, creates devices and harts, reads and checks the boot files. Nothing is
  * left behind on failure. The board is ready for board_reset. */
 MUST_USE int board_virt_new(struct board **out, const struct board_config *config, struct error *e);
+/* Puts a virtio device into the next slot of the memory map: RAM, wire, bus. Before the first reset. The device is the
+ * board's from now on, also on failure: -ENOSPC when all VIRT_VIRTIO_SLOTS are in use. */
+MUST_USE int board_add_virtio(struct board *board, struct virtio *virtio, struct error *e);
 /* Accepts NULL. */
 void board_free(struct board *board);
 

@@ -50,7 +50,7 @@ typedef int cluster_device_new(struct device **out, const char *name, gpa_t base
 			       struct error *e);
 
 /* The PLIC comes first: other devices' nodes refer to it. */
-static int add_controllers(struct board *board, struct device **plic, struct error *e)
+static int add_controllers(struct board *board, struct error *e)
 {
 	static const struct {
 		enum virt_place place;
@@ -67,24 +67,24 @@ static int add_controllers(struct board *board, struct device **plic, struct err
 		if (r < 0)
 			return r;
 	}
-	*plic = board->devices[0];
+	board->plic = board->devices[0];
 	return 0;
 }
 
-static int add_uart(struct board *board, struct device *plic, const struct board_config *config, struct error *e)
+static int add_uart(struct board *board, const struct board_config *config, struct error *e)
 {
 	const struct virt_window *window = &virt_map[VIRT_UART];
-	int r = uart16550_new(&board->uart, window->name, gpa(window->base), plic_line(plic, window->irq),
+	int r = uart16550_new(&board->uart, window->name, gpa(window->base), plic_line(board->plic, window->irq),
 			      config->serial, e);
 
 	return r < 0 ? r : adopt(board, board->uart, e);
 }
 
-static int add_rtc(struct board *board, struct device *plic, struct error *e)
+static int add_rtc(struct board *board, struct error *e)
 {
 	const struct virt_window *window = &virt_map[VIRT_RTC];
 	struct device *device;
-	int r = goldfish_rtc_new(&device, window->name, gpa(window->base), plic_line(plic, window->irq), e);
+	int r = goldfish_rtc_new(&device, window->name, gpa(window->base), plic_line(board->plic, window->irq), e);
 
 	return r < 0 ? r : adopt(board, device, e);
 }
@@ -99,14 +99,31 @@ static int add_finisher(struct board *board, const struct board_config *config, 
 
 static int add_devices(struct board *board, const struct board_config *config, struct error *e)
 {
-	struct device *plic = NULL;
-	int r = add_controllers(board, &plic, e);
+	int r = add_controllers(board, e);
 
 	if (r == 0)
-		r = add_uart(board, plic, config, e);
+		r = add_uart(board, config, e);
 	if (r == 0)
-		r = add_rtc(board, plic, e);
+		r = add_rtc(board, e);
 	return r < 0 ? r : add_finisher(board, config, e);
+}
+
+int board_add_virtio(struct board *board, struct virtio *virtio, struct error *e)
+{
+	unsigned slot = board->virtio_count;
+
+	if (slot == VIRT_VIRTIO_SLOTS) {
+		int r = error_set(e, ERROR_USAGE, -ENOSPC,
+				  "no room for %s: the machine takes %d virtio devices, and has them",
+				  virtio->device.name, VIRT_VIRTIO_SLOTS);
+
+		device_free(&virtio->device);
+		return r;
+	}
+	board->virtio_count++;
+	virtio_mmio_place(virtio, gpa_add(base_of(VIRT_VIRTIO), slot * VIRT_VIRTIO_STRIDE),
+			  plic_line(board->plic, virt_virtio_irq(slot)), &board->memory);
+	return adopt(board, &virtio->device, e);
 }
 
 static int add_harts(struct board *board, unsigned count, struct error *e)

@@ -15,12 +15,12 @@ enum virt_place {
 	VIRT_SSWI,
 	VIRT_PLIC,
 	VIRT_UART,
-	VIRT_VIRTIO,   /* VIRT_VIRTIO_SLOTS windows of VIRT_VIRTIO_STRIDE bytes, an interrupt each from irq on */
+	VIRT_VIRTIO,   /* VIRT_VIRTIO_SLOTS windows of VIRT_VIRTIO_STRIDE bytes, an interrupt each: virt_virtio_irq */
 	VIRT_RAM,      /* to its end */
 	VIRT_PLACES,
 };
 
-#define VIRT_VIRTIO_SLOTS  8
+#define VIRT_VIRTIO_SLOTS  32
 #define VIRT_VIRTIO_STRIDE UINT64_C(0x1000)
 
 struct virt_window {
@@ -29,6 +29,12 @@ struct virt_window {
 	uint64_t size;    /* bytes reserved, at least what the device uses; 0: open-ended */
 	unsigned irq;     /* source of the PLIC; 0: none */
 };
+
+/* The PLIC source of a virtio slot: the first eight as on the well-known machine, 1 to 8; the others, 40 to 63. */
+static inline unsigned virt_virtio_irq(unsigned slot)
+{
+	return slot < 8 ? 1 + slot : 32 + slot;
+}
 
 extern const struct virt_window virt_map[VIRT_PLACES];
 

@@ -22,6 +22,8 @@ enum {
 	RUN_ENGINE,
 	RUN_NAME,
 	RUN_CONSOLE,
+	RUN_RNG,
+	RUN_VIRTIO_WITHOUT,
 	RUN_TIMEOUT,
 	RUN_LOG_LEVEL,
 	RUN_OPTIONS,
@@ -31,6 +33,12 @@ enum {
 static const char *const console_words[] = {"stdio", "none", "pty", NULL};
 static const enum machine_console console_kinds[] = {CONSOLE_STDIO, CONSOLE_NONE, CONSOLE_PTY};
 static const char *const log_words[] = {"error", "warning", "info", "debug", NULL};
+
+static const char *const switch_words[] = {"off", "on", NULL};
+/* Features that drivers do without, and their bits. */
+static const char *const withheld_words[] = {"packed", "event-index", "indirect", "in-order", NULL};
+static const uint64_t withheld_bits[] = {VIRTIO_F_RING_PACKED, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC,
+					 VIRTIO_F_IN_ORDER};
 
 static const char *engine_word(size_t index)
 {
@@ -97,6 +105,20 @@ static const struct option_spec options[RUN_OPTIONS] = {
 			 .words = console_words,
 			 .fallback = "stdio",
 			 .help = "where the guest's serial console is"},
+	[RUN_RNG] = {.name = "rng",
+		     .letter = 'r',
+		     .type = OPTION_ENUM,
+		     .placeholder = "on|off",
+		     .words = switch_words,
+		     .fallback = "on",
+		     .help = "a virtio device that gives the guest random bytes"},
+	[RUN_VIRTIO_WITHOUT] = {.name = "virtio-without",
+				.letter = 'w',
+				.type = OPTION_ENUM,
+				.placeholder = "FEATURE",
+				.repeatable = true,
+				.words = withheld_words,
+				.help = "do not offer this to drivers, to test them"},
 	[RUN_TIMEOUT] = {.name = "timeout",
 			 .letter = 't',
 			 .type = OPTION_DURATION,
@@ -219,6 +241,19 @@ static void choose_console(struct plan *plan)
 	plan->config.console_path = console->text;
 }
 
+static void choose_devices(struct plan *plan)
+{
+	const struct arguments *arguments = plan->arguments;
+	struct option_value value;
+	const char *text;
+	size_t cursor = 0;
+
+	plan->config.rng = arguments->values[RUN_RNG].number;
+	while ((text = arguments_next(arguments, RUN_VIRTIO_WITHOUT, &cursor)))
+		if (option_parse(&options[RUN_VIRTIO_WITHOUT], text, &value, NULL) == 0)
+			plan->config.virtio_withheld |= withheld_bits[value.number];
+}
+
 /* Everything that can be found wrong without starting anything. */
 static int check_options(struct plan *plan, struct error *e)
 {
@@ -239,6 +274,7 @@ static int check_options(struct plan *plan, struct error *e)
 	plan->config.cpus = (unsigned)values[RUN_CPUS].number;
 	plan->config.firmware = given(plan, RUN_FIRMWARE);
 	choose_console(plan);
+	choose_devices(plan);
 	return 0;
 }
 

@@ -16,8 +16,8 @@ MUST_USE int worker_new(struct worker **out, const char *name, struct error *e);
 void worker_free(struct worker *worker);
 /* Its loop: functions that belong to a loop's owner are called on the worker only. */
 struct loop *worker_loop(struct worker *worker);
-/* Runs fn(arg) on the worker and returns when it has returned; at once when called on the worker itself. Not with a lock held
- * that the worker takes. */
+/* Runs fn(arg) on the worker and returns when it has returned; at once when called on the worker itself. Not with a
+ * lock held that the worker takes. */
 void worker_call(struct worker *worker, loop_fn *fn, void *arg);
 /* Whether the caller is the worker. */
 bool worker_is_current(const struct worker *worker);

@@ -6,7 +6,7 @@
 
 #include "base/loop.h"
 #include "device/device.h"
-#include "machine/bell.h"
+#include "base/loop.h"
 
 struct alarm {
 	struct loop *loop;

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "machine/bell.h"
 #include "machine/keys.h"
 #include "machine/output.h"
 #include "machine/ends.h"
@@ -213,6 +212,7 @@ void console_free(struct console *console)
 	output_free(console->output);
 	if (console->uart)
 		uart16550_on_room(console->uart, NULL, NULL);
+	bell_silence(&console->pump);
 	loop_unwatch(console->loop, console->watch);
 	if (console->raw)
 		terminal_restore();

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "machine/steal.h"
-#include "machine/threads.h"
+#include "base/threads.h"
 
 struct vcpu {
 	struct crew *crew;

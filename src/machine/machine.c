@@ -133,6 +133,8 @@ static int build(struct machine *machine, const struct machine_config *config, s
 	if (r == 0)
 		r = make_board(machine, config, e);
 	if (r == 0)
+		r = machine_equip(machine, config, e);
+	if (r == 0)
 		r = make_console(machine, config, e);
 	if (r == 0)
 		r = make_crew(machine, config->engine, e);
@@ -171,6 +173,7 @@ void machine_free(struct machine *machine)
 	crew_free(machine->crew);
 	alarm_finish(&machine->alarm);
 	board_free(machine->board);
+	worker_free(machine->worker);
 	loop_free(machine->loop);
 	pthread_mutex_destroy(&machine->lock);
 	free(machine);

@@ -28,6 +28,9 @@ struct machine_config {
 	const char *kernel, *initrd, *append, *firmware; /* paths, as in board_config */
 	enum machine_console console;
 	const char *console_path; /* CONSOLE_FILE: made, or appended to */
+	/* Virtio devices, in the order of their slots. */
+	bool rng;
+	uint64_t virtio_withheld; /* feature bits that no device offers, for tests of drivers */
 };
 
 struct machine;

@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "machine/threads.h"
+#include "base/threads.h"
 
 #define WRITE_AT_ONCE (64 * KIB)
 /* Sent to the writing thread to get it out of a write that blocks: output_free. Blocked on all other threads of

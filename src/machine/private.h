@@ -4,7 +4,6 @@
 
 #include "base/loop.h"
 #include "machine/alarm.h"
-#include "machine/bell.h"
 #include "machine/console.h"
 #include "machine/crew.h"
 #include "machine/machine.h"
@@ -24,6 +23,7 @@ struct machine {
 	struct console *console;
 	struct board *board;
 	struct crew *crew;
+	struct worker *worker; /* serves all virtio devices; NULL when there are none */
 	struct alarm alarm;
 	struct loop_timer tick; /* for crew_tick, while it runs */
 	struct bell bell; /* an event is there, or the console is drained */
@@ -52,6 +52,8 @@ void machine_pause_devices(struct machine *machine);
 /* 0, or -EBUSY and a message that says which states allow it. life.c */
 MUST_USE int machine_check_state(const struct machine *machine, const char *what, unsigned allowed,
 				 struct error *e);
+/* Makes the virtio devices that are configured, on the board and a worker. equipment.c */
+MUST_USE int machine_equip(struct machine *machine, const struct machine_config *config, struct error *e);
 #define IN(state) (1u << (state))
 
 #endif

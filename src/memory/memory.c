@@ -148,7 +148,7 @@ gpa_t memory_physical(const struct memory *memory, const void *host)
  * That race is the guest's own, so ThreadSanitizer is kept from reporting it.
  */
 #ifdef __SANITIZE_THREAD__
-__attribute__((no_sanitize("thread"), noinline)) static void copy(void *to, const void *from, uint64_t length)
+__attribute__((no_sanitize("thread"), noinline)) void memory_copy(void *to, const void *from, uint64_t length)
 {
 	volatile uint8_t *t = to;
 	const volatile uint8_t *f = from;
@@ -157,7 +157,7 @@ __attribute__((no_sanitize("thread"), noinline)) static void copy(void *to, cons
 		*t++ = *f++;
 }
 #else
-static void copy(void *to, const void *from, uint64_t length)
+void memory_copy(void *to, const void *from, uint64_t length)
 {
 	memcpy(to, from, length);
 }
@@ -170,7 +170,7 @@ int memory_read(const struct memory *memory, gpa_t address, void *to, uint64_t l
 	if (!from)
 		return length ? -EFAULT : 0;
 	if (length)
-		copy(to, from, length);
+		memory_copy(to, from, length);
 	return 0;
 }
 
@@ -182,7 +182,7 @@ int memory_write(struct memory *memory, gpa_t address, const void *from, uint64_
 		return length ? -EFAULT : 0;
 	if (!length)
 		return 0;
-	copy(to, from, length);
+	memory_copy(to, from, length);
 	memory_mark_dirty(memory, address, length);
 	return 0;
 }

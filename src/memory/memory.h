@@ -60,6 +60,9 @@ gpa_t memory_physical(const struct memory *memory, const void *host);
 MUST_USE int memory_read(const struct memory *memory, gpa_t address, void *to, uint64_t length);
 MUST_USE int memory_write(struct memory *memory, gpa_t address, const void *from, uint64_t length);
 
+/* memcpy where one side is the guest's: that it changes under the copy is no error of ours. Marks nothing dirty. */
+void memory_copy(void *to, const void *from, uint64_t length);
+
 /* Total bytes of RAM. */
 uint64_t memory_size(const struct memory *memory);
 

@@ -118,16 +118,40 @@ static void write_host(uint8_t *to, enum state_type type, uint64_t value)
 	}
 }
 
-static uint64_t field_bytes(const struct state_field *field)
+static uint64_t row_bytes(const struct state_field *field)
 {
 	return (uint64_t)field->count * sizes[field->type];
+}
+
+static uint32_t row_count(const struct state_field *field)
+{
+	return field->rows ? field->rows : 1;
+}
+
+/* Of the saved field, where rows follow each other. */
+static uint64_t field_bytes(const struct state_field *field)
+{
+	return row_count(field) * row_bytes(field);
+}
+
+/* From the field's first byte in the object to its last. */
+static uint64_t field_extent(const struct state_field *field)
+{
+	return (uint64_t)(row_count(field) - 1) * field->stride + row_bytes(field);
+}
+
+/* Where an element is in the object. */
+static size_t element_offset(const struct state_field *field, uint32_t element)
+{
+	return field->offset + (size_t)(element / field->count) * field->stride +
+	       (size_t)(element % field->count) * sizes[field->type];
 }
 
 static void check_descriptor(const struct state_descriptor *d)
 {
 	assert(d->oldest >= 1 && d->oldest <= d->version);
 	for (uint32_t i = 0; i < d->field_count; i++)
-		assert(checked_span(d->fields[i].offset, field_bytes(&d->fields[i]), d->object_size));
+		assert(checked_span(d->fields[i].offset, field_extent(&d->fields[i]), d->object_size));
 }
 
 void state_writer_init(struct state_writer *w)
@@ -199,8 +223,8 @@ static void end_section(struct state_writer *w, size_t start)
 
 static void save_field(struct state_writer *w, const struct state_field *field, const void *object)
 {
-	struct field_header header = {le32_put(field->type), le32_put(field->count)};
-	const uint8_t *from = (const uint8_t *)object + field->offset;
+	struct field_header header = {le32_put(field->type), le32_put(state_field_elements(field))};
+	const uint8_t *from = object;
 	unsigned size = sizes[field->type];
 	uint8_t *to = extend(w, sizeof header + field_bytes(field));
 
@@ -208,8 +232,8 @@ static void save_field(struct state_writer *w, const struct state_field *field, 
 		return;
 	memcpy(to, &header, sizeof header);
 	to += sizeof header;
-	for (uint32_t i = 0; i < field->count; i++)
-		put_element(to + (size_t)i * size, read_host(from + (size_t)i * size, field->type), size);
+	for (uint32_t i = 0; i < state_field_elements(field); i++)
+		put_element(to + (size_t)i * size, read_host(from + element_offset(field, i), field->type), size);
 }
 
 void state_save(struct state_writer *w, const struct state_descriptor *d, const char *instance, const void *object)
@@ -303,15 +327,15 @@ static int load_field(const struct state_section *section, size_t *at, const str
 	if (!checked_span(*at, need, section->length))
 		return misfit(section, field->name, "bytes are missing", e);
 	memcpy(&header, section->payload + *at, sizeof header);
-	if (le32_get(header.type) != field->type || le32_get(header.count) != field->count)
+	if (le32_get(header.type) != field->type || le32_get(header.count) != state_field_elements(field))
 		return misfit(section, field->name, "it has another type or length", e);
 	from = section->payload + *at + sizeof header;
-	for (uint32_t i = 0; i < field->count; i++) {
+	for (uint32_t i = 0; i < state_field_elements(field); i++) {
 		uint64_t value = get_element(from + (size_t)i * size, size);
 
 		if (field->type == STATE_BOOL && value > 1)
 			return misfit(section, field->name, "neither true nor false", e);
-		write_host(shadow + field->offset + (size_t)i * size, field->type, value);
+		write_host(shadow + element_offset(field, i), field->type, value);
 	}
 	*at += need;
 	return 0;
@@ -319,8 +343,8 @@ static int load_field(const struct state_section *section, size_t *at, const str
 
 static void load_fallback(const struct state_field *field, uint8_t *shadow)
 {
-	for (uint32_t i = 0; i < field->count; i++)
-		write_host(shadow + field->offset + (size_t)i * sizes[field->type], field->type, field->fallback);
+	for (uint32_t i = 0; i < state_field_elements(field); i++)
+		write_host(shadow + element_offset(field, i), field->type, field->fallback);
 }
 
 static int load_fields(const struct state_section *section, const struct state_descriptor *d, uint8_t *shadow,
@@ -340,6 +364,15 @@ static int load_fields(const struct state_section *section, const struct state_d
 			return code;
 	}
 	return at == section->length ? 0 : misfit(section, "", "bytes are left over", e);
+}
+
+static void copy_field(const struct state_field *field, uint8_t *object, const uint8_t *shadow)
+{
+	for (uint32_t row = 0; row < row_count(field); row++) {
+		size_t at = field->offset + (size_t)row * field->stride;
+
+		memcpy(object + at, shadow + at, row_bytes(field));
+	}
 }
 
 static void free_shadow(uint8_t **shadow)
@@ -374,7 +407,6 @@ int state_load(const struct state_section *section, const struct state_descripto
 		return code;
 	/* Only the table's fields: the rest may hold locks that other threads use. */
 	for (uint32_t i = 0; i < d->field_count; i++)
-		memcpy((uint8_t *)object + d->fields[i].offset, shadow + d->fields[i].offset,
-		       field_bytes(&d->fields[i]));
+		copy_field(&d->fields[i], object, shadow);
 	return 0;
 }

@@ -22,6 +22,8 @@ struct state_field {
 	uint32_t offset; /* of the first element in the object */
 	enum state_type type;
 	uint32_t count; /* elements, consecutive in the object; 1 for a scalar */
+	/* A member of an array of structs: so many rows of `count` elements, a row every `stride` bytes. 0: one row. */
+	uint32_t rows, stride;
 	uint32_t since; /* first version that has the field; an older section leaves `fallback` in it */
 	uint64_t fallback;
 };
@@ -46,8 +48,23 @@ struct state_descriptor {
 		.count = (uint32_t)(sizeof(((type_ *)0)->member) / STATE_SIZE_OF(state_type_)),            \
 		.since = (since_), .fallback = (fallback_),                                                \
 	}
+/* The member of every struct in an array: STATE_FIELD_EACH(struct net, queues, size, STATE_U16). */
+#define STATE_FIELD_EACH(type_, array, member, state_type_)                                                \
+	{                                                                                                  \
+		.name = #array "." #member, .offset = offsetof(type_, array[0].member),                    \
+		.type = (state_type_),                                                                     \
+		.count = (uint32_t)(sizeof(((type_ *)0)->array[0].member) / STATE_SIZE_OF(state_type_)),   \
+		.rows = (uint32_t)(sizeof(((type_ *)0)->array) / sizeof(((type_ *)0)->array[0])),          \
+		.stride = (uint32_t)sizeof(((type_ *)0)->array[0]), .since = 1,                            \
+	}
 #define STATE_SIZE_OF(t)                                                                                   \
 	((t) == STATE_BOOL || (t) == STATE_U8 ? 1u : (t) == STATE_U16 ? 2u : (t) == STATE_U32 ? 4u : 8u)
+
+/* Elements of a field in all. */
+static inline uint32_t state_field_elements(const struct state_field *field)
+{
+	return field->count * (field->rows ? field->rows : 1);
+}
 
 /* A growing buffer that sections are appended to. state_writer_finish releases it. */
 struct state_writer {

@@ -124,11 +124,11 @@ static inline void bench_damage(struct saved *saved, const struct state_descript
 
 		at += 8;
 		if (strcmp(field->name, name) == 0) {
-			assert_true(element < field->count);
+			assert_true(element < state_field_elements(field));
 			memcpy(at + element * size, &wire, size);
 			return;
 		}
-		at += field->count * size;
+		at += state_field_elements(field) * size;
 	}
 	fail_msg("no field %s", name);
 }

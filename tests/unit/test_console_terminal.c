@@ -9,7 +9,7 @@
 #include <termios.h>
 
 #include "machine/terminal.h"
-#include "machine/threads.h"
+#include "base/threads.h"
 
 static int master, slave;
 static struct termios cooked;

@@ -46,7 +46,7 @@ static int teardown(void **state)
 static void types_are_well_formed(void **state)
 {
 	(void)state;
-	assert_int_equal(device_type_count, DEVICES);
+	assert_true(device_type_count > DEVICES);
 	for (size_t i = 0; i < device_type_count; i++) {
 		const struct device_type *type = device_types[i];
 

@@ -81,6 +81,56 @@ static void posts_run_in_order(void **state)
 	assert_string_equal(order, "abcd");
 }
 
+static void ring(void *arg)
+{
+	bell_ring(arg);
+}
+
+static void a_bell_is_answered_once_for_all_rings(void **state)
+{
+	struct bell bell = {.loop = loop, .fn = note, .arg = "b"};
+
+	(void)state;
+	assert_int_equal(loop_post(loop, note, "a"), 0);
+	bell_ring(&bell);
+	bell_ring(&bell);
+	assert_int_equal(loop_post(loop, note, "c"), 0);
+	bell_ring(&bell);
+	assert_int_equal(loop_run(loop, 0), -ETIMEDOUT);
+	assert_string_equal(order, "abc");
+	assert_int_equal(loop_run(loop, 0), -ETIMEDOUT);
+	assert_string_equal(order, "abc");
+	bell_ring(&bell);
+	assert_int_equal(loop_run(loop, 0), -ETIMEDOUT);
+	assert_string_equal(order, "abcb");
+}
+
+static void silence(void *arg)
+{
+	bell_silence(arg);
+}
+
+/* Rung during a round, silenced while it waits in the list being run, in the other list, and when not rung. */
+static void a_silenced_bell_is_not_answered(void **state)
+{
+	struct bell bell = {.loop = loop, .fn = note, .arg = "b"};
+
+	(void)state;
+	assert_int_equal(loop_post(loop, silence, &bell), 0);
+	bell_ring(&bell);
+	assert_int_equal(loop_post(loop, note, "c"), 0);
+	assert_int_equal(loop_run(loop, 0), -ETIMEDOUT);
+	assert_string_equal(order, "c");
+	bell_ring(&bell);
+	bell_silence(&bell);
+	bell_silence(&bell);
+	assert_int_equal(loop_post(loop, ring, &bell), 0);
+	assert_int_equal(loop_run(loop, 0), -ETIMEDOUT);
+	assert_string_equal(order, "c");
+	assert_int_equal(loop_run(loop, 0), -ETIMEDOUT);
+	assert_string_equal(order, "cb");
+}
+
 static void timers_fire_by_deadline(void **state)
 {
 	struct loop_timer timers[4] = {
@@ -323,6 +373,8 @@ int main(void)
 		WITH_LOOP(times_out),
 		WITH_LOOP(quit_before_run_counts),
 		WITH_LOOP(posts_run_in_order),
+		WITH_LOOP(a_bell_is_answered_once_for_all_rings),
+		WITH_LOOP(a_silenced_bell_is_not_answered),
 		WITH_LOOP(timers_fire_by_deadline),
 		WITH_LOOP(timers_move_and_cancel),
 		WITH_LOOP(a_restless_timer_does_not_hold_the_loop),

@@ -326,6 +326,52 @@ static void large_sections(void **state)
 	free(bytes);
 }
 
+struct shelf {
+	struct {
+		uint32_t size;
+		uint8_t tag[2];
+		uint32_t own; /* not saved */
+	} boxes[3];
+};
+
+static const struct state_field shelf_fields[] = {
+	STATE_FIELD_EACH(struct shelf, boxes, size, STATE_U32),
+	STATE_FIELD_EACH(struct shelf, boxes, tag, STATE_U8),
+};
+
+static const struct state_descriptor shelf_state = {
+	.kind = "shelf",
+	.version = 1,
+	.oldest = 1,
+	.object_size = sizeof(struct shelf),
+	.fields = shelf_fields,
+	.field_count = ARRAY_SIZE(shelf_fields),
+};
+
+static void members_of_an_array_of_structs(void **state)
+{
+	const struct shelf shelf = {{{1, {2, 3}, 4}, {5, {6, 7}, 8}, {9, {10, 11}, 12}}};
+	static const uint8_t payload[] = {3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 9, 0, 0, 0,
+					  1, 0, 0, 0, 6, 0, 0, 0, 2, 3, 6, 7, 10, 11};
+	struct shelf live = {{{0, {0}, 40}, {0, {0}, 80}, {0, {0}, 120}}};
+	struct state_section section;
+
+	(void)state;
+	state_writer_finish(&writer);
+	state_save(&writer, &shelf_state, "shelf0", &shelf);
+	section = only_section();
+	assert_int_equal(section.length, sizeof payload);
+	assert_memory_equal(section.payload, payload, sizeof payload);
+	assert_int_equal(state_load(&section, &shelf_state, &live, NULL), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(live.boxes[i].size, shelf.boxes[i].size);
+		assert_memory_equal(live.boxes[i].tag, shelf.boxes[i].tag, 2);
+		assert_int_equal(live.boxes[i].own, 10 * shelf.boxes[i].own);
+	}
+	section.length--;
+	assert_int_equal(state_load(&section, &shelf_state, &live, NULL), -EBADMSG);
+}
+
 int main(void)
 {
 #define WITH_SECTION(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -341,6 +387,7 @@ int main(void)
 		WITH_SECTION(older_versions_get_the_fallback),
 		WITH_SECTION(names_are_judged),
 		WITH_SECTION(large_sections),
+		WITH_SECTION(members_of_an_array_of_structs),
 	};
 
 	return cmocka_run_group_tests_name("state", tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /*
- * The machine's own threads: started so that no signal for the process lands on them.
+ * The program's own threads: started so that no signal for the process lands on them.
  */
-#ifndef DOPPEL_MACHINE_THREADS_H
-#define DOPPEL_MACHINE_THREADS_H
+#ifndef DOPPEL_BASE_THREADS_H
+#define DOPPEL_BASE_THREADS_H
 
 #include <pthread.h>
 

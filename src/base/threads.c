@@ -1,4 +1,4 @@
-#include "machine/threads.h"
+#include "base/threads.h"
 
 #include <signal.h>
 #include <stdio.h>

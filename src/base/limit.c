@@ -1,0 +1,27 @@
+#include "base/limit.h"
+
+#define NS_PER_SECOND 1e9
+
+void limit_init(struct limit *limit, uint64_t rate, uint64_t burst, uint64_t now_ns)
+{
+	*limit = (struct limit){.rate = rate, .burst = burst, .level = (double)burst, .at_ns = now_ns};
+}
+
+static void fill(struct limit *limit, uint64_t now_ns)
+{
+	double level = limit->level + (double)(now_ns - limit->at_ns) * (double)limit->rate / NS_PER_SECOND;
+
+	limit->level = level < (double)limit->burst ? level : (double)limit->burst;
+	limit->at_ns = now_ns;
+}
+
+uint64_t limit_take(struct limit *limit, uint64_t amount, uint64_t now_ns)
+{
+	if (limit->rate == 0)
+		return 0;
+	fill(limit, now_ns);
+	if (limit->level <= 0)
+		return (uint64_t)(-limit->level * NS_PER_SECOND / (double)limit->rate) + 1;
+	limit->level -= (double)amount;
+	return 0;
+}

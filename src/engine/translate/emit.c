@@ -26,13 +26,22 @@ static void leave_at(struct emit *e, enum emit_exit why, unsigned at)
 	x64_jmp_rel32(e->a, e->runtime->leave_here);
 }
 
-static void stub_access(struct emit *e, const struct stub *s)
+static void slow_access(struct emit *e, const struct stub *s)
 {
-	uint32_t access = s->ir->at | (uint32_t)s->ir->size << 12 | (uint32_t)s->to << 16;
+	uint32_t access = s->ir->at | (uint32_t)s->ir->size << 12;
 
+	if (s->to)
+		access |= EMIT_ACCESS_STORE;
+	if (s->ir->op >= IR_ATOMIC_SWAP && s->ir->op <= IR_STORE_CONDITIONAL)
+		access |= EMIT_ACCESS_ALIGNED;
 	x64_mov_ri(e->a, X64_RDX, access);
 	x64_mov_ri(e->a, X64_RCX, emit_refund(e) + 1u);
 	x64_call_rel32(e->a, e->runtime->slow_access);
+}
+
+static void stub_access(struct emit *e, const struct stub *s)
+{
+	slow_access(e, s);
 	x64_jmp_rel32(e->a, s->back);
 }
 
@@ -45,7 +54,13 @@ static void stub_group(struct emit *e, const struct stub *s)
 	x64_alu_rr(e->a, X64_XOR, 8, X64_RDX, X64_RAX);
 	x64_shift_ri(e->a, X64_SHR, 8, X64_RDX, GUEST_PAGE_SHIFT);
 	crosses = x64_jcc_forward(e->a, X64_NE);
-	stub_access(e, s);
+	/* The fault, if there is one, is the operation's own. */
+	if (s->ir->low)
+		x64_alu_ri(e->a, X64_ADD, 8, X64_RAX, (int32_t)s->ir->low);
+	slow_access(e, s);
+	if (s->ir->low)
+		x64_alu_ri(e->a, X64_SUB, 8, X64_RAX, (int32_t)s->ir->low);
+	x64_jmp_rel32(e->a, s->back);
 	x64_patch_here(e->a, crosses);
 	give_back(e, emit_refund(e) + 1);
 	emit_stub(e, STUB_PLAIN, x64_jmp_patchable(e->a), NULL, s->ir->at);

@@ -17,9 +17,11 @@ struct emit_runtime {
 	const void *enter;
 	const void *leave_link;   /* edx: the link taken */
 	const void *leave_here;   /* eax: enum emit_exit; edx: address in the page */
-	const void *leave_lookup; /* rax: virtual pc */
+	const void *lookup;       /* rax: virtual pc; goes there */
+	/* State is in memory; for C to return to. */
+	const void *leave_trap, *leave_engine;
 	const void *slow_access;  /* rax: address; edx, ecx: struct emit_access; returns to try again */
-	const void *call_c;       /* edx: instruction; ecx: address in the page | length << 16 */
+	const void *call_c;       /* edx: instruction; ecx: address in the page | instructions behind << 16 */
 	const void *pure;         /* rcx: function; rax, rdx: operands; the result in rax */
 };
 
@@ -30,18 +32,23 @@ enum emit_exit {
 	EMIT_EXIT_BUDGET, /* the next unit has more instructions than may still run */
 	EMIT_EXIT_FLOATS, /* the unit at pc needs floats live */
 	EMIT_EXIT_ENGINE, /* the engine must do the instruction at pc */
-	EMIT_EXIT_SYSTEM, /* as ENGINE, and frame.word is the instruction */
-	EMIT_EXIT_TRAP,   /* a C function raised an exception: pc is the handler's */
+	EMIT_EXIT_TRAP,   /* C changed the state of the hart, and wants to be asked anew */
 };
+
+#define EMIT_ACCESS_STORE   (1u << 16)
+#define EMIT_ACCESS_ALIGNED (1u << 17) /* an exception unless naturally aligned */
 
 /* The C functions that generated code calls. */
 struct emit_callbacks {
-	/* A TLB miss. `access`: bits 0 to 11 the instruction's place in the page, 12 to 15 the size, 16 set for a
-	 * store. true: the TLB has it now. false: the engine must do the instruction; pc and budget are set. */
-	bool (*slow_access)(struct hart *hart, uint64_t address, uint32_t access, uint32_t refund);
+	/* A TLB miss. `access`: bits 0 to 11 the instruction's place in the page, 12 to 15 the size, and flags.
+	 * NULL: the TLB has it now. Else where to go on, with pc and budget set, all registers loaded from the hart
+	 * and no return expected. */
+	const void *(*slow_access)(struct hart *hart, uint64_t address, uint32_t access, uint32_t refund);
 	/* Does one instruction. `place`: bits 0 to 15 its place in the page, from 16 how many of the unit's
-	 * instructions come behind it. false: do not go on behind it; pc and budget are set. */
-	bool (*call_c)(struct hart *hart, uint32_t word, uint32_t place);
+	 * instructions come behind it. NULL, not for IR_SYSTEM: go on behind it; else as above. */
+	const void *(*call_c)(struct hart *hart, uint32_t word, uint32_t place);
+	/* Code for hart->pc, which is not in the jump table. NULL: leave for it. */
+	const void *(*lookup)(struct hart *hart);
 };
 
 /* A place in the code where a jump to another unit of the same page can be put. */

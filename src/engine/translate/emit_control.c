@@ -31,12 +31,12 @@ void emit_table_jump(struct emit *e)
 
 	/* pc is even: its bits from 1 on choose the entry of sixteen bytes. */
 	_Static_assert(sizeof(struct frame_jump) == 16, "the index is pc * 8");
-	x64_lea(a, 4, X64_RCX, x64_at_index(X64_NONE, X64_RAX, 8, 0));
+	x64_load(a, 8, X64_RDX, x64_at(X64_RBP, FRAME_AT(salt)));
+	x64_alu_rr(a, X64_XOR, 8, X64_RDX, X64_RAX);
+	x64_lea(a, 4, X64_RCX, x64_at_index(X64_NONE, X64_RDX, 8, 0));
 	x64_alu_ri(a, X64_AND, 4, X64_RCX, (FRAME_JUMPS - 1) * 16);
-	x64_mov_rr(a, 8, X64_RDX, X64_RAX);
-	x64_alu_rm(a, X64_XOR, 8, X64_RDX, x64_at(X64_RBP, FRAME_AT(salt)));
 	x64_alu_rm(a, X64_CMP, 8, X64_RDX, x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(jumps[0].tag)));
-	x64_jcc_rel32(a, X64_NE, e->runtime->leave_lookup);
+	x64_jcc_rel32(a, X64_NE, e->runtime->lookup);
 	x64_alu_ri(a, X64_AND, 8, X64_RAX, -(int32_t)GUEST_PAGE_SIZE);
 	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(page)), X64_RAX);
 	x64_jmp_m(a, x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(jumps[0].code)));
@@ -148,13 +148,7 @@ static void call_c(struct emit *e)
 
 static void leave(struct emit *e)
 {
-	bool system = e->ir->op == IR_SYSTEM;
-
-	if (system) {
-		x64_mov_ri(e->a, X64_RDX, e->ir->word);
-		x64_store(e->a, 8, x64_at(X64_RBP, FRAME_AT(word)), X64_RDX);
-	}
-	x64_mov_ri(e->a, X64_RAX, system ? EMIT_EXIT_SYSTEM : EMIT_EXIT_ENGINE);
+	x64_mov_ri(e->a, X64_RAX, EMIT_EXIT_ENGINE);
 	x64_mov_ri(e->a, X64_RDX, e->ir->at);
 	x64_jmp_rel32(e->a, e->runtime->leave_here);
 }
@@ -186,6 +180,7 @@ void emit_control(struct emit *e)
 		return_computed(e);
 		break;
 	case IR_CALL_C:
+	case IR_SYSTEM:
 		call_c(e);
 		break;
 	default:

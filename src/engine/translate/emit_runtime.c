@@ -71,6 +71,13 @@ static void floats(struct x64 *a, bool save)
 	x64_patch_here(a, none);
 }
 
+/* A frame that no return matches: guest return addresses are even. */
+static void empty_stack(struct x64 *a)
+{
+	x64_push_i(a, -1);
+	x64_push_i(a, -1);
+}
+
 static const void *make_enter(struct x64 *a)
 {
 	const void *here = x64_here(a);
@@ -86,9 +93,7 @@ static const void *make_enter(struct x64 *a)
 	x64_mov_rr(a, 8, X64_RAX, X64_RSI);
 	general(a, false, true);
 	floats(a, false);
-	/* A frame that no return matches: guest return addresses are even. */
-	x64_push_i(a, -1);
-	x64_push_i(a, -1);
+	empty_stack(a);
 	x64_jmp_r(a, X64_RAX);
 	return here;
 }
@@ -128,19 +133,28 @@ static void call_function(struct x64 *a, const void *function)
 	x64_call_r(a, X64_RAX);
 }
 
-/* After a C function that returns bool: on false leaves for `why`. */
-static void leave_unless(struct x64 *a, const void *saved, enum emit_exit why)
+/* All state is in memory: goes on where rax says, with a stack that holds no guest call. */
+static const void *make_resume(struct x64 *a)
 {
-	uint8_t *fine;
+	const void *here = x64_here(a);
 
-	x64_test_rr(a, 1, X64_RAX, X64_RAX);
-	fine = x64_jcc_forward8(a, X64_NE);
-	x64_mov_ri(a, X64_RAX, why);
-	x64_jmp_rel32(a, saved);
-	x64_patch_here8(a, fine);
+	x64_load(a, 8, X64_RSP, x64_at(X64_RBP, FRAME_AT(host_stack)));
+	x64_load(a, 8, FRAME_BUDGET, x64_at(X64_RBP, FRAME_AT(budget)));
+	general(a, false, true);
+	floats(a, false);
+	empty_stack(a);
+	x64_jmp_r(a, X64_RAX);
+	return here;
 }
 
-static const void *make_slow_access(struct x64 *a, const void *saved, const struct emit_callbacks *callbacks)
+/* After a C function that returns where to go on, or NULL. */
+static void resume_elsewhere(struct x64 *a, const void *resume)
+{
+	x64_test_rr(a, 8, X64_RAX, X64_RAX);
+	x64_jcc_rel32(a, X64_NE, resume);
+}
+
+static const void *make_slow_access(struct x64 *a, const void *resume, const struct emit_callbacks *callbacks)
 {
 	const void *here = x64_here(a);
 
@@ -149,7 +163,7 @@ static const void *make_slow_access(struct x64 *a, const void *saved, const stru
 	x64_lea(a, 8, X64_RDI, x64_at(X64_RBP, -FRAME_BIAS));
 	x64_mov_rr(a, 8, X64_RSI, X64_RAX);
 	call_function(a, (const void *)(uintptr_t)callbacks->slow_access);
-	leave_unless(a, saved, EMIT_EXIT_ENGINE);
+	resume_elsewhere(a, resume);
 	general(a, false, false);
 	floats(a, false);
 	x64_pop_r(a, X64_RAX);
@@ -157,7 +171,7 @@ static const void *make_slow_access(struct x64 *a, const void *saved, const stru
 	return here;
 }
 
-static const void *make_call_c(struct x64 *a, const void *saved, const struct emit_callbacks *callbacks)
+static const void *make_call_c(struct x64 *a, const void *resume, const struct emit_callbacks *callbacks)
 {
 	const void *here = x64_here(a);
 
@@ -167,11 +181,40 @@ static const void *make_call_c(struct x64 *a, const void *saved, const struct em
 	x64_mov_rr(a, 8, X64_RSI, X64_RDX);
 	x64_mov_rr(a, 8, X64_RDX, X64_RCX);
 	call_function(a, (const void *)(uintptr_t)callbacks->call_c);
-	leave_unless(a, saved, EMIT_EXIT_TRAP);
+	resume_elsewhere(a, resume);
 	general(a, false, true);
 	floats(a, false);
 	x64_alu_ri(a, X64_ADD, 8, X64_RSP, 8);
 	x64_ret(a);
+	return here;
+}
+
+static const void *make_lookup(struct x64 *a, const void *saved, const struct emit_callbacks *callbacks)
+{
+	const void *here = x64_here(a);
+	uint8_t *none;
+
+	x64_store(a, 8, x64_at(X64_RBP, AT_PC), X64_RAX);
+	save_all(a);
+	x64_lea(a, 8, X64_RDI, x64_at(X64_RBP, -FRAME_BIAS));
+	call_function(a, (const void *)(uintptr_t)callbacks->lookup);
+	x64_test_rr(a, 8, X64_RAX, X64_RAX);
+	none = x64_jcc_forward(a, X64_E);
+	general(a, false, false);
+	floats(a, false);
+	x64_jmp_r(a, X64_RAX);
+	x64_patch_here(a, none);
+	x64_mov_ri(a, X64_RAX, EMIT_EXIT_LOOKUP);
+	x64_jmp_rel32(a, saved);
+	return here;
+}
+
+static const void *make_leave_for(struct x64 *a, const void *saved, enum emit_exit why)
+{
+	const void *here = x64_here(a);
+
+	x64_mov_ri(a, X64_RAX, why);
+	x64_jmp_rel32(a, saved);
 	return here;
 }
 
@@ -194,7 +237,7 @@ static const void *make_pure(struct x64 *a)
 
 void emit_runtime(struct x64 *a, struct emit_runtime *out, const struct emit_callbacks *callbacks)
 {
-	const void *saved = make_leave_saved(a), *leave = make_leave(a, saved);
+	const void *saved = make_leave_saved(a), *leave = make_leave(a, saved), *resume = make_resume(a);
 
 	out->enter = make_enter(a);
 	out->leave_link = x64_here(a);
@@ -205,11 +248,10 @@ void emit_runtime(struct x64 *a, struct emit_runtime *out, const struct emit_cal
 	x64_alu_rm(a, X64_ADD, 8, X64_RDX, x64_at(X64_RBP, FRAME_AT(page)));
 	x64_store(a, 8, x64_at(X64_RBP, AT_PC), X64_RDX);
 	x64_jmp_rel32(a, leave);
-	out->leave_lookup = x64_here(a);
-	x64_store(a, 8, x64_at(X64_RBP, AT_PC), X64_RAX);
-	x64_mov_ri(a, X64_RAX, EMIT_EXIT_LOOKUP);
-	x64_jmp_rel32(a, leave);
-	out->slow_access = make_slow_access(a, saved, callbacks);
-	out->call_c = make_call_c(a, saved, callbacks);
+	out->leave_trap = make_leave_for(a, saved, EMIT_EXIT_TRAP);
+	out->leave_engine = make_leave_for(a, saved, EMIT_EXIT_ENGINE);
+	out->lookup = make_lookup(a, saved, callbacks);
+	out->slow_access = make_slow_access(a, resume, callbacks);
+	out->call_c = make_call_c(a, resume, callbacks);
 	out->pure = make_pure(a);
 }

@@ -38,12 +38,14 @@ struct frame_jump {
 
 struct frame {
 	uint64_t page;        /* virtual address of the page that the running unit lies in */
-	uint64_t salt;        /* of jump entries that are valid now: bits that no canonical pc has */
+	uint64_t salt;        /* of jump entries that are valid now: salt_of_mode[mode] */
+	uint64_t salt_of_mode[FRAME_MODES];
 	uint64_t stack_limit; /* no guest call is pushed below this */
 	uint64_t host_stack;
 	uint64_t budget;
 	uint64_t link;        /* which exit was taken */
-	uint64_t word;        /* the instruction that EMIT_EXIT_SYSTEM is for */
+	uint64_t trapped;     /* instructions used that did not retire */
+	uint32_t mode;        /* enum frame_mode of the code that runs */
 	uint32_t floats_live; /* floats are in host registers, MXCSR is the guest's */
 	uint32_t mxcsr;       /* scratch */
 	/* The load reservation while generated code runs (translate.c carries it in and out). */
@@ -59,6 +61,11 @@ struct frame {
 static inline struct frame *frame_of(struct hart *hart)
 {
 	return hart_engine_area(hart);
+}
+
+static inline struct frame_jump *frame_jump_of(struct frame *frame, uint64_t pc)
+{
+	return &frame->jumps[(pc ^ frame->salt) >> 1 & (FRAME_JUMPS - 1)];
 }
 
 #define FRAME_X(n)     ((int32_t)(offsetof(struct hart, x) + 8 * (n)) - FRAME_BIAS)

@@ -69,7 +69,7 @@ enum ir_op {
 	IR_CALL,   /* the same, expecting a return to `next` */
 	IR_JUMP_TO, IR_CALL_TO, IR_RETURN_TO, /* leave to the address (a + imm) & ~1 */
 	IR_CALL_C,  /* run this one instruction by the engine's C code, then go on behind it */
-	IR_SYSTEM,  /* leave before this instruction, which the engine's C code does at once */
+	IR_SYSTEM,  /* the same, but the engine says where to go on */
 	IR_LEAVE,   /* leave before this instruction, which the engine does as it likes */
 };
 

@@ -360,8 +360,9 @@ static bool by_call(const struct insn *insn, const struct insn_info *info)
 /* Instructions that C does, after which control is elsewhere or the unit does not hold any more. */
 static bool is_system(const struct insn *insn)
 {
-	return insn->id == INSN_ECALL || insn->id == INSN_SRET || insn->id == INSN_MRET ||
-	       insn->id == INSN_SFENCE_VMA || insn->id == INSN_FENCE_I || insn->id == INSN_WFI;
+	return insn->id == INSN_ECALL || insn->id == INSN_EBREAK || insn->id == INSN_SRET || insn->id == INSN_MRET ||
+	       insn->id == INSN_SFENCE_VMA || insn->id == INSN_SINVAL_VMA || insn->id == INSN_FENCE_I ||
+	       insn->id == INSN_WFI || insn->id == INSN_PAUSE;
 }
 
 static void one(struct builder *b, const struct insn *insn)
@@ -414,7 +415,7 @@ bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigne
 		insn = insn_decode((uint32_t)half[1] << 16 | half[0]);
 		one(&b, &insn);
 		/* What is left to the engine is not part of the unit. */
-		if (unit->ops[unit->count - 1].op >= IR_SYSTEM)
+		if (unit->ops[unit->count - 1].op == IR_LEAVE)
 			break;
 		unit->instructions++;
 		b.at += insn.length;
@@ -423,7 +424,7 @@ bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigne
 	if (unit->count == 0)
 		return false;
 	/* What the engine does follows from the bytes, too. */
-	if (unit->ops[unit->count - 1].op >= IR_SYSTEM)
+	if (unit->ops[unit->count - 1].op == IR_LEAVE)
 		unit->bytes = (uint16_t)(unit->ops[unit->count - 1].next - (int32_t)at);
 	return true;
 }

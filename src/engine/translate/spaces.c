@@ -1,7 +1,7 @@
-/*
- * The address spaces behind generated code: TLBs and jump table of a hart.
- */
+#include "engine/translate/spaces.h"
+
 #include <string.h>
+#include <sys/random.h>
 
 #include "engine/translate/translator.h"
 
@@ -11,149 +11,404 @@ static void empty(uint64_t *tags)
 		tags[i] = FRAME_NO_PAGE;
 }
 
-static void empty_mode(struct translator *t, enum frame_mode mode)
+static void nothing_local(struct spaces *s, unsigned mode)
+{
+	memset(s->is_local[mode], 0, sizeof s->is_local[mode]);
+	s->local_count[mode] = 0;
+}
+
+static void empty_mode(struct translator *t, unsigned mode)
 {
 	empty(t->frame->tlb[mode].load);
 	empty(t->frame->tlb[mode].store);
-	if (mode == FRAME_SUPERVISOR)
-		t->supervisor_local = false;
+	nothing_local(&t->spaces, mode);
+}
+
+static void note_local(struct spaces *s, unsigned mode, unsigned slot)
+{
+	uint64_t *word = &s->is_local[mode][slot / 64], bit = UINT64_C(1) << (slot % 64);
+
+	if (*word & bit)
+		return;
+	*word |= bit;
+	s->local[mode][s->local_count[mode]++] = (uint16_t)slot;
+}
+
+/* Nothing of the jump table is valid any more. */
+static void forget_salts(struct translator *t)
+{
+	struct spaces *s = &t->spaces;
+
+	for (unsigned i = 0; i < SPACES; i++)
+		memset(s->all[i].salts, 0, sizeof s->all[i].salts);
+	memset(s->global_salts, 0, sizeof s->global_salts);
+	memset(s->code_seen, 0, sizeof s->code_seen);
+	t->entered = false;
+}
+
+static void empty_jumps(struct translator *t)
+{
+	memset(t->frame->jumps, 0xff, sizeof t->frame->jumps);
+	memset(t->spaces.fetch, 0xff, sizeof t->spaces.fetch);
+	t->spaces.next_salt = 1;
+	forget_salts(t);
 }
 
 void spaces_forget_jumps(struct translator *t)
 {
-	memset(t->salts, 0, sizeof t->salts);
-	memset(t->salt_of_mode, 0, sizeof t->salt_of_mode);
-	memset(t->code_seen, 0, sizeof t->code_seen);
-	t->entered = false;
+	forget_salts(t);
+}
+
+static uint64_t mix(uint64_t x)
+{
+	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+	return x ^ x >> 31;
+}
+
+/* A salt that no entry has. */
+static uint64_t new_salt(struct translator *t)
+{
+	struct spaces *s = &t->spaces;
+	uint64_t number;
+
+	if (s->next_salt == SALTS)
+		empty_jumps(t);
+	number = s->next_salt++;
+	s->secret += UINT64_C(0x9e3779b97f4a7c15);
+	/* Bit 56 tells the halves of the address space apart, and pcs are even. */
+	return number << 57 | (mix(s->secret) & UINT64_C(0x00fffffffffffffe));
+}
+
+static bool has_own_salt(const struct spaces *s, unsigned mode)
+{
+	return mode == FRAME_USER || (mode != FRAME_MACHINE && s->now->local_code);
+}
+
+static void take_salts(struct translator *t)
+{
+	struct spaces *s = &t->spaces;
+	bool complete;
+
+	/* Running out of salts takes back those already taken. */
+	do {
+		complete = true;
+		for (unsigned mode = 0; mode < FRAME_MODES; mode++) {
+			uint64_t *salt = has_own_salt(s, mode) ? &s->now->salts[mode] : &s->global_salts[mode];
+
+			if (!*salt) {
+				uint64_t fresh = new_salt(t);
+
+				*salt = fresh;
+				complete &= fresh >> 57 != 1;
+			}
+			t->frame->salt_of_mode[mode] = *salt;
+		}
+	} while (!complete);
+}
+
+/* Puts the present space's own entries aside. */
+static void put_aside(struct translator *t)
+{
+	struct spaces *s = &t->spaces;
+	struct space *space = s->now;
+
+	space->count = 0;
+	space->fences = s->fences;
+	for (unsigned mode = 0; mode < FRAME_MODES; mode++) {
+		struct frame_tlb *tlb = &t->frame->tlb[mode];
+
+		for (unsigned i = 0; i < s->local_count[mode]; i++) {
+			unsigned slot = s->local[mode][i];
+
+			if (space->count < SPACE_ENTRIES && tlb->load[slot] + tlb->store[slot] != 2 * FRAME_NO_PAGE)
+				space->entries[space->count++] = (struct space_entry){
+					.load = tlb->load[slot], .store = tlb->store[slot],
+					.addend = tlb->addend[slot], .slot = (uint16_t)slot, .mode = (uint8_t)mode};
+			tlb->load[slot] = tlb->store[slot] = FRAME_NO_PAGE;
+		}
+		if (s->local_count[mode])
+			nothing_local(s, mode);
+	}
+}
+
+static bool was_fenced(const struct spaces *s, const struct space_entry *entry, uint64_t since)
+{
+	uint64_t page = entry->load != FRAME_NO_PAGE ? entry->load : entry->store;
+
+	for (uint64_t i = since; i < s->fences; i++)
+		if (s->fenced[i % FENCES_KNOWN] == page)
+			return true;
+	return false;
+}
+
+static void put_back(struct translator *t)
+{
+	struct spaces *s = &t->spaces;
+	struct space *space = s->now;
+
+	if (s->fences - space->fences > FENCES_KNOWN)
+		return;
+	for (unsigned i = 0; i < space->count; i++) {
+		const struct space_entry *entry = &space->entries[i];
+		struct frame_tlb *tlb = &t->frame->tlb[entry->mode];
+
+		if (was_fenced(s, entry, space->fences))
+			continue;
+		tlb->load[entry->slot] = entry->load;
+		tlb->store[entry->slot] = entry->store;
+		tlb->addend[entry->slot] = entry->addend;
+		note_local(s, entry->mode, entry->slot);
+	}
+}
+
+static bool is_bare(uint64_t satp)
+{
+	return satp >> 60 == 0;
+}
+
+static void forget_space(struct space *space)
+{
+	memset(space->salts, 0, sizeof space->salts);
+	space->count = 0;
+	/* What is global is so among spaces that have pages at all. */
+	space->local_code = is_bare(space->satp);
+}
+
+static struct space *space_of(struct spaces *s, uint64_t satp)
+{
+	struct space *space;
+
+	for (unsigned i = 0; i < SPACES; i++)
+		if (s->all[i].satp == satp)
+			return &s->all[i];
+	do {
+		space = &s->all[s->next++ % SPACES];
+	} while (space == s->now);
+	space->satp = satp;
+	forget_space(space);
+	return space;
 }
 
 void spaces_reset(struct translator *t)
 {
+	struct spaces *s = &t->spaces;
+
+	if (!s->secret && getrandom(&s->secret, sizeof s->secret, GRND_NONBLOCK) < 0)
+		s->secret = (uint64_t)(uintptr_t)t;
 	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
-		empty_mode(t, (enum frame_mode)mode);
-	superpages_forget(&t->superpages);
-	t->satp = t->interpreter.hart->satp;
-	memset(t->frame->jumps, 0xff, sizeof t->frame->jumps);
-	t->next_salt = 1;
-	spaces_forget_jumps(t);
+		empty_mode(t, mode);
+	superpages_forget(&s->superpages);
+	for (unsigned i = 0; i < SPACES; i++) {
+		s->all[i].satp = i ? UINT64_MAX : t->interpreter.hart->satp; /* no space has the former */
+		forget_space(&s->all[i]);
+	}
+	s->now = &s->all[0];
+	empty_jumps(t);
 }
 
-/* A number of its own for each address space and mode that has jump entries. */
-static uint64_t salt_of(struct translator *t, enum frame_mode mode)
+static void change_space(struct translator *t, uint64_t satp)
 {
-	uint64_t satp = mode == FRAME_MACHINE ? 0 : t->satp;
-	unsigned free_slot = SALTS;
+	struct spaces *s = &t->spaces;
+	uint64_t before = s->now->satp;
 
-	for (unsigned i = 1; i < SALTS; i++) {
-		if (t->salts[i].mode == mode + 1u && t->salts[i].satp == satp)
-			return (uint64_t)i << 57;
-		if (!t->salts[i].mode && i >= t->next_salt && free_slot == SALTS)
-			free_slot = i;
-	}
-	if (free_slot == SALTS) {
-		memset(t->frame->jumps, 0xff, sizeof t->frame->jumps);
-		spaces_forget_jumps(t);
-		free_slot = t->next_salt = 1;
-	}
-	t->next_salt = free_slot + 1;
-	t->salts[free_slot].satp = satp;
-	t->salts[free_slot].mode = mode + 1u;
-	return (uint64_t)free_slot << 57;
+	put_aside(t);
+	if (before >> 60 != satp >> 60)
+		for (unsigned mode = 0; mode < FRAME_MACHINE; mode++)
+			empty_mode(t, mode);
+	s->now = space_of(s, satp);
+	put_back(t);
+	t->entered = false;
 }
 
 void spaces_enter(struct translator *t, enum frame_mode mode)
 {
+	struct spaces *s = &t->spaces;
 	uint64_t satp = t->interpreter.hart->satp;
 
-	if (likely(t->entered && t->mode == mode && satp == t->satp))
-		return;
-	t->entered = true;
-	t->mode = mode;
-	tlb_update_contexts(&t->interpreter);
-	if (unlikely(satp != t->satp)) {
-		memset(t->salt_of_mode, 0, sizeof t->salt_of_mode);
-		t->satp = satp;
-		empty_mode(t, FRAME_USER);
-		empty_mode(t, FRAME_SUPERVISOR_USER);
-		if (t->supervisor_local)
-			empty_mode(t, FRAME_SUPERVISOR);
+	if (unlikely(satp != s->now->satp)) {
+		change_space(t, satp);
 	}
-	if (!t->salt_of_mode[mode])
-		t->salt_of_mode[mode] = salt_of(t, mode);
+	if (unlikely(!t->entered))
+		take_salts(t);
 	t->entered = true;
-	t->frame->salt = t->salt_of_mode[mode];
+	t->frame->mode = mode;
+	t->frame->salt = t->frame->salt_of_mode[mode];
 }
 
-static bool code_was_seen(const struct translator *t, uint64_t address)
+static unsigned seen_bit(uint64_t page, uint64_t salt)
 {
-	unsigned hash = (unsigned)(address >> GUEST_PAGE_SHIFT) % CODE_PAGES_SEEN;
+	return (unsigned)(mix(page ^ salt) % CODE_SEEN_BITS);
+}
 
-	return t->code_seen[hash / 8] >> (hash % 8) & 1;
+/* Whether jump entries with this salt may lie in the page. */
+static bool code_was_seen(const struct spaces *s, uint64_t page, uint64_t salt)
+{
+	unsigned bit;
+
+	if (!salt)
+		return false;
+	bit = seen_bit(page, salt);
+	return s->code_seen[bit / 8] >> (bit % 8) & 1;
+}
+
+static void forget_page_of(struct translator *t, uint64_t *salts, uint64_t page)
+{
+	for (unsigned mode = 0; mode < FRAME_MODES; mode++) {
+		if (!code_was_seen(&t->spaces, page, salts[mode]))
+			continue;
+		salts[mode] = 0;
+		t->entered = false;
+	}
 }
 
 static void flush_page(struct translator *t, uint64_t address)
 {
 	unsigned index = (address >> GUEST_PAGE_SHIFT) % FRAME_TLB;
+	uint64_t page = address & PAGE_MASK;
+	struct spaces *s = &t->spaces;
 
 	for (unsigned mode = 0; mode < FRAME_MODES; mode++) {
 		struct frame_tlb *tlb = &t->frame->tlb[mode];
 
 		tlb->load[index] = tlb->store[index] = FRAME_NO_PAGE;
 	}
-	if (code_was_seen(t, address))
-		spaces_forget_jumps(t);
+	s->fenced[s->fences++ % FENCES_KNOWN] = page;
+	for (unsigned i = 0; i < SPACES; i++)
+		forget_page_of(t, s->all[i].salts, page);
+	forget_page_of(t, s->global_salts, page);
+}
+
+/* What belongs to the address spaces of one number; what is global stays (Privileged 4.2.1). */
+static void flush_asid(struct translator *t, uint16_t asid)
+{
+	struct spaces *s = &t->spaces;
+
+	if (asid == (uint16_t)(s->now->satp >> 44))
+		put_aside(t);
+	for (unsigned i = 0; i < SPACES; i++)
+		if (asid == (uint16_t)(s->all[i].satp >> 44))
+			forget_space(&s->all[i]);
+	t->entered = false;
 }
 
 void spaces_flush(struct translator *t, bool one_page, uint64_t address, bool one_asid, uint16_t asid)
 {
-	if (one_page && !superpages_hold(&t->superpages, address)) {
+	struct spaces *s = &t->spaces;
+
+	if (one_page && !superpages_hold(&s->superpages, address)) {
 		flush_page(t, address);
 		return;
 	}
-	if (!one_asid || asid == (uint16_t)(t->satp >> 44)) {
-		for (unsigned mode = 0; mode < FRAME_MODES; mode++)
-			empty_mode(t, (enum frame_mode)mode);
-		superpages_forget(&t->superpages);
+	if (one_asid) {
+		flush_asid(t, asid);
+		return;
 	}
-	spaces_forget_jumps(t);
+	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
+		empty_mode(t, mode);
+	for (unsigned i = 0; i < SPACES; i++)
+		forget_space(&s->all[i]);
+	superpages_forget(&s->superpages);
+	forget_salts(t);
 }
 
 void spaces_drop_writes(struct translator *t)
 {
 	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
 		empty(t->frame->tlb[mode].store);
+	for (unsigned i = 0; i < SPACES; i++)
+		t->spaces.all[i].count = 0;
 }
 
-bool spaces_fill(struct translator *t, enum frame_mode mode, uint64_t address, unsigned size, bool store)
+/* RAM behind a page that may be kept, or NULL. */
+static uint8_t *keepable(struct translator *t, const struct mmu_page *page, enum mmu_access access)
 {
-	struct hart *hart = t->interpreter.hart;
-	struct frame_tlb *tlb = &t->frame->tlb[mode];
-	unsigned index = (address >> GUEST_PAGE_SHIFT) % FRAME_TLB;
-	uint64_t tag = address & PAGE_MASK;
-	enum mmu_access access = store ? MMU_STORE : MMU_LOAD;
-	struct mmu_page page;
-	uint8_t *host;
+	return page->reusable & 1u << access ? memory_host(t->interpreter.memory, page->base, GUEST_PAGE_SIZE) : NULL;
+}
 
-	t->interpreter.statistics.tlb_misses++;
-	if (((address ^ (address + size - 1)) & PAGE_MASK) ||
-	    mmu_translate(hart, gva(address), size, access, mmu_data_privilege(hart), &page) != CAUSE_NONE)
-		return false;
-	host = memory_host(t->interpreter.memory, page.base, GUEST_PAGE_SIZE);
-	/* Where one may store one may load: a group that stores first relies on it. */
-	if (!host || !(page.reusable & 1u << access) || !(page.reusable & 1u << MMU_LOAD))
-		return false;
-	superpages_note(&t->superpages, address, page.span);
-	if (mode == FRAME_SUPERVISOR && !page.global)
-		t->supervisor_local = true;
+static void fill(struct translator *t, struct frame_tlb *tlb, uint64_t tag, const struct mmu_page *page, bool store,
+		 uint8_t *host)
+{
+	unsigned index = (tag >> GUEST_PAGE_SHIFT) % FRAME_TLB;
+
 	/* The addend is for both: what the slot held for another page goes. */
 	if (tlb->load[index] != tag)
 		tlb->load[index] = tag;
 	if (tlb->store[index] != tag)
 		tlb->store[index] = FRAME_NO_PAGE;
 	if (store) {
-		memory_mark_dirty(t->interpreter.memory, page.base, GUEST_PAGE_SIZE);
+		memory_mark_dirty(t->interpreter.memory, page->base, GUEST_PAGE_SIZE);
 		tlb->store[index] = tag;
 	}
 	tlb->addend[index] = (uint64_t)(uintptr_t)host - tag;
-	return true;
+}
+
+enum spaces_filled spaces_fill(struct translator *t, uint64_t address, unsigned size, bool store,
+			       enum riscv_cause *cause)
+{
+	unsigned mode = t->frame->mode;
+	uint64_t tag = address & PAGE_MASK;
+	enum mmu_access access = store ? MMU_STORE : MMU_LOAD;
+	struct hart *hart = t->interpreter.hart;
+	struct mmu_page page;
+	uint8_t *host;
+
+	t->interpreter.statistics.tlb_misses++;
+	if ((address ^ (address + size - 1)) & PAGE_MASK)
+		return SPACES_OTHER;
+	*cause = mmu_translate(hart, gva(address), size, access, mmu_data_privilege(hart), &page);
+	if (*cause != CAUSE_NONE)
+		return SPACES_FAULT;
+	host = keepable(t, &page, access);
+	/* Where one may store one may load: a group that stores first relies on it. */
+	if (!host || !(page.reusable & 1u << MMU_LOAD))
+		return SPACES_OTHER;
+	superpages_note(&t->spaces.superpages, address, page.span);
+	fill(t, &t->frame->tlb[mode], tag, &page, store, host);
+	if (!page.global)
+		note_local(&t->spaces, mode, (unsigned)(tag >> GUEST_PAGE_SHIFT) % FRAME_TLB);
+	return SPACES_FILLED;
+}
+
+static void see_code(struct spaces *s, uint64_t page, uint64_t salt)
+{
+	unsigned bit = seen_bit(page, salt);
+
+	s->code_seen[bit / 8] |= (uint8_t)(1u << (bit % 8));
+}
+
+/* A supervisor's page that is not global: from now on the space has supervisor's entries of its own. */
+static void code_is_local(struct translator *t)
+{
+	t->spaces.now->local_code = true;
+	t->entered = false;
+	spaces_enter(t, (enum frame_mode)t->frame->mode);
+}
+
+const uint8_t *spaces_fetch(struct translator *t, uint64_t pc, uint64_t *physical)
+{
+	unsigned slot = (pc >> GUEST_PAGE_SHIFT) % FETCH_PAGES;
+	uint64_t tag = pc & PAGE_MASK;
+	struct hart *hart = t->interpreter.hart;
+	struct mmu_page page;
+	uint8_t *host;
+
+	*physical = t->spaces.fetch[slot].physical;
+	if (likely(t->spaces.fetch[slot].tag == (tag ^ t->frame->salt)))
+		return t->spaces.fetch[slot].host;
+	t->interpreter.statistics.tlb_misses++;
+	if (mmu_translate(hart, gva(pc), 2, MMU_FETCH, hart->priv, &page) != CAUSE_NONE)
+		return NULL;
+	host = keepable(t, &page, MMU_FETCH);
+	if (!host)
+		return NULL;
+	superpages_note(&t->spaces.superpages, pc, page.span);
+	if (!page.global && !has_own_salt(&t->spaces, t->frame->mode))
+		code_is_local(t);
+	see_code(&t->spaces, tag, t->frame->salt);
+	t->spaces.fetch[slot].tag = tag ^ t->frame->salt;
+	t->spaces.fetch[slot].host = host;
+	t->spaces.fetch[slot].physical = page.base.value;
+	*physical = page.base.value;
+	return host;
 }

@@ -57,7 +57,7 @@ static void fence_i(struct hart *hart)
 static const struct hart_engine_ops hart_ops = {.kick = kick, .flush_tlb = flush_tlb, .fence_i = fence_i};
 
 /* Who does the instruction at pc after generated code came back. */
-enum next { NEXT_UNIT, NEXT_INTERPRET, NEXT_CALL };
+enum next { NEXT_UNIT, NEXT_INTERPRET };
 
 /* One instruction by the interpreter: returns what it used. */
 static int64_t one_by_interpreter(struct translator *t)
@@ -68,24 +68,14 @@ static int64_t one_by_interpreter(struct translator *t)
 	return interpret_step(&t->interpreter, 1, true);
 }
 
-/* One instruction by its C function, at hart->pc. */
-static int64_t one_by_call(struct translator *t)
-{
-	struct hart *hart = t->interpreter.hart;
-
-	t->interpreter.charged = 0;
-	system_now(t, (uint32_t)t->frame->word);
-	hart->instret += 1 - t->interpreter.charged;
-	return 1;
-}
-
-static void link_units(struct translator *t, uint32_t emptied, enum frame_mode mode)
+static void link_units(struct translator *t)
 {
 	struct emit_link link = t->links[t->frame->link];
+	uint32_t emptied = t->emptied;
 	const uint8_t *code;
 
 	t->interpreter.hart->pc = t->frame->page + (uint64_t)(int64_t)link.to;
-	code = (link.plain ? find_plain_unit : find_unit)(t, t->interpreter.hart->pc, mode);
+	code = (link.plain ? find_plain_unit : find_unit)(t, t->interpreter.hart->pc, (enum frame_mode)t->frame->mode);
 	if (code && t->emptied == emptied)
 		x64_patch(link.place, code_cache_write(t->cache, code));
 }
@@ -121,13 +111,11 @@ static void carry_reservation_out(struct translator *t)
 }
 
 /* Runs generated code from hart->pc; returns the instructions used. *next: who does the next. */
-static int64_t run_units(struct translator *t, const uint8_t *code, enum frame_mode mode, int64_t left,
-			 bool exact, enum next *next)
+static int64_t run_units(struct translator *t, const uint8_t *code, int64_t left, bool exact, enum next *next)
 {
 	unsigned (*enter)(struct hart *hart, const void *code) =
 		(unsigned (*)(struct hart *, const void *))(uintptr_t)t->runtime.enter;
 	struct hart *hart = t->interpreter.hart;
-	uint32_t emptied = t->emptied;
 	enum emit_exit why;
 	int64_t used;
 
@@ -135,22 +123,20 @@ static int64_t run_units(struct translator *t, const uint8_t *code, enum frame_m
 	t->frame->budget = (uint64_t)left;
 	t->given = left;
 	t->instret_base = hart->instret;
-	t->interpreter.charged = 0;
+	t->frame->trapped = 0;
+	t->detours = VISITS;
 	carry_reservation_in(t);
 	why = (enum emit_exit)enter(hart, code);
 	carry_reservation_out(t);
 	switch (why) {
 	case EMIT_EXIT_LINK:
-		link_units(t, emptied, mode);
+		link_units(t);
 		break;
 	case EMIT_EXIT_FLOATS:
 		*next = floats_begin(t) ? NEXT_UNIT : NEXT_INTERPRET;
 		break;
 	case EMIT_EXIT_ENGINE:
 		*next = NEXT_INTERPRET;
-		break;
-	case EMIT_EXIT_SYSTEM:
-		*next = NEXT_CALL;
 		break;
 	case EMIT_EXIT_BUDGET:
 		/* The rest of an exact count is less than a unit: one by one. */
@@ -161,7 +147,8 @@ static int64_t run_units(struct translator *t, const uint8_t *code, enum frame_m
 		break;
 	}
 	used = left - (int64_t)t->frame->budget;
-	hart->instret = t->instret_base + (uint64_t)used - t->interpreter.charged;
+	hart->instret = t->instret_base + (uint64_t)used - t->frame->trapped;
+	t->interpreter.statistics.exceptions += t->frame->trapped;
 	return used;
 }
 
@@ -179,13 +166,11 @@ static int64_t visit(struct translator *t, int64_t left, bool exact)
 		code = find_unit(t, hart->pc, mode);
 	}
 	if (code)
-		used = run_units(t, code, mode, left, exact, &next);
+		used = run_units(t, code, left, exact, &next);
 	if (!code)
 		return one_by_interpreter(t);
 	if (next == NEXT_INTERPRET && left > used)
 		used += one_by_interpreter(t);
-	else if (next == NEXT_CALL && left > used)
-		used += one_by_call(t);
 	return used;
 }
 

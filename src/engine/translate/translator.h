@@ -16,6 +16,7 @@
 #include "engine/interpret/vcpu.h"
 #include "engine/translate/cache.h"
 #include "engine/translate/emit.h"
+#include "engine/translate/spaces.h"
 
 struct unit {
 	uint64_t physical;  /* of the first instruction */
@@ -41,8 +42,6 @@ struct code_page {
 
 #define UNIT_BUCKETS 32768
 #define PAGE_BUCKETS 8192
-#define SALTS        128 /* they fit the bits of a pc that repeat its sign */
-#define CODE_PAGES_SEEN 4096
 #define OPS_REMEMBERED  256
 
 struct translator {
@@ -60,23 +59,13 @@ struct translator {
 	uint32_t link_count, link_room;
 	uint32_t emptied; /* counts resets of the cache */
 
-	/* The address spaces that the caches are for. */
-	uint64_t satp;          /* whose entries the TLBs hold */
-	enum frame_mode mode;   /* entered last */
-	bool entered;           /* satp, mode and the salt are in force */
-	uint64_t salt_of_mode[FRAME_MODES]; /* for satp; 0: look it up */
-	bool supervisor_local;  /* the supervisor's TLB holds a page that is not global */
-	struct superpages superpages;
-	struct {
-		uint64_t satp;
-		uint32_t mode; /* enum frame_mode + 1; 0: free */
-	} salts[SALTS];
-	unsigned next_salt;
-	uint8_t code_seen[CODE_PAGES_SEEN / 8]; /* pages, by hash, that jump entries may be for */
+	struct spaces spaces;
+	bool entered; /* the frame has the salts of the present space */
 
 	/* While generated code runs: hart->instret at its entry, and the budget it got. */
 	uint64_t instret_base;
 	int64_t given;
+	unsigned detours; /* that C may still take without a look around */
 	struct op ops[OPS_REMEMBERED]; /* decoded instructions that C does, by hash of the word */
 	uint32_t op_words[OPS_REMEMBERED];
 
@@ -104,13 +93,18 @@ const uint8_t *find_plain_unit(struct translator *t, uint64_t pc, enum frame_mod
 
 /* spaces.c */
 void spaces_reset(struct translator *t);
-/* Makes TLBs and jump table fit satp and mode. */
+/* Makes TLBs and jump table fit the hart's satp, and mode, which it is in. */
 void spaces_enter(struct translator *t, enum frame_mode mode);
 void spaces_flush(struct translator *t, bool one_page, uint64_t address, bool one_asid, uint16_t asid);
 void spaces_forget_jumps(struct translator *t);
 void spaces_drop_writes(struct translator *t);
-/* Fills the TLB for an access; false: the interpreter must do it. */
-bool spaces_fill(struct translator *t, enum frame_mode mode, uint64_t address, unsigned size, bool store);
+/* Fills the TLB for an access in the mode entered: no page to keep (a device, say, or two pages), or a fault. */
+enum spaces_filled { SPACES_FILLED, SPACES_OTHER, SPACES_FAULT };
+enum spaces_filled spaces_fill(struct translator *t, uint64_t address, unsigned size, bool store,
+			       enum riscv_cause *cause);
+/* Where the page that pc lies in is, to run code from in the mode entered; NULL: not in memory that may be kept, or
+ * not at all. */
+const uint8_t *spaces_fetch(struct translator *t, uint64_t pc, uint64_t *physical);
 
 /* floats.c: the host's float unit in the guest's service. */
 /* Fills the frame's constants. */
@@ -120,7 +114,5 @@ void floats_end(struct translator *t);
 
 /* calls.c: what generated code has C do. */
 extern const struct emit_callbacks translator_callbacks;
-/* Does the system instruction `word` at hart->pc, which is not counted yet, with all that follows from it. */
-void system_now(struct translator *t, uint32_t word);
 
 #endif

@@ -228,13 +228,6 @@ static struct unit *unit_at(struct translator *t, const uint8_t *host, uint64_t 
 	return build(t, page, (unsigned)(physical & ~PAGE_MASK), plain, full);
 }
 
-static void see_code(struct translator *t, uint64_t pc)
-{
-	unsigned hash = (unsigned)(pc >> GUEST_PAGE_SHIFT) % CODE_PAGES_SEEN;
-
-	t->code_seen[hash / 8] |= (uint8_t)(1u << (hash % 8));
-}
-
 static const uint8_t *find(struct translator *t, uint64_t pc, enum frame_mode mode, bool plain)
 {
 	const uint8_t *host;
@@ -242,7 +235,8 @@ static const uint8_t *find(struct translator *t, uint64_t pc, enum frame_mode mo
 	struct unit *unit;
 	bool full;
 
-	if (fetch_page(&t->interpreter, pc, &host, &physical) != CAUSE_NONE || !host)
+	host = spaces_fetch(t, pc, &physical);
+	if (!host)
 		return NULL;
 	physical |= pc & ~PAGE_MASK;
 	unit = unit_at(t, host, physical, mode, plain, &full);
@@ -250,22 +244,21 @@ static const uint8_t *find(struct translator *t, uint64_t pc, enum frame_mode mo
 		units_drop_all(t);
 		unit = unit_at(t, host, physical, mode, plain, &full);
 	}
-	if (!unit)
-		return NULL;
-	see_code(t, pc);
-	return unit->code;
+	return unit ? unit->code : NULL;
 }
 
 const uint8_t *find_unit(struct translator *t, uint64_t pc, enum frame_mode mode)
 {
-	struct frame_jump *jump = &t->frame->jumps[pc >> 1 & (FRAME_JUMPS - 1)];
+	struct frame_jump *jump = frame_jump_of(t->frame, pc);
 	const uint8_t *code;
 
 	if (jump->tag == (pc ^ t->frame->salt))
 		return (const uint8_t *)(uintptr_t)jump->code;
 	code = find(t, pc, mode, false);
+	/* The salt may be another since. */
 	if (code)
-		*jump = (struct frame_jump){.tag = pc ^ t->frame->salt, .code = (uint64_t)(uintptr_t)code};
+		*frame_jump_of(t->frame, pc) =
+			(struct frame_jump){.tag = pc ^ t->frame->salt, .code = (uint64_t)(uintptr_t)code};
 	return code;
 }
 

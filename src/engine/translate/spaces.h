@@ -1,0 +1,62 @@
+/*
+ * The address spaces behind generated code: what the TLBs and the jump table hold, and for whom.
+ *
+ * A page that is global is the same in every address space (Privileged 4.3.1), so what is known of it stays when satp
+ * changes. What is a space's own is put aside for it and put back when it returns, less what was fenced meanwhile.
+ *
+ * Entries of the jump table carry the salt of a space and mode: a number in the bits of a pc that only repeat its sign
+ * keeps spaces apart, and the bits below are random, so that a guest cannot make up a pc that matches an entry
+ * which is not its own. Taking a new salt forgets all entries of the old one.
+ *
+ * Thread: the hart's.
+ */
+#ifndef DOPPEL_ENGINE_TRANSLATE_SPACES_H
+#define DOPPEL_ENGINE_TRANSLATE_SPACES_H
+
+#include "engine/superpages.h"
+#include "engine/translate/frame.h"
+
+#define SPACES          16
+#define SPACE_ENTRIES   256 /* kept of a space that does not run */
+#define SALTS           128 /* they fit the bits of a pc that repeat its sign */
+#define FENCES_KNOWN    32
+#define CODE_SEEN_BITS  65536
+#define FETCH_PAGES     256
+
+struct space_entry {
+	uint64_t load, store, addend;
+	uint16_t slot;
+	uint8_t mode;
+};
+
+struct space {
+	uint64_t satp;
+	uint64_t salts[FRAME_MODES]; /* of its own, 0: none */
+	bool local_code;             /* its supervisor runs from pages that are not global */
+	uint64_t fences;             /* when it was put aside */
+	unsigned count;
+	struct space_entry entries[SPACE_ENTRIES];
+};
+
+struct spaces {
+	struct space all[SPACES], *now;
+	unsigned next; /* to be given to another satp */
+	uint64_t global_salts[FRAME_MODES];
+	unsigned next_salt;
+	uint64_t secret;
+	struct superpages superpages;
+	/* TLB slots that hold what is the present space's own, by mode: a list and, to have each once, a bit each. */
+	uint16_t local[FRAME_MODES][FRAME_TLB];
+	unsigned local_count[FRAME_MODES];
+	uint64_t is_local[FRAME_MODES][FRAME_TLB / 64];
+	/* Fences of single pages, counted, and the last of them. */
+	uint64_t fences, fenced[FENCES_KNOWN];
+	uint8_t code_seen[CODE_SEEN_BITS / 8]; /* pages with a salt, by hash, that jump entries may be for */
+	struct {
+		uint64_t tag; /* virtual page ^ salt */
+		const uint8_t *host;
+		uint64_t physical;
+	} fetch[FETCH_PAGES];
+};
+
+#endif

@@ -10,8 +10,8 @@
  * Formats are never guessed from bytes that a guest can write: a writable disk's format is named or follows from
  * how the file was made (docs/internals/block.md); images are locked against a second writer.
  *
- * Thread: open, close and resize from one owner; submit, drain and statistics on the loop's thread. Between block_open and the
- * first submit the block may be handed to another thread's loop by block_attach.
+ * Thread: open, close and resize from one owner; submit, drain and statistics on the loop's thread. Between block_open and
+ * the first submit the block is handed to a loop, which may be another thread's, by block_attach.
  */
 #ifndef DOPPEL_BLOCK_BLOCK_H
 #define DOPPEL_BLOCK_BLOCK_H
@@ -26,6 +26,9 @@
 
 enum block_format { BLOCK_FORMAT_AUTO, BLOCK_RAW, BLOCK_QCOW2 };
 
+/* How the host's files are read and written: AUTO takes io_uring where it is allowed, else threads. */
+enum block_engine { BLOCK_ENGINE_AUTO, BLOCK_ENGINE_URING, BLOCK_ENGINE_THREADS };
+
 /* Bytes and operations a second, with bursts (a bucket of `burst` times a second's worth); 0: no limit. */
 struct block_limits {
 	uint64_t bytes_per_second, operations_per_second;
@@ -34,12 +37,14 @@ struct block_limits {
 
 struct block_options {
 	const char *path;
-	enum block_format format; /* AUTO: by the bytes, for read-only disks and bases; a writable one: see block_open */
+	enum block_format
+		format; /* AUTO: by the bytes, for read-only disks and bases; a writable one: see block_open */
 	bool read_only;
-	bool overlay;          /* writes go to a new temporary qcow2 file, removed at close; `path` stays untouched */
-	const char *overlay_path; /* or to this file, made when absent and kept; NULL: temporary */
-	bool backing_anywhere; /* backing files may lie outside the image's own folder */
-	bool direct;           /* O_DIRECT where the file system takes it */
+	bool overlay; /* writes go to a new temporary qcow2 file, gone at close; `path` stays untouched */
+	const char *overlay_path; /* with `overlay`: to this file instead, made when absent, and kept; or NULL */
+	bool backing_anywhere;    /* backing files may lie outside the image's own folder */
+	bool direct;              /* O_DIRECT where the file system takes it */
+	enum block_engine engine;
 	struct block_limits limits;
 };
 
@@ -53,16 +58,17 @@ enum block_operation {
 };
 
 struct block_request;
-/* result: 0 or a negative errno: -EIO, -ENOSPC (the host's disk is full: nothing of the request is promised, it may be submitted
- * again), -EROFS, -EINVAL (outside of the disk). */
+/* result: 0 or a negative errno: -EIO, -ENOSPC (the host's disk is full: nothing of the request is promised, it may be
+ * submitted again), -EROFS, -EINVAL (outside of the disk, or not in sectors). */
 typedef void block_done_fn(struct block_request *request, int result);
 
 /* Memory of the caller until `done`; it may be submitted again from there. */
 struct block_request {
 	enum block_operation operation;
 	bool unmap;
-	uint64_t offset, length;   /* bytes; multiples of BLOCK_SECTOR, inside the disk */
-	const struct iovec *spans; /* READ, WRITE: `length` bytes in all; the caller's until done; may be guest memory */
+	uint64_t offset, length; /* bytes; multiples of BLOCK_SECTOR, inside the disk */
+	const struct iovec
+		*spans; /* READ, WRITE: `length` bytes in all; the caller's until done; may be guest memory */
 	unsigned span_count;
 	block_done_fn *done;
 	void *owner;   /* the caller's */
@@ -76,13 +82,13 @@ struct block_statistics {
 
 struct block;
 
-/* Opens and locks. ERROR_USAGE when the format of a writable disk is not named and does not follow from its name (.qcow2, .raw, .img) and
- * content agreeing; -EBUSY (ERROR_STATE) when another process writes it; others by errno. */
+/* Opens and locks. ERROR_USAGE when the format of a writable disk is not named and does not follow from its name
+ * (.qcow2, .raw, .img) and content agreeing; -EBUSY (ERROR_STATE) when another process writes it; others by errno. */
 MUST_USE int block_open(struct block **out, const struct block_options *options, struct error *e);
 /* All I/O from now on belongs to `loop`. Once, before the first submit. */
 MUST_USE int block_attach(struct block *block, struct loop *loop, struct error *e);
-/* After the last `done`. On the loop's thread, or after that has ended. Writes back what is cached and unlocks; a failure of that is
- * told, and the block is gone all the same. Accepts NULL. */
+/* After the last `done` has returned. On the loop's thread, or after that has ended. Writes back what is cached and
+ * unlocks; a failure of that is told, and the block is gone all the same. Accepts NULL. */
 int block_close(struct block *block, struct error *e);
 
 uint64_t block_size(const struct block *block); /* bytes, a multiple of BLOCK_SECTOR */
@@ -90,7 +96,11 @@ bool block_read_only(const struct block *block);
 /* Bytes that I/O is best a multiple of and aligned to: 512 or 4096 and up. */
 uint32_t block_optimal(const struct block *block);
 void block_submit(struct block *block, struct block_request *request);
-/* Calls fn(arg) on the loop's thread when nothing is in flight (at once, if so). */
+/* Requests submitted between the two are handed to the host in one call where that saves work. They nest; nobody waits
+ * for a completion in between. */
+void block_begin(struct block *block);
+void block_commit(struct block *block);
+/* Calls fn(arg) on the loop's thread when nothing is in flight (at once, if so). The block may be closed from there. */
 void block_drain(struct block *block, loop_fn *fn, void *arg);
 /* Grows (or with `shrink` cuts) the disk; nothing is in flight. -EROFS, -EINVAL, -ENOSPC. */
 MUST_USE int block_resize(struct block *block, uint64_t size, bool shrink, struct error *e);
@@ -101,9 +111,9 @@ void block_get_statistics(const struct block *block, struct block_statistics *ou
 
 struct block_create_options {
 	enum block_format format;
-	uint64_t size;           /* 0 with a backing file: its size */
-	uint32_t cluster_size;   /* qcow2: 512 to 2 MiB, a power of two; 0: 64 KiB */
-	const char *backing;     /* qcow2: path as stored, relative to the new image's folder */
+	uint64_t size;         /* 0 with a backing file: its size */
+	uint32_t cluster_size; /* qcow2: 512 to 2 MiB, a power of two; 0: 64 KiB */
+	const char *backing;   /* qcow2: path as stored, relative to the new image's folder */
 	enum block_format backing_format;
 	bool preallocate;
 };
@@ -120,6 +130,7 @@ struct block_description {
 	unsigned snapshots;
 	bool dirty; /* it was not closed properly: a check is due */
 };
+/* Takes no lock: of an image in use it tells what was written back so far. */
 MUST_USE int block_describe(const char *path, enum block_format format, struct block_description *out,
 			    struct error *e);
 

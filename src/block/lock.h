@@ -1,0 +1,18 @@
+/*
+ * Locks that keep two programs from using one image in ways that do not go together.
+ *
+ * They are open file description locks on single bytes of the image's file, the same bytes that QEMU locks: at 100 + n
+ * for each thing n that is done to the image, at 200 + n for each that nobody else may do meanwhile. So a machine of
+ * either program sees the other's use. A file system without locks is no failure: there is none then.
+ */
+#ifndef DOPPEL_BLOCK_LOCK_H
+#define DOPPEL_BLOCK_LOCK_H
+
+#include "block/store.h"
+
+enum lock_use { LOCK_READER, LOCK_WRITER };
+
+/* Held until the store is closed. -EBUSY with ERROR_STATE; what was held before is released then. */
+MUST_USE int lock_take(struct store *store, enum lock_use use, struct error *e);
+
+#endif

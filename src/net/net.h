@@ -1,17 +1,17 @@
 /*
  * Network back ends: what is at the other end of a virtual network card's wire.
  *
- * Whatever it is, the machine sees one descriptor: each read is one packet, each write is one packet, both with the 12-byte header
- * struct virtio_net_hdr_v1 in front (Virtio 1.2, 5.1.6; num_buffers is 0), non-blocking. What needs a network stack or a
- * peer's trust lives in a process of its own (wall/), so the monitor only moves packets.
+ * Whatever it is, the machine sees one descriptor: each read is one packet, each write is one packet, both with
+ * struct packet_header in front (packet.h; its `buffers` is 0), non-blocking. What needs a network stack or a peer's
+ * trust lives in a process of its own (wall/), so the monitor only moves packets.
  *
  *   user    libslirp in a sandboxed process: DHCP, DNS, forwarded ports; no root
  *   tap     a tap interface of the host, with its virtio headers and offloads
  *   switch  machines of one host on one segment; a frame leaves under its machine's own address only
  *   none    a wire that ends in the air
  *
- * Thread: open and close from the machine's owner, before other threads are started (a process is forked); the descriptor is
- * used by one thread.
+ * Thread: open and close from the machine's owner, which lives as long as the net, before guest RAM is mapped and other
+ * threads are started (a process is forked); the descriptor is used by one thread.
  */
 #ifndef DOPPEL_NET_NET_H
 #define DOPPEL_NET_NET_H
@@ -28,7 +28,7 @@ enum net_kind { NET_NONE, NET_USER, NET_TAP, NET_SWITCH };
 /* --publish [tcp:|udp:][ADDRESS:]HOST_PORT:GUEST_PORT */
 struct net_forward {
 	bool udp;
-	char address[46]; /* of the host; "" is 127.0.0.1 */
+	char address[46]; /* of the host, IPv4 or IPv6; "" is 127.0.0.1 */
 	uint16_t host_port, guest_port; /* host_port 0: any free one, told by net_forwards */
 };
 
@@ -39,7 +39,7 @@ struct net_options {
 	struct net_forward forwards[NET_FORWARDS_MAX]; /* user */
 	unsigned forward_count;
 	const char *hostname;          /* user: what DHCP tells; NULL: none */
-	bool isolated;                 /* user: no way out to the host's network, only DHCP, DNS and forwards */
+	bool isolated;                 /* user: no way out to the host and its network, only DHCP and forwards of TCP */
 };
 
 /* Offloads that the back end takes in packets from the guest, and may put into packets to it. */
@@ -53,7 +53,8 @@ enum {
 
 struct net;
 
-/* ERROR_PERMISSION for a tap that may not be opened, -EADDRINUSE for a port that is taken; messages tell the remedy. */
+/* ERROR_PERMISSION for a tap that may not be opened, -EADDRINUSE for a port, or for a segment's address, that is taken;
+ * messages tell the remedy. */
 MUST_USE int net_open(struct net **out, const struct net_options *options, struct error *e);
 /* Ends the back end and its process; accepts NULL. */
 void net_close(struct net *net);
@@ -63,16 +64,22 @@ int net_descriptor(const struct net *net);
 unsigned net_offloads(const struct net *net);
 /* The guest took other offloads (a subset) for packets to it; a tap is told. */
 MUST_USE int net_set_offloads(struct net *net, unsigned offloads, struct error *e);
+/* The largest packet without its Ethernet header. */
 uint16_t net_mtu(const struct net *net);
+/* Whether the guest must keep options.mac: frames from another address do not get out. */
+bool net_mac_is_fixed(const struct net *net);
 /* Forwards with the ports that were really taken. */
 const struct net_forward *net_forwards(const struct net *net, unsigned *count);
-/* After an end of file on the descriptor: why, for the log. */
+/* After an end of file on the descriptor: why, for the log. Owner thread; the descriptor is then -1. */
 void net_ended(struct net *net, struct error *e);
 
 /* "52:54:00:12:34:56"; -EINVAL also for group and all-zero addresses. */
 MUST_USE int net_parse_mac(const char *text, uint8_t mac[NET_MAC_BYTES], struct error *e);
 /* A locally administered address of its own for each (machine, card). */
 void net_make_mac(const char *machine, unsigned card, uint8_t mac[NET_MAC_BYTES]);
+/* IPv6 addresses in brackets. */
 MUST_USE int net_parse_forward(const char *text, struct net_forward *out, struct error *e);
+/* 1 to 31 letters, digits, dashes and underscores. */
+MUST_USE int net_check_segment(const char *name, struct error *e);
 
 #endif

@@ -1,0 +1,77 @@
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "net/private.h"
+
+#define HELLO_MS 10000
+
+/* Connections each have a descriptor; the memory is for their buffers. */
+#define USER_FILES  1024
+#define USER_MEMORY (512 * MIB)
+
+static int await_hello(struct net *net, struct error *e)
+{
+	struct pollfd waiting = {.fd = net->process.socket, .events = POLLIN};
+	struct user_hello hello;
+
+	if (poll(&waiting, 1, HELLO_MS) != 1 || read(net->process.socket, &hello, sizeof hello) != sizeof hello) {
+		net_ended(net, e);
+		return -EPIPE;
+	}
+	for (unsigned i = 0; i < net->forward_count; i++)
+		net->forwards[i].host_port = hello.ports[i];
+	return 0;
+}
+
+static void tell_walls(const struct net *net)
+{
+	char names[128];
+
+	wall_names(WALL_ALL & ~net->process.parts, names, sizeof names);
+	if (*names)
+		log_line(LOG_INFO, "net", "user network: this host does not give its process these walls: %s", names);
+}
+
+static int user_open(struct net *net, const struct net_options *options, struct error *e)
+{
+	static const char *const files[] = {"/etc/resolv.conf", NULL};
+	struct user_plan prepared = {.options = options};
+	const struct wall_plan plan = {
+		.name = "doppel-net",
+		.filter = &user_filter,
+		.network = !options->isolated,
+		.files = options->isolated ? NULL : files,
+		.memory_limit = USER_MEMORY,
+		.files_limit = USER_FILES,
+		.prepare = user_prepare,
+		.main = user_main,
+		.context = &prepared,
+	};
+	int r = wall_spawn(&net->process, &plan, e);
+
+	if (r < 0)
+		return r;
+	tell_walls(net);
+	net->descriptor = net->process.socket;
+	net_widen_socket(net->descriptor);
+	net->offloads = NET_OFFLOAD_CHECKSUM | NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6;
+	net->mtu = NET_USER_MTU;
+	return await_hello(net, e);
+}
+
+static void user_ended(struct net *net, struct error *e)
+{
+	char how[96];
+	int status;
+
+	/* The descriptor is the process's socket, which wall_end closes. */
+	net->descriptor = -1;
+	wall_end(&net->process, &status);
+	wall_describe_end(status, how, sizeof how);
+	(void)error_set(e, ERROR_FAILED, -EPIPE, "the process of the user network %s", how);
+}
+
+const struct net_backend net_user_backend = {.open = user_open, .ended = user_ended};

@@ -11,7 +11,7 @@
 
 #include "cli/option.h"
 
-#define ARGUMENTS_OPTIONS_MAX 24
+#define ARGUMENTS_OPTIONS_MAX 48
 
 struct verb;
 

@@ -9,131 +9,13 @@
 
 #include "base/log.h"
 #include "cli/progress.h"
+#include "cli/run_devices.h"
+#include "cli/run_options.h"
 #include "cli/verb.h"
 #include "machine/machine.h"
 
-enum {
-	RUN_KERNEL,
-	RUN_INITRD,
-	RUN_APPEND,
-	RUN_FIRMWARE,
-	RUN_MEMORY,
-	RUN_CPUS,
-	RUN_ENGINE,
-	RUN_NAME,
-	RUN_CONSOLE,
-	RUN_RNG,
-	RUN_VIRTIO_WITHOUT,
-	RUN_TIMEOUT,
-	RUN_LOG_LEVEL,
-	RUN_OPTIONS,
-};
-
-/* In the order of enum machine_console, apart from the file, which is any other text. */
-static const char *const console_words[] = {"stdio", "none", "pty", NULL};
+/* By index of the option's words; the file is any other text. */
 static const enum machine_console console_kinds[] = {CONSOLE_STDIO, CONSOLE_NONE, CONSOLE_PTY};
-static const char *const log_words[] = {"error", "warning", "info", "debug", NULL};
-
-static const char *const switch_words[] = {"off", "on", NULL};
-/* Features that drivers do without, and their bits. */
-static const char *const withheld_words[] = {"packed", "event-index", "indirect", "in-order", NULL};
-static const uint64_t withheld_bits[] = {VIRTIO_F_RING_PACKED, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC,
-					 VIRTIO_F_IN_ORDER};
-
-static const char *engine_word(size_t index)
-{
-	for (size_t i = 0; engines[i]; i++)
-		if (i == index)
-			return engines[i]->name;
-	return NULL;
-}
-
-static const struct option_spec options[RUN_OPTIONS] = {
-	[RUN_KERNEL] = {.name = "kernel",
-			.letter = 'k',
-			.type = OPTION_PATH,
-			.placeholder = "FILE",
-			.help = "the kernel: a RISC-V Image (also gzip, zstd or EFI zboot) or an ELF file"},
-	[RUN_INITRD] = {.name = "initrd",
-			.letter = 'i',
-			.type = OPTION_PATH,
-			.placeholder = "FILE",
-			.help = "the initial file system, instead of the image's"},
-	[RUN_APPEND] = {.name = "append",
-			.letter = 'a',
-			.type = OPTION_STRING,
-			.placeholder = "TEXT",
-			.repeatable = true,
-			.help = "add to the kernel command line, after the image's own"},
-	[RUN_FIRMWARE] = {.name = "firmware",
-			  .letter = 'b',
-			  .type = OPTION_PATH,
-			  .placeholder = "FILE",
-			  .help = "start this (raw or ELF) in M-mode, instead of the monitor's own SBI"},
-	[RUN_MEMORY] = {.name = "memory",
-			.letter = 'm',
-			.type = OPTION_SIZE,
-			.placeholder = "SIZE",
-			.minimum = BOARD_MEMORY_MIN,
-			.maximum = UINT64_C(1) << 44,
-			.multiple = 4096,
-			.fallback = "512M",
-			.help = "memory of the guest"},
-	[RUN_CPUS] = {.name = "cpus",
-		      .letter = 'c',
-		      .type = OPTION_INTEGER,
-		      .placeholder = "N",
-		      .minimum = 1,
-		      .maximum = RISCV_HARTS_MAX,
-		      .fallback = "1",
-		      .help = "virtual CPUs of the guest"},
-	[RUN_ENGINE] = {.name = "engine",
-			.letter = 'e',
-			.type = OPTION_ENUM,
-			.placeholder = "NAME",
-			.word = engine_word,
-			.help = "what executes the guest; see doppel engines"},
-	[RUN_NAME] = {.name = "name",
-		      .letter = 'n',
-		      .type = OPTION_STRING,
-		      .placeholder = "NAME",
-		      .help = "name of the machine: letters, digits, dots, dashes, underscores"},
-	[RUN_CONSOLE] = {.name = "console",
-			 .letter = 'o',
-			 .type = OPTION_PATH,
-			 .placeholder = "WHERE",
-			 .words = console_words,
-			 .fallback = "stdio",
-			 .help = "where the guest's serial console is"},
-	[RUN_RNG] = {.name = "rng",
-		     .letter = 'r',
-		     .type = OPTION_ENUM,
-		     .placeholder = "on|off",
-		     .words = switch_words,
-		     .fallback = "on",
-		     .help = "a virtio device that gives the guest random bytes"},
-	[RUN_VIRTIO_WITHOUT] = {.name = "virtio-without",
-				.letter = 'w',
-				.type = OPTION_ENUM,
-				.placeholder = "FEATURE",
-				.repeatable = true,
-				.words = withheld_words,
-				.help = "do not offer this to drivers, to test them"},
-	[RUN_TIMEOUT] = {.name = "timeout",
-			 .letter = 't',
-			 .type = OPTION_DURATION,
-			 .placeholder = "TIME",
-			 .minimum = 1,
-			 .maximum = 500 * UINT64_C(3600000),
-			 .help = "end the guest after this time, with status 6"},
-	[RUN_LOG_LEVEL] = {.name = "log-level",
-			   .letter = 'l',
-			   .type = OPTION_ENUM,
-			   .placeholder = "LEVEL",
-			   .words = log_words,
-			   .fallback = "warning",
-			   .help = "what the monitor tells on standard error"},
-};
 
 /* What run needs between its steps; all strings but `append` belong to someone else. */
 struct plan {
@@ -141,6 +23,7 @@ struct plan {
 	struct image image;
 	bool has_image;
 	char *append;
+	struct run_devices devices;
 	struct machine_config config;
 };
 
@@ -241,19 +124,6 @@ static void choose_console(struct plan *plan)
 	plan->config.console_path = console->text;
 }
 
-static void choose_devices(struct plan *plan)
-{
-	const struct arguments *arguments = plan->arguments;
-	struct option_value value;
-	const char *text;
-	size_t cursor = 0;
-
-	plan->config.rng = arguments->values[RUN_RNG].number;
-	while ((text = arguments_next(arguments, RUN_VIRTIO_WITHOUT, &cursor)))
-		if (option_parse(&options[RUN_VIRTIO_WITHOUT], text, &value, NULL) == 0)
-			plan->config.virtio_withheld |= withheld_bits[value.number];
-}
-
 /* Everything that can be found wrong without starting anything. */
 static int check_options(struct plan *plan, struct error *e)
 {
@@ -274,8 +144,7 @@ static int check_options(struct plan *plan, struct error *e)
 	plan->config.cpus = (unsigned)values[RUN_CPUS].number;
 	plan->config.firmware = given(plan, RUN_FIRMWARE);
 	choose_console(plan);
-	choose_devices(plan);
-	return 0;
+	return run_devices_parse(&plan->devices, plan->arguments, &plan->config, e);
 }
 
 /* An image that is not ready is pulled first. */
@@ -367,6 +236,7 @@ static int run(const struct arguments *arguments, struct error *e)
 	if (plan.has_image)
 		image_finish(&plan.image);
 	free(plan.append);
+	run_devices_finish(&plan.devices);
 	return r < 0 ? error_prefix(e, r, "run") : r;
 }
 
@@ -396,7 +266,7 @@ const struct verb verb_run = {
 		"The exit status is the guest's own code when it ended with one, 0 when it just powered off, 128 and the "
 		"number of the signal when SIGINT, SIGTERM or SIGHUP ended it.",
 	.examples = examples,
-	.options = options,
+	.options = run_options,
 	.option_count = RUN_OPTIONS,
 	.run = run,
 };

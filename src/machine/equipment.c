@@ -1,16 +1,47 @@
 /* Which virtio devices a machine has: one function a kind, in the order of their slots. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "device/virtio/balloon.h"
+#include "device/virtio/blk.h"
+#include "device/virtio/console.h"
+#include "device/virtio/fs.h"
 #include "device/virtio/rng.h"
+#include "device/virtio/vsock.h"
 #include "machine/private.h"
 
 static bool wants_any(const struct machine_config *config)
 {
-	return config->rng;
+	return config->disk_count || config->rng || config->balloon || config->share_count || config->channel_count || config->vsock;
 }
 
 static int add(struct machine *machine, const struct machine_config *config, struct virtio *virtio, struct error *e)
 {
 	virtio->withheld = config->virtio_withheld;
 	return board_add_virtio(machine->board, virtio, e);
+}
+
+static int add_disk(struct machine *machine, const struct machine_config *config, unsigned index, struct error *e)
+{
+	const struct virtio_blk_options options = {.queues = config->cpus};
+	struct virtio *blk;
+	struct block *block;
+	char name[16];
+	int r = block_open(&block, &config->disks[index], e);
+
+	snprintf(name, sizeof name, "disk%u", index);
+	if (r == 0)
+		r = virtio_blk_new(&blk, name, machine->worker, block, &options, e);
+	return r < 0 ? r : add(machine, config, blk, e);
+}
+
+static int add_disks(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < config->disk_count; i++)
+		r = add_disk(machine, config, i, e);
+	return r;
 }
 
 static int add_rng(struct machine *machine, const struct machine_config *config, struct error *e)
@@ -24,10 +55,77 @@ static int add_rng(struct machine *machine, const struct machine_config *config,
 	return r < 0 ? r : add(machine, config, rng, e);
 }
 
+static int add_balloon(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	uint64_t keeps = config->balloon_keeps ? config->balloon_keeps : config->memory_bytes;
+	struct virtio *balloon;
+	int r;
+
+	if (!config->balloon)
+		return 0;
+	if (keeps > config->memory_bytes)
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "the balloon is to leave %llu MiB to a guest that has %llu; give it less",
+				 (unsigned long long)(keeps / MIB), (unsigned long long)(config->memory_bytes / MIB));
+	r = virtio_balloon_new(&balloon, "balloon0", machine->worker, e);
+	if (r == 0)
+		r = add(machine, config, balloon, e);
+	if (r < 0)
+		return r;
+	virtio_balloon_set_target(balloon, config->memory_bytes - keeps);
+	machine->balloon = balloon;
+	return 0;
+}
+
+static int add_share(struct machine *machine, const struct machine_config *config, unsigned index, struct error *e)
+{
+	const struct machine_share *wanted = &config->shares[index];
+	struct virtio *fs;
+	struct share *share;
+	char name[16];
+	int r = share_open(&share, &wanted->options, e);
+
+	snprintf(name, sizeof name, "fs%u", index);
+	if (r == 0)
+		r = virtio_fs_new(&fs, name, machine->worker, wanted->tag, share, e);
+	return r < 0 ? r : add(machine, config, fs, e);
+}
+
+static int add_shares(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < config->share_count; i++)
+		r = add_share(machine, config, i, e);
+	return r;
+}
+
+static int add_vsock(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	struct virtio *vsock;
+	int r;
+
+	if (!config->vsock)
+		return 0;
+	r = virtio_vsock_new(&vsock, "vsock0", machine->worker, config->vsock_cid, config->vsock, e);
+	return r < 0 ? r : add(machine, config, vsock, e);
+}
+
+static int add_channels(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	struct virtio *channels;
+	int r;
+
+	if (!config->channel_count)
+		return 0;
+	r = virtio_channels_new(&channels, "channels0", machine->worker, config->channels, config->channel_count, e);
+	return r < 0 ? r : add(machine, config, channels, e);
+}
+
 int machine_equip(struct machine *machine, const struct machine_config *config, struct error *e)
 {
 	typedef int add_fn(struct machine *machine, const struct machine_config *config, struct error *e);
-	static add_fn *const kinds[] = {add_rng};
+	static add_fn *const kinds[] = {add_disks, add_rng, add_balloon, add_shares, add_vsock, add_channels};
 	int r = wants_any(config) ? worker_new(&machine->worker, "doppel-io", e) : 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(kinds); i++)

@@ -209,6 +209,11 @@ struct board *machine_board(struct machine *machine)
 	return machine->board;
 }
 
+struct virtio *machine_balloon(struct machine *machine)
+{
+	return machine->balloon;
+}
+
 void machine_statistics(const struct machine *machine, struct engine_statistics *out)
 {
 	crew_statistics(machine->crew, out);

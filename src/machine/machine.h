@@ -13,12 +13,24 @@
 #ifndef DOPPEL_MACHINE_MACHINE_H
 #define DOPPEL_MACHINE_MACHINE_H
 
+#include "block/block.h"
 #include "board/board.h"
+#include "device/virtio/console.h"
 #include "engine/engine.h"
+#include "share/share.h"
 
 enum machine_state { MACHINE_CREATED, MACHINE_RUNNING, MACHINE_PAUSED, MACHINE_STOPPED, MACHINE_FAILED };
 
 enum machine_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_PTY };
+
+#define MACHINE_DISKS_MAX  16
+#define MACHINE_SHARES_MAX 8
+
+/* A folder that the guest mounts by its tag. */
+struct machine_share {
+	struct share_options options;
+	const char *tag;
+};
 
 struct machine_config {
 	const char *name; /* NULL: one is made up */
@@ -30,6 +42,16 @@ struct machine_config {
 	const char *console_path; /* CONSOLE_FILE: made, or appended to */
 	/* Virtio devices, in the order of their slots. */
 	bool rng;
+	bool balloon;
+	uint64_t balloon_keeps; /* memory that the guest keeps at the start, the balloon takes the rest; 0: all */
+	const struct block_options *disks;
+	unsigned disk_count;
+	const struct machine_share *shares;
+	unsigned share_count;
+	const struct virtio_channel_options *channels;
+	unsigned channel_count;
+	const char *vsock; /* folder of the sockets; NULL: no such device */
+	uint32_t vsock_cid;
 	uint64_t virtio_withheld; /* feature bits that no device offers, for tests of drivers */
 };
 
@@ -80,6 +102,8 @@ MUST_USE int machine_load(struct machine *machine, const void *bytes, size_t len
 
 /* The board, for tests and inspection; look only while the machine does not run. */
 struct board *machine_board(struct machine *machine);
+/* Its balloon (device/virtio/balloon.h, whose functions may be called from any thread), or NULL. */
+struct virtio *machine_balloon(struct machine *machine);
 /* Sums over all vCPUs. */
 void machine_statistics(const struct machine *machine, struct engine_statistics *out);
 

@@ -24,6 +24,7 @@ struct machine {
 	struct board *board;
 	struct crew *crew;
 	struct worker *worker; /* serves all virtio devices; NULL when there are none */
+	struct virtio *balloon; /* the board's, or NULL */
 	struct alarm alarm;
 	struct loop_timer tick; /* for crew_tick, while it runs */
 	struct bell bell; /* an event is there, or the console is drained */

@@ -43,11 +43,13 @@ static uint8_t *map_aligned(uint64_t size)
 	return start + before;
 }
 
-/* Neither hint matters to correctness, so a kernel without them is no error. */
+/* None of these matters to correctness, so a kernel without them is no error. */
 static void advise(uint8_t *host, uint64_t size)
 {
 	(void)madvise(host, size, MADV_HUGEPAGE);
 	(void)madvise(host, size, MADV_DONTDUMP);
+	/* Processes that the monitor starts have no business in it. */
+	(void)madvise(host, size, MADV_DONTFORK);
 }
 
 /* Where a region [base, base + size) belongs in the table; -EINVAL when it overlaps another. */
@@ -183,6 +185,20 @@ int memory_write(struct memory *memory, gpa_t address, const void *from, uint64_
 	if (!length)
 		return 0;
 	memory_copy(to, from, length);
+	memory_mark_dirty(memory, address, length);
+	return 0;
+}
+
+int memory_discard(struct memory *memory, gpa_t address, uint64_t length)
+{
+	void *host = memory_host(memory, address, length);
+
+	if ((address.value | length) & (GUEST_PAGE_SIZE - 1))
+		return -EINVAL;
+	if (!host)
+		return -EFAULT;
+	if (length && madvise(host, length, MADV_DONTNEED) < 0)
+		return -errno;
 	memory_mark_dirty(memory, address, length);
 	return 0;
 }

@@ -60,6 +60,11 @@ gpa_t memory_physical(const struct memory *memory, const void *host);
 MUST_USE int memory_read(const struct memory *memory, gpa_t address, void *to, uint64_t length);
 MUST_USE int memory_write(struct memory *memory, gpa_t address, const void *from, uint64_t length);
 
+/* Gives whole pages back to the host: they read as zeros until they are written again, and count as changed. Host
+ * addresses stay valid, so no engine needs to know. -EINVAL when misaligned, -EFAULT outside RAM, or the host's errno
+ * (pages locked by the host's administrator stay as they are). */
+MUST_USE int memory_discard(struct memory *memory, gpa_t address, uint64_t length);
+
 /* memcpy where one side is the guest's: that it changes under the copy is no error of ours. Marks nothing dirty. */
 void memory_copy(void *to, const void *from, uint64_t length);
 

@@ -188,6 +188,17 @@ void virtqueue_push(struct virtqueue *queue, const struct virtqueue_chain *chain
 	queue->layout->push(queue, chain, written);
 }
 
+void virtqueue_hold(struct virtqueue *queue)
+{
+	queue->holding = true;
+}
+
+void virtqueue_release(struct virtqueue *queue)
+{
+	queue->holding = false;
+	queue->layout->release(queue);
+}
+
 bool virtqueue_wants_interrupt(struct virtqueue *queue)
 {
 	bool wanted;

@@ -42,6 +42,9 @@ struct virtqueue {
 	bool event_index, in_order, indirect;
 	uint8_t *host_descriptors, *host_driver, *host_device;
 	uint32_t unsignalled; /* ring entries used since the last look at what the driver wants */
+	bool holding;         /* between virtqueue_hold and virtqueue_release */
+	bool held;            /* packed: the first descriptor of the group is still to be stored */
+	uint64_t held_offset, held_word;
 };
 
 /* One buffer of the driver: spans that the device reads, then spans that it writes. */
@@ -70,11 +73,15 @@ void virtqueue_reset(struct virtqueue *queue);
 /* Takes the next buffer: 1, 0 when there is none (or the queue is not ready), or -EBADMSG, then the queue is broken
  * (also later calls). The chain is large: it belongs to the device, not to a stack. */
 MUST_USE int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain, struct error *e);
-/* Puts the last popped buffer back as if it was never taken (a receive queue without a packet). */
+/* Puts the last popped buffer back as if it was never taken (a receive queue without a packet); then the one before it,
+ * and so on: only `descriptors` of each chain is looked at. */
 void virtqueue_unpop(struct virtqueue *queue, const struct virtqueue_chain *chain);
 /* Gives a buffer back; `written` bytes at the start of its writable spans are new. Marks them dirty. With IN_ORDER,
  * buffers are given back in the order of pop: the device's promise. */
 void virtqueue_push(struct virtqueue *queue, const struct virtqueue_chain *chain, uint32_t written);
+/* Buffers pushed between the two are seen by the driver all at once, at the end (a packet that takes several). */
+void virtqueue_hold(struct virtqueue *queue);
+void virtqueue_release(struct virtqueue *queue);
 /* Whether the driver wants an interrupt for what was pushed since the last call (2.7.7, 2.7.10, 2.8.10). */
 MUST_USE bool virtqueue_wants_interrupt(struct virtqueue *queue);
 /* Asks for a kick when there is more, or for none. After enabling, look once more: true when there is something. */

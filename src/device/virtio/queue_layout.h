@@ -36,6 +36,8 @@ struct virtqueue_layout {
 	int (*pop)(struct virtqueue *queue, struct virtqueue_chain *chain, struct error *e);
 	void (*unpop)(struct virtqueue *queue, const struct virtqueue_chain *chain);
 	void (*push)(struct virtqueue *queue, const struct virtqueue_chain *chain, uint32_t written);
+	/* Shows what was pushed while the queue was holding. */
+	void (*release)(struct virtqueue *queue);
 	bool (*wants_interrupt)(struct virtqueue *queue);
 	void (*enable_kicks)(struct virtqueue *queue);
 	void (*disable_kicks)(struct virtqueue *queue);

@@ -156,6 +156,26 @@ static void packed_unpop(struct virtqueue *queue, const struct virtqueue_chain *
 	queue->next_available = (uint16_t)(queue->next_available - chain->descriptors);
 }
 
+/* The driver looks at used descriptors in their order, so the first one hides those behind it. */
+static void store_used(struct virtqueue *queue, uint64_t offset, uint64_t word)
+{
+	if (queue->holding && !queue->held) {
+		queue->held = true;
+		queue->held_offset = offset;
+		queue->held_word = word;
+		return;
+	}
+	ring_store64(queue->host_descriptors + offset, word);
+	virtqueue_mark(queue, queue->descriptors + offset, 8);
+}
+
+static void packed_release(struct virtqueue *queue)
+{
+	if (queue->held)
+		store_used(queue, queue->held_offset, queue->held_word);
+	queue->held = false;
+}
+
 static void packed_push(struct virtqueue *queue, const struct virtqueue_chain *chain, uint32_t written)
 {
 	uint64_t offset = (uint64_t)queue->next_used * DESCRIPTOR_SIZE + 8;
@@ -163,8 +183,7 @@ static void packed_push(struct virtqueue *queue, const struct virtqueue_chain *c
 
 	if (chain->writable)
 		flags |= DESCRIPTOR_WRITE;
-	ring_store64(queue->host_descriptors + offset, written | (uint64_t)chain->head << 32 | flags << 48);
-	virtqueue_mark(queue, queue->descriptors + offset, 8);
+	store_used(queue, offset, written | (uint64_t)chain->head << 32 | flags << 48);
 	queue->next_used = advance(queue, queue->next_used, chain->descriptors, &queue->used_wrap);
 	queue->unsignalled += chain->descriptors;
 }
@@ -227,6 +246,7 @@ const struct virtqueue_layout virtqueue_packed = {
 	.pop = packed_pop,
 	.unpop = packed_unpop,
 	.push = packed_push,
+	.release = packed_release,
 	.wants_interrupt = packed_wants_interrupt,
 	.enable_kicks = packed_enable_kicks,
 	.disable_kicks = packed_disable_kicks,

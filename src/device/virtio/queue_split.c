@@ -141,6 +141,12 @@ static void split_unpop(struct virtqueue *queue, const struct virtqueue_chain *c
 	queue->next_available--;
 }
 
+static void split_release(struct virtqueue *queue)
+{
+	ring_store16(queue->host_device + RING_INDEX, queue->next_used);
+	virtqueue_mark(queue, queue->device + RING_INDEX, 2);
+}
+
 static void split_push(struct virtqueue *queue, const struct virtqueue_chain *chain, uint32_t written)
 {
 	uint64_t entry = RING_ENTRIES + USED_ENTRY * (queue->next_used & (queue->size - 1u));
@@ -148,9 +154,10 @@ static void split_push(struct virtqueue *queue, const struct virtqueue_chain *ch
 	ring_store32(queue->host_device + entry, chain->head);
 	ring_store32(queue->host_device + entry + 4, written);
 	virtqueue_mark(queue, queue->device + entry, USED_ENTRY);
-	ring_store16(queue->host_device + RING_INDEX, ++queue->next_used);
-	virtqueue_mark(queue, queue->device + RING_INDEX, 2);
+	queue->next_used++;
 	queue->unsignalled++;
+	if (!queue->holding)
+		split_release(queue);
 }
 
 /* Whether the index passed `event` on its way from the last signal (2.7.7.1). */
@@ -197,6 +204,7 @@ const struct virtqueue_layout virtqueue_split = {
 	.pop = split_pop,
 	.unpop = split_unpop,
 	.push = split_push,
+	.release = split_release,
 	.wants_interrupt = split_wants_interrupt,
 	.enable_kicks = split_enable_kicks,
 	.disable_kicks = split_disable_kicks,

@@ -1,0 +1,33 @@
+/*
+ * The options of `doppel run`: what they are. What they do to a machine's configuration is run.c's and run_devices.h's
+ * business.
+ */
+#ifndef DOPPEL_CLI_RUN_OPTIONS_H
+#define DOPPEL_CLI_RUN_OPTIONS_H
+
+#include "cli/option.h"
+
+enum run_option {
+	RUN_KERNEL,
+	RUN_INITRD,
+	RUN_APPEND,
+	RUN_FIRMWARE,
+	RUN_MEMORY,
+	RUN_CPUS,
+	RUN_ENGINE,
+	RUN_NAME,
+	RUN_CONSOLE,
+	RUN_SHARE,
+	RUN_VSOCK,
+	RUN_CHANNEL,
+	RUN_RNG,
+	RUN_BALLOON,
+	RUN_VIRTIO_WITHOUT,
+	RUN_TIMEOUT,
+	RUN_LOG_LEVEL,
+	RUN_OPTIONS,
+};
+
+extern const struct option_spec run_options[RUN_OPTIONS];
+
+#endif

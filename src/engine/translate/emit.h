@@ -22,6 +22,8 @@ struct emit_runtime {
 	const void *leave_trap, *leave_engine;
 	const void *slow_access;  /* rax: address; edx, ecx: struct emit_access; returns to try again */
 	const void *call_c;       /* edx: instruction; ecx: address in the page | instructions behind << 16 */
+	/* emit_system.c; edx: address in the page, of the instruction or (SUM) of the next one. */
+	const void *user_call, *supervisor_return, *sum_on, *sum_off;
 	const void *pure;         /* rcx: function; rax, rdx: operands; the result in rax */
 };
 

@@ -25,10 +25,8 @@ static void page_plus(struct emit *e, enum x64_reg reg, int64_t offset)
 		x64_alu_ri(e->a, X64_ADD, 8, reg, (int32_t)offset);
 }
 
-void emit_table_jump(struct emit *e)
+void emit_jump(struct x64 *a, const struct emit_runtime *runtime)
 {
-	struct x64 *a = e->a;
-
 	/* pc is even: its bits from 1 on choose the entry of sixteen bytes. */
 	_Static_assert(sizeof(struct frame_jump) == 16, "the index is pc * 8");
 	x64_load(a, 8, X64_RDX, x64_at(X64_RBP, FRAME_AT(salt)));
@@ -36,10 +34,15 @@ void emit_table_jump(struct emit *e)
 	x64_lea(a, 4, X64_RCX, x64_at_index(X64_NONE, X64_RDX, 8, 0));
 	x64_alu_ri(a, X64_AND, 4, X64_RCX, (FRAME_JUMPS - 1) * 16);
 	x64_alu_rm(a, X64_CMP, 8, X64_RDX, x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(jumps[0].tag)));
-	x64_jcc_rel32(a, X64_NE, e->runtime->lookup);
+	x64_jcc_rel32(a, X64_NE, runtime->lookup);
 	x64_alu_ri(a, X64_AND, 8, X64_RAX, -(int32_t)GUEST_PAGE_SIZE);
 	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(page)), X64_RAX);
 	x64_jmp_m(a, x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(jumps[0].code)));
+}
+
+void emit_table_jump(struct emit *e)
+{
+	emit_jump(e->a, e->runtime);
 }
 
 void emit_go(struct emit *e, int64_t to)
@@ -141,6 +144,8 @@ static void return_computed(struct emit *e)
 
 static void call_c(struct emit *e)
 {
+	if (emit_system(e))
+		return;
 	x64_mov_ri(e->a, X64_RDX, e->ir->word);
 	x64_mov_ri(e->a, X64_RCX, e->ir->at | emit_refund(e) << 16);
 	x64_call_rel32(e->a, e->runtime->call_c);

@@ -90,5 +90,12 @@ unsigned emit_refund(const struct emit *e);
 void emit_go(struct emit *e, int64_t to);
 /* Goes where rax says, through the jump table. */
 void emit_table_jump(struct emit *e);
+void emit_jump(struct x64 *a, const struct emit_runtime *runtime);
+/* A stack without guest calls. */
+void emit_empty_stack(struct x64 *a);
+/* The IR_CALL_C or IR_SYSTEM at hand, if it needs no C; false: nothing was emitted. */
+bool emit_system(struct emit *e);
+/* Its part of emit_runtime. */
+void emit_system_runtime(struct x64 *a, struct emit_runtime *out);
 
 #endif

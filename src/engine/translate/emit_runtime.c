@@ -1,7 +1,7 @@
 /*
  * The code that all units share: the way in, the ways out, and the calls into C.
  */
-#include "engine/translate/emit.h"
+#include "engine/translate/emit_private.h"
 
 /* What is left of the host's stack for C when guest calls have filled the rest. */
 #define STACK_FOR_CALLS (64 * 1024)
@@ -71,11 +71,13 @@ static void floats(struct x64 *a, bool save)
 	x64_patch_here(a, none);
 }
 
-/* A frame that no return matches: guest return addresses are even. */
-static void empty_stack(struct x64 *a)
+void emit_empty_stack(struct x64 *a)
 {
+	x64_load(a, 8, X64_RSP, x64_at(X64_RBP, FRAME_AT(host_stack)));
+	/* No return and no salt matches: guest return addresses and salts are even. */
 	x64_push_i(a, -1);
 	x64_push_i(a, -1);
+	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(barrier)), X64_RSP);
 }
 
 static const void *make_enter(struct x64 *a)
@@ -93,7 +95,7 @@ static const void *make_enter(struct x64 *a)
 	x64_mov_rr(a, 8, X64_RAX, X64_RSI);
 	general(a, false, true);
 	floats(a, false);
-	empty_stack(a);
+	emit_empty_stack(a);
 	x64_jmp_r(a, X64_RAX);
 	return here;
 }
@@ -138,11 +140,10 @@ static const void *make_resume(struct x64 *a)
 {
 	const void *here = x64_here(a);
 
-	x64_load(a, 8, X64_RSP, x64_at(X64_RBP, FRAME_AT(host_stack)));
 	x64_load(a, 8, FRAME_BUDGET, x64_at(X64_RBP, FRAME_AT(budget)));
 	general(a, false, true);
 	floats(a, false);
-	empty_stack(a);
+	emit_empty_stack(a);
 	x64_jmp_r(a, X64_RAX);
 	return here;
 }
@@ -254,4 +255,5 @@ void emit_runtime(struct x64 *a, struct emit_runtime *out, const struct emit_cal
 	out->slow_access = make_slow_access(a, resume, callbacks);
 	out->call_c = make_call_c(a, resume, callbacks);
 	out->pure = make_pure(a);
+	emit_system_runtime(a, out);
 }

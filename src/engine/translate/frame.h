@@ -42,6 +42,7 @@ struct frame {
 	uint64_t salt_of_mode[FRAME_MODES];
 	uint64_t stack_limit; /* no guest call is pushed below this */
 	uint64_t host_stack;
+	uint64_t barrier;     /* in the stack, below the frames of the mode that was left last (emit_system.c) */
 	uint64_t budget;
 	uint64_t link;        /* which exit was taken */
 	uint64_t trapped;     /* instructions used that did not retire */

@@ -6,71 +6,23 @@
  * where code, trap handler and translation tables overlap as they like.
  */
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "engine/engine.h"
-#include "riscv/hart.h"
+#include "bare_hart.h"
 
-#define RAM   UINT64_C(0x80000000)
-#define SIZE  (64 * KIB)
 #define LIMIT 1000
 #define RUNS  2
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct target {
-	struct memory memory;
-	struct bus bus;
-	struct clock clock;
-	struct hart_cluster cluster;
-	struct hart *hart;
-	struct engine_vcpu *vcpu;
-	const struct engine *engine;
-};
-
-static uint64_t device_read(void *device, uint64_t offset, unsigned size)
-{
-	(void)device;
-	return offset * size;
-}
-
-static void device_write(void *device, uint64_t offset, uint64_t value, unsigned size)
-{
-	uint64_t *sum = device;
-
-	*sum += offset ^ value ^ size;
-}
-
-static void target_init(struct target *t, const struct engine *engine)
-{
-	static const struct bus_ops ops = {device_read, device_write, 1 | 2 | 4 | 8};
-	static uint64_t sum;
-	const struct bus_region region = {
-		.base = gpa(0x1000), .size = 4096, .ops = &ops, .device = &sum, .name = "device"};
-
-	t->engine = engine;
-	memory_init(&t->memory);
-	bus_init(&t->bus);
-	clock_init(&t->clock);
-	t->cluster = (struct hart_cluster){
-		.memory = &t->memory, .bus = &t->bus, .clock = &t->clock, .count = 1, .reset_pc = RAM};
-	if (memory_add_ram(&t->memory, gpa(RAM), SIZE, "ram", NULL) || bus_add(&t->bus, &region, NULL))
-		abort();
-	t->hart = t->cluster.harts[0] = hart_new(&t->cluster, 0);
-	if (!t->hart || engine->vcpu_new(&t->vcpu, t->hart, NULL))
-		abort();
-}
 
 static void prepare(struct target *t, const uint8_t setup[8], const uint8_t *code, size_t length)
 {
 	static const uint8_t privileges[4] = {PRIV_U, PRIV_S, PRIV_M, PRIV_M};
 	static const uint8_t modes[4] = {0, 8, 9, 10};
 	struct hart *hart = t->hart;
-	uint8_t *ram = memory_host(&t->memory, gpa(RAM), SIZE);
 
-	memset(ram, 0, SIZE);
-	memcpy(ram, code, length < SIZE ? length : SIZE);
+	memset(t->ram, 0, SIZE);
+	memcpy(t->ram, code, length < SIZE ? length : SIZE);
 	hart_reset(hart);
 	hart->priv = privileges[setup[0] & 3];
 	hart->satp = (uint64_t)modes[setup[0] >> 2 & 3] << 60 | ((RAM >> 12) + (setup[0] >> 4));
@@ -124,29 +76,13 @@ static void run(struct target *t)
 	}
 }
 
-static struct target targets[4];
-
-/* One target for each engine that works here; their number. */
-static unsigned make_targets(void)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; engines[i] && count < ARRAY_SIZE(targets); i++) {
-		struct engine_report report = {0};
-
-		engines[i]->probe(&report);
-		if (engines[i]->arch == ENGINE_RISCV64 && report.usable)
-			target_init(&targets[count++], engines[i]);
-	}
-	return count;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static struct target targets[TARGETS_MAX];
 	static unsigned count;
 
 	if (count == 0)
-		count = make_targets();
+		count = targets_make(targets);
 	for (unsigned i = 0; i < count && size >= 8; i++) {
 		prepare(&targets[i], data, data + 8, size - 8);
 		run(&targets[i]);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "board/board.h"
+#include "hart_compare.h"
 #include "riscv/hart.h"
 
 #define MEMORY       (192 * MIB)
@@ -216,53 +217,6 @@ static void copy_changed(const struct pair *pair, uint8_t *to, const uint8_t *fr
 		memcpy(to + at, from + at, GUEST_PAGE_SIZE);
 }
 
-/* What an engine may do its own way: when pending bits are looked at, and FS may be Dirty where it need not be
- * (Privileged 3.1.6.6). */
-static uint64_t compared(const char *name)
-{
-	if (strcmp(name, "mip") == 0 || strcmp(name, "mip_lines") == 0 || strcmp(name, "requests") == 0)
-		return 0;
-	return strcmp(name, "mstatus") == 0 ? ~(MSTATUS_FS | MSTATUS_SD) : UINT64_MAX;
-}
-
-static uint64_t field_value(const struct hart *hart, const struct state_field *field, unsigned index)
-{
-	static const unsigned sizes[] = {
-		[STATE_BOOL] = 1, [STATE_U8] = 1, [STATE_U16] = 2, [STATE_U32] = 4, [STATE_U64] = 8,
-	};
-	unsigned size = sizes[field->type];
-	uint64_t value = 0;
-
-	memcpy(&value, (const char *)hart + field->offset + index * size, size);
-	return value;
-}
-
-/* Number of differing fields, but for the bits of integer registers that are in `ignored`; printed when `tell`. */
-static unsigned hart_differs(const struct pair *pair, unsigned hart, bool tell, uint64_t ignored)
-{
-	unsigned count = 0;
-
-	for (uint32_t i = 0; i < hart_state.field_count; i++) {
-		const struct state_field *field = &hart_state.fields[i];
-		bool integer = strcmp(field->name, "x") == 0;
-		unsigned elements = integer ? X_SINK : field->count;
-		uint64_t mask = integer ? ~ignored : compared(field->name);
-
-		for (unsigned j = 0; j < elements; j++) {
-			uint64_t a = field_value(pair->sides[0].harts[hart], field, j);
-			uint64_t b = field_value(pair->sides[1].harts[hart], field, j);
-
-			if (((a ^ b) & mask) == 0)
-				continue;
-			count++;
-			if (tell)
-				printf("# hart %u, %s[%u]: %" PRIx64 " and %" PRIx64 "\n", hart, field->name, j, a,
-				       b);
-		}
-	}
-	return count;
-}
-
 static bool differ_but(const struct pair *pair, bool tell, uint64_t ignored)
 {
 	const struct side *a = &pair->sides[0], *b = &pair->sides[1];
@@ -270,7 +224,7 @@ static bool differ_but(const struct pair *pair, bool tell, uint64_t ignored)
 	uint64_t where;
 
 	for (unsigned i = 0; i < pair->count; i++)
-		found = hart_differs(pair, i, tell, i == pair->turn ? ignored : 0) > 0 || found;
+		found = harts_differ(a->harts[i], b->harts[i], tell, i == pair->turn ? ignored : 0) > 0 || found;
 	if (a->exit.reason != b->exit.reason) {
 		found = true;
 		if (tell)

@@ -26,6 +26,9 @@
 /* Offsets of the trap handlers of shaped code. */
 #define MACHINE_HANDLER    (CODE - 256)
 #define SUPERVISOR_HANDLER (CODE - 128)
+#define SATP_ASID   (UINT64_C(0xffff) << 44)
+#define PTE_A       UINT64_C(0x40)
+#define PTE_D       UINT64_C(0x80)
 #define FLOAT_STATE (MSTATUS_FS | MSTATUS_SD)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -185,12 +188,19 @@ static void protect(struct hart *hart, bool writable_tables)
 	hart->pmpcfg[3] = 0x80 | 0x18 | 2 | 1;
 }
 
+static uint64_t fresh_satp(const struct setup *setup)
+{
+	static const uint8_t modes[4] = {0, 8, 9, 10};
+	uint64_t mode = modes[setup->mode >> 2 & 3], levels = mode ? mode - 5 : LEVELS;
+
+	return mode << 60 | (uint64_t)(setup->mode >> 4) << 44 | (RAM + TABLES + (levels - 1) * PAGE) >> 12;
+}
+
 static void prepare(struct target *t, const struct setup *setup, const uint8_t *code, size_t length)
 {
 	static const uint8_t privileges[4] = {PRIV_U, PRIV_S, PRIV_M, PRIV_U};
-	static const uint8_t modes[4] = {0, 8, 9, 10};
 	struct hart *hart = t->hart;
-	uint64_t seed = setup->seed, mode = modes[setup->mode >> 2 & 3], levels = mode ? mode - 5 : 0;
+	uint64_t seed = setup->seed, satp = fresh_satp(setup);
 	bool updates = setup->environment & 1;
 
 	memset(t->ram, 0, SIZE);
@@ -200,7 +210,7 @@ static void prepare(struct target *t, const struct setup *setup, const uint8_t *
 	clock_set(&t->clock, 1000);
 	hart_reset(hart);
 	hart->priv = privileges[setup->mode & 3];
-	hart->satp = mode ? mode << 60 | (uint64_t)(setup->mode >> 4) << 44 | (RAM + TABLES + (levels - 1) * PAGE) >> 12 : 0;
+	hart->satp = satp >> 60 ? satp : 0;
 	hart->pc = RAM + setup->entry * 2u;
 	hart->mtvec = RAM + (is_shaped(setup) ? MACHINE_HANDLER : setup->mtvec * 16u);
 	hart->stvec = RAM + (is_shaped(setup) ? SUPERVISOR_HANDLER : setup->stvec * 16u);
@@ -221,22 +231,17 @@ static void prepare(struct target *t, const struct setup *setup, const uint8_t *
 	t->engine->state_loaded(t->vcpu);
 }
 
-/* What the comparison can not go on from. */
+/* What the comparison can not go on from: tables that were written to, but for A and D, and others in use. */
 static bool is_beyond(const struct target *t, const struct setup *setup)
 {
+	static uint8_t fresh[SIZE];
 	uint64_t satp = t->hart->satp;
 
-	for (uint64_t at = TABLES; at < DATA; at += 8) {
-		/* A and D. */
-		uint64_t now = load64(t->ram + at) & ~UINT64_C(0xc0), i = (at - TABLES) / 8;
-		uint64_t flags = i < PAGES ? setup->flags[i] ^ 0xcf : 0;
-
-		if (i < PAGES && now != entry(RAM + i * PAGE, flags & 0x3f))
+	make_tables(fresh, setup);
+	for (uint64_t at = TABLES; at < DATA; at += 8)
+		if ((load64(fresh + at) ^ load64(t->ram + at)) & ~(PTE_A | PTE_D))
 			return true;
-		if (i > PAGES && i < 512 && now)
-			return true;
-	}
-	return satp >> 60 && ((satp << 20 >> 20) < (RAM + TABLES) >> 12 || (satp << 20 >> 20) >= (RAM + DATA) >> 12);
+	return satp >> 60 && ((satp ^ fresh_satp(setup)) & ~SATP_ASID);
 }
 
 static uint64_t interrupts(const struct target *t)

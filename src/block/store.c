@@ -66,7 +66,7 @@ int store_open(struct store **out, const char *path, enum store_mode mode, bool 
 {
 	int flags = (mode == STORE_WRITABLE ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 	int fd = open(path, flags), r;
-	struct store *store;
+	struct store *store = NULL;
 
 	if (fd < 0)
 		return error_errno(e, -errno, "cannot open '%s'%s", path,

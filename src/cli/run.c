@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "cli/progress.h"
 #include "cli/run_devices.h"
+#include "cli/run_net.h"
 #include "cli/run_options.h"
 #include "cli/verb.h"
 #include "machine/machine.h"
@@ -205,6 +206,7 @@ static int watch(struct machine *machine, const struct option_value *timeout, st
 		return r;
 	if (machine_console_path(machine))
 		fprintf(stderr, "doppel: the console is %s\n", machine_console_path(machine));
+	run_net_tell(machine);
 	r = machine_wait(machine, timeout->given ? (int)timeout->number : -1, outcome, e);
 	if (r == -ETIMEDOUT)
 		return error_set(e, ERROR_TIMEOUT, r,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/run_net.h"
 #include "cli/run_options.h"
 #include "device/virtio/vsock.h"
 
@@ -17,6 +18,29 @@ static char *copy(struct run_devices *devices, const char *text, struct error *e
 	else
 		(void)error_set(e, ERROR_USAGE, -E2BIG, "more than %d devices are asked for", RUN_TEXTS_MAX);
 	return own;
+}
+
+static int parse_nics(struct run_devices *devices, const struct arguments *arguments, struct machine_config *config,
+		      struct error *e)
+{
+	const char *text;
+	size_t cursor = 0;
+	int r = 0;
+
+	config->nics = devices->nics;
+	while (r == 0 && (text = arguments_next(arguments, RUN_NET, &cursor))) {
+		char *own = copy(devices, text, e);
+
+		if (!own)
+			return -E2BIG;
+		if (config->nic_count == MACHINE_NICS_MAX)
+			return error_set(e, ERROR_USAGE, -E2BIG, "--net: at most %d cards are possible",
+					 MACHINE_NICS_MAX);
+		r = run_net_parse(own, &devices->nics[config->nic_count++], e);
+	}
+	for (cursor = 0; r == 0 && (text = arguments_next(arguments, RUN_PUBLISH, &cursor));)
+		r = run_net_publish(text, devices->nics, &config->nic_count, e);
+	return r;
 }
 
 /* FOLDER[:TAG][:ro]; the tag is "share" when none is given, "share1" for the second and so on. */
@@ -150,7 +174,7 @@ int run_devices_parse(struct run_devices *devices, const struct arguments *argum
 {
 	typedef int parse_fn(struct run_devices *devices, const struct arguments *arguments,
 			     struct machine_config *config, struct error *e);
-	static parse_fn *const parts[] = {parse_shares, parse_channels, parse_vsock, parse_switches};
+	static parse_fn *const parts[] = {parse_nics, parse_shares, parse_channels, parse_vsock, parse_switches};
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(parts); i++)

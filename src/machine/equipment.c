@@ -1,18 +1,21 @@
 /* Which virtio devices a machine has: one function a kind, in the order of their slots. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "device/virtio/balloon.h"
 #include "device/virtio/blk.h"
 #include "device/virtio/console.h"
 #include "device/virtio/fs.h"
+#include "device/virtio/net.h"
 #include "device/virtio/rng.h"
 #include "device/virtio/vsock.h"
 #include "machine/private.h"
 
 static bool wants_any(const struct machine_config *config)
 {
-	return config->disk_count || config->rng || config->balloon || config->share_count || config->channel_count || config->vsock;
+	return config->disk_count || config->nic_count || config->rng || config->balloon || config->share_count ||
+	       config->channel_count || config->vsock;
 }
 
 static int add(struct machine *machine, const struct machine_config *config, struct virtio *virtio, struct error *e)
@@ -41,6 +44,49 @@ static int add_disks(struct machine *machine, const struct machine_config *confi
 
 	for (unsigned i = 0; r == 0 && i < config->disk_count; i++)
 		r = add_disk(machine, config, i, e);
+	return r;
+}
+
+static void keep_forwards(struct machine *machine, const struct net *net)
+{
+	unsigned count, room = NET_FORWARDS_MAX - machine->forward_count;
+	const struct net_forward *forwards = net_forwards(net, &count);
+
+	count = count < room ? count : room;
+	memcpy(machine->forwards + machine->forward_count, forwards, count * sizeof *forwards);
+	machine->forward_count += count;
+}
+
+static int add_nic(struct machine *machine, const struct machine_config *config, unsigned index, struct error *e)
+{
+	static const uint8_t none[NET_MAC_BYTES];
+	struct net_options options = config->nics[index].options;
+	struct virtio_net_options card = {.rate = config->nics[index].rate};
+	struct virtio *nic;
+	struct net *net;
+	char name[16];
+	int r;
+
+	if (memcmp(options.mac, none, sizeof none) == 0)
+		net_make_mac(machine->name, index, options.mac);
+	memcpy(card.mac, options.mac, sizeof card.mac);
+	card.pairs = config->cpus < VIRTIO_NET_PAIRS_MAX ? config->cpus : VIRTIO_NET_PAIRS_MAX;
+	options.hostname = config->name;
+	snprintf(name, sizeof name, "net%u", index);
+	r = net_open(&net, &options, e);
+	if (r < 0)
+		return r;
+	keep_forwards(machine, net);
+	r = virtio_net_new(&nic, name, machine->worker, net, &card, e);
+	return r < 0 ? r : add(machine, config, nic, e);
+}
+
+static int add_nics(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < config->nic_count; i++)
+		r = add_nic(machine, config, i, e);
 	return r;
 }
 
@@ -125,10 +171,16 @@ static int add_channels(struct machine *machine, const struct machine_config *co
 int machine_equip(struct machine *machine, const struct machine_config *config, struct error *e)
 {
 	typedef int add_fn(struct machine *machine, const struct machine_config *config, struct error *e);
-	static add_fn *const kinds[] = {add_disks, add_rng, add_balloon, add_shares, add_vsock, add_channels};
+	static add_fn *const kinds[] = {add_disks, add_nics, add_rng, add_balloon, add_shares, add_vsock, add_channels};
 	int r = wants_any(config) ? worker_new(&machine->worker, "doppel-io", e) : 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(kinds); i++)
 		r = kinds[i](machine, config, e);
 	return r;
+}
+
+const struct net_forward *machine_forwards(const struct machine *machine, unsigned *count)
+{
+	*count = machine->forward_count;
+	return machine->forwards;
 }

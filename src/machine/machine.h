@@ -17,6 +17,7 @@
 #include "board/board.h"
 #include "device/virtio/console.h"
 #include "engine/engine.h"
+#include "net/net.h"
 #include "share/share.h"
 
 enum machine_state { MACHINE_CREATED, MACHINE_RUNNING, MACHINE_PAUSED, MACHINE_STOPPED, MACHINE_FAILED };
@@ -24,7 +25,14 @@ enum machine_state { MACHINE_CREATED, MACHINE_RUNNING, MACHINE_PAUSED, MACHINE_S
 enum machine_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_PTY };
 
 #define MACHINE_DISKS_MAX  16
+#define MACHINE_NICS_MAX   8
 #define MACHINE_SHARES_MAX 8
+
+/* A network card. */
+struct machine_nic {
+	struct net_options options; /* a MAC address of zeros: one is made of the machine's name */
+	uint64_t rate;              /* bytes a second at most, in each direction; 0: no limit */
+};
 
 /* A folder that the guest mounts by its tag. */
 struct machine_share {
@@ -46,6 +54,8 @@ struct machine_config {
 	uint64_t balloon_keeps; /* memory that the guest keeps at the start, the balloon takes the rest; 0: all */
 	const struct block_options *disks;
 	unsigned disk_count;
+	const struct machine_nic *nics;
+	unsigned nic_count;
 	const struct machine_share *shares;
 	unsigned share_count;
 	const struct virtio_channel_options *channels;
@@ -92,6 +102,8 @@ enum machine_state machine_state(const struct machine *machine);
 /* "created", "running", ... */
 const char *machine_state_name(enum machine_state state);
 const char *machine_name(const struct machine *machine);
+/* Published ports of all user networks, with the host's ports that were really taken. */
+const struct net_forward *machine_forwards(const struct machine *machine, unsigned *count);
 /* Slave path of CONSOLE_PTY, else NULL. */
 const char *machine_console_path(const struct machine *machine);
 

@@ -25,6 +25,8 @@ struct machine {
 	struct crew *crew;
 	struct worker *worker; /* serves all virtio devices; NULL when there are none */
 	struct virtio *balloon; /* the board's, or NULL */
+	struct net_forward forwards[NET_FORWARDS_MAX];
+	unsigned forward_count;
 	struct alarm alarm;
 	struct loop_timer tick; /* for crew_tick, while it runs */
 	struct bell bell; /* an event is there, or the console is drained */

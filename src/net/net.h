@@ -70,7 +70,7 @@ uint16_t net_mtu(const struct net *net);
 bool net_mac_is_fixed(const struct net *net);
 /* Forwards with the ports that were really taken. */
 const struct net_forward *net_forwards(const struct net *net, unsigned *count);
-/* After an end of file on the descriptor: why, for the log. Owner thread; the descriptor is then -1. */
+/* After an end of file on the descriptor: why, for the log. On the descriptor's thread; the descriptor is then -1. */
 void net_ended(struct net *net, struct error *e);
 
 /* "52:54:00:12:34:56"; -EINVAL also for group and all-zero addresses. */

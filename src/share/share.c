@@ -29,7 +29,7 @@ struct child {
 
 static const char *const calls[] = {
 	"openat", "newfstatat", "fstat", "statx", "fstatfs", "readlinkat", "symlinkat", "mknodat", "mkdirat",
-	"unlinkat", "renameat2", "linkat", "fchmodat", "fchownat", "utimensat", "ftruncate", "pread64", "pwrite64",
+	"unlinkat", "renameat", "renameat2", "linkat", "fchmodat", "fchownat", "utimensat", "ftruncate", "pread64", "pwrite64",
 	"fsync", "fdatasync", "syncfs", "lseek", "fallocate", "copy_file_range", "getdents64", "fgetxattr",
 	"fsetxattr", "flistxattr", "fremovexattr", "umask", "geteuid", "getegid", NULL,
 };
@@ -153,6 +153,15 @@ void share_close(struct share *share)
 		return;
 	wall_end(&share->process, NULL);
 	free(share);
+}
+
+void share_end(struct share *share, char *why, size_t room)
+{
+	int status = 0;
+
+	wall_end(&share->process, &status);
+	share->process.socket = -1;
+	wall_describe_end(status, why, room);
 }
 
 int share_descriptor(const struct share *share)

@@ -37,6 +37,9 @@ struct share;
 MUST_USE int share_open(struct share **out, const struct share_options *options, struct error *e);
 /* Ends the server; accepts NULL. */
 void share_close(struct share *share);
+/* After its death, or a mistake of its own: ends the server and tells how it ended, for the log. The descriptor is gone
+ * then, and share_close is still due. */
+void share_end(struct share *share, char *why, size_t room);
 /* SOCK_SEQPACKET, non-blocking, the share's own. End of file on it: the server died. */
 int share_descriptor(const struct share *share);
 /* WALL_* that hold the server. */

@@ -42,8 +42,9 @@ static struct virtio_fs *fs_of(struct virtio *virtio)
 	return (struct virtio_fs *)virtio;
 }
 
-static void server_failed(struct virtio_fs *fs, const char *why)
+static void server_failed(struct virtio_fs *fs, const char *what)
 {
+	char why[128];
 	struct error e;
 
 	loop_unwatch(worker_loop(fs->virtio.worker), fs->watch);
@@ -51,8 +52,10 @@ static void server_failed(struct virtio_fs *fs, const char *why)
 	for (unsigned i = 0; i < SLOT_COUNT; i++)
 		fs->slots[i].taken = false;
 	fs->in_flight = 0;
-	(void)error_set(&e, ERROR_FAILED, -EIO, "the shared folder's server %s; start the machine again to share it",
-			why);
+	share_end(fs->share, why, sizeof why);
+	(void)error_set(&e, ERROR_FAILED, -EIO,
+			"the shared folder's server %s; it %s; the folder is there again when the machine is started anew",
+			what, why);
 	virtio_broken(&fs->virtio, &e);
 	if (fs->quiescing)
 		virtio_quiet(&fs->virtio);

@@ -175,15 +175,16 @@ static void test_space_ends(void **state)
 	code_cache_end(cache, CODE_CACHE_MIN - 1);
 	assert_int_equal(code_cache_use(cache).used, CODE_CACHE_MIN);
 	assert_false(code_cache_begin(cache, 1, &writable, &executable));
-	code_cache_reset(cache, 0);
+	assert_int_equal(code_cache_room(cache), 0);
+	code_cache_move(cache, 0, CODE_CACHE_MIN);
 	assert_true(code_cache_begin(cache, CODE_CACHE_MIN, &writable, &executable));
 	code_cache_free(cache);
 }
 
-static void test_reset_keeps_the_first_bytes(void **state)
+static void test_moves_within_bounds(void **state)
 {
 	struct code_cache *cache = new_cache(SIZE);
-	const uint8_t *kept, *executable;
+	const uint8_t *kept, *executable, *again;
 	uint8_t *writable;
 	(void)state;
 
@@ -191,14 +192,15 @@ static void test_reset_keeps_the_first_bytes(void **state)
 	code_cache_end(cache, write_answer(writable, 11));
 	assert_true(code_cache_begin(cache, 64, &writable, &executable));
 	code_cache_end(cache, write_answer(writable, 12));
-	code_cache_reset(cache, 6);
+	code_cache_move(cache, 16, 96);
 	assert_int_equal(code_cache_use(cache).used, 16);
-	assert_int_equal(code_cache_use(cache).pieces, 0);
-	assert_int_equal(code_cache_use(cache).resets, 1);
-	const uint8_t *again;
-
-	assert_true(code_cache_begin(cache, 64, &writable, &again));
+	assert_int_equal(code_cache_room(cache), 80);
+	assert_false(code_cache_begin(cache, 81, &writable, &again));
+	assert_true(code_cache_begin(cache, 80, &writable, &again));
 	assert_ptr_equal(again, executable);
+	code_cache_end(cache, 80);
+	assert_int_equal(code_cache_room(cache), 0);
+	assert_int_equal(code_cache_use(cache).pieces, 3);
 #ifdef __x86_64__
 	assert_int_equal(run(kept), 11);
 #endif
@@ -216,6 +218,8 @@ static void test_addresses_convert(void **state)
 	for (size_t at = 0; at <= SIZE; at += SIZE / 8) {
 		assert_ptr_equal(code_cache_exec(cache, writable + at), executable + at);
 		assert_ptr_equal(code_cache_write(cache, executable + at), writable + at);
+		assert_ptr_equal(code_cache_at(cache, at), executable + at);
+		assert_int_equal(code_cache_offset(cache, executable + at), at);
 		assert_int_equal(code_cache_holds(cache, executable + at), at < SIZE);
 	}
 	assert_false(code_cache_holds(cache, executable - 1));
@@ -315,7 +319,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_written_code_runs), cmocka_unit_test(test_no_address_is_both),
 		cmocka_unit_test(test_kernel_agrees),     cmocka_unit_test(test_space_is_bumped),
-		cmocka_unit_test(test_space_ends),        cmocka_unit_test(test_reset_keeps_the_first_bytes),
+		cmocka_unit_test(test_space_ends),        cmocka_unit_test(test_moves_within_bounds),
 		cmocka_unit_test(test_addresses_convert), cmocka_unit_test(test_size_is_checked),
 		cmocka_unit_test(test_failure_is_told),   cmocka_unit_test(test_hardened_host),
 	};

@@ -29,7 +29,7 @@ static struct x64 open_piece(void)
 	const uint8_t *executable;
 	uint8_t *writable;
 
-	code_cache_reset(cache, 0);
+	code_cache_move(cache, 0, CODE_CACHE_MIN);
 	assert_true(code_cache_begin(cache, ROOM, &writable, &executable));
 	return x64_begin(writable, ROOM, executable);
 }

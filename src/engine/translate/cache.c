@@ -16,9 +16,9 @@ struct code_cache {
 	uint8_t *writable;
 	const uint8_t *executable;
 	size_t size;
-	size_t used; /* this and the next two: atomic, for code_cache_use */
+	size_t used; /* this and the next: atomic, for code_cache_use */
 	uint64_t pieces;
-	uint64_t resets;
+	size_t end;  /* nothing is handed out from here on */
 	size_t open; /* room of the piece opened last */
 };
 
@@ -110,7 +110,7 @@ struct code_cache *code_cache_new(uint64_t size, struct error *e)
 		error_errno(e, -ENOMEM, "code cache");
 		return NULL;
 	}
-	cache->size = (size_t)((size + page - 1) & -page);
+	cache->size = cache->end = (size_t)((size + page - 1) & -page);
 	if (map_cache(cache, e) < 0) {
 		code_cache_free(cache);
 		return NULL;
@@ -130,9 +130,14 @@ void code_cache_free(struct code_cache *cache)
 	free(cache);
 }
 
+size_t code_cache_room(const struct code_cache *cache)
+{
+	return cache->end - cache->used;
+}
+
 bool code_cache_begin(struct code_cache *cache, size_t room, uint8_t **writable, const uint8_t **executable)
 {
-	if (room > cache->size - cache->used)
+	if (room > code_cache_room(cache))
 		return false;
 	cache->open = room;
 	*writable = cache->writable + cache->used;
@@ -155,18 +160,31 @@ void code_cache_end(struct code_cache *cache, size_t used)
 	__atomic_store_n(&cache->pieces, cache->pieces + 1, __ATOMIC_RELAXED);
 }
 
-void code_cache_reset(struct code_cache *cache, size_t keep)
+void code_cache_move(struct code_cache *cache, size_t at, size_t end)
 {
-	assert(keep <= cache->used);
+	assert(at <= end && end <= cache->size && at == aligned(at));
 	cache->open = 0;
-	__atomic_store_n(&cache->used, aligned(keep), __ATOMIC_RELAXED);
-	__atomic_store_n(&cache->pieces, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&cache->resets, cache->resets + 1, __ATOMIC_RELAXED);
+	cache->end = end;
+	__atomic_store_n(&cache->used, at, __ATOMIC_RELAXED);
 }
 
 bool code_cache_holds(const struct code_cache *cache, const void *executable)
 {
 	return (uintptr_t)executable - (uintptr_t)cache->executable < cache->size;
+}
+
+const uint8_t *code_cache_at(const struct code_cache *cache, size_t offset)
+{
+	assert(offset <= cache->size);
+	return cache->executable + offset;
+}
+
+size_t code_cache_offset(const struct code_cache *cache, const void *executable)
+{
+	size_t offset = (size_t)((uintptr_t)executable - (uintptr_t)cache->executable);
+
+	assert(offset <= cache->size);
+	return offset;
 }
 
 const uint8_t *code_cache_exec(const struct code_cache *cache, const uint8_t *writable)
@@ -179,10 +197,7 @@ const uint8_t *code_cache_exec(const struct code_cache *cache, const uint8_t *wr
 
 uint8_t *code_cache_write(const struct code_cache *cache, const uint8_t *executable)
 {
-	size_t offset = (size_t)((uintptr_t)executable - (uintptr_t)cache->executable);
-
-	assert(offset <= cache->size);
-	return cache->writable + offset;
+	return cache->writable + code_cache_offset(cache, executable);
 }
 
 struct code_cache_use code_cache_use(const struct code_cache *cache)
@@ -191,6 +206,5 @@ struct code_cache_use code_cache_use(const struct code_cache *cache)
 		.size = cache->size,
 		.used = __atomic_load_n(&cache->used, __ATOMIC_RELAXED),
 		.pieces = __atomic_load_n(&cache->pieces, __ATOMIC_RELAXED),
-		.resets = __atomic_load_n(&cache->resets, __ATOMIC_RELAXED),
 	};
 }

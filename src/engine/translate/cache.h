@@ -8,10 +8,10 @@
  * The executable view lies near the program's own code where the address space allows, so that generated code
  * calls the program's functions directly; correctness does not depend on it.
  *
- * Space is handed out by bumping an offset and taken back only all at once, by code_cache_reset. What must
- * happen before that (no vCPU in generated code, no pointer kept into it) is for the caller to arrange.
+ * Space is handed out by bumping an offset, anew wherever code_cache_move says. What must happen before that (no vCPU
+ * in the code there, no pointer kept into it) is for the caller to arrange.
  *
- * Thread: code_cache_begin to code_cache_end and code_cache_reset by one thread at a time, the caller's lock;
+ * Thread: code_cache_begin to code_cache_end and code_cache_move by one thread at a time, the caller's lock;
  * the conversions and figures by any.
  */
 #ifndef DOPPEL_ENGINE_TRANSLATE_CACHE_H
@@ -29,7 +29,7 @@ struct code_cache;
 #define CODE_CACHE_ALIGNMENT 16u
 
 /* The least and the greatest size; the greatest keeps every branch inside the cache within a rel32. */
-#define CODE_CACHE_MIN (UINT64_C(64) << 10)
+#define CODE_CACHE_MIN (UINT64_C(512) << 10)
 #define CODE_CACHE_MAX (UINT64_C(1) << 30)
 
 /* A new cache of `size` bytes, rounded up to pages, or NULL: -EINVAL outside the limits, -ENOMEM, or -EACCES
@@ -47,8 +47,15 @@ MUST_USE bool code_cache_begin(struct code_cache *cache, size_t room, uint8_t **
 /* Takes the first `used` bytes of the piece opened last; 0 takes nothing. */
 void code_cache_end(struct code_cache *cache, size_t used);
 
-/* Forgets all pieces behind the first `keep` bytes (0: all). The bytes stay until others are written there. */
-void code_cache_reset(struct code_cache *cache, size_t keep);
+/* Bytes that code_cache_begin has left. */
+size_t code_cache_room(const struct code_cache *cache);
+
+/* Goes on handing out at offset `at`, a multiple of the alignment, up to `end`, whatever was there. */
+void code_cache_move(struct code_cache *cache, size_t at, size_t end);
+
+/* The executable address `offset` bytes from the start, and back; asserts on what lies outside. */
+const uint8_t *code_cache_at(const struct code_cache *cache, size_t offset);
+size_t code_cache_offset(const struct code_cache *cache, const void *executable);
 
 /* The executable address of a writable one, and back; asserts on an address outside the view. */
 const uint8_t *code_cache_exec(const struct code_cache *cache, const uint8_t *writable);
@@ -59,9 +66,8 @@ bool code_cache_holds(const struct code_cache *cache, const void *executable);
 
 struct code_cache_use {
 	uint64_t size;   /* bytes */
-	uint64_t used;   /* bytes taken now, with padding */
-	uint64_t pieces; /* taken since the last reset */
-	uint64_t resets; /* since code_cache_new */
+	uint64_t used;   /* where the next piece begins: bytes from the start */
+	uint64_t pieces; /* taken since code_cache_new */
 };
 
 struct code_cache_use code_cache_use(const struct code_cache *cache);

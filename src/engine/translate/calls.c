@@ -28,17 +28,17 @@ static const void *go_on(struct translator *t)
 	if (--t->detours == 0 || hart->waiting ||
 	    atomic_load_explicit(&t->interpreter.attention, memory_order_relaxed) ||
 	    atomic_load_explicit(&hart->power, memory_order_relaxed) != HART_STARTED)
-		return t->runtime.leave_trap;
+		return t->store->runtime.leave_trap;
 	if (unlikely(hart_pending_interrupt(hart) >= 0)) {
 		t->frame->reserved_host = 0;
 		interpret_take_interrupt(&t->interpreter);
 	}
 	if (translator_mode(hart, &mode)) {
 		spaces_enter(t, mode);
-		code = find_unit(t, hart->pc, mode);
+		code = units_find(t, hart->pc, mode);
 		t->frame->page = hart->pc & PAGE_MASK;
 	}
-	return code ? code : t->runtime.leave_trap;
+	return code ? code : t->store->runtime.leave_trap;
 }
 
 static const void *raise_trap(struct translator *t, enum riscv_cause cause, uint64_t tval)
@@ -64,7 +64,7 @@ static const void *slow_access(struct hart *hart, uint64_t address, uint32_t acc
 	hart->pc = t->frame->page + (access & 4095);
 	t->frame->budget += refund;
 	if (filled == SPACES_OTHER)
-		return t->runtime.leave_engine;
+		return t->store->runtime.leave_engine;
 	t->frame->budget--;
 	return raise_trap(t, cause, address);
 }
@@ -72,12 +72,10 @@ static const void *slow_access(struct hart *hart, uint64_t address, uint32_t acc
 static const void *lookup(struct hart *hart)
 {
 	struct translator *t = translator_of(hart);
-	uint32_t emptied = t->emptied;
-	const uint8_t *code = find_unit(t, hart->pc, (enum frame_mode)t->frame->mode);
+	const uint8_t *code = units_find(t, hart->pc, (enum frame_mode)t->frame->mode);
 
 	t->frame->page = hart->pc & PAGE_MASK;
-	/* What lies on the stack returns to code that is gone: leaving drops it. */
-	return t->emptied == emptied ? code : NULL;
+	return code;
 }
 
 static uint64_t tval_of(const struct translator *t, enum riscv_cause cause, uint32_t word)

@@ -14,6 +14,7 @@
 #define QUANTUM 20000
 /* Visits of the loop between two looks, for guests that trap or change state all the time. */
 #define VISITS 64
+#define CODE_BYTES (64 * MIB)
 
 bool translator_mode(const struct hart *hart, enum frame_mode *mode)
 {
@@ -47,10 +48,9 @@ static void fence_i(struct hart *hart)
 	struct translator *t = translator_of(hart);
 
 	/* Generations are compared for equality: before one comes round again, nothing of it may be left. */
-	if (++t->interpreter.generation == 0) {
+	if (++t->interpreter.generation == 0)
 		block_drop_all(&t->interpreter);
-		units_drop_all(t);
-	}
+	t->fenced = atomic_fetch_add(&t->store->clock, 1) + 1;
 	spaces_forget_jumps(t);
 }
 
@@ -66,18 +66,6 @@ static int64_t one_by_interpreter(struct translator *t)
 	/* It leaves contexts that may not be those of the mode entered last. */
 	t->entered = false;
 	return interpret_step(&t->interpreter, 1, true);
-}
-
-static void link_units(struct translator *t)
-{
-	struct emit_link link = t->links[t->frame->link];
-	uint32_t emptied = t->emptied;
-	const uint8_t *code;
-
-	t->interpreter.hart->pc = t->frame->page + (uint64_t)(int64_t)link.to;
-	code = (link.plain ? find_plain_unit : find_unit)(t, t->interpreter.hart->pc, (enum frame_mode)t->frame->mode);
-	if (code && t->emptied == emptied)
-		x64_patch(link.place, code_cache_write(t->cache, code));
 }
 
 /* The reservation lives in the frame, by host address, while generated code runs. */
@@ -114,7 +102,7 @@ static void carry_reservation_out(struct translator *t)
 static int64_t run_units(struct translator *t, const uint8_t *code, int64_t left, bool exact, enum next *next)
 {
 	unsigned (*enter)(struct hart *hart, const void *code) =
-		(unsigned (*)(struct hart *, const void *))(uintptr_t)t->runtime.enter;
+		(unsigned (*)(struct hart *, const void *))(uintptr_t)t->store->runtime.enter;
 	struct hart *hart = t->interpreter.hart;
 	enum emit_exit why;
 	int64_t used;
@@ -130,7 +118,7 @@ static int64_t run_units(struct translator *t, const uint8_t *code, int64_t left
 	carry_reservation_out(t);
 	switch (why) {
 	case EMIT_EXIT_LINK:
-		link_units(t);
+		units_connect(t, (uint32_t)t->frame->link);
 		break;
 	case EMIT_EXIT_FLOATS:
 		*next = floats_begin(t) ? NEXT_UNIT : NEXT_INTERPRET;
@@ -143,6 +131,8 @@ static int64_t run_units(struct translator *t, const uint8_t *code, int64_t left
 		*next = exact ? NEXT_INTERPRET : NEXT_UNIT;
 		break;
 	case EMIT_EXIT_LOOKUP:
+		units_forget(t, hart->pc);
+		break;
 	case EMIT_EXIT_TRAP:
 		break;
 	}
@@ -161,9 +151,11 @@ static int64_t visit(struct translator *t, int64_t left, bool exact)
 	enum next next = NEXT_UNIT;
 	int64_t used = 0;
 
+	if (unlikely(t->epoch != atomic_load(&t->store->epoch)))
+		store_catch_up(t->store, t);
 	if (translator_mode(hart, &mode)) {
 		spaces_enter(t, mode);
-		code = find_unit(t, hart->pc, mode);
+		code = units_find(t, hart->pc, mode);
 	}
 	if (code)
 		used = run_units(t, code, left, exact, &next);
@@ -241,7 +233,9 @@ static void translate_vcpu_free(struct engine_vcpu *v)
 		return;
 	v->hart->engine = NULL;
 	v->hart->engine_vcpu = NULL;
-	units_finish((struct translator *)v);
+	if (((struct translator *)v)->store)
+		store_leave(((struct translator *)v)->store, (struct translator *)v);
+	store_free(((struct translator *)v)->store);
 	block_finish(v);
 	free(v);
 }
@@ -262,12 +256,13 @@ static int translate_vcpu_new(struct engine_vcpu **out, struct hart *hart, struc
 	hart->engine_vcpu = &t->interpreter;
 	code = interpret_init(&t->interpreter, hart, e);
 	if (code == 0)
-		code = units_init(t, e);
+		code = store_new(&t->store, CODE_BYTES, e);
 	if (code < 0) {
 		t->interpreter.hart = hart;
 		translate_vcpu_free(&t->interpreter);
 		return code;
 	}
+	store_join(t->store, t);
 	floats_init(t->frame);
 	tlb_flush_all(&t->interpreter);
 	spaces_reset(t);
@@ -293,8 +288,7 @@ static void translate_state_loaded(struct engine_vcpu *v)
 
 	tlb_flush_all(v);
 	block_drop_all(v);
-	v->generation++;
-	units_drop_all(t);
+	fence_i(v->hart);
 	spaces_reset(t);
 }
 

@@ -1,63 +1,26 @@
 /*
- * The translator's own structures: units by physical address, pages that are verified after fence.i, links.
+ * The translator's vCPU.
  *
- * Everything here belongs to one hart: caches are private, so that no lock and no other hart's fence stands in the
- * way of running code. What the translator does not translate (privileged instructions, devices, accesses across
- * pages, faults) the interpreter that it contains does, one instruction at a time.
+ * What the translator does not translate (devices, accesses across pages, rare states) the interpreter that it contains
+ * does, one instruction at a time.
  *
- * Changed code: after a fence.i a page of code is entered anew through find_unit only (links never leave a page, the
- * jump table is emptied), which first compares the bytes of all its units with those they were made from.
- *
- * Thread: the hart's.
+ * Thread: the hart's, but for `epoch`, which others read.
  */
 #ifndef DOPPEL_ENGINE_TRANSLATE_TRANSLATOR_H
 #define DOPPEL_ENGINE_TRANSLATE_TRANSLATOR_H
 
 #include "engine/interpret/vcpu.h"
-#include "engine/translate/cache.h"
-#include "engine/translate/emit.h"
 #include "engine/translate/spaces.h"
+#include "engine/translate/store.h"
 
-struct unit {
-	uint64_t physical;  /* of the first instruction */
-	struct unit *chain; /* in its hash bucket */
-	struct unit *next;  /* in its page */
-	const uint8_t *code;
-	uint8_t *entry;         /* the same place, writable */
-	const uint8_t *invalid; /* writer's address of the way out once the unit is invalid */
-	uint16_t bytes;
-	uint8_t mode;
-	bool plain; /* its accesses are not grouped */
-	uint8_t copy[]; /* what it was made from */
-};
-
-struct code_page {
-	uint64_t physical;
-	struct code_page *chain;
-	struct unit *units;
-	const uint8_t *host;
-	uint32_t generation; /* of fence.i, in which it was last verified */
-	uint8_t mode;
-};
-
-#define UNIT_BUCKETS 32768
-#define PAGE_BUCKETS 8192
 #define OPS_REMEMBERED  256
 
 struct translator {
 	struct engine_vcpu interpreter; /* first: an engine_vcpu of this engine is a translator */
 	struct frame *frame;
-	struct code_cache *cache;
-	size_t runtime_bytes; /* at the start of the cache */
-	struct emit_runtime runtime;
-
-	struct unit *units[UNIT_BUCKETS];
-	struct code_page *pages[PAGE_BUCKETS];
-	uint8_t *arena; /* units and pages */
-	size_t arena_used;
-	struct emit_link *links;
-	uint32_t link_count, link_room;
-	uint32_t emptied; /* counts resets of the cache */
+	struct store *store;
+	_Atomic uint64_t epoch; /* of the store, in which this hart last came by */
+	uint64_t fenced;        /* the store's clock at this hart's last fence.i */
 
 	struct spaces spaces;
 	bool entered; /* the frame has the salts of the present space */
@@ -82,14 +45,14 @@ static inline struct translator *translator_of(struct hart *hart)
 bool translator_mode(const struct hart *hart, enum frame_mode *mode);
 
 /* units.c */
-MUST_USE int units_init(struct translator *t, struct error *e);
-void units_finish(struct translator *t);
-void units_drop_all(struct translator *t);
+#define NO_JUMP UINT64_MAX /* tag of an empty entry of the jump table */
 /* Code for virtual pc, or NULL: the interpreter must do the instruction (or raise the exception). Enters it in the
  * jump table. */
-const uint8_t *find_unit(struct translator *t, uint64_t pc, enum frame_mode mode);
-/* The same for a unit whose accesses are not grouped, which no jump entry is for. */
-const uint8_t *find_plain_unit(struct translator *t, uint64_t pc, enum frame_mode mode);
+const uint8_t *units_find(struct translator *t, uint64_t pc, enum frame_mode mode);
+/* Generated code left at `pc`: the jump table does not know it, or knows a stale unit. */
+void units_forget(struct translator *t, uint64_t pc);
+/* Generated code left at a link: makes it lead to its unit from now on. hart->pc is that unit's. */
+void units_connect(struct translator *t, uint32_t link);
 
 /* spaces.c */
 void spaces_reset(struct translator *t);

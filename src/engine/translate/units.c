@@ -1,268 +1,300 @@
 /*
- * Units: found by physical address, made on demand, verified after fence.i.
+ * Units: found by where their guest code lies, made on demand, verified after fence.i.
  */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "engine/translate/optimize.h"
 #include "engine/translate/riscv.h"
 #include "engine/translate/translator.h"
 
-#define CODE_BYTES   (64 * MIB)
-#define ARENA_BYTES  (32 * MIB)
-#define UNIT_ROOM    (32 * 1024) /* host code of the longest unit, generously */
-#define INSTRUCTIONS 64          /* in one unit at most */
+#define INSTRUCTIONS 64 /* in one unit at most */
+#define ENTRY_JUMP   5  /* bytes of the jump that a stale unit's entry becomes */
 #define JUMP_REL32   0xe9
 
-static int make_runtime(struct translator *t, struct error *e)
+/* The bytes at `source` stand for their physical address: each page of guest memory has one place in the host's. */
+static _Atomic(struct unit *) *bucket_of(struct store *s, const uint8_t *source, unsigned kind)
 {
+	uintptr_t at = (uintptr_t)source;
+
+	return &s->buckets[((at >> 1 ^ at >> 13) + kind * 7919u) % STORE_BUCKETS];
+}
+
+static struct unit *look_up(struct store *s, const uint8_t *source, unsigned kind)
+{
+	struct unit *unit = atomic_load_explicit(bucket_of(s, source, kind), memory_order_acquire);
+
+	while (unit && (unit->source != source || unit->kind != kind))
+		unit = atomic_load_explicit(&unit->chain, memory_order_acquire);
+	return unit;
+}
+
+static void leave_page(struct store *s, struct unit *unit)
+{
+	struct code_page *page = unit->page;
+
+	*unit->back = unit->next;
+	if (unit->next)
+		unit->next->back = unit->back;
+	/* First: whoever reads the page's time through the unit after that finds it stale. */
+	unit->stale = true;
+	if (!page->units)
+		page_put(&s->pages, page);
+}
+
+static void leave_bucket(struct store *s, struct unit *unit)
+{
+	_Atomic(struct unit *) *place = bucket_of(s, unit->source, unit->kind);
+
+	while (*place && *place != unit)
+		place = &(*place)->chain;
+	if (*place)
+		atomic_store_explicit(place, unit->chain, memory_order_release);
+}
+
+void unit_remove(struct store *s, struct unit *unit)
+{
+	if (!unit->stale)
+		leave_page(s, unit);
+	leave_bucket(s, unit);
+}
+
+/* Whoever enters the unit leaves to look up its pc again. The bytes behind the jump are the first instruction's, which
+ * is longer; one aligned store changes it as a whole. */
+static void make_stale(struct store *s, struct unit *unit)
+{
+	uint8_t *entry = code_cache_write(s->cache, store_code(s, unit));
+	int32_t distance = (int32_t)unit->invalid - ENTRY_JUMP;
+	uint8_t bytes[8];
+	uint64_t whole;
+
+	_Static_assert(EMIT_ENTRY_BYTES >= ENTRY_JUMP, "no instruction is cut");
+	memcpy(bytes, entry, sizeof bytes);
+	bytes[0] = JUMP_REL32;
+	memcpy(bytes + 1, &distance, sizeof distance);
+	memcpy(&whole, bytes, sizeof whole);
+	__atomic_store_n((uint64_t *)(void *)entry, whole, __ATOMIC_RELEASE);
+	leave_page(s, unit);
+}
+
+/* The page's bytes are these now: units that were made of others are stale. */
+static void absorb(struct store *s, struct code_page *page, const uint8_t *bytes)
+{
+	uint64_t changed = page_changed(page, bytes), used = 0;
+	struct unit *next;
+
+	for (struct unit *unit = changed ? page->units : NULL; unit; unit = next) {
+		unsigned at = (unsigned)((uintptr_t)unit->source & ~PAGE_MASK);
+		uint64_t lines = page_lines(at, unit->bytes);
+
+		next = unit->next;
+		if ((lines & changed) && !page_holds(page, bytes, at, unit->bytes))
+			make_stale(s, unit);
+		else
+			used |= lines;
+	}
+	/* The lines are there already: nothing is allocated. */
+	if (used)
+		(void)!page_keep(page, bytes, changed & used, used);
+}
+
+/* What is compared from now on is at least as new as the clock that is read first. */
+static void verify(struct store *s, struct code_page *page)
+{
+	uint64_t now = atomic_load(&s->clock);
+	uint8_t bytes[GUEST_PAGE_SIZE];
+
+	if (unlikely(page_changed(page, page->source))) {
+		memcpy(bytes, page->source, sizeof bytes);
+		absorb(s, page, bytes);
+	}
+	atomic_store_explicit(&page->verified, now, memory_order_release);
+}
+
+static struct unit *write_record(struct store *s, const struct emit_result *result, struct link *links)
+{
+	struct unit *unit = (struct unit *)(links + result->link_count);
+
+	for (unsigned i = 0; i < result->link_count; i++) {
+		const struct emit_link *from = &result->links[i];
+
+		links[i] = (struct link){.place = from->place,
+					 .stub = (int32_t)(x64_patched(from->place) - from->place),
+					 .to = (uint16_t)from->to,
+					 .plain = from->plain};
+	}
+	memset(unit, 0, sizeof *unit);
+	unit->links = (uint16_t)result->link_count;
+	store_take(s, unit);
+	return unit;
+}
+
+/* Emits t->ir; NULL when there is no room left in this segment. */
+static struct unit *emit(struct translator *t, unsigned kind)
+{
+	struct store *s = t->store;
+	size_t room = code_cache_room(s->cache);
 	const uint8_t *run;
-	uint8_t *write;
-	struct x64 a;
-
-	if (!code_cache_begin(t->cache, UNIT_ROOM, &write, &run))
-		return error_set(e, ERROR_FAILED, -ENOSPC, "the code cache is too small");
-	a = x64_begin(write, UNIT_ROOM, run);
-	emit_runtime(&a, &t->runtime, &translator_callbacks);
-	code_cache_end(t->cache, (size_t)(a.at - write));
-	t->runtime_bytes = code_cache_use(t->cache).used;
-	return a.overflow ? error_set(e, ERROR_FAILED, -ENOSPC, "the code cache is too small") : 0;
-}
-
-int units_init(struct translator *t, struct error *e)
-{
-	t->cache = code_cache_new(CODE_BYTES, e);
-	if (!t->cache)
-		return -ENOMEM;
-	t->arena = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			-1, 0);
-	if (t->arena == MAP_FAILED) {
-		t->arena = NULL;
-		return error_errno(e, -ENOMEM, "room for translated units");
-	}
-	return make_runtime(t, e);
-}
-
-void units_finish(struct translator *t)
-{
-	if (t->arena)
-		munmap(t->arena, ARENA_BYTES);
-	free(t->links);
-	code_cache_free(t->cache);
-}
-
-void units_drop_all(struct translator *t)
-{
-	memset(t->units, 0, sizeof t->units);
-	memset(t->pages, 0, sizeof t->pages);
-	t->arena_used = 0;
-	t->link_count = 0;
-	t->emptied++;
-	code_cache_reset(t->cache, t->runtime_bytes);
-	memset(t->frame->jumps, 0xff, sizeof t->frame->jumps);
-}
-
-static void *take(struct translator *t, size_t size)
-{
-	void *p = t->arena + t->arena_used;
-
-	size = (size + 15) & ~(size_t)15;
-	if (t->arena_used + size > ARENA_BYTES)
-		return NULL;
-	t->arena_used += size;
-	return p;
-}
-
-static unsigned unit_bucket(uint64_t physical, enum frame_mode mode)
-{
-	return (unsigned)((physical >> 1 ^ physical >> 13) + mode * 7919u) % UNIT_BUCKETS;
-}
-
-static unsigned page_bucket(uint64_t physical, enum frame_mode mode)
-{
-	return (unsigned)((physical >> GUEST_PAGE_SHIFT) + mode * 2047u) % PAGE_BUCKETS;
-}
-
-/* Nothing finds the unit any more, and whoever jumps to it leaves to look up its pc again. */
-static void invalidate(struct translator *t, struct unit *unit)
-{
-	struct unit **link = &t->units[unit_bucket(unit->physical, (enum frame_mode)unit->mode)];
-	int32_t distance = (int32_t)(unit->invalid - (unit->entry + 5));
-
-	while (*link != unit)
-		link = &(*link)->chain;
-	*link = unit->chain;
-	unit->entry[0] = JUMP_REL32;
-	memcpy(unit->entry + 1, &distance, sizeof distance);
-}
-
-static void verify(struct translator *t, struct code_page *page)
-{
-	struct unit **link = &page->units;
-
-	while (*link) {
-		struct unit *unit = *link;
-
-		if (memcmp(unit->copy, page->host + (unit->physical & ~PAGE_MASK), unit->bytes) == 0) {
-			link = &unit->next;
-			continue;
-		}
-		*link = unit->next;
-		invalidate(t, unit);
-	}
-	page->generation = t->interpreter.generation;
-}
-
-static struct code_page *page_of(struct translator *t, const uint8_t *host, uint64_t physical, enum frame_mode mode)
-{
-	struct code_page **bucket = &t->pages[page_bucket(physical, mode)], *page;
-
-	for (page = *bucket; page; page = page->chain) {
-		if (page->physical != physical || page->mode != mode)
-			continue;
-		if (unlikely(page->generation != t->interpreter.generation))
-			verify(t, page);
-		return page;
-	}
-	page = take(t, sizeof *page);
-	if (!page)
-		return NULL;
-	*page = (struct code_page){.physical = physical,
-				   .chain = *bucket,
-				   .host = host,
-				   .generation = t->interpreter.generation,
-				   .mode = (uint8_t)mode};
-	*bucket = page;
-	return page;
-}
-
-static bool add_links(struct translator *t, const struct emit_result *result)
-{
-	if (t->link_count + result->link_count > t->link_room) {
-		uint32_t room = t->link_room * 2 + EMIT_LINKS_MAX;
-		struct emit_link *grown = realloc(t->links, room * sizeof *grown);
-
-		if (!grown)
-			return false;
-		t->links = grown;
-		t->link_room = room;
-	}
-	for (unsigned i = 0; i < result->link_count; i++)
-		t->links[t->link_count++] = result->links[i];
-	return true;
-}
-
-/* Emits t->ir; NULL when there is no room left. */
-static struct unit *emit(struct translator *t, const uint8_t *bytes, enum frame_mode mode)
-{
 	struct unit *unit;
-	const uint8_t *run;
 	uint8_t *write;
+	void *record;
 	struct x64 a;
 
-	if (!code_cache_begin(t->cache, UNIT_ROOM, &write, &run))
+	record = store_room(s, sizeof *unit + EMIT_LINKS_MAX * sizeof(struct link));
+	if (!record || !code_cache_begin(s->cache, room, &write, &run))
 		return NULL;
-	unit = take(t, sizeof *unit + t->ir.bytes);
-	if (!unit)
+	a = x64_begin(write, room, run);
+	emit_unit(&a, &t->ir, (enum frame_mode)(kind & ~UNIT_PLAIN), &s->runtime, link_number(s, record), &t->result);
+	if (a.overflow)
 		return NULL;
-	a = x64_begin(write, UNIT_ROOM, run);
-	emit_unit(&a, &t->ir, mode, &t->runtime, t->link_count, &t->result);
-	if (a.overflow || !add_links(t, &t->result))
-		return NULL;
-	code_cache_end(t->cache, (size_t)(a.at - write));
-	unit->code = run;
-	unit->entry = write;
-	unit->invalid = write + ((const uint8_t *)t->result.invalid - run);
+	code_cache_end(s->cache, (size_t)(a.at - write));
+	unit = write_record(s, &t->result, record);
 	unit->bytes = t->ir.bytes;
-	unit->mode = (uint8_t)mode;
-	memcpy(unit->copy, bytes, unit->bytes);
+	unit->code = (uint32_t)code_cache_offset(s->cache, run);
+	unit->invalid = (uint16_t)((const uint8_t *)t->result.invalid - run);
+	unit->kind = (uint8_t)kind;
 	t->interpreter.statistics.blocks_built++;
 	return unit;
 }
 
-/* A unit for the code at `at` of the page; the code is copied first, so that what is compared later is what was
- * translated. NULL with *full when there was no room. */
-static struct unit *build(struct translator *t, struct code_page *page, unsigned at, bool plain, bool *full)
+/* The new unit is found, and takes over what led to the stale one that it replaces. */
+static void publish(struct store *s, struct unit *unit, struct unit *stale)
 {
-	uint8_t bytes[GUEST_PAGE_SIZE];
-	unsigned length = (unsigned)GUEST_PAGE_SIZE - at;
-	struct unit *unit, **bucket;
+	_Atomic(struct unit *) *bucket = bucket_of(s, unit->source, unit->kind);
+	struct code_page *page = unit->page;
 
-	if (length > INSTRUCTIONS * 4)
-		length = INSTRUCTIONS * 4;
-	memcpy(bytes + at, page->host + at, length);
-	*full = false;
-	if (!riscv_to_ir(&t->ir, bytes, at, INSTRUCTIONS))
+	unit->next = page->units;
+	unit->back = &page->units;
+	if (unit->next)
+		unit->next->back = &unit->next;
+	page->units = unit;
+	if (stale) {
+		links_move(s, stale, unit);
+		leave_bucket(s, stale);
+	}
+	atomic_store_explicit(&unit->chain, *bucket, memory_order_relaxed);
+	atomic_store_explicit(bucket, unit, memory_order_release);
+}
+
+/* Makes the bytes, which units at `at` are made of, those of the page; NULL without memory. */
+static struct code_page *page_with(struct store *s, const uint8_t *source, const uint8_t *bytes, uint64_t lines,
+				   uint64_t now)
+{
+	struct code_page *page = page_get(&s->pages, source);
+
+	if (!page)
 		return NULL;
-	if (!plain)
-		optimize(&t->ir);
-	unit = emit(t, bytes + at, (enum frame_mode)page->mode);
-	if (!unit) {
-		*full = true;
+	absorb(s, page, bytes);
+	/* It went with its last unit. */
+	page = page_get(&s->pages, source);
+	if (!page)
+		return NULL;
+	if (!page_keep(page, bytes, lines & ~page->lines, UINT64_MAX)) {
+		if (!page->units)
+			page_put(&s->pages, page);
 		return NULL;
 	}
-	unit->physical = page->physical | at;
-	unit->plain = plain;
-	unit->next = page->units;
-	page->units = unit;
-	bucket = &t->units[unit_bucket(unit->physical, (enum frame_mode)page->mode)];
-	unit->chain = *bucket;
-	*bucket = unit;
+	/* All its units are made of what was read after that. */
+	atomic_store_explicit(&page->verified, now, memory_order_release);
+	return page;
+}
+
+/* A unit for the code at `source`; NULL when there is no room now, or nothing to translate. The page is copied first,
+ * so that what is compared later is what was translated. */
+static struct unit *build(struct translator *t, const uint8_t *source, unsigned kind)
+{
+	unsigned at = (unsigned)((uintptr_t)source & ~PAGE_MASK);
+	uint64_t now = atomic_load(&t->store->clock);
+	uint8_t bytes[GUEST_PAGE_SIZE];
+	struct store *s = t->store;
+	struct unit *unit;
+
+	memcpy(bytes, source - at, sizeof bytes);
+	if (!riscv_to_ir(&t->ir, bytes, at, INSTRUCTIONS))
+		return NULL;
+	if (!(kind & UNIT_PLAIN))
+		optimize(&t->ir);
+	unit = emit(t, kind);
+	if (!unit && store_advance(s))
+		unit = emit(t, kind);
+	if (!unit)
+		return NULL;
+	unit->source = source;
+	/* To advance has cut off units, perhaps pages: they are looked up only now. */
+	unit->page = page_with(s, source - at, bytes, page_lines(at, unit->bytes), now);
+	if (!unit->page) {
+		unit->stale = true;
+		return NULL;
+	}
+	publish(s, unit, look_up(s, source, kind));
 	return unit;
 }
 
-static struct unit *unit_at(struct translator *t, const uint8_t *host, uint64_t physical, enum frame_mode mode,
-			    bool plain, bool *full)
+/* The unit, if it is known and as new as the hart's last fence. */
+static struct unit *known(const struct translator *t, const uint8_t *source, unsigned kind)
 {
-	/* The page first: it may have to be verified, and units to go. */
-	struct code_page *page = page_of(t, host, physical & PAGE_MASK, mode);
+	struct unit *unit = look_up(t->store, source, kind);
 
-	*full = !page;
-	if (!page)
+	if (!unit || atomic_load_explicit(&unit->page->verified, memory_order_acquire) < t->fenced || unit->stale)
 		return NULL;
-	for (struct unit *unit = t->units[unit_bucket(physical, mode)]; unit; unit = unit->chain)
-		if (unit->physical == physical && unit->mode == mode && unit->plain == plain)
-			return unit;
-	return build(t, page, (unsigned)(physical & ~PAGE_MASK), plain, full);
+	return unit;
 }
 
-static const uint8_t *find(struct translator *t, uint64_t pc, enum frame_mode mode, bool plain)
+static struct unit *unit_at(struct translator *t, const uint8_t *source, unsigned kind)
 {
-	const uint8_t *host;
+	struct unit *unit = known(t, source, kind);
+
+	if (likely(unit))
+		return unit;
+	pthread_mutex_lock(&t->store->lock);
+	unit = look_up(t->store, source, kind);
+	if (unit && !unit->stale && unit->page->verified < t->fenced)
+		verify(t->store, unit->page);
+	if (!unit || unit->stale)
+		unit = build(t, source, kind);
+	pthread_mutex_unlock(&t->store->lock);
+	return unit;
+}
+
+static struct unit *unit_for(struct translator *t, uint64_t pc, unsigned kind)
+{
 	uint64_t physical;
-	struct unit *unit;
-	bool full;
+	const uint8_t *host = spaces_fetch(t, pc, &physical);
+	struct unit *unit = host ? unit_at(t, host + (pc & ~PAGE_MASK), kind) : NULL;
 
-	host = spaces_fetch(t, pc, &physical);
-	if (!host)
-		return NULL;
-	physical |= pc & ~PAGE_MASK;
-	unit = unit_at(t, host, physical, mode, plain, &full);
-	if (full) {
-		units_drop_all(t);
-		unit = unit_at(t, host, physical, mode, plain, &full);
-	}
-	return unit ? unit->code : NULL;
+	/* The salt may be another since it was looked at. */
+	if (unit && !(kind & UNIT_PLAIN))
+		*frame_jump_of(t->frame, pc) = (struct frame_jump){
+			.tag = pc ^ t->frame->salt, .code = (uint64_t)(uintptr_t)store_code(t->store, unit)};
+	return unit;
 }
 
-const uint8_t *find_unit(struct translator *t, uint64_t pc, enum frame_mode mode)
+const uint8_t *units_find(struct translator *t, uint64_t pc, enum frame_mode mode)
 {
-	struct frame_jump *jump = frame_jump_of(t->frame, pc);
-	const uint8_t *code;
+	const struct frame_jump *jump = frame_jump_of(t->frame, pc);
+	struct unit *unit;
 
 	if (jump->tag == (pc ^ t->frame->salt))
 		return (const uint8_t *)(uintptr_t)jump->code;
-	code = find(t, pc, mode, false);
-	/* The salt may be another since. */
-	if (code)
-		*frame_jump_of(t->frame, pc) =
-			(struct frame_jump){.tag = pc ^ t->frame->salt, .code = (uint64_t)(uintptr_t)code};
-	return code;
+	unit = unit_for(t, pc, mode);
+	return unit ? store_code(t->store, unit) : NULL;
 }
 
-const uint8_t *find_plain_unit(struct translator *t, uint64_t pc, enum frame_mode mode)
+void units_forget(struct translator *t, uint64_t pc)
 {
-	return find(t, pc, mode, true);
+	frame_jump_of(t->frame, pc)->tag = NO_JUMP;
+}
+
+void units_connect(struct translator *t, uint32_t number)
+{
+	struct link *link = link_by_number(t->store, number);
+	struct hart *hart = t->interpreter.hart;
+	struct unit *unit;
+
+	hart->pc = t->frame->page + link->to;
+	unit = unit_for(t, hart->pc, t->frame->mode | (link->plain ? UNIT_PLAIN : 0));
+	if (!unit)
+		return;
+	pthread_mutex_lock(&t->store->lock);
+	link_connect(t->store, link, unit);
+	pthread_mutex_unlock(&t->store->lock);
 }

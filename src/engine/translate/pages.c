@@ -1,0 +1,144 @@
+#include "engine/translate/pages.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SLAB_PAGES 64
+#define PIECE_LINES (PAGE_LINES / PAGE_PIECES)
+
+struct page_slab {
+	struct page_slab *next;
+	struct code_page pages[SLAB_PAGES];
+};
+
+static struct code_page **bucket_of(struct code_pages *pages, const uint8_t *source)
+{
+	return &pages->buckets[((uintptr_t)source >> GUEST_PAGE_SHIFT) % PAGES_BUCKETS];
+}
+
+static void free_pieces(struct code_page *page)
+{
+	for (unsigned i = 0; i < PAGE_PIECES; i++) {
+		free(page->pieces[i]);
+		page->pieces[i] = NULL;
+	}
+}
+
+void pages_finish(struct code_pages *pages)
+{
+	while (pages->slabs) {
+		struct page_slab *slab = pages->slabs;
+
+		for (unsigned i = 0; i < SLAB_PAGES; i++)
+			free_pieces(&slab->pages[i]);
+		pages->slabs = slab->next;
+		free(slab);
+	}
+}
+
+static bool more(struct code_pages *pages)
+{
+	struct page_slab *slab = calloc(1, sizeof *slab);
+
+	if (!slab)
+		return false;
+	slab->next = pages->slabs;
+	pages->slabs = slab;
+	for (unsigned i = 0; i < SLAB_PAGES; i++) {
+		slab->pages[i].chain = pages->unused;
+		pages->unused = &slab->pages[i];
+	}
+	return true;
+}
+
+struct code_page *page_get(struct code_pages *pages, const uint8_t *source)
+{
+	struct code_page **bucket = bucket_of(pages, source), *page;
+
+	for (page = *bucket; page; page = page->chain)
+		if (page->source == source)
+			return page;
+	if (!pages->unused && !more(pages))
+		return NULL;
+	page = pages->unused;
+	pages->unused = page->chain;
+	page->source = source;
+	page->units = NULL;
+	page->lines = 0;
+	page->chain = *bucket;
+	*bucket = page;
+	pages->count++;
+	return page;
+}
+
+void page_put(struct code_pages *pages, struct code_page *page)
+{
+	struct code_page **place = bucket_of(pages, page->source);
+
+	while (*place != page)
+		place = &(*place)->chain;
+	*place = page->chain;
+	free_pieces(page);
+	page->chain = pages->unused;
+	pages->unused = page;
+	pages->count--;
+}
+
+static bool same_line(const uint8_t *a, const uint8_t *b)
+{
+	uint64_t x[PAGE_LINE_BYTES / 8], y[PAGE_LINE_BYTES / 8], differ = 0;
+
+	memcpy(x, a, sizeof x);
+	memcpy(y, b, sizeof y);
+	for (unsigned i = 0; i < PAGE_LINE_BYTES / 8; i++)
+		differ |= x[i] ^ y[i];
+	return differ == 0;
+}
+
+static uint8_t *line_at(const struct code_page *page, unsigned line)
+{
+	return page->pieces[line / PIECE_LINES] + line % PIECE_LINES * PAGE_LINE_BYTES;
+}
+
+uint64_t page_changed(const struct code_page *page, const uint8_t *bytes)
+{
+	uint64_t changed = 0;
+
+	for (uint64_t left = page->lines; left; left &= left - 1) {
+		unsigned line = (unsigned)__builtin_ctzll(left);
+
+		if (unlikely(!same_line(line_at(page, line), bytes + line * PAGE_LINE_BYTES)))
+			changed |= UINT64_C(1) << line;
+	}
+	return changed;
+}
+
+bool page_holds(const struct code_page *page, const uint8_t *bytes, unsigned at, unsigned length)
+{
+	while (length) {
+		unsigned in_piece = at % (unsigned)PIECE_BYTES, part = (unsigned)PIECE_BYTES - in_piece;
+
+		if (part > length)
+			part = length;
+		if (memcmp(page->pieces[at / PIECE_BYTES] + in_piece, bytes + at, part) != 0)
+			return false;
+		at += part;
+		length -= part;
+	}
+	return true;
+}
+
+bool page_keep(struct code_page *page, const uint8_t *bytes, uint64_t lines, uint64_t others)
+{
+	for (uint64_t left = lines; left; left &= left - 1) {
+		unsigned line = (unsigned)__builtin_ctzll(left), piece = line / PIECE_LINES;
+
+		if (!page->pieces[piece])
+			page->pieces[piece] = malloc(PIECE_BYTES);
+		if (!page->pieces[piece])
+			return false;
+		memcpy(line_at(page, line), bytes + line * PAGE_LINE_BYTES, PAGE_LINE_BYTES);
+	}
+	page->lines = (page->lines & others) | lines;
+	return true;
+}

@@ -1,0 +1,60 @@
+/*
+ * Pages of guest code: what their units were made from, in lines of 64 bytes, and when that was last compared with the
+ * guest's memory.
+ *
+ * Only lines with units on them are kept and compared. All live units of a page are made of the bytes kept here.
+ *
+ * Thread: under the store's lock; `verified` is read by any hart that found a unit of the page. Pages are used again
+ * for others but never unmapped while the store lives.
+ */
+#ifndef DOPPEL_ENGINE_TRANSLATE_PAGES_H
+#define DOPPEL_ENGINE_TRANSLATE_PAGES_H
+
+#include "base/types.h"
+#include "memory/memory.h"
+
+struct unit;
+
+#define PAGE_LINES      64
+#define PAGE_LINE_BYTES (GUEST_PAGE_SIZE / PAGE_LINES)
+#define PAGE_PIECES     8 /* the kept lines lie in pieces, made as they are needed */
+#define PIECE_BYTES     (GUEST_PAGE_SIZE / PAGE_PIECES)
+#define PAGES_BUCKETS   4096
+
+struct code_page {
+	struct code_page *chain;   /* in its bucket, or among the unused ones */
+	const uint8_t *source;     /* the guest's bytes */
+	struct unit *units;
+	uint64_t lines;            /* a bit for each that is kept */
+	_Atomic uint64_t verified; /* the store's clock before they were last compared */
+	uint8_t *pieces[PAGE_PIECES];
+};
+
+struct code_pages {
+	struct code_page *buckets[PAGES_BUCKETS];
+	struct code_page *unused;
+	struct page_slab *slabs;
+	unsigned count; /* in use */
+};
+
+void pages_finish(struct code_pages *pages);
+/* The page at `source`, made when it is not there yet; NULL without memory. */
+struct code_page *page_get(struct code_pages *pages, const uint8_t *source);
+/* No unit is left in it. */
+void page_put(struct code_pages *pages, struct code_page *page);
+
+/* The lines that `length` bytes from `at` on lie in. */
+static inline uint64_t page_lines(unsigned at, unsigned length)
+{
+	unsigned first = at / PAGE_LINE_BYTES, last = (at + length - 1) / PAGE_LINE_BYTES;
+
+	return UINT64_MAX >> (PAGE_LINES - 1 - last) & UINT64_MAX << first;
+}
+/* Of the kept lines, those that differ from `bytes`, which is a whole page. */
+uint64_t page_changed(const struct code_page *page, const uint8_t *bytes);
+/* Whether `length` bytes at `at`, on kept lines, are those of `bytes`. */
+bool page_holds(const struct code_page *page, const uint8_t *bytes, unsigned at, unsigned length);
+/* Keeps these lines as they are in `bytes`, and of the others kept so far those in `others`. False: no memory. */
+MUST_USE bool page_keep(struct code_page *page, const uint8_t *bytes, uint64_t lines, uint64_t others);
+
+#endif

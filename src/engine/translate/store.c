@@ -1,0 +1,193 @@
+#include "engine/translate/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/translate/translator.h"
+
+#define SEGMENT_LEAST (64 * KIB)
+#define SEGMENTS_LEAST 4
+#define RUNTIME_ROOM  (32 * KIB)
+#define RECORD_ALIGNMENT sizeof(struct link) /* records begin with links, which are numbered */
+
+_Static_assert(sizeof(struct link) == 32, "links in generated code are numbered from the start of the records");
+_Static_assert(CODE_CACHE_MIN >= SEGMENTS_LEAST * SEGMENT_LEAST + RUNTIME_ROOM, "a ring needs room to turn");
+
+static size_t segment_start(const struct store *s, unsigned segment)
+{
+	return s->segment_at + segment * s->segment_size;
+}
+
+static unsigned segment_of(const struct store *s, size_t offset)
+{
+	return (unsigned)((offset - s->segment_at) / s->segment_size);
+}
+
+bool store_is_live(const struct store *s, const void *record)
+{
+	return s->segments[segment_of(s, (size_t)((const uint8_t *)record - s->records))].live;
+}
+
+static void enter_segment(struct store *s, unsigned segment)
+{
+	size_t start = segment_start(s, segment);
+
+	s->current = segment;
+	s->segments[segment].live = true;
+	s->segments[segment].last = 0;
+	s->record_end = start;
+	code_cache_move(s->cache, start, start + s->segment_size);
+}
+
+/* The code that units share, at the start; the ring begins behind it. */
+static int lay_out(struct store *s, struct error *e)
+{
+	uint64_t size = code_cache_use(s->cache).size;
+	const uint8_t *run;
+	uint8_t *write;
+	struct x64 a;
+
+	if (!code_cache_begin(s->cache, RUNTIME_ROOM, &write, &run))
+		return error_set(e, ERROR_FAILED, -ENOSPC, "the code cache is too small");
+	a = x64_begin(write, RUNTIME_ROOM, run);
+	emit_runtime(&a, &s->runtime, &translator_callbacks);
+	if (a.overflow)
+		return error_set(e, ERROR_FAILED, -ENOSPC, "the code cache is too small");
+	code_cache_end(s->cache, (size_t)(a.at - write));
+	/* A page's start, so that segments of records and code lie alike. */
+	s->segment_at = (code_cache_use(s->cache).used + GUEST_PAGE_SIZE - 1) & PAGE_MASK;
+	s->segment_count = (unsigned)((size - s->segment_at) / SEGMENT_LEAST);
+	if (s->segment_count > STORE_SEGMENTS)
+		s->segment_count = STORE_SEGMENTS;
+	s->segment_size = (size - s->segment_at) / s->segment_count & PAGE_MASK;
+	enter_segment(s, 0);
+	return 0;
+}
+
+int store_new(struct store **out, uint64_t bytes, struct error *e)
+{
+	struct store *s = calloc(1, sizeof *s);
+	int code;
+
+	if (!s)
+		return error_errno(e, -ENOMEM, "translated code");
+	pthread_mutex_init(&s->lock, NULL);
+	s->epoch = s->clock = 1;
+	s->cache = code_cache_new(bytes, e);
+	code = s->cache ? 0 : -ENOMEM;
+	if (code == 0) {
+		s->records = mmap(NULL, code_cache_use(s->cache).size, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (s->records == MAP_FAILED) {
+			s->records = NULL;
+			code = error_errno(e, -ENOMEM, "room for translated units");
+		}
+	}
+	if (code == 0)
+		code = lay_out(s, e);
+	if (code < 0)
+		store_free(s);
+	else
+		*out = s;
+	return code;
+}
+
+void store_free(struct store *s)
+{
+	if (!s)
+		return;
+	if (s->records)
+		munmap(s->records, code_cache_use(s->cache).size);
+	code_cache_free(s->cache);
+	pages_finish(&s->pages);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+void store_join(struct store *s, struct translator *t)
+{
+	t->store = s;
+	t->epoch = s->epoch;
+	s->harts[t->interpreter.hart->id] = t;
+}
+
+void store_leave(struct store *s, struct translator *t)
+{
+	s->harts[t->interpreter.hart->id] = NULL;
+}
+
+void store_catch_up(struct store *s, struct translator *t)
+{
+	uint64_t now = atomic_load(&s->epoch), before = t->epoch;
+
+	for (unsigned i = 0; i < FRAME_JUMPS; i++) {
+		struct frame_jump *jump = &t->frame->jumps[i];
+		const void *code = (const void *)(uintptr_t)jump->code;
+
+		if (jump->tag == NO_JUMP)
+			continue;
+		if (s->segments[segment_of(s, code_cache_offset(s->cache, code))].retired > before)
+			jump->tag = NO_JUMP;
+	}
+	atomic_store_explicit(&t->epoch, now, memory_order_release);
+}
+
+/* Whether every hart has come by since `epoch`, or has yet to enter. A hart that enters sets in_guest and then looks at
+ * the epoch; here it is the other way round, so that one of both sees the other. */
+static bool all_passed(const struct store *s, uint64_t epoch)
+{
+	for (unsigned i = 0; i < RISCV_HARTS_MAX; i++) {
+		const struct translator *t = s->harts[i];
+
+		if (t && atomic_load(&t->interpreter.hart->in_guest) &&
+		    atomic_load_explicit(&t->epoch, memory_order_acquire) < epoch)
+			return false;
+	}
+	return true;
+}
+
+static void retire(struct store *s, unsigned segment)
+{
+	struct unit *unit;
+
+	if (!s->segments[segment].live)
+		return;
+	for (uint32_t at = s->segments[segment].last; at; at = unit->earlier) {
+		unit = (struct unit *)(void *)(s->records + at);
+		unit_remove(s, unit);
+		links_cut(unit);
+	}
+	s->recycled++;
+	s->segments[segment].live = false;
+	s->segments[segment].retired = s->epoch + 1;
+	atomic_fetch_add(&s->epoch, 1);
+}
+
+bool store_advance(struct store *s)
+{
+	unsigned next = (s->current + 1) % s->segment_count;
+
+	if (!all_passed(s, s->segments[next].retired))
+		return false;
+	enter_segment(s, next);
+	retire(s, (next + 1) % s->segment_count);
+	return true;
+}
+
+void *store_room(const struct store *s, size_t size)
+{
+	size_t end = segment_start(s, s->current) + s->segment_size;
+
+	return size <= end - s->record_end ? s->records + s->record_end : NULL;
+}
+
+void store_take(struct store *s, struct unit *unit)
+{
+	size_t end = (size_t)((const uint8_t *)(unit + 1) - s->records);
+
+	unit->earlier = s->segments[s->current].last;
+	s->segments[s->current].last = (uint32_t)((const uint8_t *)unit - s->records);
+	s->record_end = (end + RECORD_ALIGNMENT - 1) & ~(RECORD_ALIGNMENT - 1);
+}

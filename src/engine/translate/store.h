@@ -1,0 +1,129 @@
+/*
+ * The translations of a machine: units of generated code by the place of their guest code, the links between them,
+ * and the memory they live in.
+ *
+ * Memory: the code cache is a ring of segments, and beside each lies as much room for the records of its units. New
+ * units go into the current segment. When that is full the next one follows, whose units were cut off a whole
+ * segment earlier: nothing new finds them then, and when every hart has come by store_catch_up, nothing old points to
+ * them either. A hart that has not come by keeps a segment from being used again; until it has, what is not translated
+ * is interpreted.
+ *
+ * Changed code: a clock counts fences of instructions. Every page of code knows the time at which its units were last
+ * compared with the guest's bytes; a hart enters a page through units_find alone after its own fence (links never
+ * leave a page, its jump table is emptied), which compares when that time lies before the fence. A unit that differs
+ * is stale: its entry leads out of generated code, and the unit that takes its place takes its links as well.
+ *
+ * Thread: harts look units up without a lock; whatever changes is changed under `lock`, and code that may be running
+ * only by aligned stores that leave it valid at each instant.
+ */
+#ifndef DOPPEL_ENGINE_TRANSLATE_STORE_H
+#define DOPPEL_ENGINE_TRANSLATE_STORE_H
+
+#include <pthread.h>
+
+#include "engine/translate/cache.h"
+#include "engine/translate/emit.h"
+#include "engine/translate/pages.h"
+
+struct unit;
+
+/* A place in a unit's code from which it jumps to another unit of its page. */
+struct link {
+	uint8_t *place;      /* for x64_patch, in the writer's view */
+	struct unit *target; /* NULL: it leads to the stub that asks for it */
+	struct link *next;   /* among those of the target */
+	int32_t stub;        /* from `place` */
+	uint16_t to;         /* address in the page */
+	bool plain;          /* to a plain unit */
+};
+
+/* What a unit was made for: an enum frame_mode, and perhaps that its accesses are not grouped. Plain units are reached by
+ * links alone. */
+#define UNIT_PLAIN 0x80u
+
+/* Lies behind its links. Once a unit is stale it is in no page. */
+struct unit {
+	_Atomic(struct unit *) chain; /* in its bucket */
+	struct unit *next, **back;    /* in its page */
+	struct code_page *page;
+	struct link *incoming;
+	const uint8_t *source; /* the guest's bytes */
+	uint32_t code;         /* offset in the cache */
+	uint32_t earlier;      /* the record made before it in its segment, or 0 */
+	uint16_t invalid;      /* where the entry leads once it is stale, from `code` */
+	uint16_t bytes, links;
+	uint8_t kind;
+	_Atomic bool stale;
+};
+
+struct segment {
+	uint32_t last;            /* its newest record, or 0 */
+	bool live;                /* its units may be found and linked */
+	_Atomic uint64_t retired; /* epoch in which they were last cut off */
+};
+
+#define STORE_BUCKETS  32768
+#define STORE_SEGMENTS 64
+
+struct translator;
+
+struct store {
+	struct code_cache *cache;
+	struct emit_runtime runtime;
+	pthread_mutex_t lock;
+	_Atomic uint64_t clock; /* of fences */
+	_Atomic uint64_t epoch; /* raised when a segment was cut off */
+	struct translator *harts[RISCV_HARTS_MAX];
+
+	uint8_t *records;
+	size_t record_end; /* of the newest record */
+	size_t segment_at, segment_size; /* of the first one, in the cache and in `records` */
+	unsigned segment_count, current;
+	struct segment segments[STORE_SEGMENTS];
+	uint64_t recycled; /* segments cut off so far */
+
+	_Atomic(struct unit *) buckets[STORE_BUCKETS];
+	struct code_pages pages;
+};
+
+/* A cache of `bytes` (CODE_CACHE_MIN to CODE_CACHE_MAX). Errors: those of code_cache_new, -ENOSPC. */
+MUST_USE int store_new(struct store **out, uint64_t bytes, struct error *e);
+void store_free(struct store *s);
+/* While no run is under way: a hart that will run this code, or will no longer. */
+void store_join(struct store *s, struct translator *t);
+void store_leave(struct store *s, struct translator *t);
+
+/* On the hart's thread, out of generated code and without a pointer into it but its jump table, which is rid of what
+ * was cut off. */
+void store_catch_up(struct store *s, struct translator *t);
+
+/* Under the lock. Goes on in the next segment; false: a hart may still be in there. */
+MUST_USE bool store_advance(struct store *s);
+/* Under the lock. Room for a record of `size` bytes, not taken until store_take; NULL: none in this segment. */
+void *store_room(const struct store *s, size_t size);
+void store_take(struct store *s, struct unit *unit);
+
+/* Whether the record lies where units may be found and linked. */
+bool store_is_live(const struct store *s, const void *record);
+static inline const uint8_t *store_code(const struct store *s, const struct unit *unit)
+{
+	return code_cache_at(s->cache, unit->code);
+}
+static inline struct link *unit_links(struct unit *unit)
+{
+	return (struct link *)unit - unit->links;
+}
+
+/* links.c; under the lock. Numbers are what generated code knows links by. */
+struct link *link_by_number(const struct store *s, uint32_t number);
+uint32_t link_number(const struct store *s, const struct link *link);
+void link_connect(struct store *s, struct link *link, struct unit *target);
+/* All that lead to `from` lead to `to` now. */
+void links_move(struct store *s, struct unit *from, struct unit *to);
+/* Nothing leads to the unit any more, and it leads nowhere. */
+void links_cut(struct unit *unit);
+
+/* units.c; under the lock: nothing finds the unit any more. */
+void unit_remove(struct store *s, struct unit *unit);
+
+#endif

@@ -28,7 +28,7 @@ static const void *go_on(struct translator *t)
 	if (--t->detours == 0 || hart->waiting ||
 	    atomic_load_explicit(&t->interpreter.attention, memory_order_relaxed) ||
 	    atomic_load_explicit(&hart->power, memory_order_relaxed) != HART_STARTED)
-		return t->store->runtime.leave_trap;
+		return t->depot->runtime.leave_trap;
 	if (unlikely(hart_pending_interrupt(hart) >= 0)) {
 		t->frame->reserved_host = 0;
 		interpret_take_interrupt(&t->interpreter);
@@ -38,7 +38,7 @@ static const void *go_on(struct translator *t)
 		code = units_find(t, hart->pc, mode);
 		t->frame->page = hart->pc & PAGE_MASK;
 	}
-	return code ? code : t->store->runtime.leave_trap;
+	return code ? code : t->depot->runtime.leave_trap;
 }
 
 static const void *raise_trap(struct translator *t, enum riscv_cause cause, uint64_t tval)
@@ -64,7 +64,7 @@ static const void *slow_access(struct hart *hart, uint64_t address, uint32_t acc
 	hart->pc = t->frame->page + (access & 4095);
 	t->frame->budget += refund;
 	if (filled == SPACES_OTHER)
-		return t->store->runtime.leave_engine;
+		return t->depot->runtime.leave_engine;
 	t->frame->budget--;
 	return raise_trap(t, cause, address);
 }

@@ -1,25 +1,25 @@
 /* Links: jumps from unit to unit within a page of guest code. */
-#include "engine/translate/store.h"
+#include "engine/translate/depot.h"
 #include "engine/translate/x64.h"
 
-struct link *link_by_number(const struct store *s, uint32_t number)
+struct link *link_by_number(const struct depot *s, uint32_t number)
 {
 	return (struct link *)(void *)s->records + number;
 }
 
-uint32_t link_number(const struct store *s, const struct link *link)
+uint32_t link_number(const struct depot *s, const struct link *link)
 {
 	return (uint32_t)(link - (const struct link *)(const void *)s->records);
 }
 
-static void lead(const struct store *s, const struct link *link, const struct unit *unit)
+static void lead(const struct depot *s, const struct link *link, const struct unit *unit)
 {
-	x64_patch(link->place, code_cache_write(s->cache, store_code(s, unit)));
+	x64_patch(link->place, code_cache_write(s->cache, depot_code(s, unit)));
 }
 
-void link_connect(struct store *s, struct link *link, struct unit *target)
+void link_connect(struct depot *s, struct link *link, struct unit *target)
 {
-	if (link->target || target->stale || !store_is_live(s, link) || !store_is_live(s, target))
+	if (link->target || target->stale || !depot_is_live(s, link) || !depot_is_live(s, target))
 		return;
 	link->target = target;
 	link->next = target->incoming;
@@ -27,7 +27,7 @@ void link_connect(struct store *s, struct link *link, struct unit *target)
 	lead(s, link, target);
 }
 
-void links_move(struct store *s, struct unit *from, struct unit *to)
+void links_move(struct depot *s, struct unit *from, struct unit *to)
 {
 	struct link **end = &from->incoming;
 

@@ -4,8 +4,8 @@
  *
  * Only lines with units on them are kept and compared. All live units of a page are made of the bytes kept here.
  *
- * Thread: under the store's lock; `verified` is read by any hart that found a unit of the page. Pages are used again
- * for others but never unmapped while the store lives.
+ * Thread: under the depot's lock; `verified` is read by any hart that found a unit of the page. Pages are used again
+ * for others but never unmapped while the depot lives.
  */
 #ifndef DOPPEL_ENGINE_TRANSLATE_PAGES_H
 #define DOPPEL_ENGINE_TRANSLATE_PAGES_H
@@ -26,7 +26,7 @@ struct code_page {
 	const uint8_t *source;     /* the guest's bytes */
 	struct unit *units;
 	uint64_t lines;            /* a bit for each that is kept */
-	_Atomic uint64_t verified; /* the store's clock before they were last compared */
+	_Atomic uint64_t verified; /* the depot's clock before they were last compared */
 	uint8_t *pieces[PAGE_PIECES];
 };
 

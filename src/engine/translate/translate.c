@@ -50,7 +50,7 @@ static void fence_i(struct hart *hart)
 	/* Generations are compared for equality: before one comes round again, nothing of it may be left. */
 	if (++t->interpreter.generation == 0)
 		block_drop_all(&t->interpreter);
-	t->fenced = atomic_fetch_add(&t->store->clock, 1) + 1;
+	t->fenced = atomic_fetch_add(&t->depot->clock, 1) + 1;
 	spaces_forget_jumps(t);
 }
 
@@ -102,7 +102,7 @@ static void carry_reservation_out(struct translator *t)
 static int64_t run_units(struct translator *t, const uint8_t *code, int64_t left, bool exact, enum next *next)
 {
 	unsigned (*enter)(struct hart *hart, const void *code) =
-		(unsigned (*)(struct hart *, const void *))(uintptr_t)t->store->runtime.enter;
+		(unsigned (*)(struct hart *, const void *))(uintptr_t)t->depot->runtime.enter;
 	struct hart *hart = t->interpreter.hart;
 	enum emit_exit why;
 	int64_t used;
@@ -151,8 +151,8 @@ static int64_t visit(struct translator *t, int64_t left, bool exact)
 	enum next next = NEXT_UNIT;
 	int64_t used = 0;
 
-	if (unlikely(t->epoch != atomic_load(&t->store->epoch)))
-		store_catch_up(t->store, t);
+	if (unlikely(t->epoch != atomic_load(&t->depot->epoch)))
+		depot_catch_up(t->depot, t);
 	if (translator_mode(hart, &mode)) {
 		spaces_enter(t, mode);
 		code = units_find(t, hart->pc, mode);
@@ -234,8 +234,8 @@ static void translate_vcpu_free(struct engine_vcpu *v)
 	v->hart->engine = NULL;
 	v->hart->engine_vcpu = NULL;
 	if (((struct translator *)v)->store)
-		store_leave(((struct translator *)v)->store, (struct translator *)v);
-	store_free(((struct translator *)v)->store);
+		depot_leave(((struct translator *)v)->store, (struct translator *)v);
+	depot_free(((struct translator *)v)->store);
 	block_finish(v);
 	free(v);
 }
@@ -256,13 +256,13 @@ static int translate_vcpu_new(struct engine_vcpu **out, struct hart *hart, struc
 	hart->engine_vcpu = &t->interpreter;
 	code = interpret_init(&t->interpreter, hart, e);
 	if (code == 0)
-		code = store_new(&t->store, CODE_BYTES, e);
+		code = depot_new(&t->depot, CODE_BYTES, e);
 	if (code < 0) {
 		t->interpreter.hart = hart;
 		translate_vcpu_free(&t->interpreter);
 		return code;
 	}
-	store_join(t->store, t);
+	depot_join(t->depot, t);
 	floats_init(t->frame);
 	tlb_flush_all(&t->interpreter);
 	spaces_reset(t);

@@ -11,16 +11,16 @@
 
 #include "engine/interpret/vcpu.h"
 #include "engine/translate/spaces.h"
-#include "engine/translate/store.h"
+#include "engine/translate/depot.h"
 
 #define OPS_REMEMBERED  256
 
 struct translator {
 	struct engine_vcpu interpreter; /* first: an engine_vcpu of this engine is a translator */
 	struct frame *frame;
-	struct store *store;
-	_Atomic uint64_t epoch; /* of the store, in which this hart last came by */
-	uint64_t fenced;        /* the store's clock at this hart's last fence.i */
+	struct depot *store;
+	_Atomic uint64_t epoch; /* of the depot, in which this hart last came by */
+	uint64_t fenced;        /* the depot's clock at this hart's last fence.i */
 
 	struct spaces spaces;
 	bool entered; /* the frame has the salts of the present space */

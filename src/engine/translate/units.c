@@ -12,14 +12,14 @@
 #define JUMP_REL32   0xe9
 
 /* The bytes at `source` stand for their physical address: each page of guest memory has one place in the host's. */
-static _Atomic(struct unit *) *bucket_of(struct store *s, const uint8_t *source, unsigned kind)
+static _Atomic(struct unit *) *bucket_of(struct depot *s, const uint8_t *source, unsigned kind)
 {
 	uintptr_t at = (uintptr_t)source;
 
-	return &s->buckets[((at >> 1 ^ at >> 13) + kind * 7919u) % STORE_BUCKETS];
+	return &s->buckets[((at >> 1 ^ at >> 13) + kind * 7919u) % DEPOT_BUCKETS];
 }
 
-static struct unit *look_up(struct store *s, const uint8_t *source, unsigned kind)
+static struct unit *look_up(struct depot *s, const uint8_t *source, unsigned kind)
 {
 	struct unit *unit = atomic_load_explicit(bucket_of(s, source, kind), memory_order_acquire);
 
@@ -28,7 +28,7 @@ static struct unit *look_up(struct store *s, const uint8_t *source, unsigned kin
 	return unit;
 }
 
-static void leave_page(struct store *s, struct unit *unit)
+static void leave_page(struct depot *s, struct unit *unit)
 {
 	struct code_page *page = unit->page;
 
@@ -41,7 +41,7 @@ static void leave_page(struct store *s, struct unit *unit)
 		page_put(&s->pages, page);
 }
 
-static void leave_bucket(struct store *s, struct unit *unit)
+static void leave_bucket(struct depot *s, struct unit *unit)
 {
 	_Atomic(struct unit *) *place = bucket_of(s, unit->source, unit->kind);
 
@@ -51,7 +51,7 @@ static void leave_bucket(struct store *s, struct unit *unit)
 		atomic_store_explicit(place, unit->chain, memory_order_release);
 }
 
-void unit_remove(struct store *s, struct unit *unit)
+void unit_remove(struct depot *s, struct unit *unit)
 {
 	if (!unit->stale)
 		leave_page(s, unit);
@@ -60,9 +60,9 @@ void unit_remove(struct store *s, struct unit *unit)
 
 /* Whoever enters the unit leaves to look up its pc again. The bytes behind the jump are the first instruction's, which
  * is longer; one aligned store changes it as a whole. */
-static void make_stale(struct store *s, struct unit *unit)
+static void make_stale(struct depot *s, struct unit *unit)
 {
-	uint8_t *entry = code_cache_write(s->cache, store_code(s, unit));
+	uint8_t *entry = code_cache_write(s->cache, depot_code(s, unit));
 	int32_t distance = (int32_t)unit->invalid - ENTRY_JUMP;
 	uint8_t bytes[8];
 	uint64_t whole;
@@ -77,7 +77,7 @@ static void make_stale(struct store *s, struct unit *unit)
 }
 
 /* The page's bytes are these now: units that were made of others are stale. */
-static void absorb(struct store *s, struct code_page *page, const uint8_t *bytes)
+static void absorb(struct depot *s, struct code_page *page, const uint8_t *bytes)
 {
 	uint64_t changed = page_changed(page, bytes), used = 0;
 	struct unit *next;
@@ -98,7 +98,7 @@ static void absorb(struct store *s, struct code_page *page, const uint8_t *bytes
 }
 
 /* What is compared from now on is at least as new as the clock that is read first. */
-static void verify(struct store *s, struct code_page *page)
+static void verify(struct depot *s, struct code_page *page)
 {
 	uint64_t now = atomic_load(&s->clock);
 	uint8_t bytes[GUEST_PAGE_SIZE];
@@ -110,7 +110,7 @@ static void verify(struct store *s, struct code_page *page)
 	atomic_store_explicit(&page->verified, now, memory_order_release);
 }
 
-static struct unit *write_record(struct store *s, const struct emit_result *result, struct link *links)
+static struct unit *write_record(struct depot *s, const struct emit_result *result, struct link *links)
 {
 	struct unit *unit = (struct unit *)(links + result->link_count);
 
@@ -124,14 +124,14 @@ static struct unit *write_record(struct store *s, const struct emit_result *resu
 	}
 	memset(unit, 0, sizeof *unit);
 	unit->links = (uint16_t)result->link_count;
-	store_take(s, unit);
+	depot_take(s, unit);
 	return unit;
 }
 
 /* Emits t->ir; NULL when there is no room left in this segment. */
 static struct unit *emit(struct translator *t, unsigned kind)
 {
-	struct store *s = t->store;
+	struct depot *s = t->depot;
 	size_t room = code_cache_room(s->cache);
 	const uint8_t *run;
 	struct unit *unit;
@@ -139,7 +139,7 @@ static struct unit *emit(struct translator *t, unsigned kind)
 	void *record;
 	struct x64 a;
 
-	record = store_room(s, sizeof *unit + EMIT_LINKS_MAX * sizeof(struct link));
+	record = depot_room(s, sizeof *unit + EMIT_LINKS_MAX * sizeof(struct link));
 	if (!record || !code_cache_begin(s->cache, room, &write, &run))
 		return NULL;
 	a = x64_begin(write, room, run);
@@ -157,7 +157,7 @@ static struct unit *emit(struct translator *t, unsigned kind)
 }
 
 /* The new unit is found, and takes over what led to the stale one that it replaces. */
-static void publish(struct store *s, struct unit *unit, struct unit *stale)
+static void publish(struct depot *s, struct unit *unit, struct unit *stale)
 {
 	_Atomic(struct unit *) *bucket = bucket_of(s, unit->source, unit->kind);
 	struct code_page *page = unit->page;
@@ -176,7 +176,7 @@ static void publish(struct store *s, struct unit *unit, struct unit *stale)
 }
 
 /* Makes the bytes, which units at `at` are made of, those of the page; NULL without memory. */
-static struct code_page *page_with(struct store *s, const uint8_t *source, const uint8_t *bytes, uint64_t lines,
+static struct code_page *page_with(struct depot *s, const uint8_t *source, const uint8_t *bytes, uint64_t lines,
 				   uint64_t now)
 {
 	struct code_page *page = page_get(&s->pages, source);
@@ -203,9 +203,9 @@ static struct code_page *page_with(struct store *s, const uint8_t *source, const
 static struct unit *build(struct translator *t, const uint8_t *source, unsigned kind)
 {
 	unsigned at = (unsigned)((uintptr_t)source & ~PAGE_MASK);
-	uint64_t now = atomic_load(&t->store->clock);
+	uint64_t now = atomic_load(&t->depot->clock);
 	uint8_t bytes[GUEST_PAGE_SIZE];
-	struct store *s = t->store;
+	struct depot *s = t->depot;
 	struct unit *unit;
 
 	memcpy(bytes, source - at, sizeof bytes);
@@ -214,7 +214,7 @@ static struct unit *build(struct translator *t, const uint8_t *source, unsigned 
 	if (!(kind & UNIT_PLAIN))
 		optimize(&t->ir);
 	unit = emit(t, kind);
-	if (!unit && store_advance(s))
+	if (!unit && depot_advance(s))
 		unit = emit(t, kind);
 	if (!unit)
 		return NULL;
@@ -232,7 +232,7 @@ static struct unit *build(struct translator *t, const uint8_t *source, unsigned 
 /* The unit, if it is known and as new as the hart's last fence. */
 static struct unit *known(const struct translator *t, const uint8_t *source, unsigned kind)
 {
-	struct unit *unit = look_up(t->store, source, kind);
+	struct unit *unit = look_up(t->depot, source, kind);
 
 	if (!unit || atomic_load_explicit(&unit->page->verified, memory_order_acquire) < t->fenced || unit->stale)
 		return NULL;
@@ -245,13 +245,13 @@ static struct unit *unit_at(struct translator *t, const uint8_t *source, unsigne
 
 	if (likely(unit))
 		return unit;
-	pthread_mutex_lock(&t->store->lock);
-	unit = look_up(t->store, source, kind);
+	pthread_mutex_lock(&t->depot->lock);
+	unit = look_up(t->depot, source, kind);
 	if (unit && !unit->stale && unit->page->verified < t->fenced)
-		verify(t->store, unit->page);
+		verify(t->depot, unit->page);
 	if (!unit || unit->stale)
 		unit = build(t, source, kind);
-	pthread_mutex_unlock(&t->store->lock);
+	pthread_mutex_unlock(&t->depot->lock);
 	return unit;
 }
 
@@ -264,7 +264,7 @@ static struct unit *unit_for(struct translator *t, uint64_t pc, unsigned kind)
 	/* The salt may be another since it was looked at. */
 	if (unit && !(kind & UNIT_PLAIN))
 		*frame_jump_of(t->frame, pc) = (struct frame_jump){
-			.tag = pc ^ t->frame->salt, .code = (uint64_t)(uintptr_t)store_code(t->store, unit)};
+			.tag = pc ^ t->frame->salt, .code = (uint64_t)(uintptr_t)depot_code(t->depot, unit)};
 	return unit;
 }
 
@@ -276,7 +276,7 @@ const uint8_t *units_find(struct translator *t, uint64_t pc, enum frame_mode mod
 	if (jump->tag == (pc ^ t->frame->salt))
 		return (const uint8_t *)(uintptr_t)jump->code;
 	unit = unit_for(t, pc, mode);
-	return unit ? store_code(t->store, unit) : NULL;
+	return unit ? depot_code(t->depot, unit) : NULL;
 }
 
 void units_forget(struct translator *t, uint64_t pc)
@@ -286,7 +286,7 @@ void units_forget(struct translator *t, uint64_t pc)
 
 void units_connect(struct translator *t, uint32_t number)
 {
-	struct link *link = link_by_number(t->store, number);
+	struct link *link = link_by_number(t->depot, number);
 	struct hart *hart = t->interpreter.hart;
 	struct unit *unit;
 
@@ -294,7 +294,7 @@ void units_connect(struct translator *t, uint32_t number)
 	unit = unit_for(t, hart->pc, t->frame->mode | (link->plain ? UNIT_PLAIN : 0));
 	if (!unit)
 		return;
-	pthread_mutex_lock(&t->store->lock);
-	link_connect(t->store, link, unit);
-	pthread_mutex_unlock(&t->store->lock);
+	pthread_mutex_lock(&t->depot->lock);
+	link_connect(t->depot, link, unit);
+	pthread_mutex_unlock(&t->depot->lock);
 }

@@ -4,7 +4,7 @@
  *
  * Memory: the code cache is a ring of segments, and beside each lies as much room for the records of its units. New
  * units go into the current segment. When that is full the next one follows, whose units were cut off a whole
- * segment earlier: nothing new finds them then, and when every hart has come by store_catch_up, nothing old points to
+ * segment earlier: nothing new finds them then, and when every hart has come by depot_catch_up, nothing old points to
  * them either. A hart that has not come by keeps a segment from being used again; until it has, what is not translated
  * is interpreted.
  *
@@ -16,8 +16,8 @@
  * Thread: harts look units up without a lock; whatever changes is changed under `lock`, and code that may be running
  * only by aligned stores that leave it valid at each instant.
  */
-#ifndef DOPPEL_ENGINE_TRANSLATE_STORE_H
-#define DOPPEL_ENGINE_TRANSLATE_STORE_H
+#ifndef DOPPEL_ENGINE_TRANSLATE_DEPOT_H
+#define DOPPEL_ENGINE_TRANSLATE_DEPOT_H
 
 #include <pthread.h>
 
@@ -62,12 +62,12 @@ struct segment {
 	_Atomic uint64_t retired; /* epoch in which they were last cut off */
 };
 
-#define STORE_BUCKETS  32768
-#define STORE_SEGMENTS 64
+#define DEPOT_BUCKETS  32768
+#define DEPOT_SEGMENTS 64
 
 struct translator;
 
-struct store {
+struct depot {
 	struct code_cache *cache;
 	struct emit_runtime runtime;
 	pthread_mutex_t lock;
@@ -79,33 +79,33 @@ struct store {
 	size_t record_end; /* of the newest record */
 	size_t segment_at, segment_size; /* of the first one, in the cache and in `records` */
 	unsigned segment_count, current;
-	struct segment segments[STORE_SEGMENTS];
+	struct segment segments[DEPOT_SEGMENTS];
 	uint64_t recycled; /* segments cut off so far */
 
-	_Atomic(struct unit *) buckets[STORE_BUCKETS];
+	_Atomic(struct unit *) buckets[DEPOT_BUCKETS];
 	struct code_pages pages;
 };
 
 /* A cache of `bytes` (CODE_CACHE_MIN to CODE_CACHE_MAX). Errors: those of code_cache_new, -ENOSPC. */
-MUST_USE int store_new(struct store **out, uint64_t bytes, struct error *e);
-void store_free(struct store *s);
+MUST_USE int depot_new(struct depot **out, uint64_t bytes, struct error *e);
+void depot_free(struct depot *s);
 /* While no run is under way: a hart that will run this code, or will no longer. */
-void store_join(struct store *s, struct translator *t);
-void store_leave(struct store *s, struct translator *t);
+void depot_join(struct depot *s, struct translator *t);
+void depot_leave(struct depot *s, struct translator *t);
 
 /* On the hart's thread, out of generated code and without a pointer into it but its jump table, which is rid of what
  * was cut off. */
-void store_catch_up(struct store *s, struct translator *t);
+void depot_catch_up(struct depot *s, struct translator *t);
 
 /* Under the lock. Goes on in the next segment; false: a hart may still be in there. */
-MUST_USE bool store_advance(struct store *s);
-/* Under the lock. Room for a record of `size` bytes, not taken until store_take; NULL: none in this segment. */
-void *store_room(const struct store *s, size_t size);
-void store_take(struct store *s, struct unit *unit);
+MUST_USE bool depot_advance(struct depot *s);
+/* Under the lock. Room for a record of `size` bytes, not taken until depot_take; NULL: none in this segment. */
+void *depot_room(const struct depot *s, size_t size);
+void depot_take(struct depot *s, struct unit *unit);
 
 /* Whether the record lies where units may be found and linked. */
-bool store_is_live(const struct store *s, const void *record);
-static inline const uint8_t *store_code(const struct store *s, const struct unit *unit)
+bool depot_is_live(const struct depot *s, const void *record);
+static inline const uint8_t *depot_code(const struct depot *s, const struct unit *unit)
 {
 	return code_cache_at(s->cache, unit->code);
 }
@@ -115,15 +115,15 @@ static inline struct link *unit_links(struct unit *unit)
 }
 
 /* links.c; under the lock. Numbers are what generated code knows links by. */
-struct link *link_by_number(const struct store *s, uint32_t number);
-uint32_t link_number(const struct store *s, const struct link *link);
-void link_connect(struct store *s, struct link *link, struct unit *target);
+struct link *link_by_number(const struct depot *s, uint32_t number);
+uint32_t link_number(const struct depot *s, const struct link *link);
+void link_connect(struct depot *s, struct link *link, struct unit *target);
 /* All that lead to `from` lead to `to` now. */
-void links_move(struct store *s, struct unit *from, struct unit *to);
+void links_move(struct depot *s, struct unit *from, struct unit *to);
 /* Nothing leads to the unit any more, and it leads nowhere. */
 void links_cut(struct unit *unit);
 
 /* units.c; under the lock: nothing finds the unit any more. */
-void unit_remove(struct store *s, struct unit *unit);
+void unit_remove(struct depot *s, struct unit *unit);
 
 #endif

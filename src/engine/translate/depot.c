@@ -1,4 +1,4 @@
-#include "engine/translate/store.h"
+#include "engine/translate/depot.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,22 +15,22 @@
 _Static_assert(sizeof(struct link) == 32, "links in generated code are numbered from the start of the records");
 _Static_assert(CODE_CACHE_MIN >= SEGMENTS_LEAST * SEGMENT_LEAST + RUNTIME_ROOM, "a ring needs room to turn");
 
-static size_t segment_start(const struct store *s, unsigned segment)
+static size_t segment_start(const struct depot *s, unsigned segment)
 {
 	return s->segment_at + segment * s->segment_size;
 }
 
-static unsigned segment_of(const struct store *s, size_t offset)
+static unsigned segment_of(const struct depot *s, size_t offset)
 {
 	return (unsigned)((offset - s->segment_at) / s->segment_size);
 }
 
-bool store_is_live(const struct store *s, const void *record)
+bool depot_is_live(const struct depot *s, const void *record)
 {
 	return s->segments[segment_of(s, (size_t)((const uint8_t *)record - s->records))].live;
 }
 
-static void enter_segment(struct store *s, unsigned segment)
+static void enter_segment(struct depot *s, unsigned segment)
 {
 	size_t start = segment_start(s, segment);
 
@@ -42,7 +42,7 @@ static void enter_segment(struct store *s, unsigned segment)
 }
 
 /* The code that units share, at the start; the ring begins behind it. */
-static int lay_out(struct store *s, struct error *e)
+static int lay_out(struct depot *s, struct error *e)
 {
 	uint64_t size = code_cache_use(s->cache).size;
 	const uint8_t *run;
@@ -59,16 +59,16 @@ static int lay_out(struct store *s, struct error *e)
 	/* A page's start, so that segments of records and code lie alike. */
 	s->segment_at = (code_cache_use(s->cache).used + GUEST_PAGE_SIZE - 1) & PAGE_MASK;
 	s->segment_count = (unsigned)((size - s->segment_at) / SEGMENT_LEAST);
-	if (s->segment_count > STORE_SEGMENTS)
-		s->segment_count = STORE_SEGMENTS;
+	if (s->segment_count > DEPOT_SEGMENTS)
+		s->segment_count = DEPOT_SEGMENTS;
 	s->segment_size = (size - s->segment_at) / s->segment_count & PAGE_MASK;
 	enter_segment(s, 0);
 	return 0;
 }
 
-int store_new(struct store **out, uint64_t bytes, struct error *e)
+int depot_new(struct depot **out, uint64_t bytes, struct error *e)
 {
-	struct store *s = calloc(1, sizeof *s);
+	struct depot *s = calloc(1, sizeof *s);
 	int code;
 
 	if (!s)
@@ -88,13 +88,13 @@ int store_new(struct store **out, uint64_t bytes, struct error *e)
 	if (code == 0)
 		code = lay_out(s, e);
 	if (code < 0)
-		store_free(s);
+		depot_free(s);
 	else
 		*out = s;
 	return code;
 }
 
-void store_free(struct store *s)
+void depot_free(struct depot *s)
 {
 	if (!s)
 		return;
@@ -106,19 +106,19 @@ void store_free(struct store *s)
 	free(s);
 }
 
-void store_join(struct store *s, struct translator *t)
+void depot_join(struct depot *s, struct translator *t)
 {
-	t->store = s;
+	t->depot = s;
 	t->epoch = s->epoch;
 	s->harts[t->interpreter.hart->id] = t;
 }
 
-void store_leave(struct store *s, struct translator *t)
+void depot_leave(struct depot *s, struct translator *t)
 {
 	s->harts[t->interpreter.hart->id] = NULL;
 }
 
-void store_catch_up(struct store *s, struct translator *t)
+void depot_catch_up(struct depot *s, struct translator *t)
 {
 	uint64_t now = atomic_load(&s->epoch), before = t->epoch;
 
@@ -136,7 +136,7 @@ void store_catch_up(struct store *s, struct translator *t)
 
 /* Whether every hart has come by since `epoch`, or has yet to enter. A hart that enters sets in_guest and then looks at
  * the epoch; here it is the other way round, so that one of both sees the other. */
-static bool all_passed(const struct store *s, uint64_t epoch)
+static bool all_passed(const struct depot *s, uint64_t epoch)
 {
 	for (unsigned i = 0; i < RISCV_HARTS_MAX; i++) {
 		const struct translator *t = s->harts[i];
@@ -148,7 +148,7 @@ static bool all_passed(const struct store *s, uint64_t epoch)
 	return true;
 }
 
-static void retire(struct store *s, unsigned segment)
+static void retire(struct depot *s, unsigned segment)
 {
 	struct unit *unit;
 
@@ -165,7 +165,7 @@ static void retire(struct store *s, unsigned segment)
 	atomic_fetch_add(&s->epoch, 1);
 }
 
-bool store_advance(struct store *s)
+bool depot_advance(struct depot *s)
 {
 	unsigned next = (s->current + 1) % s->segment_count;
 
@@ -176,14 +176,14 @@ bool store_advance(struct store *s)
 	return true;
 }
 
-void *store_room(const struct store *s, size_t size)
+void *depot_room(const struct depot *s, size_t size)
 {
 	size_t end = segment_start(s, s->current) + s->segment_size;
 
 	return size <= end - s->record_end ? s->records + s->record_end : NULL;
 }
 
-void store_take(struct store *s, struct unit *unit)
+void depot_take(struct depot *s, struct unit *unit)
 {
 	size_t end = (size_t)((const uint8_t *)(unit + 1) - s->records);
 

@@ -18,7 +18,7 @@
 struct translator {
 	struct engine_vcpu interpreter; /* first: an engine_vcpu of this engine is a translator */
 	struct frame *frame;
-	struct depot *store;
+	struct depot *depot;
 	_Atomic uint64_t epoch; /* of the depot, in which this hart last came by */
 	uint64_t fenced;        /* the depot's clock at this hart's last fence.i */
 

@@ -253,6 +253,8 @@ static const struct state_field fields[] = {
 	STATE_FIELD(struct virtio_net, filter.table, STATE_U8),
 	STATE_FIELD(struct virtio_net, filter.unicast_count, STATE_U16),
 	STATE_FIELD(struct virtio_net, filter.multicast_count, STATE_U16),
+	STATE_FIELD(struct virtio_net, filter.any_unicast, STATE_BOOL),
+	STATE_FIELD(struct virtio_net, filter.any_multicast, STATE_BOOL),
 	STATE_FIELD(struct virtio_net, filter.vlans, STATE_U8),
 	STATE_FIELD(struct virtio_net, guest_offloads, STATE_U64),
 	STATE_FIELD(struct virtio_net, agreed, STATE_BOOL),

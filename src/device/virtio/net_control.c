@@ -69,15 +69,13 @@ static bool set_tables(struct virtio_net *card, const struct command *command)
 {
 	struct net_filter old = card->filter, *filter = &card->filter;
 	uint64_t offset = 0;
-	bool all_unicast = false, all_multicast = false;
 
-	if (!read_table(card, command, &offset, 0, &filter->unicast_count, &all_unicast) ||
-	    !read_table(card, command, &offset, filter->unicast_count, &filter->multicast_count, &all_multicast)) {
+	if (!read_table(card, command, &offset, 0, &filter->unicast_count, &filter->any_unicast) ||
+	    !read_table(card, command, &offset, filter->unicast_count, &filter->multicast_count,
+			&filter->any_multicast)) {
 		card->filter = old;
 		return false;
 	}
-	filter->all_unicast |= all_unicast;
-	filter->all_multicast |= all_multicast;
 	return true;
 }
 
@@ -158,7 +156,7 @@ static const struct {
 	[CLASS_OFFLOADS] = {NET_F_CTRL_GUEST_OFFLOADS, set_offloads},
 };
 
-static uint8_t execute(struct virtio_net *card)
+uint8_t net_execute(struct virtio_net *card)
 {
 	uint8_t bytes[COMMAND_BYTES + 8] = {0};
 	size_t got = virtqueue_read(&card->chain, 0, bytes, sizeof bytes);
@@ -181,7 +179,7 @@ void net_control(struct virtio_net *card)
 
 	while (virtio_next(&card->virtio, queue, &card->chain)) {
 		uint64_t room = card->chain.writable_bytes;
-		uint8_t answer = execute(card);
+		uint8_t answer = net_execute(card);
 
 		if (room > 0)
 			virtqueue_write(&card->chain, room - 1, &answer, 1);

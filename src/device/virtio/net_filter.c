@@ -49,10 +49,10 @@ bool net_filter_passes(const struct net_filter *filter, bool vlans, const uint8_
 		return !filter->no_broadcast;
 	if (packet_is_group(frame))
 		return !filter->no_multicast &&
-		       (filter->all_multicast ||
+		       (filter->all_multicast || filter->any_multicast ||
 			in_table(filter, filter->unicast_count, filter->multicast_count, frame));
 	return !filter->no_unicast &&
-	       (filter->all_unicast || memcmp(frame, filter->mac, NET_MAC_BYTES) == 0 ||
+	       (filter->all_unicast || filter->any_unicast || memcmp(frame, filter->mac, NET_MAC_BYTES) == 0 ||
 		in_table(filter, 0, filter->unicast_count, frame));
 }
 

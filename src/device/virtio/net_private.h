@@ -41,6 +41,7 @@ struct net_filter {
 	bool promiscuous, all_multicast, all_unicast, no_multicast, no_unicast, no_broadcast;
 	uint8_t table[NET_TABLE_MAX * NET_MAC_BYTES]; /* unicast addresses, then groups */
 	uint16_t unicast_count, multicast_count;
+	bool any_unicast, any_multicast; /* the driver gave more addresses than we keep */
 	uint8_t vlans[NET_VLANS / 8];
 };
 
@@ -91,6 +92,8 @@ struct virtio_net {
 unsigned net_control_queue(const struct virtio_net *card);
 /* Serves it. net_control.c */
 void net_control(struct virtio_net *card);
+/* Carries out the command in card->chain; the answer to it. */
+uint8_t net_execute(struct virtio_net *card);
 /* Tells the back end what may be in packets to the guest. */
 void net_tell_offloads(struct virtio_net *card);
 /* Of features to NET_OFFLOAD_*: of the guest's packets, and of packets to it. */

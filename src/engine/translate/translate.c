@@ -233,9 +233,9 @@ static void translate_vcpu_free(struct engine_vcpu *v)
 		return;
 	v->hart->engine = NULL;
 	v->hart->engine_vcpu = NULL;
-	if (((struct translator *)v)->store)
-		depot_leave(((struct translator *)v)->store, (struct translator *)v);
-	depot_free(((struct translator *)v)->store);
+	if (((struct translator *)v)->depot)
+		depot_leave(((struct translator *)v)->depot, (struct translator *)v);
+	depot_free(((struct translator *)v)->depot);
 	block_finish(v);
 	free(v);
 }

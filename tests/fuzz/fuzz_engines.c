@@ -29,7 +29,6 @@
 #define SATP_ASID   (UINT64_C(0xffff) << 44)
 #define PTE_A       UINT64_C(0x40)
 #define PTE_D       UINT64_C(0x80)
-#define FLOAT_STATE (MSTATUS_FS | MSTATUS_SD)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -218,7 +217,7 @@ static void prepare(struct target *t, const struct setup *setup, const uint8_t *
 	/* MPRV is never set outside of M-mode: whatever leads there clears it. */
 	hart->mstatus |= (uint64_t)setup->status << 13 &
 			 (MSTATUS_SUM | MSTATUS_MXR | (hart->priv == PRIV_M ? MSTATUS_MPRV : 0));
-	hart->mstatus |= setup->status & 1 ? 0 : FLOAT_STATE;
+	hart->mstatus |= setup->status & 1 ? 0 : MSTATUS_FS;
 	hart->menvcfg = updates ? ENVCFG_CBZE | ENVCFG_CBCFE | ENVCFG_CBIE | ENVCFG_ADUE : 0;
 	hart->senvcfg = hart->menvcfg & 0xff;
 	hart->mcounteren = hart->scounteren = setup->environment >> 4;

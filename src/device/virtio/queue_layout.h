@@ -89,7 +89,7 @@ static inline void ring_store64(uint8_t *at, uint64_t value)
 /* Between publishing to the other side and looking at what it wants: neither side may miss the other. */
 static inline void ring_fence(void)
 {
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	atomic_thread_fence(memory_order_seq_cst);
 }
 
 #endif

@@ -10,7 +10,12 @@
 void emit_stub(struct emit *e, enum stub_kind kind, uint8_t *place, const void *back, int32_t to)
 {
 	e->stubs[e->stub_count++] =
-		(struct stub){.kind = (uint8_t)kind, .place = place, .back = back, .ir = e->ir, .to = to};
+		(struct stub){.kind = (uint8_t)kind,
+			      .place = place,
+			      .back = back,
+			      .ir = e->ir,
+			      .to = to,
+			      .swapped = e->map != frame_pinned && e->swap_count};
 }
 
 static void give_back(struct emit *e, unsigned instructions)
@@ -26,6 +31,18 @@ static void leave_at(struct emit *e, enum emit_exit why, unsigned at)
 	x64_jmp_rel32(e->a, e->runtime->leave_here);
 }
 
+static void put_back(struct emit *e, const struct stub *s)
+{
+	if (s->swapped)
+		x64_call_rel32(e->a, e->put_back);
+}
+
+static void take_again(struct emit *e, const struct stub *s)
+{
+	if (s->swapped)
+		x64_call_rel32(e->a, e->take_again);
+}
+
 static void slow_access(struct emit *e, const struct stub *s)
 {
 	uint32_t access = s->ir->at | (uint32_t)s->ir->size << 12;
@@ -34,9 +51,11 @@ static void slow_access(struct emit *e, const struct stub *s)
 		access |= EMIT_ACCESS_STORE;
 	if (s->ir->op >= IR_ATOMIC_SWAP && s->ir->op <= IR_STORE_CONDITIONAL)
 		access |= EMIT_ACCESS_ALIGNED;
+	put_back(e, s);
 	x64_mov_ri(e->a, X64_RDX, access);
 	x64_mov_ri(e->a, X64_RCX, emit_refund(e) + 1u);
 	x64_call_rel32(e->a, e->runtime->slow_access);
+	take_again(e, s);
 }
 
 static void stub_access(struct emit *e, const struct stub *s)
@@ -62,12 +81,14 @@ static void stub_group(struct emit *e, const struct stub *s)
 		x64_alu_ri(e->a, X64_SUB, 8, X64_RAX, (int32_t)s->ir->low);
 	x64_jmp_rel32(e->a, s->back);
 	x64_patch_here(e->a, crosses);
+	put_back(e, s);
 	give_back(e, emit_refund(e) + 1);
 	emit_stub(e, STUB_PLAIN, x64_jmp_patchable(e->a), NULL, s->ir->at);
 }
 
 static void stub_exit(struct emit *e, const struct stub *s)
 {
+	put_back(e, s);
 	give_back(e, emit_refund(e));
 	emit_go(e, s->to);
 }
@@ -82,9 +103,11 @@ static void stub_link(struct emit *e, const struct stub *s)
 
 static void stub_call_c(struct emit *e, const struct stub *s)
 {
+	put_back(e, s);
 	x64_mov_ri(e->a, X64_RDX, s->ir->word);
 	x64_mov_ri(e->a, X64_RCX, s->ir->at | emit_refund(e) << 16);
 	x64_call_rel32(e->a, e->runtime->call_c);
+	take_again(e, s);
 	x64_jmp_rel32(e->a, s->back);
 }
 
@@ -93,6 +116,15 @@ static void stub_budget(struct emit *e, const struct stub *s)
 	(void)s;
 	give_back(e, e->unit->instructions);
 	leave_at(e, EMIT_EXIT_BUDGET, e->unit->at);
+}
+
+static void stub_again(struct emit *e, const struct stub *s)
+{
+	const struct ir *to = &e->unit->ops[s->to];
+
+	put_back(e, s);
+	give_back(e, e->unit->instructions - to->before);
+	leave_at(e, EMIT_EXIT_BUDGET, to->at);
 }
 
 static void stub_floats(struct emit *e, const struct stub *s)
@@ -120,8 +152,21 @@ static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
 	[STUB_ACCESS] = stub_access, [STUB_GROUP] = stub_group,   [STUB_PLAIN] = stub_link,
 	[STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
 	[STUB_CALL_C] = stub_call_c, [STUB_BUDGET] = stub_budget, [STUB_FLOATS] = stub_floats,
-	[STUB_TABLE] = stub_table,   [STUB_PLAIN_CALL] = stub_plain_call,
+	[STUB_TABLE] = stub_table,   [STUB_PLAIN_CALL] = stub_plain_call, [STUB_AGAIN] = stub_again,
 };
+
+/* What stubs do to leave the unit's own assignment. */
+static void swap_routines(struct emit *e)
+{
+	if (!e->swap_count)
+		return;
+	e->put_back = x64_here(e->a);
+	emit_swap_out(e);
+	x64_ret(e->a);
+	e->take_again = x64_here(e->a);
+	emit_swap_in(e);
+	x64_ret(e->a);
+}
 
 /* Stubs may add stubs. */
 static void emit_stubs(struct emit *e)
@@ -166,13 +211,24 @@ static bool keeps_rcx(const struct ir *ir)
 	}
 }
 
-static void operation(struct emit *e)
+static void label(struct emit *e, unsigned op)
 {
-	unsigned first = e->stub_count;
+	emit_forget(e);
+	e->pointer = 0;
+	e->boxed = 0;
+	e->labels[op] = x64_here(e->a);
+	for (unsigned i = 0; i < e->forward_count; i++)
+		if (e->forwards[i].op == op)
+			x64_patch_here(e->a, e->forwards[i].place);
+}
+
+static void by_kind(struct emit *e)
+{
 	unsigned op = e->ir->op;
 
-	e->kept = false;
-	if (op >= IR_BRANCH)
+	if (e->ir->inside)
+		emit_inside(e);
+	else if (op >= IR_BRANCH)
 		emit_control(e);
 	else if (op >= IR_FLOAT_ADD || op == IR_FLOAT_LOAD || op == IR_FLOAT_STORE)
 		emit_float(e);
@@ -180,6 +236,36 @@ static void operation(struct emit *e)
 		emit_memory(e);
 	else
 		emit_integer(e);
+}
+
+/* What leaves the unit or calls C for good has the common assignment of registers. */
+static bool is_common(const struct ir *ir)
+{
+	return ir->op == IR_PURE || (ir->op >= IR_JUMP && !ir->inside);
+}
+
+static void operation(struct emit *e)
+{
+	unsigned first = e->stub_count;
+	unsigned op = e->ir->op;
+
+	if (e->ir->label)
+		label(e, (unsigned)(e->ir - e->unit->ops));
+	e->kept = false;
+	if (is_common(e->ir)) {
+		emit_swap_out(e);
+		emit_forget(e);
+		e->map = frame_pinned;
+		/* More of the unit may lie behind a jump. */
+		if (op >= IR_JUMP && op <= IR_RETURN_TO)
+			give_back(e, emit_refund(e));
+		by_kind(e);
+		e->map = e->own;
+		if (op == IR_PURE || op == IR_CALL_C)
+			emit_swap_in(e);
+	} else {
+		by_kind(e);
+	}
 	if (!keeps_rcx(e->ir))
 		e->pointer = 0;
 	/* What is left in rax otherwise is not worth knowing; after C there may be anything in it. */
@@ -222,17 +308,26 @@ void emit_unit(struct x64 *a, const struct ir_unit *unit, enum frame_mode mode, 
 	       uint32_t first_link, struct emit_result *out)
 {
 	struct emit e = {
-		.held = IR_ZERO, .a = a, .unit = unit, .mode = mode, .runtime = runtime, .first_link = first_link, .out = out};
+		.held = IR_ZERO, .a = a, .unit = unit, .mode = mode, .runtime = runtime, .first_link = first_link, .out = out,
+		.map = frame_pinned};
 
 	out->link_count = 0;
 	e.ir = &unit->ops[0];
 	entry(&e);
+	emit_choose(&e);
+	emit_swap_in(&e);
+	e.map = e.own;
 	for (unsigned i = 0; i < unit->count && !a->overflow; i++) {
 		e.ir = &unit->ops[i];
 		operation(&e);
 	}
-	if (goes_on(&unit->ops[unit->count - 1]))
+	if (goes_on(&unit->ops[unit->count - 1])) {
+		emit_swap_out(&e);
+		e.map = frame_pinned;
 		emit_go(&e, (int64_t)unit->at + unit->bytes);
+	}
+	e.map = frame_pinned;
+	swap_routines(&e);
 	emit_stubs(&e);
 	out->invalid = x64_here(a);
 	leave_at(&e, EMIT_EXIT_LOOKUP, unit->at);

@@ -60,7 +60,7 @@ struct emit_link {
 	bool plain;       /* to a unit whose accesses are not grouped */
 };
 
-#define EMIT_LINKS_MAX (UNIT_OPS + 2)
+#define EMIT_LINKS_MAX (UNIT_OPS * 3 + IR_GROUPS + 2)
 
 struct emit_result {
 	struct emit_link links[EMIT_LINKS_MAX];

@@ -55,15 +55,21 @@ void emit_go(struct emit *e, int64_t to)
 	emit_table_jump(e);
 }
 
-static void branch(struct emit *e)
+enum x64_cc emit_condition(const struct ir *ir)
 {
 	static const enum x64_cc codes[] = {
 		[IR_EQ] = X64_E, [IR_NE] = X64_NE, [IR_LT] = X64_L,
 		[IR_GE] = X64_GE, [IR_LTU] = X64_B, [IR_GEU] = X64_AE};
-	enum x64_cc cc = codes[e->ir->condition];
+
+	return codes[ir->condition];
+}
+
+static void branch(struct emit *e)
+{
+	enum x64_cc cc = emit_condition(e->ir);
 
 	emit_compare(e);
-	if (emit_refund(e) == 0 && in_page(e->ir->imm))
+	if (emit_refund(e) == 0 && in_page(e->ir->imm) && e->map == frame_pinned)
 		emit_stub(e, STUB_LINK, x64_jcc_patchable(e->a, cc), NULL, (int32_t)e->ir->imm);
 	else
 		emit_stub(e, STUB_EXIT, x64_jcc_forward(e->a, cc), NULL, (int32_t)e->ir->imm);

@@ -146,7 +146,7 @@ static void sign(struct emit *e)
 
 static void keep_flag(struct emit *e)
 {
-	enum x64_reg reg = emit_target(e->ir, X64_RAX);
+	enum x64_reg reg = emit_target(e, X64_RAX);
 
 	x64_movzx_rr(e->a, 1, reg, X64_RAX);
 	emit_keep(e, reg);
@@ -176,7 +176,7 @@ static void compare_floats(struct emit *e)
 
 static void to_bits(struct emit *e)
 {
-	enum x64_reg reg = emit_target(e->ir, X64_RAX);
+	enum x64_reg reg = emit_target(e, X64_RAX);
 	enum x64_xmm from = float_value(e, e->ir->a, X64_XMM0);
 
 	x64_movq_rx(e->a, reg, from);

@@ -5,8 +5,8 @@
 
 enum x64_reg emit_value(struct emit *e, unsigned global, enum x64_reg scratch)
 {
-	if (is_pinned(global))
-		return pinned(global);
+	if (is_pinned(e, global))
+		return pinned(e, global);
 	emit_copy(e, scratch, global);
 	return scratch;
 }
@@ -27,17 +27,17 @@ void emit_copy(struct emit *e, enum x64_reg reg, unsigned global)
 		x64_mov_ri(e->a, reg, (uint64_t)e->ir->imm);
 	else if (held && reg != X64_RAX)
 		x64_mov_rr(e->a, 8, reg, X64_RAX);
-	else if (!held && !is_pinned(global))
+	else if (!held && !is_pinned(e, global))
 		x64_load(e->a, 8, reg, home(global));
-	else if (is_pinned(global) && pinned(global) != reg)
-		x64_mov_rr(e->a, 8, reg, pinned(global));
+	else if (is_pinned(e, global) && pinned(e, global) != reg)
+		x64_mov_rr(e->a, 8, reg, pinned(e, global));
 	if (reg == X64_RAX)
-		e->held = global < IR_GLOBALS && !is_pinned(global) ? (uint8_t)global : IR_ZERO;
+		e->held = global < IR_GLOBALS && !is_pinned(e, global) ? (uint8_t)global : IR_ZERO;
 }
 
-enum x64_reg emit_target(const struct ir *ir, enum x64_reg scratch)
+enum x64_reg emit_target(const struct emit *e, enum x64_reg scratch)
 {
-	return is_pinned(ir->dst) ? pinned(ir->dst) : scratch;
+	return is_pinned(e, e->ir->dst) ? pinned(e, e->ir->dst) : scratch;
 }
 
 void emit_keep(struct emit *e, enum x64_reg reg)
@@ -48,9 +48,9 @@ void emit_keep(struct emit *e, enum x64_reg reg)
 		emit_forget(e);
 	if (dst == IR_ZERO)
 		return;
-	if (is_pinned(dst)) {
-		if (pinned(dst) != reg)
-			x64_mov_rr(e->a, 8, pinned(dst), reg);
+	if (is_pinned(e, dst)) {
+		if (pinned(e, dst) != reg)
+			x64_mov_rr(e->a, 8, pinned(e, dst), reg);
 		return;
 	}
 	x64_store(e->a, 8, home(dst), reg);
@@ -69,17 +69,17 @@ static void with_b(struct emit *e, enum x64_alu op, unsigned size, enum x64_reg 
 		x64_alu_ri(e->a, op, size, reg, (int32_t)ir->imm);
 	else if (ir->b == IR_ZERO)
 		x64_alu_ri(e->a, op, size, reg, 0);
-	else if (is_pinned(ir->b))
-		x64_alu_rr(e->a, op, size, reg, pinned(ir->b));
+	else if (is_pinned(e, ir->b))
+		x64_alu_rr(e->a, op, size, reg, pinned(e, ir->b));
 	else if (in_rax(e, ir->b))
 		x64_alu_rr(e->a, op, size, reg, X64_RAX);
 	else
 		x64_alu_rm(e->a, op, size, reg, home(ir->b));
 }
 
-static bool b_in(const struct ir *ir, enum x64_reg reg)
+static bool b_in(const struct emit *e, enum x64_reg reg)
 {
-	return is_pinned(ir->b) && pinned(ir->b) == reg;
+	return is_pinned(e, e->ir->b) && pinned(e, e->ir->b) == reg;
 }
 
 /* Additions that one lea does. */
@@ -87,14 +87,31 @@ static bool by_lea(struct emit *e)
 {
 	const struct ir *ir = e->ir;
 
-	if (ir->op != IR_ADD || ir->size != 8 || !is_pinned(ir->a) || !is_pinned(ir->dst) || ir->dst == ir->a)
+	if (ir->op != IR_ADD || ir->size != 8 || !is_pinned(e, ir->a) || !is_pinned(e, ir->dst) || ir->dst == ir->a)
 		return false;
 	if (ir->b == IR_CONST)
-		x64_lea(e->a, 8, pinned(ir->dst), x64_at(pinned(ir->a), (int32_t)ir->imm));
-	else if (is_pinned(ir->b) && ir->b != ir->dst)
-		x64_lea(e->a, 8, pinned(ir->dst), x64_at_index(pinned(ir->a), pinned(ir->b), 1, 0));
+		x64_lea(e->a, 8, pinned(e, ir->dst), x64_at(pinned(e, ir->a), (int32_t)ir->imm));
+	else if (is_pinned(e, ir->b) && ir->b != ir->dst)
+		x64_lea(e->a, 8, pinned(e, ir->dst), x64_at_index(pinned(e, ir->a), pinned(e, ir->b), 1, 0));
 	else
 		return false;
+	return true;
+}
+
+/* A copy is the sum with 0. */
+static bool by_move(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+	enum x64_reg reg;
+
+	if (ir->op != IR_ADD || ir->size != 8 || ir->b != IR_CONST || ir->imm != 0)
+		return false;
+	reg = is_pinned(e, ir->dst) ? pinned(e, ir->dst) : X64_RAX;
+	if (is_pinned(e, ir->a) && reg == X64_RAX)
+		reg = pinned(e, ir->a);
+	else
+		emit_copy(e, reg, ir->a);
+	emit_keep(e, reg);
 	return true;
 }
 
@@ -102,19 +119,19 @@ static void alu(struct emit *e, unsigned with)
 {
 	enum x64_alu op = (enum x64_alu)with;
 	const struct ir *ir = e->ir;
-	enum x64_reg reg = emit_target(ir, X64_RAX);
+	enum x64_reg reg = emit_target(e, X64_RAX);
 
-	if (by_lea(e))
+	if (by_move(e) || by_lea(e))
 		return;
 	/* A result must not overwrite b before it was read. */
-	if (ir->size == 4 || (b_in(ir, reg) && ir->a != ir->b))
+	if (b_in(e, reg) && ir->a != ir->b)
 		reg = X64_RAX;
 	if (reg == X64_RAX && ir->a != ir->b && in_rax(e, ir->b))
 		reg = X64_RDX;
 	emit_copy(e, reg, ir->a);
 	with_b(e, op, ir->size, reg);
 	if (ir->size == 4) {
-		enum x64_reg to = emit_target(ir, X64_RAX);
+		enum x64_reg to = emit_target(e, X64_RAX);
 
 		x64_movsx_rr(e->a, 4, to, reg);
 		reg = to;
@@ -132,8 +149,8 @@ static void alu_not(struct emit *e, unsigned with)
 	emit_copy(e, X64_RAX, e->ir->b);
 	x64_not(e->a, 8, X64_RAX);
 	emit_forget(e);
-	if (is_pinned(e->ir->a))
-		x64_alu_rr(e->a, op, 8, X64_RAX, pinned(e->ir->a));
+	if (is_pinned(e, e->ir->a))
+		x64_alu_rr(e->a, op, 8, X64_RAX, pinned(e, e->ir->a));
 	else {
 		emit_copy(e, X64_RCX, e->ir->a);
 		x64_alu_rr(e->a, op, 8, X64_RAX, X64_RCX);
@@ -151,7 +168,7 @@ static void shift(struct emit *e, unsigned with)
 {
 	enum x64_shift op = (enum x64_shift)with;
 	const struct ir *ir = e->ir;
-	enum x64_reg reg = emit_target(ir, X64_RAX), count;
+	enum x64_reg reg = emit_target(e, X64_RAX), count;
 
 	if (ir->b == IR_CONST) {
 		emit_copy(e, reg, ir->a);
@@ -176,7 +193,7 @@ void emit_compare(struct emit *e)
 	const struct ir *ir = e->ir;
 	bool zero = ir->b == IR_ZERO || (ir->b == IR_CONST && ir->imm == 0);
 
-	if (!is_pinned(ir->a) && !in_rax(e, ir->a) && ir->a < IR_GLOBALS && (ir->b == IR_CONST || zero)) {
+	if (!is_pinned(e, ir->a) && !in_rax(e, ir->a) && ir->a < IR_GLOBALS && (ir->b == IR_CONST || zero)) {
 		x64_alu_mi(e->a, X64_CMP, 8, home(ir->a), ir->b == IR_CONST ? (int32_t)ir->imm : 0);
 	} else if (zero) {
 		enum x64_reg reg = emit_value(e, ir->a, X64_RAX);
@@ -191,8 +208,8 @@ static void less(struct emit *e, unsigned cc)
 {
 	emit_compare(e);
 	x64_setcc(e->a, (enum x64_cc)cc, X64_RAX);
-	x64_movzx_rr(e->a, 1, emit_target(e->ir, X64_RAX), X64_RAX);
-	emit_keep(e, emit_target(e->ir, X64_RAX));
+	x64_movzx_rr(e->a, 1, emit_target(e, X64_RAX), X64_RAX);
+	emit_keep(e, emit_target(e, X64_RAX));
 }
 
 /* a if cc holds of (a, b), else b */
@@ -305,7 +322,7 @@ static void shift_add(struct emit *e, unsigned unused)
 static void unary(struct emit *e, unsigned unused)
 {
 	const struct ir *ir = e->ir;
-	enum x64_reg reg = emit_target(ir, X64_RAX), from = emit_value(e, ir->a, X64_RAX);
+	enum x64_reg reg = emit_target(e, X64_RAX), from = emit_value(e, ir->a, X64_RAX);
 
 	switch (ir->op) {
 	case IR_SIGN_EXTEND:
@@ -333,7 +350,7 @@ static void unary(struct emit *e, unsigned unused)
 
 static void constant(struct emit *e, unsigned unused)
 {
-	enum x64_reg reg = emit_target(e->ir, X64_RAX);
+	enum x64_reg reg = emit_target(e, X64_RAX);
 
 	if (e->ir->op == IR_SET) {
 		x64_mov_ri(e->a, reg, (uint64_t)e->ir->imm);

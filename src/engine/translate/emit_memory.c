@@ -11,8 +11,8 @@ static int32_t tlb_at(const struct emit *e, size_t table)
 /* rax = the guest's address. */
 static void guest_address(struct emit *e, unsigned global, int64_t offset)
 {
-	if (is_pinned(global)) {
-		x64_lea(e->a, 8, X64_RAX, x64_at(pinned(global), (int32_t)offset));
+	if (is_pinned(e, global)) {
+		x64_lea(e->a, 8, X64_RAX, x64_at(pinned(e, global), (int32_t)offset));
 	} else {
 		emit_copy(e, X64_RAX, global);
 		if (offset)
@@ -94,7 +94,7 @@ struct x64_mem emit_place(struct emit *e, bool store)
 static void load(struct emit *e)
 {
 	const struct ir *ir = e->ir;
-	enum x64_reg reg = emit_target(ir, X64_RAX);
+	enum x64_reg reg = emit_target(e, X64_RAX);
 	struct x64_mem place = emit_place(e, false);
 
 	if (ir->size == 8)
@@ -161,8 +161,8 @@ static void combine(struct emit *e)
 	x64_mov_rr(e->a, size, X64_RDX, X64_RAX);
 	if (e->ir->b == IR_ZERO)
 		x64_alu_ri(e->a, op, size, X64_RDX, 0);
-	else if (is_pinned(e->ir->b))
-		x64_alu_rr(e->a, op, size, X64_RDX, pinned(e->ir->b));
+	else if (is_pinned(e, e->ir->b))
+		x64_alu_rr(e->a, op, size, X64_RDX, pinned(e, e->ir->b));
 	else
 		x64_alu_rm(e->a, op, size, X64_RDX, home(e->ir->b));
 	x64_lock_cmpxchg(e->a, size, x64_at(X64_RCX, 0), X64_RDX);

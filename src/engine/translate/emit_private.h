@@ -13,6 +13,7 @@ enum stub_kind {
 	STUB_PLAIN,   /* the same, to a unit without groups */
 	STUB_CALL_C,  /* the rare case of a float operation: by C, then back */
 	STUB_BUDGET,
+	STUB_AGAIN, /* a jump back within the unit that the budget does not suffice for */
 	STUB_FLOATS,
 	STUB_TABLE, /* through the jump table to rax */
 	STUB_PLAIN_CALL, /* a call without a frame on the host stack, which is full */
@@ -24,9 +25,23 @@ struct stub {
 	const void *back;    /* where to go on */
 	const struct ir *ir;
 	int32_t to;
+	bool swapped; /* the unit's own registers are in force */
 };
 
-#define STUBS_MAX (UNIT_OPS * 3)
+/* A guest register that has a host register in this unit only, and the one that lives in memory instead. */
+struct swap {
+	uint8_t in, out; /* globals */
+	bool written;    /* `in` is */
+};
+
+/* A jump within the unit to an operation behind it. */
+struct forward {
+	uint8_t *place;
+	uint16_t op;
+};
+
+#define SWAPS_MAX 10
+#define STUBS_MAX (UNIT_OPS * 4 + 8)
 
 struct emit {
 	struct x64 *a;
@@ -43,31 +58,45 @@ struct emit {
 	 * operation needs most often. Whoever changes rax otherwise must say so (emit_forget). */
 	uint8_t held;
 	bool kept; /* the present operation ended with emit_keep of rax */
+	const uint8_t *map; /* host registers of general globals: frame_pinned, or own */
+	uint8_t own[IR_GLOBALS];
+	struct swap swaps[SWAPS_MAX];
+	unsigned swap_count;
+	const void *put_back, *take_again; /* routines of the unit: to frame_pinned and from it */
+	const void *labels[UNIT_OPS];
+	struct forward forwards[UNIT_OPS];
+	unsigned forward_count;
 	uint8_t pointer; /* the group whose host address rcx holds, or 0 */
 };
 
 void emit_stub(struct emit *e, enum stub_kind kind, uint8_t *place, const void *back, int32_t to);
 
 /* Where a general global lives. */
-static inline bool is_pinned(unsigned global)
+static inline bool is_pinned(const struct emit *e, unsigned global)
 {
-	return global < IR_GLOBALS && frame_pinned[global] != X64_NONE;
+	return global < IR_GLOBALS && e->map[global] != X64_NONE;
 }
-static inline enum x64_reg pinned(unsigned global)
+static inline enum x64_reg pinned(const struct emit *e, unsigned global)
 {
-	return (enum x64_reg)frame_pinned[global];
+	return (enum x64_reg)e->map[global];
 }
 static inline struct x64_mem home(unsigned global)
 {
 	return x64_at(X64_RBP, FRAME_X(global));
 }
 
+/* emit_swap.c: chooses registers for the unit. */
+void emit_choose(struct emit *e);
+/* From frame_pinned to the unit's own assignment, and back. */
+void emit_swap_in(struct emit *e);
+void emit_swap_out(struct emit *e);
+
 /* A register that holds the value: the global's own, or `scratch`, loaded. */
 enum x64_reg emit_value(struct emit *e, unsigned global, enum x64_reg scratch);
 /* `reg` = the value. */
 void emit_copy(struct emit *e, enum x64_reg reg, unsigned global);
 /* Where to compute a result: the destination's own register, or `scratch`; emit_result_to stores it. */
-enum x64_reg emit_target(const struct ir *ir, enum x64_reg scratch);
+enum x64_reg emit_target(const struct emit *e, enum x64_reg scratch);
 void emit_keep(struct emit *e, enum x64_reg reg);
 static inline void emit_forget(struct emit *e)
 {
@@ -76,6 +105,8 @@ static inline void emit_forget(struct emit *e)
 
 /* Flags of a compared with b. */
 void emit_compare(struct emit *e);
+/* As host condition of the flags that emit_compare leaves. */
+enum x64_cc emit_condition(const struct ir *ir);
 void emit_integer(struct emit *e);
 void emit_memory(struct emit *e);
 void emit_float(struct emit *e);
@@ -88,6 +119,8 @@ struct x64_mem emit_place(struct emit *e, bool store);
 unsigned emit_refund(const struct emit *e);
 /* Goes to an address in the page (or beyond it), giving back nothing. */
 void emit_go(struct emit *e, int64_t to);
+/* A branch or jump whose target is in the unit. */
+void emit_inside(struct emit *e);
 /* Goes where rax says, through the jump table. */
 void emit_table_jump(struct emit *e);
 void emit_jump(struct x64 *a, const struct emit_runtime *runtime);

@@ -69,10 +69,10 @@ static void result(struct emit *e, unsigned x, enum x64_reg reg)
 	emit_forget(e);
 	if (!x)
 		return;
-	if (!is_pinned(x))
+	if (!is_pinned(e, x))
 		x64_store(e->a, 8, home(x), reg);
-	else if (pinned(x) != reg)
-		x64_mov_rr(e->a, 8, pinned(x), reg);
+	else if (pinned(e, x) != reg)
+		x64_mov_rr(e->a, 8, pinned(e, x), reg);
 }
 
 static void operand(struct emit *e, const struct access *c, enum x64_reg reg)

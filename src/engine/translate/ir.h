@@ -1,7 +1,7 @@
 /*
  * The intermediate form: what a front end makes of a stretch of guest code, and a back end makes host code of.
  *
- * A unit is a straight run of operations with one way in. Its values are the guest's general registers ("globals",
+ * A unit is a run of operations with one way in, at its start; branches may lead to operations within it (`inside`). Its values are the guest's general registers ("globals",
  * numbered; global 0 may be declared a constant zero by the front end using IR_ZERO instead), floating-point globals,
  * and constants. There are no temporaries: an operation that needs several steps is one operation here, or
  * several that use a scratch global of the front end's choice.
@@ -83,6 +83,8 @@ struct ir {
 	uint8_t dst, a, b, c;
 	uint8_t condition; /* enum ir_condition */
 	bool is_signed;
+	uint16_t inside; /* of a branch or jump: 1 + the operation of this unit that it leads to, or 0 */
+	bool label;      /* an operation of this unit leads here */
 	uint8_t group;   /* of accesses with one check (optimize.h); 0: none */
 	bool leads;      /* its group: the others come behind it */
 	uint16_t low;    /* from the lowest byte that the group accesses to this access */

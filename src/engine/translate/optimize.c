@@ -3,6 +3,8 @@
  */
 #include "engine/translate/optimize.h"
 
+#include <string.h>
+
 struct sum {
 	uint16_t root;
 	int32_t distance;
@@ -13,6 +15,7 @@ struct group {
 	uint16_t leader, members;
 	int32_t low, high; /* the span, from the root */
 	bool store;
+	bool closed; /* a way leads round the leader */
 };
 
 struct pass {
@@ -23,6 +26,10 @@ struct pass {
 	unsigned count;
 	unsigned first; /* groups before this one are closed */
 	int32_t places[UNIT_OPS]; /* of grouped accesses, from the root */
+	/* Of operations that branches of the unit lead to: the first from before, the last from behind; and where
+	 * each global was written last. Counted from 1; 0: none. */
+	uint16_t first_from[UNIT_OPS], last_from[UNIT_OPS];
+	uint16_t written[IR_GLOBALS];
 };
 
 #define DISTANCE_MAX (1 << 20)
@@ -51,6 +58,22 @@ bool ir_writes_global(const struct ir *ir)
 	       ir->op == IR_FLAGS_READ || ir->op >= IR_JUMP;
 }
 
+bool ir_reads_a(const struct ir *ir)
+{
+	if (ir->a >= IR_GLOBALS)
+		return false;
+	return ir->op < IR_FENCE || (ir->op > IR_FENCE && ir->op < IR_FLOAT_ADD) || ir->op == IR_BITS_TO_FLOAT ||
+	       ir->op == IR_FLOAT_FROM_INT || ir->op == IR_FLAGS_WRITE || ir->op == IR_BRANCH ||
+	       (ir->op >= IR_JUMP_TO && ir->op <= IR_RETURN_TO);
+}
+
+bool ir_reads_b(const struct ir *ir)
+{
+	if (ir->b >= IR_GLOBALS)
+		return false;
+	return ir->op <= IR_STORE || (ir->op > IR_FENCE && ir->op < IR_FLOAT_ADD) || ir->op == IR_BRANCH;
+}
+
 static bool is_access(const struct ir *ir)
 {
 	return ir->op >= IR_LOAD && ir->op <= IR_FLOAT_STORE && ir->a < IR_GLOBALS;
@@ -72,7 +95,7 @@ static unsigned find(const struct pass *p, unsigned root, bool store, int32_t lo
 	for (unsigned i = p->count; i >= p->first; i--) {
 		const struct group *g = &p->groups[i];
 
-		if (g->root == root && (g->store || !store) &&
+		if (!g->closed && g->root == root && (g->store || !store) &&
 		    greatest(g->high, high) - least(g->low, low) <= OPTIMIZE_SPAN)
 			return i;
 	}
@@ -133,6 +156,99 @@ static void settle(struct pass *p, unsigned i)
 	ir->span = (uint16_t)(g->high - g->low);
 }
 
+/* The pair of auipc and a jump is one jump, which nothing may lead into. */
+static bool may_lead_to(const struct ir_unit *unit, unsigned i)
+{
+	return i == 0 || unit->ops[i - 1].op != IR_HERE;
+}
+
+static unsigned find_at(const struct ir_unit *unit, int64_t at)
+{
+	for (unsigned i = 0; i < unit->count; i++)
+		if (unit->ops[i].at == at)
+			return may_lead_to(unit, i) ? i + 1 : 0;
+	return 0;
+}
+
+/* Branches within the unit. */
+static void resolve(struct pass *p)
+{
+	struct ir_unit *unit = p->unit;
+
+	memset(p->first_from, 0, unit->count * sizeof p->first_from[0]);
+	memset(p->last_from, 0, unit->count * sizeof p->last_from[0]);
+	for (unsigned i = 0; i < unit->count; i++) {
+		struct ir *ir = &unit->ops[i];
+		unsigned to;
+
+		if (!(ir->op == IR_BRANCH || (ir->op == IR_JUMP && ir->dst == IR_ZERO)) || ir->imm < unit->at ||
+		    ir->imm >= unit->at + unit->bytes)
+			continue;
+		ir->inside = (uint16_t)find_at(unit, ir->imm);
+		if (!ir->inside)
+			continue;
+		to = ir->inside - 1u;
+		unit->ops[to].label = true;
+		if (to <= i)
+			p->last_from[to] = (uint16_t)(i + 1);
+		else if (!p->first_from[to])
+			p->first_from[to] = (uint16_t)(i + 1);
+	}
+}
+
+/* What is known where a way from before leads round some operations. */
+static void join(struct pass *p, unsigned from)
+{
+	for (unsigned i = p->first; i <= p->count; i++)
+		if (p->groups[i].leader >= from)
+			p->groups[i].closed = true;
+	for (unsigned i = 0; i < IR_GLOBALS; i++)
+		if (p->written[i] > from)
+			fresh(p, i);
+}
+
+/* What is known at the head of a loop: nothing that the loop changes, nor what a way into its middle leads round. */
+static void head(struct pass *p, unsigned first, unsigned last)
+{
+	for (unsigned i = first; i < last; i++) {
+		const struct ir *ir = &p->unit->ops[i];
+
+		if (ir->op == IR_CALL_C) {
+			all_fresh(p);
+			return;
+		}
+		if (p->first_from[i] && p->first_from[i] <= first)
+			join(p, p->first_from[i]);
+		if (ir_writes_global(ir))
+			fresh(p, ir->dst);
+	}
+}
+
+static void groups(struct pass *p)
+{
+	struct ir_unit *unit = p->unit;
+
+	for (unsigned i = 0; i < unit->count; i++) {
+		struct ir *ir = &unit->ops[i];
+
+		if (p->first_from[i])
+			join(p, p->first_from[i]);
+		if (p->last_from[i])
+			head(p, i, p->last_from[i]);
+		if (is_access(ir))
+			place(p, ir);
+		if (ir->op == IR_CALL_C) {
+			all_fresh(p);
+		} else if (ir_writes_global(ir)) {
+			follow(p, ir);
+			p->written[ir->dst] = (uint16_t)(i + 1);
+		}
+	}
+	for (unsigned i = 0; i < unit->count; i++)
+		if (unit->ops[i].group)
+			settle(p, i);
+}
+
 void optimize(struct ir_unit *unit)
 {
 	struct pass p;
@@ -140,18 +256,8 @@ void optimize(struct ir_unit *unit)
 	p.unit = unit;
 	p.roots = 0;
 	p.count = 0;
+	memset(p.written, 0, sizeof p.written);
 	all_fresh(&p);
-	for (unsigned i = 0; i < unit->count; i++) {
-		struct ir *ir = &unit->ops[i];
-
-		if (is_access(ir))
-			place(&p, ir);
-		if (ir->op == IR_CALL_C)
-			all_fresh(&p);
-		else if (ir_writes_global(ir))
-			follow(&p, ir);
-	}
-	for (unsigned i = 0; i < unit->count; i++)
-		if (unit->ops[i].group)
-			settle(&p, i);
+	resolve(&p);
+	groups(&p);
 }

@@ -20,5 +20,8 @@ void optimize(struct ir_unit *unit);
 
 /* Whether the operation's result goes to general global `dst`. */
 bool ir_writes_global(const struct ir *ir);
+/* Whether operands a and b are general globals. */
+bool ir_reads_a(const struct ir *ir);
+bool ir_reads_b(const struct ir *ir);
 
 #endif

@@ -231,10 +231,14 @@ static void operands(struct ir *ir, const struct insn *insn)
 	}
 }
 
+#define AHEAD 512
+
 struct builder {
 	struct ir_unit *unit;
 	unsigned at; /* of the next instruction, in the page */
 	bool done;   /* control does not reach behind the last operation */
+	unsigned farthest;  /* target of a branch ahead */
+	bool ahead[AHEAD];  /* targets of branches, by half words from the start */
 };
 
 static struct ir *append(struct builder *b, const struct insn *insn, enum ir_op op)
@@ -255,6 +259,31 @@ static struct ir *append(struct builder *b, const struct insn *insn, enum ir_op 
 	return ir;
 }
 
+/* A branch or jump: where it leads to within reach, the unit goes on even if control does not reach that place from
+ * the instruction before. A loop back to the start ends the unit, unless a branch leads on. */
+static void leads_to(struct builder *b, const struct insn *insn, int64_t to)
+{
+	unsigned behind = b->at + insn->length;
+
+	if (to == b->unit->at && b->farthest < behind)
+		b->done = true;
+	if (to < (int64_t)behind || (to - b->unit->at) / 2 >= AHEAD)
+		return;
+	b->ahead[(to - b->unit->at) / 2] = true;
+	if (to > b->farthest)
+		b->farthest = (unsigned)to;
+}
+
+/* Whether the unit ends before the next instruction. */
+static bool ends(struct builder *b)
+{
+	unsigned half_words = (b->at - b->unit->at) / 2u, count = b->unit->count;
+
+	if (b->done && b->unit->ops[count - 1].op < IR_SYSTEM && half_words < AHEAD && b->ahead[half_words])
+		b->done = false;
+	return b->done;
+}
+
 /* jal and jalr: x1 and x5 are the link registers by convention (Unprivileged 2.5). */
 static bool is_link(unsigned x)
 {
@@ -268,6 +297,8 @@ static void jump(struct builder *b, const struct insn *insn, int64_t to)
 	ir->dst = global(insn->rd);
 	ir->imm = to;
 	b->done = true;
+	if (ir->op == IR_JUMP)
+		leads_to(b, insn, to);
 }
 
 /* Whether the instruction before was auipc of the register that this jalr jumps by: the pair is a far jump. */
@@ -314,6 +345,7 @@ static void by_table(struct builder *b, const struct insn *insn, const struct ro
 	} else if (row->op == IR_BRANCH) {
 		ir->condition = row->extra;
 		ir->imm += (int64_t)b->at;
+		leads_to(b, insn, ir->imm);
 	} else if (row->op == IR_LOAD) {
 		ir->is_signed = row->extra;
 	} else if (row->extra || row->op == IR_FLOAT_SIGN || row->op == IR_FLOAT_FMA) {
@@ -402,7 +434,7 @@ bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigne
 	unit->count = unit->instructions = 0;
 	unit->at = (uint16_t)at;
 	unit->floats = false;
-	while (!b.done && unit->instructions < limit && unit->count + 3 < UNIT_OPS && b.at + 2 <= 4096) {
+	while (!ends(&b) && unit->instructions < limit && unit->count + 3 < UNIT_OPS && b.at + 2 <= 4096) {
 		uint16_t half[2] = {0};
 		struct insn insn;
 

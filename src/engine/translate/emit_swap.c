@@ -1,0 +1,166 @@
+/*
+ * Registers of a unit's own: where guest registers without a host register are busy, they take those of idle ones for
+ * as long as the unit runs. Whatever leaves the unit, or calls C, puts the common assignment back first.
+ */
+#include "engine/translate/emit_private.h"
+#include "engine/translate/optimize.h"
+
+#include <string.h>
+
+/* What a pair must save, in accesses to memory, to be worth the four that it costs. */
+#define SWAP_WORTH  7
+#define LOOP_WEIGHT 6
+#define WEIGHT_MAX  (LOOP_WEIGHT * LOOP_WEIGHT)
+
+struct use {
+	uint32_t weight[IR_GLOBALS];
+	bool written[IR_GLOBALS];
+};
+
+/* How often each operation runs, guessed: loops run. */
+static void guess(const struct ir_unit *unit, uint8_t often[UNIT_OPS])
+{
+	memset(often, 1, unit->count);
+	for (unsigned i = 0; i < unit->count; i++) {
+		unsigned to = unit->ops[i].inside;
+
+		if (!to || to - 1 > i)
+			continue;
+		for (unsigned j = to - 1; j <= i; j++)
+			if (often[j] < WEIGHT_MAX)
+				often[j] = (uint8_t)(often[j] * LOOP_WEIGHT);
+	}
+}
+
+static void count(const struct ir_unit *unit, struct use *use)
+{
+	uint8_t often[UNIT_OPS];
+
+	guess(unit, often);
+	for (unsigned i = 0; i < unit->count; i++) {
+		const struct ir *ir = &unit->ops[i];
+
+		/* Ways out have the common assignment back already. */
+		if (ir->op >= IR_JUMP)
+			continue;
+		if (ir_reads_a(ir) && (!ir->group || ir->leads))
+			use->weight[ir->a] += often[i];
+		if (ir_reads_b(ir))
+			use->weight[ir->b] += often[i];
+		if (ir_writes_global(ir)) {
+			use->weight[ir->dst] += often[i];
+			use->written[ir->dst] = true;
+		}
+	}
+}
+
+static unsigned busiest(const struct emit *e, const struct use *use)
+{
+	unsigned best = 0;
+
+	for (unsigned i = 1; i < IR_GLOBALS; i++)
+		if (e->own[i] == X64_NONE && use->weight[i] > use->weight[best])
+			best = i;
+	return best;
+}
+
+static unsigned idlest(const struct emit *e, const struct use *use)
+{
+	unsigned best = IR_GLOBALS;
+
+	for (unsigned i = 0; i < IR_GLOBALS; i++)
+		if (e->own[i] != X64_NONE && frame_pinned[i] != X64_NONE &&
+		    (best == IR_GLOBALS || use->weight[i] < use->weight[best]))
+			best = i;
+	return best;
+}
+
+void emit_choose(struct emit *e)
+{
+	struct use use = {0};
+
+	memcpy(e->own, frame_pinned, sizeof e->own);
+	count(e->unit, &use);
+	while (e->swap_count < SWAPS_MAX) {
+		unsigned in = busiest(e, &use), out = idlest(e, &use);
+
+		if (out == IR_GLOBALS || use.weight[in] < use.weight[out] + SWAP_WORTH)
+			break;
+		e->own[in] = e->own[out];
+		e->own[out] = X64_NONE;
+		e->swaps[e->swap_count++] =
+			(struct swap){.in = (uint8_t)in, .out = (uint8_t)out, .written = use.written[in]};
+	}
+}
+
+void emit_swap_in(struct emit *e)
+{
+	for (unsigned i = 0; i < e->swap_count; i++) {
+		const struct swap *s = &e->swaps[i];
+		enum x64_reg reg = (enum x64_reg)e->own[s->in];
+
+		x64_store(e->a, 8, home(s->out), reg);
+		x64_load(e->a, 8, reg, home(s->in));
+	}
+}
+
+void emit_swap_out(struct emit *e)
+{
+	for (unsigned i = 0; i < e->swap_count; i++) {
+		const struct swap *s = &e->swaps[i];
+		enum x64_reg reg = (enum x64_reg)e->own[s->in];
+
+		if (s->written)
+			x64_store(e->a, 8, home(s->in), reg);
+		x64_load(e->a, 8, reg, home(s->out));
+	}
+}
+
+/* Inside a unit r15 stands for the place: what lies between here and the target is given back or counted again. */
+static void jump_back(struct emit *e, unsigned to, int32_t instructions)
+{
+	x64_alu_ri(e->a, X64_SUB, 8, FRAME_BUDGET, instructions);
+	x64_jcc_rel32(e->a, X64_NS, e->labels[to]);
+	emit_stub(e, STUB_AGAIN, x64_jmp_forward(e->a), NULL, (int32_t)to);
+}
+
+static void jump_ahead(struct emit *e, unsigned to, uint8_t *place)
+{
+	e->forwards[e->forward_count++] = (struct forward){.place = place, .op = (uint16_t)to};
+}
+
+static void add_budget(struct emit *e, int32_t instructions)
+{
+	x64_lea(e->a, 8, FRAME_BUDGET, x64_at(FRAME_BUDGET, instructions));
+}
+
+void emit_inside(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+	unsigned to = ir->inside - 1u;
+	int32_t ahead = e->unit->ops[to].before - (ir->before + 1);
+	uint8_t *over;
+
+	if (ahead == 0)
+		return;
+	if (ir->op == IR_JUMP) {
+		if (ahead < 0) {
+			jump_back(e, to, -ahead);
+			return;
+		}
+		add_budget(e, ahead);
+		jump_ahead(e, to, x64_jmp_forward(e->a));
+		return;
+	}
+	emit_compare(e);
+	if (ahead < 0) {
+		over = x64_jcc_forward8(e->a, x64_cc_negate(emit_condition(ir)));
+		jump_back(e, to, -ahead);
+		x64_patch_here8(e->a, over);
+		return;
+	}
+	/* lea keeps the flags. */
+	add_budget(e, ahead);
+	jump_ahead(e, to, x64_jcc_forward(e->a, emit_condition(ir)));
+	add_budget(e, -ahead);
+}

@@ -15,7 +15,7 @@ void emit_stub(struct emit *e, enum stub_kind kind, uint8_t *place, const void *
 			      .back = back,
 			      .ir = e->ir,
 			      .to = to,
-			      .swapped = e->map != frame_pinned && e->swap_count};
+			      .swapped = e->map != frame_pinned};
 }
 
 static void give_back(struct emit *e, unsigned instructions)
@@ -260,7 +260,7 @@ static void operation(struct emit *e)
 		if (op >= IR_JUMP && op <= IR_RETURN_TO)
 			give_back(e, emit_refund(e));
 		by_kind(e);
-		e->map = e->own;
+		e->map = emit_map(e);
 		if (op == IR_PURE || op == IR_CALL_C)
 			emit_swap_in(e);
 	} else {
@@ -316,7 +316,7 @@ void emit_unit(struct x64 *a, const struct ir_unit *unit, enum frame_mode mode, 
 	entry(&e);
 	emit_choose(&e);
 	emit_swap_in(&e);
-	e.map = e.own;
+	e.map = emit_map(&e);
 	for (unsigned i = 0; i < unit->count && !a->overflow; i++) {
 		e.ir = &unit->ops[i];
 		operation(&e);

@@ -11,7 +11,7 @@ static int32_t tlb_at(const struct emit *e, size_t table)
 /* rax = the guest's address. */
 static void guest_address(struct emit *e, unsigned global, int64_t offset)
 {
-	if (is_pinned(e, global)) {
+	if (is_pinned(e, global) && offset) {
 		x64_lea(e->a, 8, X64_RAX, x64_at(pinned(e, global), (int32_t)offset));
 	} else {
 		emit_copy(e, X64_RAX, global);

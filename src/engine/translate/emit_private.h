@@ -87,6 +87,11 @@ static inline struct x64_mem home(unsigned global)
 
 /* emit_swap.c: chooses registers for the unit. */
 void emit_choose(struct emit *e);
+/* The assignment that is in force in the unit. */
+static inline const uint8_t *emit_map(const struct emit *e)
+{
+	return e->swap_count ? e->own : frame_pinned;
+}
 /* From frame_pinned to the unit's own assignment, and back. */
 void emit_swap_in(struct emit *e);
 void emit_swap_out(struct emit *e);

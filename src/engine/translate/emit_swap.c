@@ -8,33 +8,40 @@
 #include <string.h>
 
 /* What a pair must save, in accesses to memory, to be worth the four that it costs. */
-#define SWAP_WORTH  7
+#define SWAP_WORTH  8
 #define LOOP_WEIGHT 6
-#define WEIGHT_MAX  (LOOP_WEIGHT * LOOP_WEIGHT)
+/* How often an operation runs for each time that the unit is entered, guessed, in units of 1 / ONCE. */
+#define ONCE        32
+#define OFTEN_MAX   (ONCE * LOOP_WEIGHT * LOOP_WEIGHT)
 
 struct use {
 	uint32_t weight[IR_GLOBALS];
 	bool written[IR_GLOBALS];
 };
 
-/* How often each operation runs, guessed: loops run. */
-static void guess(const struct ir_unit *unit, uint8_t often[UNIT_OPS])
+/* Branches leave, loops run. */
+static void guess(const struct ir_unit *unit, uint16_t often[UNIT_OPS])
 {
-	memset(often, 1, unit->count);
-	for (unsigned i = 0; i < unit->count; i++) {
-		unsigned to = unit->ops[i].inside;
+	unsigned here = ONCE;
 
+	for (unsigned i = 0; i < unit->count; i++) {
+		const struct ir *ir = &unit->ops[i];
+		unsigned to = ir->inside;
+
+		often[i] = (uint16_t)here;
+		if (ir->op == IR_BRANCH && !to)
+			here = here * 5 / 8;
 		if (!to || to - 1 > i)
 			continue;
 		for (unsigned j = to - 1; j <= i; j++)
-			if (often[j] < WEIGHT_MAX)
-				often[j] = (uint8_t)(often[j] * LOOP_WEIGHT);
+			if (often[j] * LOOP_WEIGHT <= OFTEN_MAX)
+				often[j] = (uint16_t)(often[j] * LOOP_WEIGHT);
 	}
 }
 
 static void count(const struct ir_unit *unit, struct use *use)
 {
-	uint8_t often[UNIT_OPS];
+	uint16_t often[UNIT_OPS];
 
 	guess(unit, often);
 	for (unsigned i = 0; i < unit->count; i++) {
@@ -84,7 +91,7 @@ void emit_choose(struct emit *e)
 	while (e->swap_count < SWAPS_MAX) {
 		unsigned in = busiest(e, &use), out = idlest(e, &use);
 
-		if (out == IR_GLOBALS || use.weight[in] < use.weight[out] + SWAP_WORTH)
+		if (out == IR_GLOBALS || use.weight[in] < use.weight[out] + SWAP_WORTH * ONCE)
 			break;
 		e->own[in] = e->own[out];
 		e->own[out] = X64_NONE;

@@ -240,42 +240,90 @@ bool apt_parse_uris(const char *text, struct apt_packages *out)
 	return out->count > 0;
 }
 
+static bool is_archive_of(const char *file, const char *package)
+{
+	size_t length = strlen(package);
+
+	return strncmp(file, package, length) == 0 && file[length] == '_';
+}
+
 static bool has_package(const struct apt_packages *packages, const char *name)
 {
-	size_t length = strlen(name);
-
 	for (size_t i = 0; i < packages->count; i++)
-		if (strncmp(packages->list[i].file, name, length) == 0 && packages->list[i].file[length] == '_')
+		if (is_archive_of(packages->list[i].file, name))
 			return true;
 	return false;
 }
 
-/* What is to be downloaded, without doing so. */
+static int no_archive(struct error *e)
+{
+	return error_set(e, ERROR_FAILED, -ENOENT,
+			 "apt-get lists no archive for one of the packages; the mirror may be amid an update: try again "
+			 "later");
+}
+
+/* Adds the archives that apt-get, with these arguments, says it would fetch. The last `wanted` of the arguments are
+ * packages that must be among them; those that begin with '?' are patterns. */
+static int add_plan(const struct cache *cache, const char *const *arguments, size_t wanted,
+		    struct apt_packages *out, struct error *e)
+{
+	struct apt_packages *more = calloc(1, sizeof *more);
+	char directory[PATH_MAX];
+	/* "download" is silent about archives that it finds where it runs. */
+	struct child child = {.arguments = arguments, .directory = directory, .keep = cache->lock};
+	size_t count = 0;
+	char *text = NULL;
+	int r;
+
+	cache_path(cache, "apt", directory);
+	r = more ? child_read(&child, TEXT_MAX, &text, e) : error_errno(e, -ENOMEM, "cannot list packages");
+
+	if (r == 0 && !apt_parse_uris(text, more))
+		r = no_archive(e);
+	while (arguments[count])
+		count++;
+	for (size_t i = count - wanted; r == 0 && i < count; i++)
+		if (*arguments[i] != '?' && !has_package(more, arguments[i]))
+			r = no_archive(e);
+	if (r == 0 && more->count > APT_PACKAGES_MAX - out->count)
+		r = error_set(e, ERROR_FAILED, -E2BIG, "the image would need more than %d packages",
+			      APT_PACKAGES_MAX);
+	if (r == 0) {
+		memcpy(out->list + out->count, more->list, more->count * sizeof *more->list);
+		out->count += more->count;
+	}
+	free(text);
+	free(more);
+	return r;
+}
+
+/* What is to be downloaded, without doing so: the packages themselves for what boots, whose dependencies are of no
+ * use, and a whole system for the disk. */
 static int plan(const struct cache *cache, const char *conf, const char *kernel, const struct image_recipe *recipe,
 		struct apt_packages *out, struct error *e)
 {
-	const char *arguments[5 + APT_PACKAGES_MAX + 1] = {"apt-get",  "-c",           conf,
-							   "download", "--print-uris", kernel};
-	struct child child = {.arguments = arguments, .keep = cache->lock};
-	char *text;
-	size_t count = 6;
+	enum { NAMES_MAX = 64 };
+	const char *boot[6 + NAMES_MAX + 1] = {"apt-get", "-c", conf, "download", "--print-uris", kernel};
+	const char *system[10 + NAMES_MAX + 1] = {"apt-get",
+						  "-c",
+						  conf,
+						  "-o",
+						  "Acquire::ForceHash=SHA256",
+						  "--no-install-recommends",
+						  "--print-uris",
+						  "-y",
+						  "install",
+						  "?essential"};
+	size_t count;
 	int r;
 
-	for (size_t i = 0; recipe->extra[i] && count < 5 + APT_PACKAGES_MAX; i++)
-		arguments[count++] = recipe->extra[i];
-	r = child_read(&child, TEXT_MAX, &text, e);
-	if (r < 0)
-		return r;
-	if (!apt_parse_uris(text, out))
-		r = -EBADMSG;
-	for (size_t i = 5; r == 0 && i < count; i++)
-		if (!has_package(out, arguments[i]))
-			r = -ENOENT;
-	free(text);
-	return r < 0 ? error_set(e, ERROR_FAILED, r,
-				 "apt-get lists no archive for one of the packages; the mirror may be amid "
-				 "an update: try again later")
-		     : 0;
+	out->count = 0;
+	for (count = 0; recipe->extra[count] && count < NAMES_MAX; count++)
+		boot[6 + count] = recipe->extra[count];
+	r = add_plan(cache, boot, count + 1, out, e);
+	for (count = 0; r == 0 && recipe->system && recipe->system[count] && count < NAMES_MAX; count++)
+		system[10 + count] = recipe->system[count];
+	return r < 0 || !recipe->system ? r : add_plan(cache, system, count + 1, out, e);
 }
 
 int apt_download(const struct cache *cache, const struct image_recipe *recipe, image_progress_fn *progress,
@@ -300,6 +348,16 @@ int apt_download(const struct cache *cache, const struct image_recipe *recipe, i
 	if (r == 0)
 		r = plan(cache, conf, kernel, recipe, out, e);
 	return r < 0 ? r : fetch_packages(&fetch, conf, out, e);
+}
+
+bool apt_is_boot_part(const struct image_recipe *recipe, const char *file)
+{
+	if (strncmp(file, "linux-image-", 12) == 0)
+		return true;
+	for (size_t i = 0; recipe->extra[i]; i++)
+		if (is_archive_of(file, recipe->extra[i]))
+			return true;
+	return false;
 }
 
 void apt_clean(const struct cache *cache)

@@ -12,7 +12,7 @@
 #include "image/cache.h"
 #include "image/image.h"
 
-#define APT_PACKAGES_MAX 8
+#define APT_PACKAGES_MAX 384
 #define APT_FILE_SIZE    200
 #define APT_URI_SIZE     1024
 #define APT_HASH_DIGITS  64
@@ -34,6 +34,9 @@ struct apt_packages {
 /* The cache must be locked. The archives are in the directory packages/ of the cache after success. */
 MUST_USE int apt_download(const struct cache *cache, const struct image_recipe *recipe,
 			  image_progress_fn *progress, void *context, struct apt_packages *out, struct error *e);
+
+/* Whether an archive is one of those that kernel and initial file system come from; the others are the system's. */
+bool apt_is_boot_part(const struct image_recipe *recipe, const char *file);
 
 /* Removes apt's private root: everything of a download but the packages. */
 void apt_clean(const struct cache *cache);

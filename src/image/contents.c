@@ -37,8 +37,10 @@ static bool is_busybox(const char *path)
 	return false;
 }
 
-static bool want(void *context, const char *path)
+static bool want(void *context, const struct tar_entry *entry)
 {
+	const char *path = entry->path;
+
 	(void)context;
 	return is_kernel(path) || is_busybox(path) || (modules_below(path) && module_is_file(path));
 }
@@ -55,9 +57,10 @@ static int take_module(struct contents *contents, const char *below, uint8_t *by
 	return module_add(&contents->modules, strrchr(below, '/') + 1, bytes, size);
 }
 
-static int take(void *context, const char *path, uint8_t *bytes, size_t size)
+static int take(void *context, const struct tar_entry *entry, uint8_t *bytes, size_t size)
 {
 	struct contents *contents = context;
+	const char *path = entry->path;
 	bool kernel = is_kernel(path);
 	uint8_t **to = kernel ? &contents->kernel : &contents->busybox;
 

@@ -6,7 +6,15 @@
 
 #include <stddef.h>
 
-extern const unsigned char guest_init[], guest_tour[];
-extern const size_t guest_init_size, guest_tour_size;
+#define GUEST_DATA(name)                                                                                          \
+	extern const unsigned char guest_##name[];                                                                \
+	extern const size_t guest_##name##_size
+
+GUEST_DATA(init);
+GUEST_DATA(tour);
+GUEST_DATA(setup);
+GUEST_DATA(seed);
+GUEST_DATA(seed_service);
+GUEST_DATA(seed_run_service);
 
 #endif

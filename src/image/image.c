@@ -12,6 +12,7 @@
 #include "image/apt.h"
 #include "image/cache.h"
 #include "image/contents.h"
+#include "image/disk.h"
 #include "image/initramfs.h"
 #include "image/manifest.h"
 
@@ -48,6 +49,8 @@ static int hash_recipe(const struct image_recipe *recipe, struct present *presen
 		return -ENOMEM;
 	fprintf(out, "%s %s %s\n", recipe->architecture, recipe->suite, recipe->kernel);
 	hash_list(out, recipe->extra);
+	if (recipe->system)
+		hash_list(out, recipe->system);
 	if (fflush(out) == 0)
 		manifest_hash(text, size, present->packages);
 	fprintf(out, "%d\n", LAYOUT);
@@ -56,6 +59,8 @@ static int hash_recipe(const struct image_recipe *recipe, struct present *presen
 		fprintf(out, "%s %o %zu\n", guest_files[i].path, guest_files[i].mode, *guest_files[i].size);
 		fwrite(guest_files[i].bytes, *guest_files[i].size, 1, out);
 	}
+	if (recipe->system)
+		disk_describe(recipe, out);
 	if (fclose(out) != 0) {
 		free(text);
 		return -ENOMEM;
@@ -65,7 +70,15 @@ static int hash_recipe(const struct image_recipe *recipe, struct present *presen
 	return 0;
 }
 
-static enum image_state judge(struct present *present)
+/* What an image is made of, the disk only if it has one. */
+static const char *const parts[] = {"kernel", "initramfs", DISK_NAME};
+
+static size_t part_count(const struct image_recipe *recipe)
+{
+	return recipe->system ? 3 : 2;
+}
+
+static enum image_state judge(const struct image_recipe *recipe, struct present *present)
 {
 	char path[PATH_MAX];
 	int r;
@@ -78,10 +91,10 @@ static enum image_state judge(struct present *present)
 		return IMAGE_DAMAGED;
 	if (strcmp(present->manifest.recipe, present->recipe) != 0)
 		return IMAGE_STALE;
-	return manifest_holds(&present->manifest, present->cache.directory, "kernel") &&
-			       manifest_holds(&present->manifest, present->cache.directory, "initramfs")
-		       ? IMAGE_READY
-		       : IMAGE_DAMAGED;
+	for (size_t i = 0; i < part_count(recipe); i++)
+		if (!manifest_holds(&present->manifest, present->cache.directory, parts[i]))
+			return IMAGE_DAMAGED;
+	return IMAGE_READY;
 }
 
 static void present_free(struct present *present)
@@ -133,7 +146,7 @@ static struct present *present_new(const struct image_recipe *recipe, const stru
 		present_free(present);
 		return NULL;
 	}
-	present->state = judge(present);
+	present->state = judge(recipe, present);
 	return present;
 }
 
@@ -175,14 +188,16 @@ static bool packages_from_manifest(const struct present *present, struct apt_pac
 	return true;
 }
 
-static int read_packages(const struct cache *cache, const struct apt_packages *packages, struct contents *contents,
-			 struct error *e)
+static int read_packages(const struct cache *cache, const struct image_recipe *recipe,
+			 const struct apt_packages *packages, struct contents *contents, struct error *e)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < packages->count; i++) {
 		char name[APT_FILE_SIZE + 16], path[PATH_MAX];
 
+		if (!apt_is_boot_part(recipe, packages->list[i].file))
+			continue;
 		snprintf(name, sizeof name, "packages/%s", packages->list[i].file);
 		cache_path(cache, name, path);
 		r = contents_read(contents, path, cache->lock, e);
@@ -228,29 +243,33 @@ static int make(const struct present *present, const struct image_recipe *recipe
 		const struct apt_packages *packages, struct progress *progress, struct error *e)
 {
 	struct contents contents = {.progress = on_unpacked, .context = progress};
-	int r = read_packages(&present->cache, packages, &contents, e);
+	bool whole_disk = present->state == IMAGE_DAMAGED && strcmp(present->manifest.recipe, present->recipe) == 0 &&
+			  manifest_holds(&present->manifest, present->cache.directory, DISK_NAME);
+	int r = read_packages(&present->cache, recipe, packages, &contents, e);
 
 	if (r == 0)
 		r = contents_complete(&contents, recipe, e);
 	if (r == 0)
 		r = write_parts(&present->cache, &contents, e);
 	contents_finish(&contents);
-	return r;
+	if (r < 0 || !recipe->system || whole_disk)
+		return r;
+	return disk_make(&present->cache, recipe, packages, progress->tell, progress->context, e);
 }
 
-static int seal(struct present *present, const struct apt_packages *packages, struct error *e)
+static int seal(struct present *present, const struct image_recipe *recipe, const struct apt_packages *packages,
+		struct error *e)
 {
 	struct manifest *manifest = &present->manifest;
 	char path[PATH_MAX];
-	int r;
+	int r = 0;
 
 	*manifest = (struct manifest){.made = (int64_t)time(NULL)};
 	memcpy(manifest->recipe, present->recipe, sizeof manifest->recipe);
 	memcpy(manifest->packages, present->packages, sizeof manifest->packages);
 	memcpy(manifest->version, packages->version, sizeof manifest->version);
-	r = manifest_add(manifest, present->cache.directory, "kernel", e);
-	if (r == 0)
-		r = manifest_add(manifest, present->cache.directory, "initramfs", e);
+	for (size_t i = 0; r == 0 && i < part_count(recipe); i++)
+		r = manifest_add(manifest, present->cache.directory, parts[i], e);
 	for (size_t i = 0; r == 0 && i < packages->count; i++) {
 		char name[APT_FILE_SIZE + 16];
 
@@ -300,7 +319,7 @@ static int pull(struct present *present, const struct image_recipe *recipe, stru
 	if (r == 0)
 		r = make(present, recipe, packages, progress, e);
 	if (r == 0)
-		r = seal(present, packages, e);
+		r = seal(present, recipe, packages, e);
 	if (r == 0) {
 		apt_clean(&present->cache);
 		drop_old_packages(&present->cache, packages);
@@ -375,11 +394,12 @@ int image_find(const struct image_recipe *recipe, struct image *out, struct erro
 			      reasons[present->state], recipe->name);
 	else
 		image = (struct image){path_copy(&present->cache, "kernel"),
-				       path_copy(&present->cache, "initramfs"), strdup(recipe->append)};
+				       path_copy(&present->cache, "initramfs"), strdup(recipe->append),
+				       recipe->system ? path_copy(&present->cache, DISK_NAME) : NULL};
 	present_free(present);
 	if (r < 0)
 		return r;
-	if (!image.kernel || !image.initrd || !image.append) {
+	if (!image.kernel || !image.initrd || !image.append || !image.disk != !recipe->system) {
 		image_finish(&image);
 		return error_errno(e, -ENOMEM, "image %s", recipe->name);
 	}
@@ -392,5 +412,6 @@ void image_finish(struct image *image)
 	free(image->kernel);
 	free(image->initrd);
 	free(image->append);
+	free(image->disk);
 	*image = (struct image){.kernel = NULL};
 }

@@ -1,5 +1,5 @@
 /*
- * Guest images: a kernel and an initial file system that `doppel run NAME` boots.
+ * Guest images: a kernel, an initial file system and perhaps a root disk that `doppel run NAME` boots.
  *
  * Doppel ships no image. A recipe tells how to make one out of packages that apt obtains from the mirror this
  * host already uses; the result lives in $XDG_CACHE_HOME/doppel/images/NAME ($HOME/.cache when not set) and is
@@ -27,6 +27,11 @@ struct image_recipe {
 	const char *kernel;         /* meta-package that depends on the real kernel package */
 	const char *const *extra;   /* further packages, NULL after the last */
 	const char *const *modules; /* of the kernel, without their dependencies; NULL after the last */
+	/* Of an image with a root disk; NULL without: the packages to install besides the essential ones, without
+	 * those they depend on; NULL after the last. */
+	const char *const *system;
+	uint64_t disk_bytes; /* size of the disk, mostly holes */
+	uint64_t used_bytes; /* about what it takes on the host while it is made */
 };
 
 /* Every known image, NULL after the last. */
@@ -83,6 +88,7 @@ struct image {
 	char *kernel;
 	char *initrd;
 	char *append;
+	char *disk; /* raw, its first partition-less file system the root; never to be written to; NULL: none */
 };
 /* Finds the files, after a check against the manifest. -ENOENT with ERROR_NOT_FOUND, and "doppel image pull" as
  * remedy, unless it is IMAGE_READY. */

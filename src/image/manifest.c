@@ -15,7 +15,9 @@
 #include "base/file.h"
 
 #define FORM          "doppel-image 1"
-#define MANIFEST_SIZE ((size_t)64 * 1024)
+#define MANIFEST_SIZE ((size_t)256 * 1024)
+/* From this size on reading a file takes longer than a person should wait for. */
+#define LARGE         (64 * MIB)
 #define HASH_DIGITS   (MANIFEST_HASH_SIZE - 1)
 
 static void print_hash(XXH128_hash_t hash, char out[MANIFEST_HASH_SIZE])
@@ -50,6 +52,11 @@ static int hash_stream(int fd, XXH3_state_t *state, uint64_t *size)
 	return count < 0 ? -errno : 0;
 }
 
+static uint64_t changed_at(const struct stat *status)
+{
+	return (uint64_t)status->st_ctim.tv_sec * UINT64_C(1000000000) + (uint64_t)status->st_ctim.tv_nsec;
+}
+
 static int measure(const char *path, struct manifest_file *file)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -65,8 +72,11 @@ static int measure(const char *path, struct manifest_file *file)
 		XXH3_128bits_reset(state);
 		r = hash_stream(fd, state, &file->size);
 	}
-	if (r == 0)
+	if (r == 0) {
 		print_hash(XXH3_128bits_digest(state), file->hash);
+		file->inode = file->size >= LARGE ? (uint64_t)status.st_ino : 0;
+		file->changed = file->size >= LARGE ? changed_at(&status) : 0;
+	}
 	XXH3_freeState(state);
 	if (fd >= 0)
 		close(fd);
@@ -103,9 +113,12 @@ static bool is_as_listed(const struct manifest_file *file, const char *directory
 	struct stat status;
 	char path[PATH_MAX];
 
-	return join(path, directory, file->name) && lstat(path, &status) == 0 &&
-	       (uint64_t)status.st_size == file->size && measure(path, &now) == 0 && now.size == file->size &&
-	       strcmp(now.hash, file->hash) == 0;
+	if (!join(path, directory, file->name) || lstat(path, &status) < 0 || (uint64_t)status.st_size != file->size)
+		return false;
+	if (file->changed && S_ISREG(status.st_mode) && (uint64_t)status.st_ino == file->inode &&
+	    changed_at(&status) == file->changed)
+		return true;
+	return measure(path, &now) == 0 && now.size == file->size && strcmp(now.hash, file->hash) == 0;
 }
 
 bool manifest_holds(const struct manifest *manifest, const char *directory, const char *prefix)
@@ -130,9 +143,13 @@ static int print(const struct manifest *manifest, char **text, size_t *size)
 		return -ENOMEM;
 	fprintf(out, FORM "\nrecipe %s\npackages %s\nversion %s\nmade %" PRId64 "\n", manifest->recipe,
 		manifest->packages, manifest->version, manifest->made);
-	for (size_t i = 0; i < manifest->count; i++)
-		fprintf(out, "file %" PRIu64 " %s %s\n", manifest->files[i].size, manifest->files[i].hash,
-			manifest->files[i].name);
+	for (size_t i = 0; i < manifest->count; i++) {
+		const struct manifest_file *file = &manifest->files[i];
+
+		fprintf(out, "file %" PRIu64 " %s %s\n", file->size, file->hash, file->name);
+		if (file->changed)
+			fprintf(out, "seen %" PRIu64 " %" PRIu64 "\n", file->inode, file->changed);
+	}
 	if (fclose(out) == 0)
 		return 0;
 	free(*text);
@@ -195,6 +212,16 @@ static bool parse_file(struct manifest *manifest, char *value)
 	return true;
 }
 
+/* Belongs to the file before it. */
+static bool parse_seen(struct manifest *manifest, char *value)
+{
+	struct manifest_file *file = manifest->files + manifest->count - (manifest->count > 0);
+	char *inode = strsep(&value, " ");
+
+	return manifest->count > 0 && value && parse_number(inode, &file->inode) &&
+	       parse_number(value, &file->changed);
+}
+
 static bool parse_line(struct manifest *manifest, char *line)
 {
 	char *value = line, *key = strsep(&value, " ");
@@ -204,6 +231,8 @@ static bool parse_line(struct manifest *manifest, char *line)
 		return false;
 	if (strcmp(key, "file") == 0)
 		return parse_file(manifest, value);
+	if (strcmp(key, "seen") == 0)
+		return parse_seen(manifest, value);
 	if (strcmp(key, "recipe") == 0)
 		return is_hash(value) && copy(manifest->recipe, sizeof manifest->recipe, value);
 	if (strcmp(key, "packages") == 0)

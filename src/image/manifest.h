@@ -11,13 +11,16 @@
 #include "base/error.h"
 #include "base/types.h"
 
-#define MANIFEST_FILES_MAX 16
+#define MANIFEST_FILES_MAX 400
 #define MANIFEST_HASH_SIZE 33 /* with the NUL */
 
 struct manifest_file {
 	char name[256]; /* relative to the image's directory: "kernel", "packages/a.deb" */
 	uint64_t size;
 	char hash[MANIFEST_HASH_SIZE];
+	/* Of a large file: inode number and time of its last change (ns since 1970) when it was measured. While both
+	 * are the same, so are its contents, and nobody need read them. 0: not known. */
+	uint64_t inode, changed;
 };
 
 struct manifest {

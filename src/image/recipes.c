@@ -23,7 +23,30 @@ static const struct image_recipe debian_tiny = {
 	.modules = tiny_modules,
 };
 
-const struct image_recipe *const image_recipes[] = {&debian_tiny, NULL};
+/* What a person expects of a server, and what finds the machine's devices and network. */
+static const char *const debian_system[] = {
+	"apt",          "ca-certificates", "dbus",       "debian-archive-keyring", "iproute2",         "iputils-ping",
+	"kmod",         "less",            "libpam-systemd", "login",             "nano",             "netbase",
+	"openssh-server", "passwd",        "procps",     "systemd",                "systemd-resolved", "systemd-sysv",
+	"udev",         NULL,
+};
+
+static const struct image_recipe debian = {
+	.name = "debian",
+	.help = "Debian 13 with systemd on a disk; log in as root",
+	.architecture = "riscv64",
+	.append = "console=ttyS0 quiet root=/dev/vda rw",
+	.download_bytes = 172 * MIB,
+	.suite = "trixie",
+	.kernel = "linux-image-riscv64",
+	.extra = tiny_extra,
+	.modules = tiny_modules,
+	.system = debian_system,
+	.disk_bytes = 4096 * MIB,
+	.used_bytes = 400 * MIB,
+};
+
+const struct image_recipe *const image_recipes[] = {&debian, &debian_tiny, NULL};
 
 const char *const image_state_words[IMAGE_STATES] = {
 	[IMAGE_ABSENT] = "absent",

@@ -14,7 +14,8 @@ struct tar_header {
 };
 _Static_assert(sizeof(struct tar_header) == BLOCK, "a header fills a block");
 
-enum { TYPE_FILE = '0', TYPE_FILE_OLD = '\0', TYPE_LONG_NAME = 'L', TYPE_LONG_LINK = 'K' };
+/* Further values of a header's type. */
+enum { TYPE_FILE_OLD = '\0', TYPE_FILE_DENSE = '7', TYPE_LONG_NAME = 'L', TYPE_LONG_LINK = 'K' };
 
 struct tar {
 	struct tar_visitor visitor;
@@ -28,8 +29,9 @@ struct tar {
 	uint8_t *content; /* where they go; NULL when nobody wants them */
 	size_t content_used;
 	char type;
-	char path[PATH_MAX];
-	bool named; /* `path` came from a long name and belongs to the next header */
+	char path[PATH_MAX], target[PATH_MAX];
+	bool named, linked; /* `path`, `target` came from a long one and belong to the next header */
+	struct tar_entry entry;
 	bool ended; /* the zero block was seen */
 };
 
@@ -100,9 +102,46 @@ static void join_path(struct tar *tar)
 	*(char *)mempcpy(to, fields->name, name) = '\0';
 }
 
-static const char *plain_path(const struct tar *tar)
+/* Cuts off the slashes at the end. */
+static char *plain(char *path)
 {
-	return strncmp(tar->path, "./", 2) == 0 ? tar->path + 2 : tar->path;
+	size_t length = strlen(path);
+
+	while (length > 0 && path[length - 1] == '/')
+		path[--length] = '\0';
+	if (strcmp(path, ".") == 0)
+		return path + 1;
+	if (strncmp(path, "./", 2) == 0)
+		path += 2;
+	return path + strspn(path, "/");
+}
+
+static bool describe(struct tar *tar)
+{
+	const struct tar_header *fields = &tar->header.fields;
+	uint64_t mode, user, group, modified;
+
+	if (!parse_octal(fields->mode, sizeof fields->mode, &mode) ||
+	    !parse_octal(fields->uid, sizeof fields->uid, &user) ||
+	    !parse_octal(fields->gid, sizeof fields->gid, &group) ||
+	    !parse_octal(fields->mtime, sizeof fields->mtime, &modified))
+		return false;
+	if (!tar->named)
+		join_path(tar);
+	if (!tar->linked)
+		*(char *)mempcpy(tar->target, fields->link, strnlen(fields->link, sizeof fields->link)) = '\0';
+	tar->named = tar->linked = false;
+	tar->entry = (struct tar_entry){
+		.path = plain(tar->path),
+		.target = tar->type == TAR_HARD_LINK ? plain(tar->target) : tar->target,
+		.type = tar->type == TYPE_FILE_OLD || tar->type == TYPE_FILE_DENSE ? TAR_FILE
+										   : (enum tar_type)tar->type,
+		.mode = (uint32_t)mode & 07777,
+		.user = (uint32_t)user,
+		.group = (uint32_t)group,
+		.modified = (int64_t)modified,
+	};
+	return true;
 }
 
 static int start_content(struct tar *tar, uint64_t size, uint64_t limit)
@@ -123,31 +162,29 @@ static int start_entry(struct tar *tar, uint64_t size)
 	case 'S':
 		return -EBADMSG;
 	case TYPE_LONG_NAME:
-		return start_content(tar, size, sizeof tar->path - 1);
 	case TYPE_LONG_LINK:
-		return 0;
+		return start_content(tar, size, PATH_MAX - 1);
 	}
-	if (!tar->named)
-		join_path(tar);
-	tar->named = false;
-	if ((tar->type == TYPE_FILE || tar->type == TYPE_FILE_OLD) &&
-	    tar->visitor.want(tar->visitor.context, plain_path(tar)))
-		return start_content(tar, size, TAR_FILE_MAX);
-	return 0;
+	if (!describe(tar))
+		return -EBADMSG;
+	if (tar->entry.type != TAR_FILE)
+		return tar->visitor.place ? tar->visitor.place(tar->visitor.context, &tar->entry) : 0;
+	return tar->visitor.want(tar->visitor.context, &tar->entry) ? start_content(tar, size, TAR_FILE_MAX) : 0;
 }
 
 static int end_entry(struct tar *tar)
 {
+	bool name = tar->type == TYPE_LONG_NAME;
 	uint8_t *content = tar->content;
 
 	if (!content)
 		return 0;
 	tar->content = NULL;
-	if (tar->type != TYPE_LONG_NAME)
-		return tar->visitor.take(tar->visitor.context, plain_path(tar), content, tar->content_used);
+	if (!name && tar->type != TYPE_LONG_LINK)
+		return tar->visitor.take(tar->visitor.context, &tar->entry, content, tar->content_used);
 	content[tar->content_used] = '\0';
-	memcpy(tar->path, content, strlen((char *)content) + 1);
-	tar->named = true;
+	memcpy(name ? tar->path : tar->target, content, strlen((char *)content) + 1);
+	*(name ? &tar->named : &tar->linked) = true;
 	free(content);
 	return 0;
 }

@@ -136,18 +136,18 @@ struct taken {
 	int answer;
 };
 
-static bool want(void *context, const char *path)
+static bool want(void *context, const struct tar_entry *entry)
 {
 	(void)context;
-	return strncmp(path, "want", 4) == 0;
+	return strncmp(entry->path, "want", 4) == 0;
 }
 
-static int take(void *context, const char *path, uint8_t *bytes, size_t size)
+static int take(void *context, const struct tar_entry *entry, uint8_t *bytes, size_t size)
 {
 	struct taken *taken = context;
 	size_t used = strlen(taken->names);
 
-	snprintf(taken->names + used, sizeof taken->names - used, "%.20s:%zu ", path, size);
+	snprintf(taken->names + used, sizeof taken->names - used, "%.20s:%zu ", entry->path, size);
 	snprintf(taken->last, sizeof taken->last, "%.*s", (int)size, (char *)bytes);
 	free(bytes);
 	return taken->answer;
@@ -161,7 +161,10 @@ static size_t put(uint8_t *at, const char *name, char type, const char *content,
 	memset(at, 0, 512);
 	snprintf((char *)at, 100, "%s", name);
 	snprintf((char *)at + 100, 8, "%07o", 0644);
+	snprintf((char *)at + 108, 8, "%07o", 1);
+	snprintf((char *)at + 116, 8, "%07o", 42);
 	snprintf((char *)at + 124, 12, "%011zo", size);
+	snprintf((char *)at + 136, 12, "%011o", 1000);
 	memset(at + 148, ' ', 8);
 	at[156] = (uint8_t)type;
 	memcpy(at + 257, "ustar  ", 8);

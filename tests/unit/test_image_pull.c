@@ -402,11 +402,15 @@ static void known_images(void **state)
 {
 	struct error e = {.kind = ERROR_NONE};
 	const struct image_recipe *tiny = image_recipe_find("debian-tiny", &e);
+	const struct image_recipe *full = image_recipe_find("debian", &e);
 
 	(void)state;
 	assert_non_null(tiny);
 	assert_string_equal(tiny->architecture, "riscv64");
-	assert_null(image_recipe_find("debian", &e));
+	assert_null(tiny->system);
+	assert_non_null(full);
+	assert_non_null(full->system);
+	assert_null(image_recipe_find("debian-huge", &e));
 	assert_int_equal(e.kind, ERROR_NOT_FOUND);
 	assert_non_null(strstr(e.message, "debian-tiny"));
 }

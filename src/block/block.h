@@ -26,6 +26,9 @@
 
 enum block_format { BLOCK_FORMAT_AUTO, BLOCK_RAW, BLOCK_QCOW2 };
 
+/* Of qcow2 clusters; values as in the format. */
+enum block_compression { BLOCK_ZLIB, BLOCK_ZSTD };
+
 /* How the host's files are read and written: AUTO takes io_uring where it is allowed, else threads. */
 enum block_engine { BLOCK_ENGINE_AUTO, BLOCK_ENGINE_URING, BLOCK_ENGINE_THREADS };
 
@@ -116,6 +119,7 @@ struct block_create_options {
 	const char *backing;   /* qcow2: path as stored, relative to the new image's folder */
 	enum block_format backing_format;
 	bool preallocate;
+	enum block_compression compression; /* qcow2: of what is compressed in it */
 };
 /* Never replaces a file: -EEXIST. Nothing is left behind on failure. */
 MUST_USE int block_create(const char *path, const struct block_create_options *options, struct error *e);
@@ -127,8 +131,10 @@ struct block_description {
 	char backing[1024];
 	enum block_format backing_format;
 	uint64_t clusters_allocated, clusters_compressed;
+	enum block_compression compression;
 	unsigned snapshots;
-	bool dirty; /* it was not closed properly: a check is due */
+	bool corrupt; /* it was found damaged, and is not written before a repair */
+	bool dirty;   /* it was not closed properly: a check is due */
 };
 /* Takes no lock: of an image in use it tells what was written back so far. */
 MUST_USE int block_describe(const char *path, enum block_format format, struct block_description *out,

@@ -3,10 +3,11 @@
 #include <errno.h>
 
 #include "block/lock.h"
+#include "block/qcow2_open.h"
 
 int image_open_store(struct image **out, struct store *store, const struct image_options *options, struct error *e)
 {
-	return raw_open(out, store, options, e);
+	return (options->format == BLOCK_QCOW2 ? qcow2_open : raw_open)(out, store, options, e);
 }
 
 int image_open(struct image **out, const char *path, const struct image_options *options, struct error *e)

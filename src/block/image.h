@@ -87,7 +87,7 @@ MUST_USE int image_map(struct image *image, uint64_t offset, uint64_t length, st
 /* Beyond the end of the image zeroes are read. */
 MUST_USE int image_read(struct image *image, uint64_t offset, struct spans spans, uint64_t length);
 
-/* raw.c, qcow2.c: the store belongs to the image on success. */
+/* raw.c; see qcow2_open.h for the other. The store belongs to the image on success. */
 MUST_USE int raw_open(struct image **out, struct store *store, const struct image_options *options,
 		      struct error *e);
 

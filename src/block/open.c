@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "block/overlay.h"
+
 static const struct {
 	const char *suffix;
 	enum block_format format;
@@ -77,7 +79,22 @@ int open_stack(struct image **out, const struct block_options *options, struct e
 				      .read_only = options->read_only || options->overlay,
 				      .backing_anywhere = options->backing_anywhere,
 				      .direct = options->direct};
-	int r = open_find_format(options->path, image.read_only, &image.format, e);
+	struct image *base = NULL;
+	int r;
 
-	return r < 0 ? r : image_open(out, options->path, &image, e);
+	if (options->read_only && options->overlay)
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "'%s' can not be both read-only and under an overlay; give one", options->path);
+	r = open_find_format(options->path, image.read_only, &image.format, e);
+	if (r == 0)
+		r = image_open(&base, options->path, &image, e);
+	if (r == 0 && options->overlay) {
+		r = overlay_open(out, base, image.format, options->overlay_path, options->direct, e);
+		if (r < 0)
+			(void)image_close(base, NULL);
+		return r;
+	}
+	if (r == 0)
+		*out = base;
+	return r;
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "cli/progress.h"
 #include "cli/run_devices.h"
+#include "cli/run_image.h"
 #include "cli/run_net.h"
 #include "cli/run_options.h"
 #include "cli/verb.h"
@@ -25,6 +26,7 @@ struct plan {
 	bool has_image;
 	char *append;
 	struct run_devices devices;
+	struct run_image disks;
 	struct machine_config config;
 };
 
@@ -78,6 +80,18 @@ static int choose_engine(const char *name, const struct engine **engine, struct 
 			 *report.remedy ? report.remedy : "see doppel engines");
 }
 
+/* The image's own command line, which names the serial console, with the console that the guest has. */
+static void put_image_append(const struct plan *plan, FILE *out)
+{
+	static const char serial[] = "console=ttyS0";
+	const char *text = plan->image.append, *found = strstr(text, serial);
+
+	if (found && plan->arguments->values[RUN_CONSOLE_DEVICE].number)
+		fprintf(out, "%.*sconsole=hvc0%s", (int)(found - text), text, found + strlen(serial));
+	else
+		fputs(text, out);
+}
+
 /* The image's command line, then every --append, with spaces between. */
 static int join_append(struct plan *plan, struct error *e)
 {
@@ -88,7 +102,11 @@ static int join_append(struct plan *plan, struct error *e)
 	if (!out)
 		return error_errno(e, -errno, "--append");
 	if (plan->has_image && plan->image.append) {
-		fputs(plan->image.append, out);
+		put_image_append(plan, out);
+		separator = " ";
+	}
+	if (*run_image_append(plan->arguments)) {
+		fprintf(out, "%s%s", separator, run_image_append(plan->arguments));
 		separator = " ";
 	}
 	while ((text = arguments_next(plan->arguments, RUN_APPEND, &cursor))) {
@@ -102,14 +120,10 @@ static int check_payload(const struct plan *plan, struct error *e)
 {
 	bool image = plan->arguments->operand_count > 0;
 
-	if (image && given(plan, RUN_KERNEL))
-		return error_set(e, ERROR_USAGE, -EINVAL,
-				 "both the image %s and --kernel are given; give one of them",
-				 plan->arguments->operands[0]);
 	if (!image && !given(plan, RUN_KERNEL) && !given(plan, RUN_FIRMWARE))
 		return error_set(
 			e, ERROR_USAGE, -EINVAL,
-			"nothing to run; give an IMAGE (such as debian-tiny), --kernel FILE or --firmware FILE");
+			"nothing to run; give an IMAGE (such as debian), --kernel FILE or --firmware FILE");
 	return 0;
 }
 
@@ -163,6 +177,24 @@ static int obtain_image(const char *name, struct image *image, struct error *e)
 	return r < 0 ? r : image_find(recipe, image, e);
 }
 
+/* An image brings its kernel along; only an imported one may lack it. */
+static int choose_kernel(struct plan *plan, struct error *e)
+{
+	const char *name = plan->arguments->operands[0];
+
+	if (plan->image.kernel && plan->config.kernel)
+		return error_set(e, ERROR_USAGE, -EINVAL, "both the image %s and --kernel are given; give one of them",
+				 name);
+	if (!plan->image.kernel && !plan->config.kernel && !plan->config.firmware)
+		return error_set(e, ERROR_USAGE, -EINVAL, "the image %s has no kernel; give --kernel or --firmware",
+				 name);
+	if (plan->image.kernel)
+		plan->config.kernel = plan->image.kernel;
+	if (!plan->config.initrd)
+		plan->config.initrd = plan->image.initrd;
+	return 0;
+}
+
 static int choose_payload(struct plan *plan, struct error *e)
 {
 	int r;
@@ -174,11 +206,13 @@ static int choose_payload(struct plan *plan, struct error *e)
 		if (r < 0)
 			return r;
 		plan->has_image = true;
-		plan->config.kernel = plan->image.kernel;
-		if (!plan->config.initrd)
-			plan->config.initrd = plan->image.initrd;
+		r = choose_kernel(plan, e);
+		if (r < 0)
+			return r;
 	}
-	r = join_append(plan, e);
+	r = run_image_disks(&plan->disks, plan->has_image ? &plan->image : NULL, plan->arguments, &plan->config, e);
+	if (r == 0)
+		r = join_append(plan, e);
 	plan->config.append = plan->append && *plan->append ? plan->append : NULL;
 	return r;
 }
@@ -218,7 +252,7 @@ static int watch(struct machine *machine, const struct option_value *timeout, st
 
 static int run(const struct arguments *arguments, struct error *e)
 {
-	struct plan plan = {.arguments = arguments};
+	struct plan plan = {.arguments = arguments, .disks = RUN_IMAGE_NONE};
 	struct machine_outcome outcome = {.state = MACHINE_CREATED};
 	struct machine *machine = NULL;
 	int r;
@@ -238,11 +272,15 @@ static int run(const struct arguments *arguments, struct error *e)
 	if (plan.has_image)
 		image_finish(&plan.image);
 	free(plan.append);
+	run_image_finish(&plan.disks);
 	run_devices_finish(&plan.devices);
 	return r < 0 ? error_prefix(e, r, "run") : r;
 }
 
 static const struct verb_example examples[] = {
+	{"doppel run debian", "a whole Debian system on this terminal; log in as root, without a password"},
+	{"doppel run debian --keep web.raw --name web --ssh-key ~/.ssh/id_ed25519.pub --publish 2222:22",
+	 "the same on a disk that is kept, to be reached by ssh -p 2222 root@localhost"},
 	{"doppel run debian-tiny",
 	 "a small Debian guest on this terminal; the image is pulled when it is not there yet"},
 	{"doppel run debian-tiny --cpus 4 --memory 2G --append quiet",
@@ -263,6 +301,9 @@ const struct verb verb_run = {
 		"Makes a machine, starts it, and stays until the guest powers off, fails or runs out of time. No "
 		"privilege is needed. An image is named as in doppel image ls, and pulled when it is not there yet; or "
 		"give a kernel or a firmware of your own.\n\n"
+		"An image with a disk, such as debian, starts from the same disk each time: what the guest writes to it is "
+		"dropped when it ends, unless --keep gives it a disk of its own. Such an image has a user network unless "
+		"--net says otherwise.\n\n"
 		"On the console, Ctrl-A x switches the machine off and leaves, Ctrl-A h tells what else there is. The "
 		"terminal is as before afterwards, whatever happened.\n\n"
 		"The exit status is the guest's own code when it ended with one, 0 when it just powered off, 128 and the "

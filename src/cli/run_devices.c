@@ -159,6 +159,7 @@ static int parse_switches(struct run_devices *devices, const struct arguments *a
 
 	(void)devices;
 	config->rng = arguments->values[RUN_RNG].number;
+	config->virtio_console = arguments->values[RUN_CONSOLE_DEVICE].number;
 	config->balloon = arguments->values[RUN_BALLOON].given;
 	config->balloon_keeps = arguments->values[RUN_BALLOON].number;
 	while (r == 0 && (text = arguments_next(arguments, RUN_VIRTIO_WITHOUT, &cursor))) {

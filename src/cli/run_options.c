@@ -5,6 +5,7 @@
 
 /* Where run.c and run_devices.c give the words a meaning, they rely on their order here. */
 static const char *const console_words[] = {"stdio", "none", "pty", NULL};
+static const char *const console_device_words[] = {"serial", "virtio", NULL};
 static const char *const log_words[] = {"error", "warning", "info", "debug", NULL};
 
 static const char *const switch_words[] = {"off", "on", NULL};
@@ -89,6 +90,14 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 			 .placeholder = "[udp:][ADDRESS:]HOST:GUEST",
 			 .repeatable = true,
 			 .help = "a port of this host that leads to one of the guest, through the user network"},
+	[RUN_CONSOLE_DEVICE] = {.name = "console-device",
+				.letter = 'O',
+				.type = OPTION_ENUM,
+				.placeholder = "DEVICE",
+				.words = console_device_words,
+				.fallback = "serial",
+				.help = "what the guest sees of the console: serial is ttyS0, virtio is hvc0, whose "
+					"size follows the terminal's"},
 	[RUN_SHARE] = {.name = "share",
 		       .letter = 's',
 		       .type = OPTION_STRING,
@@ -128,6 +137,23 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 				.repeatable = true,
 				.words = withheld_words,
 				.help = "do not offer this to drivers, to test them"},
+	[RUN_KEEP] = {.name = "keep",
+		      .letter = 'K',
+		      .type = OPTION_PATH,
+		      .placeholder = "FILE",
+		      .help = "the image's disk is this file: a copy of it, made if there is none, and kept; without it "
+			      "nothing that the guest writes is kept"},
+	[RUN_CLOUD_INIT] = {.name = "cloud-init",
+			    .letter = 'I',
+			    .type = OPTION_PATH,
+			    .placeholder = "FILE|FOLDER",
+			    .help = "user data for cloud-init, or a folder of a NoCloud seed; the host name is --name"},
+	[RUN_SSH_KEY] = {.name = "ssh-key",
+			 .letter = 'S',
+			 .type = OPTION_PATH,
+			 .placeholder = "FILE",
+			 .repeatable = true,
+			 .help = "public keys that may log in to the guest, through cloud-init"},
 	[RUN_TIMEOUT] = {.name = "timeout",
 			 .letter = 't',
 			 .type = OPTION_DURATION,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -28,7 +29,8 @@ struct console {
 	bool raw;
 	char path[64]; /* of the pty's slave */
 
-	struct device *uart; /* NULL until console_start */
+	struct console_line line;
+	bool started;
 	struct loop_watch *watch;
 	struct bell pump; /* there is room, or something to read */
 	bool held, ended;
@@ -50,7 +52,7 @@ static void offer(struct console *console)
 
 	if (console->held || !console->waiting_length)
 		return;
-	taken = uart16550_receive(console->uart, console->waiting, console->waiting_length);
+	taken = console->line.receive(console->line.line, console->waiting, console->waiting_length);
 	console->waiting_length -= taken;
 	memmove(console->waiting, console->waiting + taken, console->waiting_length);
 }
@@ -210,8 +212,8 @@ void console_free(struct console *console)
 	if (console->output)
 		output_flush(console->output, LAST_OUTPUT_MS);
 	output_free(console->output);
-	if (console->uart)
-		uart16550_on_room(console->uart, NULL, NULL);
+	if (console->started)
+		console->line.on_room(console->line.line, NULL, NULL);
 	bell_silence(&console->pump);
 	loop_unwatch(console->loop, console->watch);
 	if (console->raw)
@@ -237,11 +239,11 @@ static int watch_input(struct console *console, struct error *e)
 	return r;
 }
 
-int console_start(struct console *console, struct device *uart, struct error *e)
+int console_start(struct console *console, const struct console_line *line, struct error *e)
 {
 	int r;
 
-	if (console->input < 0 || console->uart)
+	if (console->input < 0 || console->started)
 		return 0;
 	r = watch_input(console, e);
 	if (r == 0 && console->typed) {
@@ -250,8 +252,9 @@ int console_start(struct console *console, struct device *uart, struct error *e)
 	}
 	if (r < 0)
 		return r;
-	console->uart = uart;
-	uart16550_on_room(uart, on_room, console);
+	console->line = *line;
+	console->started = true;
+	line->on_room(line->line, on_room, console);
 	bell_ring(&console->pump);
 	return 0;
 }
@@ -259,7 +262,7 @@ int console_start(struct console *console, struct device *uart, struct error *e)
 void console_hold(struct console *console, bool hold)
 {
 	console->held = hold;
-	if (!hold && console->uart)
+	if (!hold && console->started)
 		bell_ring(&console->pump);
 }
 
@@ -276,6 +279,17 @@ bool console_crowded(const struct console *console)
 bool console_drained(struct console *console)
 {
 	return !console->output || output_drained(console->output);
+}
+
+bool console_size(const struct console *console, uint16_t *columns, uint16_t *rows)
+{
+	struct winsize size;
+
+	if (console->out < 0 || ioctl(console->out, TIOCGWINSZ, &size) < 0 || !size.ws_col || !size.ws_row)
+		return false;
+	*columns = size.ws_col;
+	*rows = size.ws_row;
+	return true;
 }
 
 const char *console_path(const struct console *console)

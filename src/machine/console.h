@@ -1,7 +1,7 @@
 /*
- * A machine's console: what is on the other end of the guest's serial line.
+ * A machine's console: what is on the other end of the guest's serial line, or virtio terminal.
  *
- * Input is read on the event loop and offered to the UART; what the guest does not take yet waits here. Input
+ * Input is read on the event loop and offered to the line; what the guest does not take yet waits here. Input
  * that is no terminal (a pipe, a file) is read only as fast as the guest takes it, byte for byte, and its end
  * just ends the input. From a terminal up to CONSOLE_TYPED bytes wait, then more is dropped, so that the
  * monitor's own keys (machine/keys.h) always work. Output goes through machine/output.h.
@@ -39,9 +39,16 @@ MUST_USE int console_new(struct console **out, const struct console_config *conf
  * NULL. The loop does not run again, and no vCPU either. */
 void console_free(struct console *console);
 
-/* Takes the terminal, connects the UART's input and begins to read; once it has, it does
- * nothing. Input is held at first. */
-MUST_USE int console_start(struct console *console, struct device *uart, struct error *e);
+/* The guest's end of the console's input: a UART, or a virtio terminal. */
+struct console_line {
+	/* Returns the bytes taken; after it took fewer than were offered, `room` is called once there is room. */
+	size_t (*receive)(void *line, const uint8_t *bytes, size_t length);
+	void (*on_room)(void *line, void (*room)(void *opaque), void *opaque);
+	void *line;
+};
+
+/* Takes the terminal, connects the input and begins to read; once it has, it does nothing. Input is held at first. */
+MUST_USE int console_start(struct console *console, const struct console_line *line, struct error *e);
 /* While held no input reaches the guest; it waits as if the guest did not take it. */
 void console_hold(struct console *console, bool hold);
 
@@ -51,6 +58,8 @@ bool console_write(struct console *console, const uint8_t *bytes, size_t length)
 bool console_crowded(const struct console *console);
 /* Any thread: whether all output was taken. */
 bool console_drained(struct console *console);
+/* The size of the terminal at the other end, in characters; false when there is none, or it does not say. */
+bool console_size(const struct console *console, uint16_t *columns, uint16_t *rows);
 /* Slave path of CONSOLE_PTY, else NULL. */
 const char *console_path(const struct console *console);
 

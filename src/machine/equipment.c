@@ -14,7 +14,7 @@
 
 static bool wants_any(const struct machine_config *config)
 {
-	return config->disk_count || config->nic_count || config->rng || config->balloon || config->share_count ||
+	return config->virtio_console || config->disk_count || config->nic_count || config->rng || config->balloon || config->share_count ||
 	       config->channel_count || config->vsock;
 }
 
@@ -168,10 +168,28 @@ static int add_channels(struct machine *machine, const struct machine_config *co
 	return r < 0 ? r : add(machine, config, channels, e);
 }
 
+static bool terminal_write(void *opaque, const uint8_t *bytes, size_t length)
+{
+	return console_write(((struct machine *)opaque)->console, bytes, length);
+}
+
+static int add_terminal(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	int r;
+
+	if (!config->virtio_console)
+		return 0;
+	r = virtio_terminal_new(&machine->terminal, "terminal0", machine->worker,
+				(struct virtio_terminal_sink){terminal_write, machine}, e);
+	if (r == 0)
+		r = add(machine, config, machine->terminal, e);
+	return r;
+}
+
 int machine_equip(struct machine *machine, const struct machine_config *config, struct error *e)
 {
 	typedef int add_fn(struct machine *machine, const struct machine_config *config, struct error *e);
-	static add_fn *const kinds[] = {add_disks, add_nics, add_rng, add_balloon, add_shares, add_vsock, add_channels};
+	static add_fn *const kinds[] = {add_disks, add_nics, add_rng, add_balloon, add_shares, add_vsock, add_channels, add_terminal};
 	int r = wants_any(config) ? worker_new(&machine->worker, "doppel-io", e) : 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(kinds); i++)

@@ -19,11 +19,25 @@ int machine_check_state(const struct machine *machine, const char *what, unsigne
 			 machine_state_name(machine->state), what);
 }
 
+/* The guest's terminal follows the host's. */
+static void follow_size(struct machine *machine)
+{
+	uint16_t columns, rows;
+
+	if (!machine->terminal || !console_size(machine->console, &columns, &rows) ||
+	    (columns == machine->columns && rows == machine->rows))
+		return;
+	machine->columns = columns;
+	machine->rows = rows;
+	virtio_terminal_resize(machine->terminal, columns, rows);
+}
+
 void machine_tick(void *opaque)
 {
 	struct machine *machine = opaque;
 
 	crew_tick(machine->crew);
+	follow_size(machine);
 	loop_timer_set(machine->loop, &machine->tick, clock_host_ns() + STEAL_EVERY_NS);
 }
 
@@ -177,12 +191,40 @@ static void on_signal(void *opaque, int number)
 	loop_quit(machine->loop);
 }
 
+static size_t uart_receive(void *line, const uint8_t *bytes, size_t length)
+{
+	return uart16550_receive(line, bytes, length);
+}
+
+static void uart_on_room(void *line, void (*room)(void *opaque), void *opaque)
+{
+	uart16550_on_room(line, room, opaque);
+}
+
+static size_t terminal_receive(void *line, const uint8_t *bytes, size_t length)
+{
+	return virtio_terminal_receive(line, bytes, length);
+}
+
+static void terminal_on_room(void *line, void (*room)(void *opaque), void *opaque)
+{
+	virtio_terminal_on_room(line, room, opaque);
+}
+
+static int start_console(struct machine *machine, struct error *e)
+{
+	const struct console_line uart = {uart_receive, uart_on_room, machine->board->uart};
+	const struct console_line terminal = {terminal_receive, terminal_on_room, machine->terminal};
+
+	return console_start(machine->console, machine->terminal ? &terminal : &uart, e);
+}
+
 int machine_start(struct machine *machine, struct error *e)
 {
 	int r = machine_check_state(machine, "started", IN(MACHINE_CREATED), e);
 
 	if (r == 0)
-		r = console_start(machine->console, machine->board->uart, e);
+		r = start_console(machine, e);
 	if (r == 0)
 		let_run(machine);
 	return r;
@@ -207,7 +249,7 @@ int machine_resume(struct machine *machine, struct error *e)
 	int r = machine_check_state(machine, "resumed", IN(MACHINE_PAUSED), e);
 
 	if (r == 0) /* the first time when its state was loaded */
-		r = console_start(machine->console, machine->board->uart, e);
+		r = start_console(machine, e);
 	if (r == 0)
 		let_run(machine);
 	return r;

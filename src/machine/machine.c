@@ -54,7 +54,11 @@ static bool crowded(void *opaque)
 
 static void room(void *opaque)
 {
-	crew_nudge(((const struct machine *)opaque)->crew);
+	struct machine *machine = opaque;
+
+	crew_nudge(machine->crew);
+	if (machine->terminal)
+		virtio_terminal_room(machine->terminal);
 }
 
 static void drained(void *opaque)
@@ -169,6 +173,8 @@ void machine_free(struct machine *machine)
 	/* vCPUs write to the console, and the console's output nudges vCPUs. */
 	if (machine->crew)
 		crew_park(machine->crew);
+	if (machine->board)
+		machine_pause_devices(machine);
 	console_free(machine->console);
 	crew_free(machine->crew);
 	alarm_finish(&machine->alarm);

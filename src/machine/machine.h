@@ -48,6 +48,7 @@ struct machine_config {
 	const char *kernel, *initrd, *append, *firmware; /* paths, as in board_config */
 	enum machine_console console;
 	const char *console_path; /* CONSOLE_FILE: made, or appended to */
+	bool virtio_console; /* what is typed goes to a virtio terminal (hvc0), not to the UART */
 	/* Virtio devices, in the order of their slots. */
 	bool rng;
 	bool balloon;

@@ -25,6 +25,8 @@ struct machine {
 	struct crew *crew;
 	struct worker *worker; /* serves all virtio devices; NULL when there are none */
 	struct virtio *balloon; /* the board's, or NULL */
+	struct virtio *terminal; /* the board's, or NULL: the console is the UART */
+	uint16_t columns, rows; /* of the terminal, as the guest was told */
 	struct net_forward forwards[NET_FORWARDS_MAX];
 	unsigned forward_count;
 	struct alarm alarm;

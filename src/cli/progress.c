@@ -103,3 +103,14 @@ int progress_pull(const struct image_recipe *recipe, bool *fresh, struct error *
 	progress_finish(&progress);
 	return r;
 }
+
+int progress_copy_disk(const struct image *image, const char *path, struct error *e)
+{
+	struct progress progress;
+	int r;
+
+	progress_init(&progress, stderr);
+	r = image_copy_disk(image, path, progress_show, &progress, e);
+	progress_finish(&progress);
+	return r;
+}

@@ -35,4 +35,7 @@ void progress_line(const struct image_progress *state, uint64_t done_before, uin
 /* image_pull with its progress on standard error. */
 MUST_USE int progress_pull(const struct image_recipe *recipe, bool *fresh, struct error *e);
 
+/* image_copy_disk, likewise. */
+MUST_USE int progress_copy_disk(const struct image *image, const char *path, struct error *e);
+
 #endif

@@ -31,6 +31,9 @@ enum run_option {
 	RUN_KEEP,
 	RUN_CLOUD_INIT,
 	RUN_SSH_KEY,
+	RUN_KEEP,
+	RUN_CLOUD_INIT,
+	RUN_SSH_KEY,
 	RUN_OPTIONS,
 };
 

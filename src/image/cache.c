@@ -11,7 +11,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-int cache_init(struct cache *cache, const char *name, struct error *e)
+int cache_open(struct cache *cache, const char *name, struct error *e)
 {
 	const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
 	int length;
@@ -96,7 +96,7 @@ int cache_lock(struct cache *cache, bool wait, struct error *e)
 	return make_directories(cache->directory, e);
 }
 
-void cache_finish(struct cache *cache)
+void cache_close(struct cache *cache)
 {
 	if (cache->lock >= 0)
 		close(cache->lock);

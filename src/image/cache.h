@@ -20,11 +20,11 @@ struct cache {
 
 /* Works out where the image is; touches nothing. Fails when there is neither an absolute XDG_CACHE_HOME nor
  * HOME. */
-MUST_USE int cache_init(struct cache *cache, const char *name, struct error *e);
+MUST_USE int cache_open(struct cache *cache, const char *name, struct error *e);
 /* Makes the directory and takes the lock. When someone else has it: waits, or fails with -EAGAIN. */
 MUST_USE int cache_lock(struct cache *cache, bool wait, struct error *e);
 /* Releases the lock, if it is held. */
-void cache_finish(struct cache *cache);
+void cache_close(struct cache *cache);
 
 /* The path of `name` in the image's directory; `name` has at most 200 bytes. */
 void cache_path(const struct cache *cache, const char *name, char out[PATH_MAX]);

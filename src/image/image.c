@@ -12,6 +12,7 @@
 #include "image/apt.h"
 #include "image/cache.h"
 #include "image/contents.h"
+#include "image/copy.h"
 #include "image/disk.h"
 #include "image/initramfs.h"
 #include "image/manifest.h"
@@ -100,7 +101,7 @@ static enum image_state judge(const struct image_recipe *recipe, struct present 
 static void present_free(struct present *present)
 {
 	if (present)
-		cache_finish(&present->cache);
+		cache_close(&present->cache);
 	free(present);
 }
 
@@ -136,7 +137,7 @@ static struct present *present_new(const struct image_recipe *recipe, const stru
 		*code = error_errno(e, -ENOMEM, "image %s", recipe->name);
 		return NULL;
 	}
-	r = cache_init(&present->cache, recipe->name, e);
+	r = cache_open(&present->cache, recipe->name, e);
 	if (r == 0 && hash_recipe(recipe, present) < 0)
 		r = error_errno(e, -ENOMEM, "image %s", recipe->name);
 	if (r == 0 && progress)
@@ -351,7 +352,7 @@ int image_remove(const struct image_recipe *recipe, uint64_t *bytes, struct erro
 	struct cache cache;
 	uint64_t room;
 	char path[PATH_MAX];
-	int r = cache_init(&cache, recipe->name, e);
+	int r = cache_open(&cache, recipe->name, e);
 
 	if (r < 0)
 		return r;
@@ -362,7 +363,7 @@ int image_remove(const struct image_recipe *recipe, uint64_t *bytes, struct erro
 	room = cache_bytes(&cache);
 	if (r == 0)
 		r = cache_remove(&cache, "", e);
-	cache_finish(&cache);
+	cache_close(&cache);
 	if (r == 0 && bytes)
 		*bytes = room;
 	return r;
@@ -414,4 +415,23 @@ void image_finish(struct image *image)
 	free(image->append);
 	free(image->disk);
 	*image = (struct image){.kernel = NULL};
+}
+
+static void on_copied(void *context, uint64_t done, uint64_t total)
+{
+	const struct progress *progress = context;
+
+	if (progress->tell)
+		progress->tell(progress->context, &(struct image_progress){.step = "copying the disk",
+									   .done = done < total ? done : total,
+									   .total = total,
+									   .bytes = true});
+}
+
+int image_copy_disk(const struct image *image, const char *path, image_progress_fn *progress, void *context,
+		    struct error *e)
+{
+	struct progress reporter = {.tell = progress, .context = context};
+
+	return copy_file(image->disk, path, on_copied, &reporter, e);
 }

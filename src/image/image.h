@@ -95,4 +95,8 @@ struct image {
 MUST_USE int image_find(const struct image_recipe *recipe, struct image *out, struct error *e);
 void image_finish(struct image *image);
 
+/* Makes the file `path`, which must not be there (-EEXIST), a copy of the image's disk that does not need the image. */
+MUST_USE int image_copy_disk(const struct image *image, const char *path, image_progress_fn *progress, void *context,
+			     struct error *e);
+
 #endif

@@ -1,0 +1,226 @@
+/*
+ * Traffic over TCP, for tests and measurements of networks; the same program at both ends.
+ *
+ *   traffic serve PORT                       answers clients until it is killed
+ *   traffic HOST PORT send BYTES             to the server, which counts and checks them
+ *   traffic HOST PORT receive BYTES
+ *   traffic HOST PORT echo COUNT             so many bytes, each answered before the next
+ *
+ * A client prints "send: 123.4 MB/s" or "echo: 56.7 us" and ends with 0 when every byte was right.
+ */
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BLOCK  (64 * 1024)
+#define PERIOD 251 /* of the pattern: no power of two, so that a part out of place is seen */
+
+struct request {
+	char what[8];
+	uint64_t amount;
+};
+
+static uint8_t pattern[BLOCK + PERIOD], block[BLOCK];
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int write_all(int fd, const void *bytes, size_t size)
+{
+	const uint8_t *at = bytes;
+
+	while (size > 0) {
+		ssize_t done = write(fd, at, size);
+
+		if (done < 0)
+			return -1;
+		at += done;
+		size -= (size_t)done;
+	}
+	return 0;
+}
+
+static int read_all(int fd, void *bytes, size_t size)
+{
+	uint8_t *at = bytes;
+
+	while (size > 0) {
+		ssize_t done = read(fd, at, size);
+
+		if (done <= 0)
+			return -1;
+		at += done;
+		size -= (size_t)done;
+	}
+	return 0;
+}
+
+static int give(int fd, uint64_t amount)
+{
+	for (uint64_t done = 0; done < amount;) {
+		size_t part = amount - done < BLOCK ? (size_t)(amount - done) : BLOCK;
+
+		if (write_all(fd, pattern + done % PERIOD, part) < 0)
+			return -1;
+		done += part;
+	}
+	return 0;
+}
+
+static int take(int fd, uint64_t amount)
+{
+	for (uint64_t done = 0; done < amount;) {
+		ssize_t part = read(fd, block, amount - done < BLOCK ? (size_t)(amount - done) : BLOCK);
+
+		if (part <= 0 || memcmp(block, pattern + done % PERIOD, (size_t)part) != 0)
+			return -1;
+		done += (uint64_t)part;
+	}
+	return 0;
+}
+
+static int answer_echo(int fd, uint64_t amount)
+{
+	char byte;
+
+	for (; amount > 0; amount--)
+		if (read_all(fd, &byte, 1) < 0 || write_all(fd, &byte, 1) < 0)
+			return -1;
+	return 0;
+}
+
+static int ask_echo(int fd, uint64_t amount)
+{
+	for (uint64_t i = 0; i < amount; i++) {
+		char byte = (char)i, back;
+
+		if (write_all(fd, &byte, 1) < 0 || read_all(fd, &back, 1) < 0 || back != byte)
+			return -1;
+	}
+	return 0;
+}
+
+static void no_delay(int fd)
+{
+	const int yes = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+}
+
+/* The last word is one byte from the server: all that was sent is there and right. */
+static void answer(int fd)
+{
+	struct request request;
+	char verdict = 'n';
+
+	no_delay(fd);
+	if (read_all(fd, &request, sizeof request) < 0)
+		return;
+	if (strcmp(request.what, "send") == 0)
+		verdict = take(fd, request.amount) < 0 ? 'n' : 'y';
+	else if (strcmp(request.what, "receive") == 0)
+		verdict = give(fd, request.amount) < 0 ? 'n' : 'y';
+	else
+		verdict = answer_echo(fd, request.amount) < 0 ? 'n' : 'y';
+	(void)!write(fd, &verdict, 1);
+}
+
+static int serve(const char *port)
+{
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)atoi(port))};
+	int listener = socket(AF_INET6, SOCK_STREAM, 0), yes = 1, no = 0;
+
+	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+	setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
+	if (bind(listener, (struct sockaddr *)&any, sizeof any) < 0 || listen(listener, 10) < 0) {
+		perror("traffic: listen");
+		return 1;
+	}
+	signal(SIGCHLD, SIG_IGN);
+	for (;;) {
+		int fd = accept(listener, NULL, NULL);
+
+		if (fd < 0)
+			continue;
+		if (fork() == 0) {
+			answer(fd);
+			_exit(0);
+		}
+		close(fd);
+	}
+}
+
+static int connect_to(const char *host, const char *port)
+{
+	struct addrinfo wanted = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV}, *found;
+	int fd;
+
+	if (getaddrinfo(host, port, &wanted, &found) != 0)
+		return -1;
+	fd = socket(found->ai_family, SOCK_STREAM, 0);
+	if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) < 0) {
+		perror("traffic: connect");
+		close(fd);
+		fd = -1;
+	}
+	freeaddrinfo(found);
+	return fd;
+}
+
+static int ask(char **arguments)
+{
+	struct request request = {.amount = strtoull(arguments[3], NULL, 10)};
+	int fd = connect_to(arguments[0], arguments[1]), r;
+	double began, seconds;
+	char verdict;
+
+	if (fd < 0)
+		return 1;
+	no_delay(fd);
+	snprintf(request.what, sizeof request.what, "%s", arguments[2]);
+	began = now();
+	r = write_all(fd, &request, sizeof request);
+	if (r == 0 && strcmp(request.what, "send") == 0)
+		r = give(fd, request.amount);
+	else if (r == 0 && strcmp(request.what, "receive") == 0)
+		r = take(fd, request.amount);
+	else if (r == 0)
+		r = ask_echo(fd, request.amount);
+	if (r < 0 || read_all(fd, &verdict, 1) < 0 || verdict != 'y') {
+		fprintf(stderr, "traffic: %s failed\n", request.what);
+		return 1;
+	}
+	seconds = now() - began;
+	if (strcmp(request.what, "echo") == 0)
+		printf("echo: %.1f us\n", seconds * 1e6 / (double)request.amount);
+	else
+		printf("%s: %.1f MB/s\n", request.what, (double)request.amount / seconds / 1e6);
+	return 0;
+}
+
+int main(int count, char **arguments)
+{
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < sizeof pattern; i++)
+		pattern[i] = (uint8_t)(i % PERIOD);
+	if (count == 3 && strcmp(arguments[1], "serve") == 0)
+		return serve(arguments[2]);
+	if (count == 5)
+		return ask(arguments + 1);
+	fprintf(stderr, "usage: traffic serve PORT | HOST PORT send|receive|echo AMOUNT\n");
+	return 2;
+}

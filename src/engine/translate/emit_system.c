@@ -176,12 +176,19 @@ static bool status_access(struct emit *e, const struct access *c)
 	if (c->writes) {
 		operand(e, c, X64_RAX);
 		new_status(e, c);
+		/* What C does: MXR has no mode of its own, and live floats may have to end. */
 		if (!c->immediate || c->replaces) {
-			/* What C does: MXR has no mode of its own, and floats may be live. */
+			uint8_t *same;
+
 			x64_mov_rr(a, 4, X64_RDX, X64_RAX);
 			x64_alu_rr(a, X64_XOR, 4, X64_RDX, X64_RCX);
-			x64_test_ri(a, 4, X64_RDX, (int32_t)(MSTATUS_FS | MSTATUS_MXR));
+			x64_test_ri(a, 4, X64_RDX, (int32_t)MSTATUS_MXR);
 			to_c(e, X64_NE);
+			x64_test_ri(a, 4, X64_RDX, (int32_t)MSTATUS_FS);
+			same = x64_jcc_forward8(a, X64_E);
+			x64_alu_mi(a, X64_CMP, 4, IN_FRAME(floats_live), 0);
+			to_c(e, X64_NE);
+			x64_patch_here8(a, same);
 		}
 		if (sets_sie) {
 			uint8_t *off = NULL;

@@ -19,7 +19,7 @@
 
 #define FRAME_BIAS   128
 #define FRAME_TLB    1024
-#define FRAME_JUMPS  4096
+#define FRAME_JUMPS  16384
 #define FRAME_BUDGET X64_R15
 
 /* How loads and stores are translated; each has a TLB of its own, and units are made for one of them. */

@@ -34,29 +34,21 @@ static void note_local(struct spaces *s, unsigned mode, unsigned slot)
 	s->local[mode][s->local_count[mode]++] = (uint16_t)slot;
 }
 
-/* Nothing of the jump table is valid any more. */
-static void forget_salts(struct translator *t)
+void spaces_forget_jumps(struct translator *t)
 {
 	struct spaces *s = &t->spaces;
 
 	for (unsigned i = 0; i < SPACES; i++)
 		memset(s->all[i].salts, 0, sizeof s->all[i].salts);
 	memset(s->global_salts, 0, sizeof s->global_salts);
-	memset(s->code_seen, 0, sizeof s->code_seen);
 	t->entered = false;
 }
 
 static void empty_jumps(struct translator *t)
 {
 	memset(t->frame->jumps, 0xff, sizeof t->frame->jumps);
-	memset(t->spaces.fetch, 0xff, sizeof t->spaces.fetch);
 	t->spaces.next_salt = 1;
-	forget_salts(t);
-}
-
-void spaces_forget_jumps(struct translator *t)
-{
-	forget_salts(t);
+	spaces_forget_jumps(t);
 }
 
 static uint64_t mix(uint64_t x)
@@ -80,9 +72,14 @@ static uint64_t new_salt(struct translator *t)
 	return number << 57 | (mix(s->secret) & UINT64_C(0x00fffffffffffffe));
 }
 
-static bool has_own_salt(const struct spaces *s, unsigned mode)
+static bool has_own_code(const struct spaces *s, unsigned mode)
 {
 	return mode == FRAME_USER || (mode != FRAME_MACHINE && s->now->local_code);
+}
+
+static uint64_t *key_of(struct spaces *s, unsigned mode)
+{
+	return has_own_code(s, mode) ? &s->now->keys[mode] : &s->global_keys[mode];
 }
 
 static void take_salts(struct translator *t)
@@ -94,8 +91,11 @@ static void take_salts(struct translator *t)
 	do {
 		complete = true;
 		for (unsigned mode = 0; mode < FRAME_MODES; mode++) {
-			uint64_t *salt = has_own_salt(s, mode) ? &s->now->salts[mode] : &s->global_salts[mode];
+			uint64_t *salt = has_own_code(s, mode) ? &s->now->salts[mode] : &s->global_salts[mode];
+			uint64_t *key = key_of(s, mode);
 
+			if (!*key)
+				*key = ++s->last_key;
 			if (!*salt) {
 				uint64_t fresh = new_salt(t);
 
@@ -170,9 +170,16 @@ static bool is_bare(uint64_t satp)
 static void forget_space(struct space *space)
 {
 	memset(space->salts, 0, sizeof space->salts);
+	memset(space->keys, 0, sizeof space->keys);
 	space->count = 0;
 	/* What is global is so among spaces that have pages at all. */
 	space->local_code = is_bare(space->satp);
+}
+
+static void forget_code(struct spaces *s)
+{
+	memset(s->global_keys, 0, sizeof s->global_keys);
+	memset(s->code_seen, 0, sizeof s->code_seen);
 }
 
 static struct space *space_of(struct spaces *s, uint64_t satp)
@@ -204,6 +211,7 @@ void spaces_reset(struct translator *t)
 		forget_space(&s->all[i]);
 	}
 	s->now = &s->all[0];
+	forget_code(s);
 	empty_jumps(t);
 }
 
@@ -236,28 +244,28 @@ void spaces_enter(struct translator *t, enum frame_mode mode)
 	t->frame->salt = t->frame->salt_of_mode[mode];
 }
 
-static unsigned seen_bit(uint64_t page, uint64_t salt)
+static unsigned seen_bit(uint64_t page, uint64_t key)
 {
-	return (unsigned)(mix(page ^ salt) % CODE_SEEN_BITS);
+	return (unsigned)(mix(page ^ key) % CODE_SEEN_BITS);
 }
 
-/* Whether jump entries with this salt may lie in the page. */
-static bool code_was_seen(const struct spaces *s, uint64_t page, uint64_t salt)
+/* Whether code of the page was run with this key. */
+static bool code_was_seen(const struct spaces *s, uint64_t page, uint64_t key)
 {
 	unsigned bit;
 
-	if (!salt)
+	if (!key)
 		return false;
-	bit = seen_bit(page, salt);
+	bit = seen_bit(page, key);
 	return s->code_seen[bit / 8] >> (bit % 8) & 1;
 }
 
-static void forget_page_of(struct translator *t, uint64_t *salts, uint64_t page)
+static void forget_page_of(struct translator *t, uint64_t *salts, uint64_t *keys, uint64_t page)
 {
 	for (unsigned mode = 0; mode < FRAME_MODES; mode++) {
-		if (!code_was_seen(&t->spaces, page, salts[mode]))
+		if (!code_was_seen(&t->spaces, page, keys[mode]))
 			continue;
-		salts[mode] = 0;
+		salts[mode] = keys[mode] = 0;
 		t->entered = false;
 	}
 }
@@ -275,8 +283,8 @@ static void flush_page(struct translator *t, uint64_t address)
 	}
 	s->fenced[s->fences++ % FENCES_KNOWN] = page;
 	for (unsigned i = 0; i < SPACES; i++)
-		forget_page_of(t, s->all[i].salts, page);
-	forget_page_of(t, s->global_salts, page);
+		forget_page_of(t, s->all[i].salts, s->all[i].keys, page);
+	forget_page_of(t, s->global_salts, s->global_keys, page);
 }
 
 /* What belongs to the address spaces of one number; what is global stays (Privileged 4.2.1). */
@@ -309,7 +317,8 @@ void spaces_flush(struct translator *t, bool one_page, uint64_t address, bool on
 	for (unsigned i = 0; i < SPACES; i++)
 		forget_space(&s->all[i]);
 	superpages_forget(&s->superpages);
-	forget_salts(t);
+	forget_code(s);
+	spaces_forget_jumps(t);
 }
 
 void spaces_drop_writes(struct translator *t)
@@ -370,9 +379,9 @@ enum spaces_filled spaces_fill(struct translator *t, uint64_t address, unsigned 
 	return SPACES_FILLED;
 }
 
-static void see_code(struct spaces *s, uint64_t page, uint64_t salt)
+static void see_code(struct spaces *s, uint64_t page, uint64_t key)
 {
-	unsigned bit = seen_bit(page, salt);
+	unsigned bit = seen_bit(page, key);
 
 	s->code_seen[bit / 8] |= (uint8_t)(1u << (bit % 8));
 }
@@ -387,28 +396,28 @@ static void code_is_local(struct translator *t)
 
 const uint8_t *spaces_fetch(struct translator *t, uint64_t pc, uint64_t *physical)
 {
-	unsigned slot = (pc >> GUEST_PAGE_SHIFT) % FETCH_PAGES;
-	uint64_t tag = pc & PAGE_MASK;
+	struct spaces *s = &t->spaces;
+	struct fetched *fetched = &s->fetched[(pc >> GUEST_PAGE_SHIFT) % FETCH_PAGES];
 	struct hart *hart = t->interpreter.hart;
+	uint64_t tag = pc & PAGE_MASK;
 	struct mmu_page page;
 	uint8_t *host;
 
-	*physical = t->spaces.fetch[slot].physical;
-	if (likely(t->spaces.fetch[slot].tag == (tag ^ t->frame->salt)))
-		return t->spaces.fetch[slot].host;
+	*physical = fetched->physical;
+	if (likely(fetched->page == tag && fetched->key == *key_of(s, t->frame->mode)))
+		return fetched->host;
 	t->interpreter.statistics.tlb_misses++;
 	if (mmu_translate(hart, gva(pc), 2, MMU_FETCH, hart->priv, &page) != CAUSE_NONE)
 		return NULL;
 	host = keepable(t, &page, MMU_FETCH);
 	if (!host)
 		return NULL;
-	superpages_note(&t->spaces.superpages, pc, page.span);
-	if (!page.global && !has_own_salt(&t->spaces, t->frame->mode))
+	superpages_note(&s->superpages, pc, page.span);
+	if (!page.global && !has_own_code(s, t->frame->mode))
 		code_is_local(t);
-	see_code(&t->spaces, tag, t->frame->salt);
-	t->spaces.fetch[slot].tag = tag ^ t->frame->salt;
-	t->spaces.fetch[slot].host = host;
-	t->spaces.fetch[slot].physical = page.base.value;
 	*physical = page.base.value;
+	*fetched = (struct fetched){
+		.page = tag, .key = *key_of(s, t->frame->mode), .host = host, .physical = page.base.value};
+	see_code(s, tag, fetched->key);
 	return host;
 }

@@ -6,7 +6,8 @@
  *
  * Entries of the jump table carry the salt of a space and mode: a number in the bits of a pc that only repeat its sign
  * keeps spaces apart, and the bits below are random, so that a guest cannot make up a pc that matches an entry
- * which is not its own. Taking a new salt forgets all entries of the old one.
+ * which is not its own. Taking a new salt forgets all entries of the old one. Where pages of code are is kept by space
+ * and mode too, with a key that a fence.i leaves as it is.
  *
  * Thread: the hart's.
  */
@@ -32,17 +33,26 @@ struct space_entry {
 struct space {
 	uint64_t satp;
 	uint64_t salts[FRAME_MODES]; /* of its own, 0: none */
+	uint64_t keys[FRAME_MODES];
 	bool local_code;             /* its supervisor runs from pages that are not global */
 	uint64_t fences;             /* when it was put aside */
 	unsigned count;
 	struct space_entry entries[SPACE_ENTRIES];
 };
 
+/* Where a page of code is. */
+struct fetched {
+	uint64_t page, key; /* virtual */
+	const uint8_t *host;
+	uint64_t physical;
+};
+
 struct spaces {
 	struct space all[SPACES], *now;
 	unsigned next; /* to be given to another satp */
-	uint64_t global_salts[FRAME_MODES];
+	uint64_t global_salts[FRAME_MODES], global_keys[FRAME_MODES];
 	unsigned next_salt;
+	uint64_t last_key;
 	uint64_t secret;
 	struct superpages superpages;
 	/* TLB slots that hold what is the present space's own, by mode: a list and, to have each once, a bit each. */
@@ -51,12 +61,8 @@ struct spaces {
 	uint64_t is_local[FRAME_MODES][FRAME_TLB / 64];
 	/* Fences of single pages, counted, and the last of them. */
 	uint64_t fences, fenced[FENCES_KNOWN];
-	uint8_t code_seen[CODE_SEEN_BITS / 8]; /* pages with a salt, by hash, that jump entries may be for */
-	struct {
-		uint64_t tag; /* virtual page ^ salt */
-		const uint8_t *host;
-		uint64_t physical;
-	} fetch[FETCH_PAGES];
+	uint8_t code_seen[CODE_SEEN_BITS / 8]; /* pages with a key, by hash, that jump entries may be for */
+	struct fetched fetched[FETCH_PAGES];
 };
 
 #endif

@@ -39,8 +39,8 @@ void spaces_forget_jumps(struct translator *t)
 	struct spaces *s = &t->spaces;
 
 	for (unsigned i = 0; i < SPACES; i++)
-		memset(s->all[i].salts, 0, sizeof s->all[i].salts);
-	memset(s->global_salts, 0, sizeof s->global_salts);
+		memset(s->all[i].code.salts, 0, sizeof s->all[i].code.salts);
+	memset(s->global.salts, 0, sizeof s->global.salts);
 	t->entered = false;
 }
 
@@ -77,9 +77,17 @@ static bool has_own_code(const struct spaces *s, unsigned mode)
 	return mode == FRAME_USER || (mode != FRAME_MACHINE && s->now->local_code);
 }
 
-static uint64_t *key_of(struct spaces *s, unsigned mode)
+static struct code_owner *owner_of(struct spaces *s, unsigned mode)
 {
-	return has_own_code(s, mode) ? &s->now->keys[mode] : &s->global_keys[mode];
+	return has_own_code(s, mode) ? &s->now->code : &s->global;
+}
+
+static void forget_code(struct code_owner *owner)
+{
+	memset(owner->salts, 0, sizeof owner->salts);
+	memset(owner->keys, 0, sizeof owner->keys);
+	memset(owner->seen, 0, owner->seen_bits / 8);
+	owner->halves[0] = owner->halves[1] = false;
 }
 
 static void take_salts(struct translator *t)
@@ -91,18 +99,17 @@ static void take_salts(struct translator *t)
 	do {
 		complete = true;
 		for (unsigned mode = 0; mode < FRAME_MODES; mode++) {
-			uint64_t *salt = has_own_code(s, mode) ? &s->now->salts[mode] : &s->global_salts[mode];
-			uint64_t *key = key_of(s, mode);
+			struct code_owner *owner = owner_of(s, mode);
 
-			if (!*key)
-				*key = ++s->last_key;
-			if (!*salt) {
+			if (!owner->keys[mode])
+				owner->keys[mode] = ++s->last_key;
+			if (!owner->salts[mode]) {
 				uint64_t fresh = new_salt(t);
 
-				*salt = fresh;
+				owner->salts[mode] = fresh;
 				complete &= fresh >> 57 != 1;
 			}
-			t->frame->salt_of_mode[mode] = *salt;
+			t->frame->salt_of_mode[mode] = owner->salts[mode];
 		}
 	} while (!complete);
 }
@@ -169,17 +176,10 @@ static bool is_bare(uint64_t satp)
 
 static void forget_space(struct space *space)
 {
-	memset(space->salts, 0, sizeof space->salts);
-	memset(space->keys, 0, sizeof space->keys);
+	forget_code(&space->code);
 	space->count = 0;
 	/* What is global is so among spaces that have pages at all. */
 	space->local_code = is_bare(space->satp);
-}
-
-static void forget_code(struct spaces *s)
-{
-	memset(s->global_keys, 0, sizeof s->global_keys);
-	memset(s->code_seen, 0, sizeof s->code_seen);
 }
 
 static struct space *space_of(struct spaces *s, uint64_t satp)
@@ -208,10 +208,14 @@ void spaces_reset(struct translator *t)
 	superpages_forget(&s->superpages);
 	for (unsigned i = 0; i < SPACES; i++) {
 		s->all[i].satp = i ? UINT64_MAX : t->interpreter.hart->satp; /* no space has the former */
+		s->all[i].code.seen = s->all[i].seen;
+		s->all[i].code.seen_bits = SPACE_CODE_SEEN;
 		forget_space(&s->all[i]);
 	}
 	s->now = &s->all[0];
-	forget_code(s);
+	s->global.seen = s->seen;
+	s->global.seen_bits = CODE_SEEN;
+	forget_code(&s->global);
 	empty_jumps(t);
 }
 
@@ -244,30 +248,27 @@ void spaces_enter(struct translator *t, enum frame_mode mode)
 	t->frame->salt = t->frame->salt_of_mode[mode];
 }
 
-static unsigned seen_bit(uint64_t page, uint64_t key)
+static unsigned seen_bit(const struct code_owner *owner, uint64_t page)
 {
-	return (unsigned)(mix(page ^ key) % CODE_SEEN_BITS);
+	return (unsigned)mix(page) & (owner->seen_bits - 1);
 }
 
-/* Whether code of the page was run with this key. */
-static bool code_was_seen(const struct spaces *s, uint64_t page, uint64_t key)
+static void see_code(struct code_owner *owner, uint64_t page)
+{
+	unsigned bit = seen_bit(owner, page);
+
+	owner->seen[bit / 8] |= (uint8_t)(1u << (bit % 8));
+	owner->halves[page >> 63] = true;
+}
+
+static bool code_was_seen(const struct code_owner *owner, uint64_t page)
 {
 	unsigned bit;
 
-	if (!key)
+	if (!owner->halves[page >> 63])
 		return false;
-	bit = seen_bit(page, key);
-	return s->code_seen[bit / 8] >> (bit % 8) & 1;
-}
-
-static void forget_page_of(struct translator *t, uint64_t *salts, uint64_t *keys, uint64_t page)
-{
-	for (unsigned mode = 0; mode < FRAME_MODES; mode++) {
-		if (!code_was_seen(&t->spaces, page, keys[mode]))
-			continue;
-		salts[mode] = keys[mode] = 0;
-		t->entered = false;
-	}
+	bit = seen_bit(owner, page);
+	return owner->seen[bit / 8] >> (bit % 8) & 1;
 }
 
 static void flush_page(struct translator *t, uint64_t address)
@@ -282,9 +283,14 @@ static void flush_page(struct translator *t, uint64_t address)
 		tlb->load[index] = tlb->store[index] = FRAME_NO_PAGE;
 	}
 	s->fenced[s->fences++ % FENCES_KNOWN] = page;
-	for (unsigned i = 0; i < SPACES; i++)
-		forget_page_of(t, s->all[i].salts, s->all[i].keys, page);
-	forget_page_of(t, s->global_salts, s->global_keys, page);
+	for (unsigned i = 0; i <= SPACES; i++) {
+		struct code_owner *owner = i < SPACES ? &s->all[i].code : &s->global;
+
+		if (!code_was_seen(owner, page))
+			continue;
+		forget_code(owner);
+		t->entered = false;
+	}
 }
 
 /* What belongs to the address spaces of one number; what is global stays (Privileged 4.2.1). */
@@ -317,8 +323,8 @@ void spaces_flush(struct translator *t, bool one_page, uint64_t address, bool on
 	for (unsigned i = 0; i < SPACES; i++)
 		forget_space(&s->all[i]);
 	superpages_forget(&s->superpages);
-	forget_code(s);
-	spaces_forget_jumps(t);
+	forget_code(&s->global);
+	t->entered = false;
 }
 
 void spaces_drop_writes(struct translator *t)
@@ -379,13 +385,6 @@ enum spaces_filled spaces_fill(struct translator *t, uint64_t address, unsigned 
 	return SPACES_FILLED;
 }
 
-static void see_code(struct spaces *s, uint64_t page, uint64_t key)
-{
-	unsigned bit = seen_bit(page, key);
-
-	s->code_seen[bit / 8] |= (uint8_t)(1u << (bit % 8));
-}
-
 /* A supervisor's page that is not global: from now on the space has supervisor's entries of its own. */
 static void code_is_local(struct translator *t)
 {
@@ -400,11 +399,12 @@ const uint8_t *spaces_fetch(struct translator *t, uint64_t pc, uint64_t *physica
 	struct fetched *fetched = &s->fetched[(pc >> GUEST_PAGE_SHIFT) % FETCH_PAGES];
 	struct hart *hart = t->interpreter.hart;
 	uint64_t tag = pc & PAGE_MASK;
+	struct code_owner *owner;
 	struct mmu_page page;
 	uint8_t *host;
 
 	*physical = fetched->physical;
-	if (likely(fetched->page == tag && fetched->key == *key_of(s, t->frame->mode)))
+	if (likely(fetched->page == tag && fetched->key == owner_of(s, t->frame->mode)->keys[t->frame->mode]))
 		return fetched->host;
 	t->interpreter.statistics.tlb_misses++;
 	if (mmu_translate(hart, gva(pc), 2, MMU_FETCH, hart->priv, &page) != CAUSE_NONE)
@@ -416,8 +416,9 @@ const uint8_t *spaces_fetch(struct translator *t, uint64_t pc, uint64_t *physica
 	if (!page.global && !has_own_code(s, t->frame->mode))
 		code_is_local(t);
 	*physical = page.base.value;
+	owner = owner_of(s, t->frame->mode);
 	*fetched = (struct fetched){
-		.page = tag, .key = *key_of(s, t->frame->mode), .host = host, .physical = page.base.value};
-	see_code(s, tag, fetched->key);
+		.page = tag, .key = owner->keys[t->frame->mode], .host = host, .physical = page.base.value};
+	see_code(owner, tag);
 	return host;
 }

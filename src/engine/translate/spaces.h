@@ -21,7 +21,8 @@
 #define SPACE_ENTRIES   256 /* kept of a space that does not run */
 #define SALTS           128 /* they fit the bits of a pc that repeat its sign */
 #define FENCES_KNOWN    32
-#define CODE_SEEN_BITS  65536
+#define CODE_SEEN       65536
+#define SPACE_CODE_SEEN 8192
 #define FETCH_PAGES     256
 
 struct space_entry {
@@ -30,10 +31,18 @@ struct space_entry {
 	uint8_t mode;
 };
 
+/* What jump entries of one owner, a space or all of them together, go by. */
+struct code_owner {
+	uint64_t salts[FRAME_MODES], keys[FRAME_MODES]; /* 0: none */
+	uint8_t *seen;       /* pages, by hash, that entries may be for; a bit each */
+	uint32_t seen_bits;  /* a power of two */
+	bool halves[2];      /* of the address space that such pages lie in */
+};
+
 struct space {
 	uint64_t satp;
-	uint64_t salts[FRAME_MODES]; /* of its own, 0: none */
-	uint64_t keys[FRAME_MODES];
+	struct code_owner code;
+	uint8_t seen[SPACE_CODE_SEEN / 8];
 	bool local_code;             /* its supervisor runs from pages that are not global */
 	uint64_t fences;             /* when it was put aside */
 	unsigned count;
@@ -50,7 +59,8 @@ struct fetched {
 struct spaces {
 	struct space all[SPACES], *now;
 	unsigned next; /* to be given to another satp */
-	uint64_t global_salts[FRAME_MODES], global_keys[FRAME_MODES];
+	struct code_owner global;
+	uint8_t seen[CODE_SEEN / 8];
 	unsigned next_salt;
 	uint64_t last_key;
 	uint64_t secret;
@@ -61,7 +71,6 @@ struct spaces {
 	uint64_t is_local[FRAME_MODES][FRAME_TLB / 64];
 	/* Fences of single pages, counted, and the last of them. */
 	uint64_t fences, fenced[FENCES_KNOWN];
-	uint8_t code_seen[CODE_SEEN_BITS / 8]; /* pages with a key, by hash, that jump entries may be for */
 	struct fetched fetched[FETCH_PAGES];
 };
 

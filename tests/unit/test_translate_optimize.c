@@ -1,5 +1,5 @@
 /*
- * Passes over a unit: which accesses share a check.
+ * Passes over a unit: which accesses share a check, what is one operation instead of two, what is not done.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@ static struct ir_unit unit;
 static void begin(void)
 {
 	unit.count = unit.instructions = 0;
+	unit.at = unit.bytes = 0;
 }
 
 static struct ir *add(enum ir_op op, unsigned size, unsigned dst, unsigned a, unsigned b, int64_t imm)
@@ -26,7 +27,9 @@ static struct ir *add(enum ir_op op, unsigned size, unsigned dst, unsigned a, un
 			  .a = (uint8_t)a,
 			  .b = (uint8_t)b,
 			  .imm = imm,
+			  .at = unit.bytes,
 			  .before = (uint16_t)unit.instructions++};
+	unit.bytes = (uint16_t)(unit.bytes + 4);
 	return ir;
 }
 
@@ -50,6 +53,11 @@ static void expect(const struct ir *ir, unsigned group, bool leads, unsigned low
 	assert_int_equal(ir->group, group);
 	assert_int_equal(ir->leads, leads);
 	assert_int_equal(ir->low, low);
+}
+
+static void branch(int64_t to)
+{
+	add(IR_BRANCH, 8, IR_ZERO, 5, IR_ZERO, to);
 }
 
 /* A function's entry and exit: the frame is one group, though sp moves. */
@@ -151,6 +159,177 @@ static void test_limits(void **state)
 	(void)state;
 }
 
+/* A branch round a leader, or into the middle of a loop from before a leader, leaves no group behind. */
+static void test_ways_round(void **state)
+{
+	struct ir *ops[6];
+
+	begin();
+	ops[0] = load(8, 12, 2, 0);
+	branch(16);
+	ops[1] = load(8, 12, 10, 0);
+	ops[2] = load(8, 13, 10, 8);
+	ops[3] = load(8, 13, 10, 16);
+	ops[4] = load(8, 14, 2, 8);
+	optimize(&unit);
+	assert_int_equal(unit.ops[1].inside, 5);
+	assert_true(ops[3]->label);
+	expect(ops[0], 1, true, 0);
+	expect(ops[1], 2, true, 0);
+	expect(ops[2], 2, false, 8);
+	expect(ops[3], 0, false, 0);
+	expect(ops[4], 1, false, 8);
+
+	begin();
+	branch(16);
+	ops[0] = load(8, 12, 10, 0);
+	ops[1] = load(8, 13, 10, 8);
+	plus(15, 15, 1);
+	plus(14, 14, 1);
+	branch(8);
+	optimize(&unit);
+	assert_int_equal(unit.ops[0].inside, 5);
+	assert_int_equal(unit.ops[5].inside, 3);
+	expect(ops[0], 0, false, 0);
+	expect(ops[1], 0, false, 0);
+	(void)state;
+}
+
+/* What a loop changes is no base of a group from before it; what it does not change is. */
+static void test_loops(void **state)
+{
+	struct ir *ops[4];
+
+	begin();
+	ops[0] = load(8, 12, 10, 0);
+	ops[1] = load(8, 13, 2, 0);
+	ops[2] = load(8, 12, 10, 8);
+	ops[3] = load(8, 13, 2, 8);
+	plus(10, 10, 16);
+	branch(8);
+	optimize(&unit);
+	assert_int_equal(unit.ops[5].inside, 3);
+	expect(ops[0], 0, false, 0);
+	expect(ops[1], 2, true, 0);
+	expect(ops[2], 0, false, 0);
+	expect(ops[3], 2, false, 8);
+	(void)state;
+}
+
+/* How assemblers write copies, constants and extensions. */
+static void test_alone(void **state)
+{
+	struct ir *copy, *constant, *sum, *extended, *upper, *cut;
+
+	begin();
+	copy = add(IR_ADD, 8, 10, IR_ZERO, 11, 0);
+	constant = add(IR_ADD, 8, 12, IR_ZERO, IR_CONST, -5);
+	sum = add(IR_ADD, 4, 13, 12, IR_CONST, 7);
+	extended = add(IR_ADD, 4, 14, 14, IR_CONST, 0);
+	upper = add(IR_SHL, 8, 15, 15, IR_CONST, 32);
+	cut = add(IR_SHR, 8, 15, 15, IR_CONST, 32);
+	optimize(&unit);
+	assert_int_equal(copy->a, 11);
+	assert_int_equal(copy->b, IR_CONST);
+	assert_int_equal(copy->imm, 0);
+	assert_int_equal(constant->op, IR_SET);
+	assert_int_equal(constant->imm, -5);
+	assert_int_equal(sum->op, IR_SET);
+	assert_int_equal(sum->imm, 2);
+	assert_int_equal(extended->op, IR_SIGN_EXTEND);
+	assert_int_equal(upper->dst, IR_ZERO);
+	assert_int_equal(cut->op, IR_ZERO_EXTEND);
+	assert_int_equal(cut->size, 4);
+	(void)state;
+}
+
+static void rotate_parts(unsigned source, int64_t left)
+{
+	add(IR_SHL, 4, 6, source, IR_CONST, left);
+	add(IR_SHR, 4, 7, source, IR_CONST, 25);
+}
+
+static void test_rotation(void **state)
+{
+	struct ir *whole;
+
+	begin();
+	rotate_parts(10, 7);
+	whole = add(IR_OR, 8, 6, 6, 7, 0);
+	optimize(&unit);
+	assert_int_equal(whole->op, IR_ROR);
+	assert_int_equal(whole->size, 4);
+	assert_int_equal(whole->a, 10);
+	assert_int_equal(whole->imm, 25);
+	/* The shift whose result the rotation overwrites is not done, the other is. */
+	assert_int_equal(unit.ops[0].dst, IR_ZERO);
+	assert_int_equal(unit.ops[1].dst, 7);
+
+	/* Not all of the word, another source, a source that changed in between. */
+	begin();
+	rotate_parts(10, 6);
+	whole = add(IR_OR, 8, 6, 6, 7, 0);
+	optimize(&unit);
+	assert_int_equal(whole->op, IR_OR);
+	begin();
+	add(IR_SHL, 4, 6, 10, IR_CONST, 7);
+	add(IR_SHR, 4, 7, 11, IR_CONST, 25);
+	whole = add(IR_OR, 8, 6, 6, 7, 0);
+	optimize(&unit);
+	assert_int_equal(whole->op, IR_OR);
+	begin();
+	rotate_parts(10, 7);
+	plus(10, 10, 1);
+	whole = add(IR_OR, 8, 6, 6, 7, 0);
+	optimize(&unit);
+	assert_int_equal(whole->op, IR_OR);
+	(void)state;
+}
+
+/* A result that an access between may have to show is done late, if it still can be. */
+static void test_late(void **state)
+{
+	struct ir *unread, *shown, *lost, *own;
+
+	begin();
+	unread = add(IR_XOR, 8, 5, 10, 11, 0);
+	shown = add(IR_AND, 8, 5, 10, 11, 0);
+	load(8, 12, 2, 0);
+	add(IR_SET, 8, 5, IR_ZERO, IR_ZERO, 1);
+	lost = add(IR_AND, 8, 6, 10, 11, 0);
+	plus(10, 13, 1);
+	load(8, 12, 3, 0);
+	own = add(IR_SUB, 8, 6, 10, 11, 0);
+	add(IR_SUB, 8, 6, 6, 11, 0);
+	optimize(&unit);
+	assert_int_equal(unread->dst, IR_ZERO);
+	assert_int_equal(shown->dst, 5);
+	assert_int_equal(shown->late, 4);
+	assert_int_equal(lost->dst, 6);
+	assert_int_equal(lost->late, 0);
+	assert_int_equal(own->dst, 6);
+	assert_int_equal(own->late, 0);
+	(void)state;
+}
+
+/* Nothing is left out where a way within the unit begins or ends. */
+static void test_barriers(void **state)
+{
+	struct ir *before, *last;
+
+	begin();
+	before = add(IR_AND, 8, 5, 10, 11, 0);
+	branch(12);
+	add(IR_SET, 8, 5, IR_ZERO, IR_ZERO, 1);
+	last = add(IR_SET, 8, 5, IR_ZERO, IR_ZERO, 2);
+	optimize(&unit);
+	assert_int_equal(unit.ops[1].inside, 4);
+	assert_int_equal(before->dst, 5);
+	assert_int_equal(before->late, 0);
+	assert_int_equal(last->dst, 5);
+	(void)state;
+}
+
 /* More bases than there are groups: the rest is checked one by one. */
 static void test_many(void **state)
 {
@@ -172,6 +351,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frame), cmocka_unit_test(test_kinds),  cmocka_unit_test(test_bases),
 		cmocka_unit_test(test_words), cmocka_unit_test(test_limits), cmocka_unit_test(test_many),
+		cmocka_unit_test(test_ways_round), cmocka_unit_test(test_loops), cmocka_unit_test(test_alone),
+		cmocka_unit_test(test_rotation), cmocka_unit_test(test_late), cmocka_unit_test(test_barriers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

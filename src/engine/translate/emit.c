@@ -31,6 +31,33 @@ static void leave_at(struct emit *e, enum emit_exit why, unsigned at)
 	x64_jmp_rel32(e->a, e->runtime->leave_here);
 }
 
+/* What the operations before this one have left for those who look. */
+static void do_late(struct emit *e, const struct stub *s)
+{
+	unsigned here = (unsigned)(s->ir - e->unit->ops);
+	const uint8_t *map = e->map;
+	bool any = false;
+
+	if (!e->any_late)
+		return;
+	e->map = s->swapped ? emit_map(e) : frame_pinned;
+	for (unsigned i = 0; i < here; i++) {
+		if (e->unit->ops[i].late <= here)
+			continue;
+		if (!any)
+			x64_store(e->a, 8, x64_at(X64_RBP, FRAME_AT(address)), X64_RAX);
+		any = true;
+		e->ir = &e->unit->ops[i];
+		emit_forget(e);
+		emit_integer(e);
+	}
+	if (any)
+		x64_load(e->a, 8, X64_RAX, x64_at(X64_RBP, FRAME_AT(address)));
+	emit_forget(e);
+	e->ir = s->ir;
+	e->map = map;
+}
+
 static void put_back(struct emit *e, const struct stub *s)
 {
 	if (s->swapped)
@@ -60,6 +87,7 @@ static void slow_access(struct emit *e, const struct stub *s)
 
 static void stub_access(struct emit *e, const struct stub *s)
 {
+	do_late(e, s);
 	slow_access(e, s);
 	x64_jmp_rel32(e->a, s->back);
 }
@@ -69,6 +97,7 @@ static void stub_group(struct emit *e, const struct stub *s)
 {
 	uint8_t *crosses;
 
+	do_late(e, s);
 	x64_lea(e->a, 8, X64_RDX, x64_at(X64_RAX, s->ir->span - 1));
 	x64_alu_rr(e->a, X64_XOR, 8, X64_RDX, X64_RAX);
 	x64_shift_ri(e->a, X64_SHR, 8, X64_RDX, GUEST_PAGE_SHIFT);
@@ -88,6 +117,7 @@ static void stub_group(struct emit *e, const struct stub *s)
 
 static void stub_exit(struct emit *e, const struct stub *s)
 {
+	do_late(e, s);
 	put_back(e, s);
 	give_back(e, emit_refund(e));
 	emit_go(e, s->to);
@@ -205,6 +235,7 @@ static bool keeps_rcx(const struct ir *ir)
 	case IR_SHL:
 	case IR_SHR:
 	case IR_SAR:
+	case IR_ROR:
 		return ir->b == IR_CONST;
 	default:
 		return false;
@@ -251,6 +282,10 @@ static void operation(struct emit *e)
 
 	if (e->ir->label)
 		label(e, (unsigned)(e->ir - e->unit->ops));
+	/* What has no side effect is left out where nobody sees its result. */
+	e->any_late |= e->ir->late != 0;
+	if (e->ir->late || (op < IR_LOAD && e->ir->dst == IR_ZERO))
+		return;
 	e->kept = false;
 	if (is_common(e->ir)) {
 		emit_swap_out(e);

@@ -170,7 +170,10 @@ static void shift(struct emit *e, unsigned with)
 	const struct ir *ir = e->ir;
 	enum x64_reg reg = emit_target(e, X64_RAX), count;
 
-	if (ir->b == IR_CONST) {
+	if (ir->b == IR_CONST && op == X64_ROR && ir->imm) {
+		x64_rorx(e->a, ir->size, reg, emit_value(e, ir->a, X64_RAX),
+			 (unsigned)ir->imm & (ir->size * 8 - 1u));
+	} else if (ir->b == IR_CONST) {
 		emit_copy(e, reg, ir->a);
 		if (ir->imm)
 			x64_shift_ri(e->a, op, ir->size, reg, (unsigned)ir->imm & (ir->size * 8 - 1u));

@@ -66,6 +66,7 @@ struct emit {
 	const void *labels[UNIT_OPS];
 	struct forward forwards[UNIT_OPS];
 	unsigned forward_count;
+	bool any_late;
 	uint8_t pointer; /* the group whose host address rcx holds, or 0 */
 };
 

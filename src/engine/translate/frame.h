@@ -53,6 +53,7 @@ struct frame {
 	uint64_t reserved_host, reserved_value; /* address, 0 for none; sign-extended value */
 	uint32_t reserved_size;
 	uint8_t flags_of_mxcsr[64]; /* guest float flags by the six low bits of MXCSR */
+	uint64_t address;     /* rax while late operations are done */
 	uint64_t groups[IR_GROUPS + 1]; /* host address of the lowest byte of each group of accesses */
 	_Alignas(16) uint64_t box[2], sign32[2], sign64[2]; /* constants for float logic */
 	struct frame_jump jumps[FRAME_JUMPS];

@@ -85,6 +85,7 @@ struct ir {
 	bool is_signed;
 	uint16_t inside; /* of a branch or jump: 1 + the operation of this unit that it leads to, or 0 */
 	bool label;      /* an operation of this unit leads here */
+	uint16_t late;   /* 1 + the operation that overwrites the result unread: done off the hot path only; or 0 */
 	uint8_t group;   /* of accesses with one check (optimize.h); 0: none */
 	bool leads;      /* its group: the others come behind it */
 	uint16_t low;    /* from the lowest byte that the group accesses to this access */

@@ -259,5 +259,6 @@ void optimize(struct ir_unit *unit)
 	memset(p.written, 0, sizeof p.written);
 	all_fresh(&p);
 	resolve(&p);
+	simplify(unit);
 	groups(&p);
 }

@@ -18,6 +18,9 @@
 
 void optimize(struct ir_unit *unit);
 
+/* A part of it, simplify.c: after the branches within the unit are known. */
+void simplify(struct ir_unit *unit);
+
 /* Whether the operation's result goes to general global `dst`. */
 bool ir_writes_global(const struct ir *ir);
 /* Whether operands a and b are general globals. */

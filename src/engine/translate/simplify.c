@@ -1,0 +1,224 @@
+/*
+ * Simplification: pairs of operations that are one, and operations whose result nobody sees.
+ *
+ * A result that is overwritten before it is read is not computed. Where loads, stores or ways out lie in between, which
+ * may have to show it, the operation is `late`: only the code off the hot path does it.
+ */
+#include <string.h>
+
+#include "engine/translate/optimize.h"
+
+struct forward {
+	struct ir_unit *unit;
+	uint16_t made[IR_GLOBALS]; /* 1 + the operation that made the present value, since the last label; or 0 */
+};
+
+static bool is_const(const struct ir *ir, enum ir_op op, unsigned size)
+{
+	return ir->op == op && ir->size == size && ir->b == IR_CONST && ir->a < IR_GLOBALS;
+}
+
+/* The operation that made operand `global`, if what it was made from is still as it was. */
+static const struct ir *maker(const struct forward *f, unsigned global)
+{
+	const struct ir *ir;
+
+	if (global >= IR_GLOBALS || !f->made[global])
+		return NULL;
+	ir = &f->unit->ops[f->made[global] - 1];
+	if (ir->a < IR_GLOBALS && f->made[ir->a] >= f->made[global])
+		return NULL;
+	return ir;
+}
+
+static void set(struct ir *ir, int64_t value)
+{
+	ir->op = IR_SET;
+	ir->size = 8;
+	ir->imm = value;
+	ir->a = ir->b = IR_ZERO;
+}
+
+/* Instructions that assemblers write for moves, constants and extensions. */
+static void alone(struct ir *ir)
+{
+	if (ir->op == IR_ADD && ir->a == IR_ZERO && ir->b < IR_GLOBALS) {
+		ir->a = ir->b;
+		ir->b = IR_CONST;
+		ir->imm = 0;
+	} else if ((ir->op == IR_ADD || ir->op == IR_OR || ir->op == IR_XOR) && ir->a == IR_ZERO && ir->b == IR_CONST) {
+		set(ir, ir->imm);
+	}
+	if (ir->op == IR_ADD && ir->size == 4 && ir->b == IR_CONST && ir->imm == 0) {
+		ir->op = IR_SIGN_EXTEND;
+		ir->b = IR_ZERO;
+	}
+}
+
+/* A constant, or an address of the page, plus a constant. */
+static void constants(const struct forward *f, struct ir *ir)
+{
+	const struct ir *from = ir->op == IR_ADD && ir->b == IR_CONST ? maker(f, ir->a) : NULL;
+	uint64_t value;
+
+	if (from && from->op == IR_SET) {
+		value = (uint64_t)from->imm + (uint64_t)ir->imm;
+		set(ir, ir->size == 4 ? (int32_t)value : (int64_t)value);
+	} else if (from && from->op == IR_HERE && ir->size == 8 && from->imm + ir->imm == (int32_t)(from->imm + ir->imm)) {
+		set(ir, from->imm + ir->imm);
+		ir->op = IR_HERE;
+	}
+}
+
+/* Shifts left and right by as much are an extension, of the same source or in the same register. */
+static void extension(const struct forward *f, struct ir *ir)
+{
+	struct ir *before = ir > f->unit->ops ? ir - 1 : NULL;
+	const struct ir *from;
+
+	if (!is_const(ir, IR_SHR, 8) || (ir->imm != 32 && ir->imm != 48))
+		return;
+	from = maker(f, ir->a);
+	if (before && !ir->label && before->dst == ir->a && ir->dst == ir->a && before->a == ir->a &&
+	    is_const(before, IR_SHL, 8) && before->imm == ir->imm) {
+		before->dst = IR_ZERO;
+	} else if (from && is_const(from, IR_SHL, 8) && from->imm == ir->imm) {
+		ir->a = from->a;
+	} else {
+		return;
+	}
+	ir->op = IR_ZERO_EXTEND;
+	ir->size = (uint8_t)((64 - ir->imm) / 8);
+	ir->b = IR_ZERO;
+}
+
+/* Two shifts of one value that fill a word between them, put together, are a rotation. */
+static void rotation(const struct forward *f, struct ir *ir)
+{
+	const struct ir *left, *right;
+
+	if (ir->op != IR_OR && ir->op != IR_XOR && ir->op != IR_ADD)
+		return;
+	left = maker(f, ir->a);
+	right = maker(f, ir->b);
+	if (left && left->op == IR_SHR) {
+		const struct ir *other = left;
+
+		left = right;
+		right = other;
+	}
+	if (!left || !right || !is_const(left, IR_SHL, left->size) || !is_const(right, IR_SHR, left->size) ||
+	    left->a != right->a || left->imm + right->imm != left->size * 8 || (left->size == 8 && ir->size == 4))
+		return;
+	ir->op = IR_ROR;
+	ir->size = left->size;
+	ir->a = left->a;
+	ir->b = IR_CONST;
+	ir->imm = right->imm;
+}
+
+static void together(struct ir_unit *unit)
+{
+	struct forward f = {.unit = unit};
+
+	for (unsigned i = 0; i < unit->count; i++) {
+		struct ir *ir = &unit->ops[i];
+
+		if (ir->label || ir->op == IR_CALL_C)
+			memset(f.made, 0, sizeof f.made);
+		if (ir->op < IR_LOAD) {
+			alone(ir);
+			constants(&f, ir);
+			extension(&f, ir);
+			rotation(&f, ir);
+		}
+		if (ir_writes_global(ir))
+			f.made[ir->dst] = (uint16_t)(i + 1);
+	}
+}
+
+/* What lies behind the operation looked at, up to the next barrier. All counted from 1; 0: none. */
+struct behind {
+	uint16_t over[IR_GLOBALS];  /* overwrites the global before anybody reads it */
+	uint16_t write[IR_GLOBALS]; /* writes it */
+	uint16_t exit;              /* may have to show all globals */
+};
+
+/* Whether an operation may be left out or done late: it needs rax and rdx at most. */
+static bool may_wait(const struct ir *ir)
+{
+	switch (ir->op) {
+	case IR_SET:
+	case IR_ADD:
+	case IR_SUB:
+	case IR_AND:
+	case IR_OR:
+	case IR_XOR:
+	case IR_SIGN_EXTEND:
+	case IR_ZERO_EXTEND:
+		return true;
+	case IR_SHL:
+	case IR_SHR:
+	case IR_SAR:
+	case IR_ROR:
+		return ir->b == IR_CONST;
+	default:
+		return false;
+	}
+}
+
+static bool is_kept(const struct behind *b, unsigned input, const struct ir *ir, unsigned until)
+{
+	return input >= IR_GLOBALS || (input != ir->dst && (!b->write[input] || b->write[input] >= until));
+}
+
+/* Nothing is left out across these. */
+static bool is_barrier(const struct ir_unit *unit, const struct ir *ir)
+{
+	if (ir->op == IR_BRANCH)
+		return ir->inside || ir->before + 1u == unit->instructions;
+	return ir->op == IR_PURE || ir->op > IR_FLOAT_STORE;
+}
+
+static void look(struct ir_unit *unit, struct behind *b, unsigned i)
+{
+	struct ir *ir = &unit->ops[i];
+	unsigned over = ir_writes_global(ir) ? b->over[ir->dst] : 0;
+
+	if (over && may_wait(ir)) {
+		if (!b->exit || b->exit > over)
+			ir->dst = IR_ZERO;
+		else if (is_kept(b, ir->a, ir, over) && is_kept(b, ir->b, ir, over))
+			ir->late = (uint16_t)over;
+	}
+	if (ir->op < IR_LOAD && ir->dst == IR_ZERO)
+		return;
+	if (ir_writes_global(ir))
+		b->over[ir->dst] = b->write[ir->dst] = (uint16_t)(i + 1);
+	if (ir_reads_a(ir))
+		b->over[ir->a] = 0;
+	if (ir_reads_b(ir))
+		b->over[ir->b] = 0;
+	if (ir->op >= IR_LOAD)
+		b->exit = (uint16_t)(i + 1);
+}
+
+static void unseen(struct ir_unit *unit)
+{
+	struct behind b = {.exit = 0};
+
+	for (unsigned i = unit->count; i-- > 0;) {
+		if (is_barrier(unit, &unit->ops[i]))
+			memset(&b, 0, sizeof b);
+		else
+			look(unit, &b, i);
+		if (unit->ops[i].label)
+			memset(&b, 0, sizeof b);
+	}
+}
+
+void simplify(struct ir_unit *unit)
+{
+	together(unit);
+	unseen(unit);
+}

@@ -1,7 +1,8 @@
 /*
  * A machine moves while Debian boots in it: it is stopped anywhere, saved, and goes on in another machine, in this
  * process or a new one, under the same engine or another, any number of times; the boot finishes there and prints what
- * it prints when nothing moves. Saved states that are damaged, or of another machine, are refused.
+ * it prints when nothing moves; its virtio devices move along. Saved states that are damaged, or of another machine, are
+ * refused.
  *
  * usage: state_move (needs the image debian-tiny). Prints TAP. DOPPEL_SEED repeats the random choices.
  *        state_move --finish STATE ENGINE CPUS LOG REFERENCE: a new process lets a saved machine finish
@@ -19,6 +20,7 @@
 #include "machine/machine.h"
 
 #define MEMORY      (192 * MIB)
+#define KEPT        (128 * MIB) /* what the balloon leaves */
 #define STATUS      77 /* of the guest's last command */
 #define PATIENCE_MS 120000
 #define SOON_MS     500 /* the longest that a machine runs before it is moved again */
@@ -28,7 +30,8 @@
 
 /* What does not depend on when things happen comes first, the time last. */
 static const char append[] = "console=ttyS0 quiet doppel.exec=\"nproc; uname -sm; seq 5000 | md5sum; "
-			     "cat /lib/modules/*/*.xz | md5sum; tour | grep @; echo up $(cut -d. -f1 /proc/uptime); "
+			     "cat /lib/modules/*/*.xz | md5sum; dd if=/dev/hwrng bs=500 count=400 2>/dev/null | "
+			     "wc -c; tour | grep @; echo up $(cut -d. -f1 /proc/uptime); "
 			     "sleep 0.3; exit 77\"";
 
 struct scene {
@@ -65,6 +68,9 @@ static struct machine_config config_for(const struct scene *scene, const struct 
 		.append = append,
 		.console = CONSOLE_FILE,
 		.console_path = scene->log,
+		.rng = true,
+		.balloon = true,
+		.balloon_keeps = KEPT,
 	};
 }
 

@@ -196,7 +196,8 @@ void virtqueue_hold(struct virtqueue *queue)
 void virtqueue_release(struct virtqueue *queue)
 {
 	queue->holding = false;
-	queue->layout->release(queue);
+	if (queue->ready)
+		queue->layout->release(queue);
 }
 
 bool virtqueue_wants_interrupt(struct virtqueue *queue)

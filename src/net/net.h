@@ -2,16 +2,16 @@
  * Network back ends: what is at the other end of a virtual network card's wire.
  *
  * Whatever it is, the machine sees one descriptor: each read is one packet, each write is one packet, both with
- * struct packet_header in front (packet.h; its `buffers` is 0), non-blocking. What needs a network stack or a peer's
- * trust lives in a process of its own (wall/), so the monitor only moves packets.
+ * struct packet_header in front (packet.h; its `buffers` is 0), non-blocking. What needs a network stack or a
+ * peer's trust lives in a process of its own (wall/), so the monitor only moves packets.
  *
  *   user    libslirp in a sandboxed process: DHCP, DNS, forwarded ports; no root
  *   tap     a tap interface of the host, with its virtio headers and offloads
  *   switch  machines of one host on one segment; a frame leaves under its machine's own address only
  *   none    a wire that ends in the air
  *
- * Thread: open and close from the machine's owner, which lives as long as the net, before guest RAM is mapped and other
- * threads are started (a process is forked); the descriptor is used by one thread.
+ * Thread: open and close from the machine's owner, which lives as long as the net, before guest RAM is mapped and
+ * other threads are started (a process is forked); the descriptor is used by one thread.
  */
 #ifndef DOPPEL_NET_NET_H
 #define DOPPEL_NET_NET_H
@@ -39,7 +39,7 @@ struct net_options {
 	struct net_forward forwards[NET_FORWARDS_MAX]; /* user */
 	unsigned forward_count;
 	const char *hostname;          /* user: what DHCP tells; NULL: none */
-	bool isolated;                 /* user: no way out to the host and its network, only DHCP and forwards of TCP */
+	bool isolated;                 /* user: no way out to host and network, only DHCP and forwards of TCP */
 };
 
 /* Offloads that the back end takes in packets from the guest, and may put into packets to it. */
@@ -53,8 +53,8 @@ enum {
 
 struct net;
 
-/* ERROR_PERMISSION for a tap that may not be opened, -EADDRINUSE for a port, or for a segment's address, that is taken;
- * messages tell the remedy. */
+/* ERROR_PERMISSION for a tap that may not be opened, -EADDRINUSE for a port, or for a segment's address, that
+ * is taken; messages tell the remedy. */
 MUST_USE int net_open(struct net **out, const struct net_options *options, struct error *e);
 /* Ends the back end and its process; accepts NULL. */
 void net_close(struct net *net);
@@ -70,7 +70,8 @@ uint16_t net_mtu(const struct net *net);
 bool net_mac_is_fixed(const struct net *net);
 /* Forwards with the ports that were really taken. */
 const struct net_forward *net_forwards(const struct net *net, unsigned *count);
-/* After an end of file on the descriptor: why, for the log. On the descriptor's thread; the descriptor is then -1. */
+/* After an end of file on the descriptor: why, for the log. On the descriptor's thread; the descriptor is then
+ * -1. */
 void net_ended(struct net *net, struct error *e);
 
 /* "52:54:00:12:34:56"; -EINVAL also for group and all-zero addresses. */

@@ -22,8 +22,8 @@ struct outbox {
 
 void outbox_init(struct outbox *outbox, int fd, size_t limit);
 void outbox_finish(struct outbox *outbox);
-/* Writes the packet of `count` (at most 4) parts, keeps it for later, or drops it. 0, or -EPIPE when nobody will read any
- * more. */
+/* Writes the packet of `count` (at most 4) parts, keeps it for later, or drops it. 0, or -EPIPE when nobody
+ * will read any more. */
 int outbox_send(struct outbox *outbox, const struct iovec *parts, int count);
 /* Writes what can be written now; as outbox_send. */
 int outbox_flush(struct outbox *outbox);

@@ -1,6 +1,6 @@
 /*
- * Packets between a machine and its network: an Ethernet frame after struct packet_header (Virtio 1.2, 5.1.6), which
- * says what of a checksum or of cutting into segments is left to do.
+ * Packets between a machine and its network: an Ethernet frame after struct packet_header (Virtio 1.2, 5.1.6),
+ * which says what of a checksum or of cutting into segments is left to do.
  *
  * Both are hostile: packet_check stands before whatever follows the header's offsets. Frames are changed in place.
  * Thread: any; nothing is kept.
@@ -28,20 +28,21 @@ struct packet_header {
 	le16_t buffers;
 };
 
-/* Whether the header's demands fit the frame and are among `offloads` (NET_OFFLOAD_*): 0, or -EBADMSG with a reason (static
- * text) in *why. `frame` holds the first min(length, PACKET_PEEK) bytes of `length`. */
+/* Whether the header's demands fit the frame and are among `offloads` (NET_OFFLOAD_*): 0, or -EBADMSG with a
+ * reason (static text) in *why. `frame` holds the first min(length, PACKET_PEEK) bytes of `length`. */
 MUST_USE int packet_check(const struct packet_header *header, const uint8_t *frame, size_t length, unsigned offloads,
 			  const char **why);
-/* Does what a checked header asks of the checksum; a frame of many segments is then one large correct packet. Clears the
- * header. `frame` holds all of it. */
+/* Does what a checked header asks of the checksum; a frame of many segments is then one large correct packet.
+ * Clears the header. `frame` holds all of it. */
 void packet_complete_checksum(struct packet_header *header, uint8_t *frame, size_t length);
-/* The ones' complement sum of RFC 1071, not folded: add more parts (each of an even length but the last), then packet_fold. */
+/* The ones' complement sum of RFC 1071, not folded: add more parts (each of an even length but the last), then
+ * packet_fold. */
 uint64_t packet_sum(const uint8_t *bytes, size_t length, uint64_t sum);
 uint16_t packet_fold(uint64_t sum);
 
 typedef void packet_emit_fn(void *context, const uint8_t *frame, size_t length);
-/* Cuts a checked frame of TCP segments (segment_kind is not PACKET_PLAIN) into frames with correct headers and checksums; calls
- * `emit` with each. */
+/* Cuts a checked frame of TCP segments (segment_kind is not PACKET_PLAIN) into frames with correct headers and
+ * checksums; calls `emit` with each. */
 void packet_segment(const struct packet_header *header, const uint8_t *frame, size_t length, packet_emit_fn *emit,
 		    void *context);
 /* A group address: the frame is for many. */

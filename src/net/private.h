@@ -54,7 +54,8 @@ struct switch_plan {
 	char directory[72], name[32]; /* a socket's path has at most 107 bytes */
 	int listener, lock; /* opened by prepare */
 };
-/* The first message of a port, and its answer; later such a message tells other offloads. Shorter than any packet. */
+/* The first message of a port, and its answer; later such a message tells other offloads. Shorter than any
+ * packet. */
 #define SWITCH_MAGIC 0x31535044u
 struct switch_message {
 	uint32_t magic;

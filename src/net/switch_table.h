@@ -31,7 +31,8 @@ struct switch_table {
 typedef void switch_deliver_fn(void *context, unsigned port, const struct packet_header *header, const uint8_t *frame,
 			       size_t length);
 
-/* The number of the new port; -EADDRINUSE when another has the address, -EINVAL for an address of a group, -ENOSPC. */
+/* The number of the new port; -EADDRINUSE when another has the address, -EINVAL for an address of a group,
+ * -ENOSPC. */
 MUST_USE int switch_attach(struct switch_table *table, const uint8_t mac[NET_MAC_BYTES], unsigned offloads);
 void switch_detach(struct switch_table *table, unsigned port);
 void switch_set_offloads(struct switch_table *table, unsigned port, unsigned offloads);

@@ -189,7 +189,8 @@ static socklen_t host_address(const struct net_forward *forward, union address *
 	return sizeof out->ip6;
 }
 
-/* The guest is at the first address that DHCP gives, and at the one it makes of its MAC for IPv6 (RFC 4291, appendix A). */
+/* The guest is at the first address that DHCP gives, and at the one it makes of its MAC for IPv6 (RFC 4291,
+ * appendix A). */
 static socklen_t guest_address(const struct net_options *options, uint16_t port, bool ip6, union address *out)
 {
 	uint8_t *id = out->ip6.sin6_addr.s6_addr + 8;

@@ -1,7 +1,7 @@
 #include "wall/private.h"
 
-/* What AddressSanitizer and its like need to tell what they found, and nothing in other builds. They map memory that is
- * readable and writable only, look at their own maps and find their own binary. */
+/* What AddressSanitizer and its like need to tell what they found, and nothing in other builds. They map memory
+ * that is readable and writable only, look at their own maps and find their own binary. */
 const char *const wall_sanitizer_calls[] = {
 #if WALL_SANITIZED
 	"sigaltstack", "getrlimit", "prlimit64", "openat", "readlink", "fstat", "newfstatat", "lseek", "sched_yield",

@@ -5,8 +5,8 @@
 
 #include "wall/private.h"
 
-/* The kernel's interface (Documentation/userspace-api/landlock.rst), written here since the headers of a host may be older
- * than its kernel. */
+/* The kernel's interface (Documentation/userspace-api/landlock.rst), written here since the headers of a host
+ * may be older than its kernel. */
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
 #define SYS_landlock_add_rule       445

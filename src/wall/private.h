@@ -28,8 +28,8 @@ unsigned wall_landlock(const struct wall_plan *plan); /* landlock.c */
 /* `folder`: absolute, or NULL. root.c */
 unsigned wall_root(const struct wall_plan *plan, const char *folder, unsigned parts);
 
-/* New namespaces; *parts grows by what they give. Failing to get them is no error, a half-made user namespace is one.
- * namespace.c */
+/* New namespaces; *parts grows by what they give. Failing to get them is no error, a half-made user namespace
+ * is one. namespace.c */
 MUST_USE int wall_namespaces(const struct wall_plan *plan, unsigned *parts, struct error *e);
 /* Ids and capabilities; failing here is an error, as the process would keep the caller's power. identity.c */
 MUST_USE int wall_identity(const struct wall_plan *plan, unsigned *parts, struct error *e);

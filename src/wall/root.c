@@ -21,7 +21,8 @@
 #define MOUNT_ATTR_NOEXEC 8
 #endif
 
-/* An empty directory of every Linux host to put the new root on; it is hidden in the child's mount namespace only. */
+/* An empty directory of every Linux host to put the new root on; it is hidden in the child's mount namespace
+ * only. */
 #define PLACE "/dev"
 /* A directory that nothing can be made in, for hosts where only chroot is allowed. */
 #define BARREN "/proc/self/fdinfo"

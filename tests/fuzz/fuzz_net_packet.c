@@ -1,5 +1,5 @@
-/* A packet as a guest sends it: header and frame. What passes the check is completed and cut; no result may be larger than
- * a frame, and all of a frame's data must come out. */
+/* A packet as a guest sends it: header and frame. What passes the check is completed and cut; no result may be
+ * larger than a frame, and all of a frame's data must come out. */
 #include <stdlib.h>
 #include <string.h>
 

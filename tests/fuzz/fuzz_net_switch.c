@@ -1,5 +1,5 @@
-/* A switch: frames and comings and goings of three ports, as hostile machines make them. Whatever comes, no port gets a frame
- * from an address that is not another port's. */
+/* A switch: frames and comings and goings of three ports, as hostile machines make them. Whatever comes, no
+ * port gets a frame from an address that is not another port's. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* The control queue of a network card, and the filter that it sets: commands as a hostile driver makes them, in any number of
- * pieces, then packets judged by what came of them. */
+/* The control queue of a network card, and the filter that it sets: commands as a hostile driver makes them, in
+ * any number of pieces, then packets judged by what came of them. */
 #include <stdlib.h>
 #include <string.h>
 

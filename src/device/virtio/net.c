@@ -130,7 +130,8 @@ static void ready(void *arg, uint32_t events)
 	if (events & EPOLLOUT)
 		unblock(card);
 	if (events & (EPOLLHUP | EPOLLERR) && card->starved) {
-		/* Nothing more can come, and what came waits for the guest: no reason to be called again and again. */
+		/* Nothing more can come, and what came waits for the guest: no reason to be called again and
+		 * again. */
 		net_lose(card);
 		return;
 	}
@@ -314,7 +315,8 @@ int virtio_net_new(struct virtio **out, const char *name, struct worker *worker,
 		sizes[i] = QUEUE_SIZE;
 	/* A driver of one pair takes the third queue for control: it is as large as the others. */
 	sizes[queues] = CONTROL_SIZE;
-	r = card ? virtio_init(&card->virtio, &virtio_net_type, &kind, name, worker, sizes, queues + 1, NET_CONFIG_SIZE, e)
+	r = card ? virtio_init(&card->virtio, &virtio_net_type, &kind, name, worker, sizes, queues + 1,
+			       NET_CONFIG_SIZE, e)
 		 : error_errno(e, -ENOMEM, "device %s", name);
 	if (r < 0) {
 		free(card);

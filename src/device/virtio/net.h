@@ -1,9 +1,9 @@
 /*
  * Virtio network card (Virtio 1.2, 5.1) in front of a network back end (net/net.h).
  *
- * Packets from the guest go to the back end straight from the guest's memory; their headers are copied and judged before
- * that. Packets to the guest wait in the back end while the guest has no room for them. When the back end dies, the
- * link goes down and the machine goes on.
+ * Packets from the guest go to the back end straight from the guest's memory; their headers are copied and judged
+ * before that. Packets to the guest wait in the back end while the guest has no room for them. When the back end
+ * dies, the link goes down and the machine goes on.
  *
  * Threads: as virtio.h; the back end's descriptor belongs to the worker.
  */

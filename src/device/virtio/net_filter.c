@@ -7,6 +7,9 @@
 #define TYPE_IP4  0x0800
 #define TYPE_IP6  0x86dd
 
+#define PROTOCOL_TCP 6
+#define PROTOCOL_UDP 17
+
 void net_filter_reset(struct net_filter *filter, const uint8_t mac[NET_MAC_BYTES])
 {
 	memset(filter, 0, sizeof *filter);
@@ -65,7 +68,12 @@ static unsigned mix(const uint8_t *bytes, size_t length)
 	return sum;
 }
 
-/* Addresses and ports of both ends, in whichever order. */
+static bool has_ports(uint8_t protocol)
+{
+	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP;
+}
+
+/* Addresses and ports of both ends, in whichever order; of fragments only the first has ports, so none counts. */
 unsigned net_flow(const uint8_t *frame, size_t length)
 {
 	unsigned type = get16(frame + 12);
@@ -73,11 +81,11 @@ unsigned net_flow(const uint8_t *frame, size_t length)
 
 	if (type == TYPE_IP4 && length >= ip + 20) {
 		ports = ip + (size_t)(frame[ip] & 15) * 4;
-		if (length < ports + 4 || (frame[ip + 6] & 0x3f) || frame[ip + 7] || (frame[ip + 9] != 6 && frame[ip + 9] != 17))
+		if (length < ports + 4 || (frame[ip + 6] & 0x3f) || frame[ip + 7] || !has_ports(frame[ip + 9]))
 			return mix(frame + ip + 12, 8);
 		return mix(frame + ip + 12, 8) ^ mix(frame + ports, 4);
 	}
 	if (type == TYPE_IP6 && length >= ip + 44)
-		return mix(frame + ip + 8, 32) ^ (frame[ip + 6] == 6 || frame[ip + 6] == 17 ? mix(frame + ip + 40, 4) : 0);
+		return mix(frame + ip + 8, 32) ^ (has_ports(frame[ip + 6]) ? mix(frame + ip + 40, 4) : 0);
 	return 0;
 }

@@ -53,7 +53,8 @@ static enum fit gather(struct virtio_net *card, unsigned index, size_t size, uns
 							 .first = used,
 							 .count = chain->writable,
 							 .bytes = chain->writable_bytes};
-		if (chain->writable_bytes < sizeof(struct packet_header) || chain->writable > ARRAY_SIZE(card->pool) - used) {
+		if (chain->writable_bytes < sizeof(struct packet_header) ||
+		    chain->writable > ARRAY_SIZE(card->pool) - used) {
 			put_back(card, queue, taken);
 			return NEVER_FITS;
 		}

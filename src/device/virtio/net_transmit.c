@@ -63,8 +63,8 @@ static int write_packet(struct virtio_net *card, const struct iovec *spans, int 
 	}
 }
 
-/* The header is ours when it is judged and stays so; the frame is the guest's, and whoever looks into it looks at a copy of
- * his own. */
+/* The header is ours when it is judged and stays so; the frame is the guest's, and whoever looks into it looks
+ * at a copy of his own. */
 static int send_chain(struct virtio_net *card, unsigned queue)
 {
 	struct virtqueue_chain *chain = &card->chain;

@@ -113,10 +113,10 @@ void block_get_statistics(const struct block *block, struct block_statistics *ou
 /* ---- Images as files, for `doppel disk` and for making images; synchronous. ---- */
 
 struct block_create_options {
-	enum block_format format;
-	uint64_t size;         /* 0 with a backing file: its size */
-	uint32_t cluster_size; /* qcow2: 512 to 2 MiB, a power of two; 0: 64 KiB */
-	const char *backing;   /* qcow2: path as stored, relative to the new image's folder */
+	enum block_format format; /* AUTO: by the name's end */
+	uint64_t size;            /* 0 with a backing file: its size */
+	uint32_t cluster_size;    /* qcow2: 512 to 2 MiB, a power of two; 0: 64 KiB */
+	const char *backing;      /* qcow2: path as stored, relative to the new image's folder */
 	enum block_format backing_format;
 	bool preallocate;
 	enum block_compression compression; /* qcow2: of what is compressed in it */

@@ -140,6 +140,8 @@ int block_convert(const struct block_options *from, const char *to, const struct
 	struct conversion c = {.compress = compress};
 	int r;
 
+	if (create.format == BLOCK_FORMAT_AUTO)
+		create.format = open_format_of_name(to);
 	source.read_only = true;
 	source.overlay = false;
 	r = open_stack(&c.from, &source, e);

@@ -63,7 +63,11 @@ static int fill(struct store *store, const struct block_create_options *options,
 static int check(const char *path, const struct block_create_options *options, struct error *e)
 {
 	if (options->format == BLOCK_FORMAT_AUTO)
-		return error_set(e, ERROR_USAGE, -EINVAL, "the format of '%s' is to be told: raw or qcow2", path);
+		return error_set(
+			e, ERROR_USAGE, -EINVAL,
+			"the name of '%s' does not tell its format, as .qcow2, .raw or .img would; say it: "
+			"--image-format raw or --image-format qcow2",
+			path);
 	if (options->backing && options->format != BLOCK_QCOW2)
 		return error_set(e, ERROR_USAGE, -EINVAL, "only qcow2 images have a backing file");
 	if (options->backing && options->preallocate)
@@ -78,8 +82,11 @@ int block_create(const char *path, const struct block_create_options *options, s
 	struct block_create_options all = *options;
 	uint64_t backing_size = 0;
 	struct store *store;
-	int r = check(path, &all, e);
+	int r;
 
+	if (all.format == BLOCK_FORMAT_AUTO)
+		all.format = open_format_of_name(path);
+	r = check(path, &all, e);
 	if (r == 0 && all.backing)
 		r = look_at_backing(path, &all, &backing_size, e);
 	if (r < 0)

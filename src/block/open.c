@@ -15,7 +15,7 @@ static const struct {
 	{".img", BLOCK_RAW},
 };
 
-static enum block_format format_of_name(const char *path)
+enum block_format open_format_of_name(const char *path)
 {
 	size_t length = strlen(path);
 
@@ -51,7 +51,7 @@ static const char *const format_names[] = {"auto", "raw", "qcow2"};
  * not believed. */
 int open_find_format(const char *path, bool trusted, enum block_format *format, struct error *e)
 {
-	enum block_format named = format_of_name(path), found = BLOCK_RAW;
+	enum block_format named = open_format_of_name(path), found = BLOCK_RAW;
 	int r;
 
 	if (*format != BLOCK_FORMAT_AUTO)
@@ -62,13 +62,15 @@ int open_find_format(const char *path, bool trusted, enum block_format *format, 
 	if (named != BLOCK_FORMAT_AUTO && named != found)
 		return error_set(
 			e, ERROR_USAGE, -EINVAL,
-			"'%s' is %s by its name but %s by its contents; say which it is: format=%s or format=%s",
+			"'%s' is %s by its name but %s by its contents; say which it is: --image-format, or "
+			"format=%s or format=%s behind the file of --disk",
 			path, format_names[named], format_names[found], format_names[named], format_names[found]);
 	if (named == BLOCK_FORMAT_AUTO && !trusted)
-		return error_set(e, ERROR_USAGE, -EINVAL,
-				 "the name of '%s' does not tell its format (.qcow2, .raw or .img would); "
-				 "say it: format=raw or format=qcow2",
-				 path);
+		return error_set(
+			e, ERROR_USAGE, -EINVAL,
+			"the name of '%s' does not tell its format, as .qcow2, .raw or .img would; say it: "
+			"--image-format, or format=raw or format=qcow2 behind the file of --disk",
+			path);
 	*format = found;
 	return 0;
 }

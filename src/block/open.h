@@ -12,4 +12,7 @@ MUST_USE int open_stack(struct image **out, const struct block_options *options,
  * alone decide (nobody writes them as long as they are used, and no guest's disk came first). */
 MUST_USE int open_find_format(const char *path, bool trusted, enum block_format *format, struct error *e);
 
+/* By the end of the name: .qcow2, .raw, .img; else AUTO. */
+enum block_format open_format_of_name(const char *path);
+
 #endif

@@ -119,10 +119,10 @@ static inline uint64_t qcow2_l2_span_bits(const struct qcow2 *q)
 }
 
 /* qcow2_cache.c. With `work`; tables stay where they are until the next call for the same cache. */
-MUST_USE int cache_init(struct cache *cache, size_t table_bytes, size_t bytes_max);
-void cache_finish(struct cache *cache);
+MUST_USE int tables_init(struct cache *cache, size_t table_bytes, size_t bytes_max);
+void tables_finish(struct cache *cache);
 /* NULL: not there. With `lock` or `work`. */
-struct table *cache_find(struct cache *cache, uint64_t offset);
+struct table *tables_find(struct cache *cache, uint64_t offset);
 MUST_USE int qcow2_load(struct qcow2 *q, struct cache *cache, uint64_t offset, struct table **out);
 /* A table that is not in the file yet: with these contents, or zeroes. All of it is to be written. */
 MUST_USE int qcow2_load_fresh(struct qcow2 *q, struct cache *cache, uint64_t offset, const uint8_t *contents,

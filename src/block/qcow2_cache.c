@@ -7,7 +7,7 @@
 #define TABLES_MIN 4
 #define TABLES_MAX 1024
 
-int cache_init(struct cache *cache, size_t table_bytes, size_t bytes_max)
+int tables_init(struct cache *cache, size_t table_bytes, size_t bytes_max)
 {
 	size_t max = bytes_max / table_bytes, buckets = 1;
 
@@ -27,7 +27,7 @@ static void table_free(struct table *table)
 	free(table);
 }
 
-void cache_finish(struct cache *cache)
+void tables_finish(struct cache *cache)
 {
 	for (unsigned i = 0; i < cache->count; i++)
 		table_free(cache->slots[i]);
@@ -42,7 +42,7 @@ static struct table **bucket_of(struct cache *cache, uint64_t offset)
 	return &cache->buckets[(number ^ number >> 12) & cache->bucket_mask];
 }
 
-struct table *cache_find(struct cache *cache, uint64_t offset)
+struct table *tables_find(struct cache *cache, uint64_t offset)
 {
 	struct table *table = *bucket_of(cache, offset);
 
@@ -160,7 +160,7 @@ static struct table *table_new(const struct cache *cache, uint64_t offset)
 
 int qcow2_load(struct qcow2 *q, struct cache *cache, uint64_t offset, struct table **out)
 {
-	struct table *table = cache_find(cache, offset);
+	struct table *table = tables_find(cache, offset);
 	int r = 0;
 
 	if (table) {
@@ -207,7 +207,7 @@ int qcow2_load_fresh(struct qcow2 *q, struct cache *cache, uint64_t offset, cons
 
 void qcow2_forget(struct qcow2 *q, struct cache *cache, uint64_t offset)
 {
-	struct table *table = cache_find(cache, offset);
+	struct table *table = tables_find(cache, offset);
 
 	if (!table)
 		return;

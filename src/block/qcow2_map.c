@@ -157,7 +157,7 @@ void qcow2_lookup(struct image *image, uint64_t offset, uint64_t length, bool wr
 	*out = (struct extent){.kind = EXTENT_SLOW, .length = within_table(q, offset, length)};
 	pthread_mutex_lock(&q->lock);
 	l1 = l1_entry(q, offset);
-	table = l1 & OFFSET_MASK ? cache_find(&q->l2_cache, l1 & OFFSET_MASK) : NULL;
+	table = l1 & OFFSET_MASK ? tables_find(&q->l2_cache, l1 & OFFSET_MASK) : NULL;
 	if (!(l1 & OFFSET_MASK)) {
 		out->kind = EXTENT_ABSENT;
 	} else if (table && (!write || l1 & L2_COPIED)) {

@@ -88,8 +88,8 @@ static void qcow2_free(struct qcow2 *q)
 {
 	if (!q)
 		return;
-	cache_finish(&q->l2_cache);
-	cache_finish(&q->block_cache);
+	tables_finish(&q->l2_cache);
+	tables_finish(&q->block_cache);
 	release_list_finish(&q->unlinked);
 	release_list_finish(&q->synced);
 	for (unsigned i = 0; i < INFLATED_SLOTS; i++)
@@ -180,9 +180,9 @@ int qcow2_new(struct qcow2 **out, struct store *store, bool read_only, struct er
 	r = store_size(store, &size);
 	q->end = (size >> q->cluster_bits) + ((size & (q->cluster_size - 1)) != 0);
 	if (r == 0)
-		r = cache_init(&q->l2_cache, q->cluster_size, L2_CACHE_BYTES);
+		r = tables_init(&q->l2_cache, q->cluster_size, L2_CACHE_BYTES);
 	if (r == 0)
-		r = cache_init(&q->block_cache, q->cluster_size, BLOCK_CACHE_BYTES);
+		r = tables_init(&q->block_cache, q->cluster_size, BLOCK_CACHE_BYTES);
 	if (r == 0)
 		r = read_tables(q);
 	if (r < 0) {

@@ -43,7 +43,7 @@ const struct verb *verb_find(const struct verb *const *table, const char *word);
 extern const struct verb *const verbs[];
 
 /* Each in the file of its name. */
-extern const struct verb verb_run, verb_image, verb_engines, verb_doctor, verb_help, verb_version;
+extern const struct verb verb_run, verb_image, verb_disk, verb_engines, verb_doctor, verb_help, verb_version;
 
 /* The option that every verb with a table has. */
 enum output_format { FORMAT_TABLE, FORMAT_JSON };

@@ -3,7 +3,7 @@
 #include <string.h>
 
 const struct verb *const verbs[] = {
-	&verb_run, &verb_image, &verb_engines, &verb_doctor, &verb_help, &verb_version, NULL,
+	&verb_run, &verb_image, &verb_disk, &verb_engines, &verb_doctor, &verb_help, &verb_version, NULL,
 };
 
 const char *const output_format_words[] = {[FORMAT_TABLE] = "table", [FORMAT_JSON] = "json", NULL};

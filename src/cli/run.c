@@ -11,7 +11,6 @@
 #include "cli/progress.h"
 #include "cli/run_devices.h"
 #include "cli/run_image.h"
-#include "cli/run_image.h"
 #include "cli/run_net.h"
 #include "cli/run_options.h"
 #include "cli/verb.h"
@@ -27,7 +26,6 @@ struct plan {
 	bool has_image;
 	char *append;
 	struct run_devices devices;
-	struct run_image disks;
 	struct run_image disks;
 	struct machine_config config;
 };
@@ -111,10 +109,6 @@ static int join_append(struct plan *plan, struct error *e)
 		fprintf(out, "%s%s", separator, run_image_append(plan->arguments));
 		separator = " ";
 	}
-	if (*run_image_append(plan->arguments)) {
-		fprintf(out, "%s%s", separator, run_image_append(plan->arguments));
-		separator = " ";
-	}
 	while ((text = arguments_next(plan->arguments, RUN_APPEND, &cursor))) {
 		fprintf(out, "%s%s", separator, text);
 		separator = " ";
@@ -181,24 +175,6 @@ static int obtain_image(const char *name, struct image *image, struct error *e)
 	if (r == 0 && status.state != IMAGE_READY)
 		r = progress_pull(recipe, NULL, e);
 	return r < 0 ? r : image_find(recipe, image, e);
-}
-
-/* An image brings its kernel along; only an imported one may lack it. */
-static int choose_kernel(struct plan *plan, struct error *e)
-{
-	const char *name = plan->arguments->operands[0];
-
-	if (plan->image.kernel && plan->config.kernel)
-		return error_set(e, ERROR_USAGE, -EINVAL, "both the image %s and --kernel are given; give one of them",
-				 name);
-	if (!plan->image.kernel && !plan->config.kernel && !plan->config.firmware)
-		return error_set(e, ERROR_USAGE, -EINVAL, "the image %s has no kernel; give --kernel or --firmware",
-				 name);
-	if (plan->image.kernel)
-		plan->config.kernel = plan->image.kernel;
-	if (!plan->config.initrd)
-		plan->config.initrd = plan->image.initrd;
-	return 0;
 }
 
 /* An image brings its kernel along; only an imported one may lack it. */
@@ -297,15 +273,11 @@ static int run(const struct arguments *arguments, struct error *e)
 		image_finish(&plan.image);
 	free(plan.append);
 	run_image_finish(&plan.disks);
-	run_image_finish(&plan.disks);
 	run_devices_finish(&plan.devices);
 	return r < 0 ? error_prefix(e, r, "run") : r;
 }
 
 static const struct verb_example examples[] = {
-	{"doppel run debian", "a whole Debian system on this terminal; log in as root, without a password"},
-	{"doppel run debian --keep web.raw --name web --ssh-key ~/.ssh/id_ed25519.pub --publish 2222:22",
-	 "the same on a disk that is kept, to be reached by ssh -p 2222 root@localhost"},
 	{"doppel run debian", "a whole Debian system on this terminal; log in as root, without a password"},
 	{"doppel run debian --keep web.raw --name web --ssh-key ~/.ssh/id_ed25519.pub --publish 2222:22",
 	 "the same on a disk that is kept, to be reached by ssh -p 2222 root@localhost"},
@@ -329,9 +301,6 @@ const struct verb verb_run = {
 		"Makes a machine, starts it, and stays until the guest powers off, fails or runs out of time. No "
 		"privilege is needed. An image is named as in doppel image ls, and pulled when it is not there yet; or "
 		"give a kernel or a firmware of your own.\n\n"
-		"An image with a disk, such as debian, starts from the same disk each time: what the guest writes to it is "
-		"dropped when it ends, unless --keep gives it a disk of its own. Such an image has a user network unless "
-		"--net says otherwise.\n\n"
 		"An image with a disk, such as debian, starts from the same disk each time: what the guest writes to it is "
 		"dropped when it ends, unless --keep gives it a disk of its own. Such an image has a user network unless "
 		"--net says otherwise.\n\n"

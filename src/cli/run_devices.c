@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/run_disk.h"
 #include "cli/run_net.h"
 #include "cli/run_options.h"
 #include "device/virtio/vsock.h"
@@ -40,6 +41,27 @@ static int parse_nics(struct run_devices *devices, const struct arguments *argum
 	}
 	for (cursor = 0; r == 0 && (text = arguments_next(arguments, RUN_PUBLISH, &cursor));)
 		r = run_net_publish(text, devices->nics, &config->nic_count, e);
+	return r;
+}
+
+static int parse_disks(struct run_devices *devices, const struct arguments *arguments, struct machine_config *config,
+		       struct error *e)
+{
+	const char *text;
+	size_t cursor = 0;
+	int r = 0;
+
+	config->disks = devices->disks;
+	while (r == 0 && (text = arguments_next(arguments, RUN_DISK, &cursor))) {
+		char *own = copy(devices, text, e);
+
+		if (!own)
+			return -E2BIG;
+		if (config->disk_count == MACHINE_DISKS_MAX)
+			return error_set(e, ERROR_USAGE, -E2BIG, "--disk: at most %d disks are possible",
+					 MACHINE_DISKS_MAX);
+		r = run_disk_parse(own, &devices->disks[config->disk_count++], e);
+	}
 	return r;
 }
 
@@ -158,7 +180,7 @@ static int parse_switches(struct run_devices *devices, const struct arguments *a
 	int r = 0;
 
 	(void)devices;
-	config->rng = arguments->values[RUN_RNG].number;
+	config->rng = (enum machine_choice)arguments->values[RUN_RNG].number;
 	config->virtio_console = arguments->values[RUN_CONSOLE_DEVICE].number;
 	config->balloon = arguments->values[RUN_BALLOON].given;
 	config->balloon_keeps = arguments->values[RUN_BALLOON].number;
@@ -175,7 +197,7 @@ int run_devices_parse(struct run_devices *devices, const struct arguments *argum
 {
 	typedef int parse_fn(struct run_devices *devices, const struct arguments *arguments,
 			     struct machine_config *config, struct error *e);
-	static parse_fn *const parts[] = {parse_nics, parse_shares, parse_channels, parse_vsock, parse_switches};
+	static parse_fn *const parts[] = {parse_disks, parse_nics, parse_shares, parse_channels, parse_vsock, parse_switches};
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(parts); i++)

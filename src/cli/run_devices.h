@@ -12,6 +12,7 @@
 /* What the configuration points to. Zeroed at first. */
 struct run_devices {
 	struct machine_nic nics[MACHINE_NICS_MAX];
+	struct block_options disks[MACHINE_DISKS_MAX];
 	struct machine_share shares[MACHINE_SHARES_MAX];
 	struct virtio_channel_options channels[VIRTIO_CHANNELS_MAX];
 	char *texts[RUN_TEXTS_MAX]; /* copies of options, cut into pieces */

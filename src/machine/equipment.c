@@ -12,10 +12,15 @@
 #include "device/virtio/vsock.h"
 #include "machine/private.h"
 
-static bool wants_any(const struct machine_config *config)
+static bool wants_others(const struct machine_config *config)
 {
-	return config->virtio_console || config->disk_count || config->nic_count || config->rng || config->balloon || config->share_count ||
-	       config->channel_count || config->vsock;
+	return config->virtio_console || config->disk_count || config->nic_count || config->balloon ||
+	       config->share_count || config->channel_count || config->vsock;
+}
+
+static bool wants_rng(const struct machine_config *config)
+{
+	return config->rng == MACHINE_ON || (config->rng == MACHINE_AUTO && wants_others(config));
 }
 
 static int add(struct machine *machine, const struct machine_config *config, struct virtio *virtio, struct error *e)
@@ -24,9 +29,30 @@ static int add(struct machine *machine, const struct machine_config *config, str
 	return board_add_virtio(machine->board, virtio, e);
 }
 
+static void disk_full(void *opaque, const char *device)
+{
+	struct machine *machine = opaque;
+
+	(void)device;
+	atomic_fetch_add(&machine->full_disks, 1);
+	bell_ring(&machine->room_bell);
+}
+
+static void disk_has_room(void *opaque, const char *device)
+{
+	struct machine *machine = opaque;
+
+	(void)device;
+	atomic_fetch_sub(&machine->full_disks, 1);
+	bell_ring(&machine->room_bell);
+}
+
 static int add_disk(struct machine *machine, const struct machine_config *config, unsigned index, struct error *e)
 {
-	const struct virtio_blk_options options = {.queues = config->cpus};
+	const struct virtio_blk_options options = {
+		.queues = config->cpus,
+		.hooks = {disk_full, disk_has_room, machine},
+	};
 	struct virtio *blk;
 	struct block *block;
 	char name[16];
@@ -95,7 +121,7 @@ static int add_rng(struct machine *machine, const struct machine_config *config,
 	struct virtio *rng;
 	int r;
 
-	if (!config->rng)
+	if (!wants_rng(config))
 		return 0;
 	r = virtio_rng_new(&rng, "rng0", machine->worker, e);
 	return r < 0 ? r : add(machine, config, rng, e);
@@ -190,7 +216,7 @@ int machine_equip(struct machine *machine, const struct machine_config *config, 
 {
 	typedef int add_fn(struct machine *machine, const struct machine_config *config, struct error *e);
 	static add_fn *const kinds[] = {add_disks, add_nics, add_rng, add_balloon, add_shares, add_vsock, add_channels, add_terminal};
-	int r = wants_any(config) ? worker_new(&machine->worker, "doppel-io", e) : 0;
+	int r = wants_others(config) || wants_rng(config) ? worker_new(&machine->worker, "doppel-io", e) : 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(kinds); i++)
 		r = kinds[i](machine, config, e);

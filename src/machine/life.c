@@ -41,15 +41,47 @@ void machine_tick(void *opaque)
 	loop_timer_set(machine->loop, &machine->tick, clock_host_ns() + STEAL_EVERY_NS);
 }
 
-/* All out of guest code, and nothing moves any more: what the guest could observe stands still. */
-static void make_quiet(struct machine *machine)
+/* All out of guest code, and time stands still. */
+static void halt(struct machine *machine)
 {
 	crew_park(machine->crew);
 	clock_stop(&machine->board->clock);
 	loop_timer_cancel(machine->loop, &machine->tick);
 	alarm_run(&machine->alarm, false);
 	console_hold(machine->console, true);
+}
+
+static void go_on(struct machine *machine)
+{
+	console_hold(machine->console, false);
+	clock_start(&machine->board->clock);
+	alarm_run(&machine->alarm, true);
+	machine_tick(machine);
+	machine->stalled = false;
+	crew_release(machine->crew);
+}
+
+/* Nothing moves any more: all that the guest could observe stands still. */
+static void make_quiet(struct machine *machine)
+{
+	halt(machine);
 	machine_pause_devices(machine);
+}
+
+void machine_mind_room(void *opaque)
+{
+	struct machine *machine = opaque;
+	bool full = atomic_load(&machine->full_disks) > 0;
+
+	if (machine->state != MACHINE_RUNNING || full == machine->stalled)
+		return;
+	log_line(LOG_WARNING, "machine", full ? "%s stands still until the host has room for its disks" : "%s goes on",
+		 machine->name);
+	if (full)
+		halt(machine);
+	else
+		go_on(machine);
+	machine->stalled = full;
 }
 
 void machine_pause_devices(struct machine *machine)
@@ -73,12 +105,8 @@ static void resume_devices(struct machine *machine)
 static void let_run(struct machine *machine)
 {
 	resume_devices(machine);
-	console_hold(machine->console, false);
-	clock_start(&machine->board->clock);
-	alarm_run(&machine->alarm, true);
-	machine_tick(machine);
 	machine->state = MACHINE_RUNNING;
-	crew_release(machine->crew);
+	go_on(machine);
 }
 
 static void fail(struct machine *machine, const char *message)

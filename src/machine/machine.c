@@ -132,6 +132,7 @@ static int build(struct machine *machine, const struct machine_config *config, s
 	int r = loop_new(&machine->loop, e);
 
 	machine->bell = (struct bell){.loop = machine->loop, .fn = machine_attend, .arg = machine};
+	machine->room_bell = (struct bell){.loop = machine->loop, .fn = machine_mind_room, .arg = machine};
 	machine->tick = (struct loop_timer){.fn = machine_tick, .arg = machine};
 	/* The board first: it finds most of what can be wrong with a configuration, and opens nothing. */
 	if (r == 0)

@@ -26,6 +26,9 @@ enum machine_console { CONSOLE_NONE, CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_PTY };
 
 #define MACHINE_DISKS_MAX  16
 #define MACHINE_NICS_MAX   8
+/* Of a device that costs a guest a little time to start: AUTO is to have it when there is any other virtio device. */
+enum machine_choice { MACHINE_OFF, MACHINE_ON, MACHINE_AUTO };
+
 #define MACHINE_SHARES_MAX 8
 
 /* A network card. */
@@ -50,7 +53,7 @@ struct machine_config {
 	const char *console_path; /* CONSOLE_FILE: made, or appended to */
 	bool virtio_console; /* what is typed goes to a virtio terminal (hvc0), not to the UART */
 	/* Virtio devices, in the order of their slots. */
-	bool rng;
+	enum machine_choice rng;
 	bool balloon;
 	uint64_t balloon_keeps; /* memory that the guest keeps at the start, the balloon takes the rest; 0: all */
 	const struct block_options *disks;

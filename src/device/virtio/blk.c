@@ -66,6 +66,7 @@ struct request {
 	uint32_t type;
 	uint32_t written; /* bytes of the guest's, without the status */
 	bool flush_after;
+	bool starved; /* it waits, or waited, for room */
 };
 
 struct virtio_blk {
@@ -77,7 +78,8 @@ struct virtio_blk {
 	unsigned in_flight; /* popped and not pushed, those that wait for room included */
 	struct request *waiting; /* for room on the host's disk */
 	struct loop_timer retry;
-	bool told_full, quiescing;
+	unsigned starved; /* requests that are */
+	bool quiescing;
 
 	/* One resize at a time; who has set `resizing` owns the rest until it is done. */
 	atomic_bool resizing;
@@ -152,23 +154,25 @@ static void wait_for_room(struct request *request)
 {
 	struct virtio_blk *blk = request->blk;
 
-	if (!blk->told_full) {
-		blk->told_full = true;
+	blk->starved += !request->starved;
+	if (!request->starved && blk->starved == 1) {
 		log_line(LOG_WARNING, "blk", "%s: the host has no room for what the guest writes; it waits for some",
 			 blk->virtio.device.name);
 		if (blk->hooks.full)
 			blk->hooks.full(blk->hooks.opaque, blk->virtio.device.name);
 	}
+	request->starved = true;
 	request->next = blk->waiting;
 	blk->waiting = request;
 	loop_timer_set(worker_loop(blk->virtio.worker), &blk->retry, clock_host_ns() + RETRY_NS);
 }
 
-static void tell_room(struct virtio_blk *blk)
+static void no_longer_starved(struct request *request)
 {
-	if (!blk->told_full || blk->waiting)
+	struct virtio_blk *blk = request->blk;
+
+	if (!request->starved || --blk->starved > 0)
 		return;
-	blk->told_full = false;
 	log_line(LOG_WARNING, "blk", "%s: there is room again", blk->virtio.device.name);
 	if (blk->hooks.room)
 		blk->hooks.room(blk->hooks.opaque, blk->virtio.device.name);
@@ -207,9 +211,8 @@ static void completed(struct block_request *block, int result)
 		submit(request);
 		return;
 	}
+	no_longer_starved(request);
 	finish(request, result == 0 ? STATUS_OK : STATUS_IO_ERROR);
-	if (result == 0)
-		tell_room(blk);
 	settle(blk);
 	/* There is a free request again, for a queue that was left for want of one. */
 	if (blk->free && !blk->free->next)
@@ -356,7 +359,7 @@ static void serve(struct virtio_blk *blk, struct request *request, unsigned queu
 	request->block = (struct block_request){.done = completed, .owner = request};
 	request->range = request->range_count = 0;
 	request->written = 0;
-	request->flush_after = false;
+	request->flush_after = request->starved = false;
 	status = begin(request);
 	if (status == UNDER_WAY)
 		submit(request);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -23,6 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define INPUT_MAX      ((size_t)4 << 20)
 #define DEFAULT_ROUNDS 200
 #define LONG_ROUNDS    20000
+#define FILE_SECONDS   60 /* a file's rounds end after that: some targets take milliseconds each */
 
 /* Shared with the child: what it is doing, and what it has done. */
 struct progress {
@@ -95,12 +97,13 @@ static void load(const char *directory, const char *name, uint8_t **bytes, size_
 
 static void run_file(struct progress *progress, const char *directory, const char *name, unsigned rounds)
 {
+	time_t end = time(NULL) + FILE_SECONDS;
 	uint8_t *bytes;
 	size_t size;
 
 	load(directory, name, &bytes, &size);
 	snprintf(progress->file, sizeof progress->file, "%s", name);
-	for (unsigned round = 0; round <= rounds; round++) {
+	for (unsigned round = 0; round <= rounds && time(NULL) <= end; round++) {
 		progress->round = round;
 		run_damaged(bytes, size, round);
 		progress->inputs++;

@@ -8,7 +8,8 @@ static const char *const console_words[] = {"stdio", "none", "pty", NULL};
 static const char *const console_device_words[] = {"serial", "virtio", NULL};
 static const char *const log_words[] = {"error", "warning", "info", "debug", NULL};
 
-static const char *const switch_words[] = {"off", "on", NULL};
+/* In the order of enum machine_choice. */
+static const char *const choice_words[] = {"off", "on", "auto", NULL};
 /* Features that drivers do without, and their bits. */
 static const char *const withheld_words[] = {"packed", "event-index", "indirect", "in-order", NULL};
 
@@ -124,10 +125,10 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 	[RUN_RNG] = {.name = "rng",
 		     .letter = 'r',
 		     .type = OPTION_ENUM,
-		     .placeholder = "on|off",
-		     .words = switch_words,
-		     .fallback = "on",
-		     .help = "a virtio device that gives the guest random bytes"},
+		     .placeholder = "WHEN",
+		     .words = choice_words,
+		     .fallback = "auto",
+		     .help = "give the guest random bytes; auto is with any other virtio device"},
 	[RUN_BALLOON] = {.name = "balloon",
 			 .letter = 'B',
 			 .type = OPTION_SIZE,

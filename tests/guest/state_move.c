@@ -68,7 +68,7 @@ static struct machine_config config_for(const struct scene *scene, const struct 
 		.append = append,
 		.console = CONSOLE_FILE,
 		.console_path = scene->log,
-		.rng = true,
+		.rng = MACHINE_ON,
 		.balloon = true,
 		.balloon_keeps = KEPT,
 	};

@@ -8,8 +8,8 @@
  *
  * A client prints "send: 123.4 MB/s" or "echo: 56.7 us" and ends with 0 when every byte was right.
  */
+#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -166,19 +166,20 @@ static int serve(const char *port)
 
 static int connect_to(const char *host, const char *port)
 {
-	struct addrinfo wanted = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV}, *found;
-	int fd;
+	struct sockaddr_in ip4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
+	struct sockaddr_in6 ip6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)atoi(port))};
+	const int is4 = inet_pton(AF_INET, host, &ip4.sin_addr) == 1;
+	int fd, r;
 
-	if (getaddrinfo(host, port, &wanted, &found) != 0)
+	if (!is4 && inet_pton(AF_INET6, host, &ip6.sin6_addr) != 1)
 		return -1;
-	fd = socket(found->ai_family, SOCK_STREAM, 0);
-	if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) < 0) {
-		perror("traffic: connect");
-		close(fd);
-		fd = -1;
-	}
-	freeaddrinfo(found);
-	return fd;
+	fd = socket(is4 ? AF_INET : AF_INET6, SOCK_STREAM, 0);
+	r = is4 ? connect(fd, (struct sockaddr *)&ip4, sizeof ip4) : connect(fd, (struct sockaddr *)&ip6, sizeof ip6);
+	if (r == 0)
+		return fd;
+	perror("traffic: connect");
+	close(fd);
+	return -1;
 }
 
 static int ask(char **arguments)

@@ -52,6 +52,7 @@ struct channel {
 	bool halfway;
 	struct virtqueue_chain chain; /* from the guest */
 	unsigned tell;
+	bool told_open; /* what the guest knows of a client */
 };
 
 struct channels {
@@ -90,6 +91,14 @@ static void watch_client(struct channel *channel)
 				  (channel->readable ? 0 : EPOLLIN) | (channel->crowded ? EPOLLOUT : 0));
 }
 
+/* The guest knows now whether there is a client. Only when it knows that one went does the next one come. */
+static void told_open(struct channel *channel, bool open)
+{
+	channel->told_open = open;
+	if (!open)
+		loop_watch_events(loop_of(channel->channels), channel->listener_watch, EPOLLIN);
+}
+
 /* One message of what is to be told of a port; its length, 0 when the guest's buffer is too small for it. */
 static uint32_t write_control(struct channel *channel)
 {
@@ -101,6 +110,8 @@ static uint32_t write_control(struct channel *channel)
 	size_t length = (1u << which) == TELL_NAME ? strlen(channel->name) : 0;
 
 	channel->tell &= ~(1u << which);
+	if ((1u << which) == TELL_OPEN)
+		told_open(channel, value);
 	if (buffer->writable_bytes < sizeof control + length)
 		return 0;
 	(void)virtqueue_write(buffer, 0, &control, sizeof control);
@@ -143,8 +154,12 @@ static void drop_client(struct channel *channel)
 	close(channel->client);
 	channel->client = -1;
 	channel->readable = channel->crowded = false;
-	loop_watch_events(loop_of(channel->channels), channel->listener_watch, EPOLLIN);
-	tell(channel, TELL_OPEN);
+	if (channel->told_open) {
+		tell(channel, TELL_OPEN);
+	} else {
+		channel->tell &= ~(unsigned)TELL_OPEN;
+		told_open(channel, false);
+	}
 }
 
 /* Gives the client the rest of the buffer at hand: true when it is done with (also when nobody is there). */
@@ -351,8 +366,12 @@ static void channels_reset(struct virtio *virtio)
 
 	channels->ready = false;
 	memset(channels->guest_open, 0, sizeof channels->guest_open);
-	for (unsigned i = 0; i < channels->count; i++)
+	for (unsigned i = 0; i < channels->count; i++) {
 		channels->table[i].tell = 0;
+		channels->table[i].told_open = false;
+		if (channels->table[i].client < 0)
+			told_open(&channels->table[i], false);
+	}
 }
 
 static uint64_t channels_features(const struct virtio *virtio)

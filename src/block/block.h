@@ -3,15 +3,16 @@
  *
  *   device -> throttle -> overlay (qcow2 over a base) -> format (raw, qcow2) -> file (io_uring or threads)
  *
- * Requests are asynchronous: block_submit begins one, its `done` is called later (or before submit returns) on the loop's
- * thread. Many may be in flight; they complete in any order. Overlapping requests in flight have no order
- * among themselves, but no bytes outside of them are touched. A flush covers what had completed when it was submitted.
+ * Requests are asynchronous: block_submit begins one, its `done` is called later (or before submit returns) on the
+ * loop's thread. Many may be in flight; they complete in any order. Overlapping requests in flight have no order
+ * among themselves, but no bytes outside of them are touched. A flush covers what had completed when it was
+ * submitted.
  *
  * Formats are never guessed from bytes that a guest can write: a writable disk's format is named or follows from
  * how the file was made (docs/internals/block.md); images are locked against a second writer.
  *
- * Thread: open, close and resize from one owner; submit, drain and statistics on the loop's thread. Between block_open and
- * the first submit the block is handed to a loop, which may be another thread's, by block_attach.
+ * Thread: open, close and resize from one owner; submit, drain and statistics on the loop's thread. Between
+ * block_open and the first submit the block is handed to a loop, which may be another thread's, by block_attach.
  */
 #ifndef DOPPEL_BLOCK_BLOCK_H
 #define DOPPEL_BLOCK_BLOCK_H
@@ -61,8 +62,8 @@ enum block_operation {
 };
 
 struct block_request;
-/* result: 0 or a negative errno: -EIO, -ENOSPC (the host's disk is full: nothing of the request is promised, it may be
- * submitted again), -EROFS, -EINVAL (outside of the disk, or not in sectors). */
+/* result: 0 or a negative errno: -EIO, -ENOSPC (the host's disk is full: nothing of the request is promised, it
+ * may be submitted again), -EROFS, -EINVAL (outside of the disk, or not in sectors). */
 typedef void block_done_fn(struct block_request *request, int result);
 
 /* Memory of the caller until `done`; it may be submitted again from there. */
@@ -85,13 +86,14 @@ struct block_statistics {
 
 struct block;
 
-/* Opens and locks. ERROR_USAGE when the format of a writable disk is not named and does not follow from its name
- * (.qcow2, .raw, .img) and content agreeing; -EBUSY (ERROR_STATE) when another process writes it; others by errno. */
+/* Opens and locks. ERROR_USAGE when the format of a writable disk is not named and does not follow from its
+ * name (.qcow2, .raw, .img) and content agreeing; -EBUSY (ERROR_STATE) when another process writes it; others
+ * by errno. */
 MUST_USE int block_open(struct block **out, const struct block_options *options, struct error *e);
 /* All I/O from now on belongs to `loop`. Once, before the first submit. */
 MUST_USE int block_attach(struct block *block, struct loop *loop, struct error *e);
-/* After the last `done` has returned. On the loop's thread, or after that has ended. Writes back what is cached and
- * unlocks; a failure of that is told, and the block is gone all the same. Accepts NULL. */
+/* After the last `done` has returned. On the loop's thread, or after that has ended. Writes back what is cached
+ * and unlocks; a failure of that is told, and the block is gone all the same. Accepts NULL. */
 int block_close(struct block *block, struct error *e);
 
 uint64_t block_size(const struct block *block); /* bytes, a multiple of BLOCK_SECTOR */
@@ -99,11 +101,12 @@ bool block_read_only(const struct block *block);
 /* Bytes that I/O is best a multiple of and aligned to: 512 or 4096 and up. */
 uint32_t block_optimal(const struct block *block);
 void block_submit(struct block *block, struct block_request *request);
-/* Requests submitted between the two are handed to the host in one call where that saves work. They nest; nobody waits
- * for a completion in between. */
+/* Requests submitted between the two are handed to the host in one call where that saves work. They nest;
+ * nobody waits for a completion in between. */
 void block_begin(struct block *block);
 void block_commit(struct block *block);
-/* Calls fn(arg) on the loop's thread when nothing is in flight (at once, if so). The block may be closed from there. */
+/* Calls fn(arg) on the loop's thread when nothing is in flight (at once, if so). The block may be closed from
+ * there. */
 void block_drain(struct block *block, loop_fn *fn, void *arg);
 /* Grows (or with `shrink` cuts) the disk; nothing is in flight. -EROFS, -EINVAL, -ENOSPC. */
 MUST_USE int block_resize(struct block *block, uint64_t size, bool shrink, struct error *e);
@@ -146,7 +149,8 @@ struct block_check_result {
 /* Reads all metadata; `repair` puts right what can be without losing data. */
 MUST_USE int block_check(const char *path, enum block_format format, bool repair, struct block_check_result *out,
 			 struct error *e);
-/* Copies a disk's contents into a new image; zeroes take no room. `progress` may be NULL: bytes done and in all. */
+/* Copies a disk's contents into a new image; zeroes take no room. `progress` may be NULL: bytes done and in
+ * all. */
 MUST_USE int block_convert(const struct block_options *from, const char *to, const struct block_create_options *as,
 			   bool compress, void (*progress)(void *context, uint64_t done, uint64_t total),
 			   void *context, struct error *e);

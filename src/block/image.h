@@ -1,9 +1,10 @@
 /*
  * An image: a disk's contents in some format, over a store and maybe over another image (its backing).
  *
- * There are two ways to the contents. `lookup` answers at once, without I/O, where bytes lie in a store, so that the loop can
- * begin asynchronous I/O on them; where it can not tell, or there is more to do than plain I/O, the blocking functions do the
- * whole work on a thread of the pool (block.c decides). Several threads may use an image at once.
+ * There are two ways to the contents. `lookup` answers at once, without I/O, where bytes lie in a store, so that
+ * the loop can begin asynchronous I/O on them; where it can not tell, or there is more to do than plain I/O, the
+ * blocking functions do the whole work on a thread of the pool (block.c decides). Several threads may use an image
+ * at once.
  *
  * All results are 0 or a negative errno. Offsets and lengths are inside the image, multiples of BLOCK_SECTOR.
  */
@@ -44,8 +45,8 @@ struct image_ops {
 	/* Whether a flush is more than a sync of the store. */
 	bool (*needs_flush)(struct image *image);
 	int (*resize)(struct image *image, uint64_t size, bool shrink, struct error *e);
-	/* Around every use of the functions above but close and resize, any thread: nothing that lookup told becomes untrue
-	 * in between, beyond what other requests for the same bytes do. */
+	/* Around every use of the functions above but close and resize, any thread: nothing that lookup told
+	 * becomes untrue in between, beyond what other requests for the same bytes do. */
 	unsigned (*enter)(struct image *image);
 	void (*leave)(struct image *image, unsigned ticket);
 };

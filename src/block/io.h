@@ -1,8 +1,8 @@
 /*
  * Asynchronous reads, writes and syncs of stores, and jobs that block, for one loop.
  *
- * Reads, writes and syncs go to the kernel through io_uring where that is allowed (some hosts forbid it by a seccomp filter or
- * by sysctl kernel.io_uring_disabled), else to a pool of threads. Jobs always run on the pool.
+ * Reads, writes and syncs go to the kernel through io_uring where that is allowed (some hosts forbid it by a
+ * seccomp filter or by sysctl kernel.io_uring_disabled), else to a pool of threads. Jobs always run on the pool.
  *
  * Thread: the loop's, but for new and free: by the owner, before the first submit and after the last `done`.
  */
@@ -16,7 +16,8 @@
 
 enum io_kind { IO_READ, IO_WRITE, IO_SYNC };
 
-/* Memory of the caller until `done`, which may come before submit returns. Reads beyond the file's end give zeroes. */
+/* Memory of the caller until `done`, which may come before submit returns. Reads beyond the file's end give
+ * zeroes. */
 struct io_op {
 	enum io_kind kind;
 	struct store *store;

@@ -1,9 +1,9 @@
 /*
  * Locks that keep two programs from using one image in ways that do not go together.
  *
- * They are open file description locks on single bytes of the image's file, the same bytes that QEMU locks: at 100 + n
- * for each thing n that is done to the image, at 200 + n for each that nobody else may do meanwhile. So a machine of
- * either program sees the other's use. A file system without locks is no failure: there is none then.
+ * They are open file description locks on single bytes of the image's file, the same bytes that QEMU locks: at 100
+ * + n for each thing n that is done to the image, at 200 + n for each that nobody else may do meanwhile. So a
+ * machine of either program sees the other's use. A file system without locks is no failure: there is none then.
  */
 #ifndef DOPPEL_BLOCK_LOCK_H
 #define DOPPEL_BLOCK_LOCK_H

@@ -47,8 +47,8 @@ static int format_of_bytes(const char *path, enum block_format *format, struct e
 
 static const char *const format_names[] = {"auto", "raw", "qcow2"};
 
-/* A guest that owns a raw disk can write a qcow2 header on it, naming any file as its backing: so the bytes alone are
- * not believed. */
+/* A guest that owns a raw disk can write a qcow2 header on it, naming any file as its backing: so the bytes
+ * alone are not believed. */
 int open_find_format(const char *path, bool trusted, enum block_format *format, struct error *e)
 {
 	enum block_format named = open_format_of_name(path), found = BLOCK_RAW;

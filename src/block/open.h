@@ -8,8 +8,8 @@
 
 MUST_USE int open_stack(struct image **out, const struct block_options *options, struct error *e);
 
-/* AUTO becomes what a file is: ERROR_USAGE where its name and its bytes do not tell it beyond doubt. `trusted`: the bytes
- * alone decide (nobody writes them as long as they are used, and no guest's disk came first). */
+/* AUTO becomes what a file is: ERROR_USAGE where its name and its bytes do not tell it beyond doubt. `trusted`:
+ * the bytes alone decide (nobody writes them as long as they are used, and no guest's disk came first). */
 MUST_USE int open_find_format(const char *path, bool trusted, enum block_format *format, struct error *e);
 
 /* By the end of the name: .qcow2, .raw, .img; else AUTO. */

@@ -1,6 +1,6 @@
 /*
- * A pool of threads for work that blocks. Jobs begin in the order they were given; each runs on some thread, then its
- * `done` is called on the loop.
+ * A pool of threads for work that blocks. Jobs begin in the order they were given; each runs on some thread, then
+ * its `done` is called on the loop.
  *
  * Threads are started when there is work that none of those there is free for, up to a limit.
  *

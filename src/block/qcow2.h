@@ -1,16 +1,18 @@
 /*
  * qcow2 images (QEMU docs/interop/qcow2.txt), the parts of one module; nobody outside of qcow2_*.c includes this.
  *
- * Locks. `work` is held by whoever changes metadata or loads it, also across the I/O that this takes. `lock` is held for the
- * moments in which what a lookup reads changes (L1, the cache of L2 tables, who is in flight), and by lookups: so the
- * loop's thread, which takes only `lock`, never waits for I/O. Who holds `work` may read all of it without `lock`.
+ * Locks. `work` is held by whoever changes metadata or loads it, also across the I/O that this takes. `lock` is
+ * held for the moments in which what a lookup reads changes (L1, the cache of L2 tables, who is in flight), and by
+ * lookups: so the loop's thread, which takes only `lock`, never waits for I/O. Who holds `work` may read all of it
+ * without `lock`.
  *
- * Order on disk. Metadata is changed in memory and written by qcow2_write_back, on a flush, at close, or when a cache is full:
+ * Order on disk. Metadata is changed in memory and written by qcow2_write_back, on a flush, at close, or when a
+ * cache is full:
  *   1. refcounts, and L2 tables that no L1 entry on disk points to yet; sync, which covers the data of guests too
  *   2. other L2 tables and the L1 table; sync
- *   3. only then refcounts of clusters that lost a reference may go down (qcow2_release.c).
- * Whatever of this is missing after a crash, each reference on disk is to a cluster that is counted and holds what it
- * should; at worst clusters are counted that nobody refers to.
+ *   3. only then refcounts of clusters that lost a reference may go down (qcow2_release.c). Whatever of this is
+ *   missing after a crash, each reference on disk is to a cluster that is counted and holds what it should; at
+ *   worst clusters are counted that nobody refers to.
  */
 #ifndef DOPPEL_BLOCK_QCOW2_H
 #define DOPPEL_BLOCK_QCOW2_H
@@ -138,7 +140,8 @@ MUST_USE int qcow2_refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *cou
 /* Makes the refcount block when there is none. -ERANGE: more than the width holds. */
 MUST_USE int qcow2_refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t count);
 uint64_t refcount_in(const uint8_t *block, uint32_t order, uint64_t index);
-/* Free clusters in a row, counted once from now on: up to `want` of them, at least one. *blank: they read as zeroes. */
+/* Free clusters in a row, counted once from now on: up to `want` of them, at least one. *blank: they read as
+ * zeroes. */
 MUST_USE int qcow2_allocate(struct qcow2 *q, uint64_t want, uint64_t *first, uint64_t *count, bool *blank);
 /* As many as wanted, in a row. */
 MUST_USE int qcow2_allocate_all(struct qcow2 *q, uint64_t want, uint64_t *first);
@@ -147,7 +150,8 @@ void qcow2_unallocate(struct qcow2 *q, uint64_t first, uint64_t count);
 
 /* qcow2_reftable.c. With `work`. Makes refcount block number `index`, and room for it in the table. */
 MUST_USE int qcow2_make_block(struct qcow2 *q, uint64_t index);
-/* Replaces all refcounts by `counts` (of clusters 0 to `clusters`), in blocks and a table written at `first` and after. */
+/* Replaces all refcounts by `counts` (of clusters 0 to `clusters`), in blocks and a table written at `first`
+ * and after. */
 MUST_USE int qcow2_rebuild_refcounts(struct qcow2 *q, const uint32_t *counts, uint64_t clusters, struct error *e);
 
 /* qcow2_release.c */

@@ -159,8 +159,8 @@ static uint64_t corruptions(const struct check *check)
 	return check->too_low + check->bad_blocks + check->wrong_flags + check->count.impossible;
 }
 
-/* Refcounts that are too low can not be mended in place: raising one may take a new block, and where would be room for
- * that? So all are written anew behind everything that is in use. */
+/* Refcounts that are too low can not be mended in place: raising one may take a new block, and where would be
+ * room for that? So all are written anew behind everything that is in use. */
 static int rebuild(struct check *check, struct error *e)
 {
 	int r;

@@ -71,7 +71,8 @@ static void keep_inflated(struct qcow2 *q, uint64_t entry, uint8_t *bytes)
 	*slot = (struct inflated){entry, bytes};
 }
 
-/* Sequential reads come in parts of a cluster: the last few are kept. A compressed cluster never changes in place. */
+/* Sequential reads come in parts of a cluster: the last few are kept. A compressed cluster never changes in
+ * place. */
 int qcow2_inflate(struct qcow2 *q, uint64_t entry, uint32_t from, struct spans spans, uint32_t length)
 {
 	struct mapping mapping = qcow2_decode(q, entry);

@@ -1,8 +1,9 @@
 /*
- * The header of a qcow2 image (QEMU docs/interop/qcow2.txt, "Header" and "Header extensions"): bytes to values and back.
+ * The header of a qcow2 image (QEMU docs/interop/qcow2.txt, "Header" and "Header extensions"): bytes to values and
+ * back.
  *
- * Reading validates every field on which later code relies: tables are cluster-aligned, of bounded size, with no sum
- * that overflows; the virtual size is covered by the L1 table. Thread: any; pure functions.
+ * Reading validates every field on which later code relies: tables are cluster-aligned, of bounded size, with no
+ * sum that overflows; the virtual size is covered by the L1 table. Thread: any; pure functions.
  */
 #ifndef DOPPEL_BLOCK_QCOW2_HEADER_H
 #define DOPPEL_BLOCK_QCOW2_HEADER_H
@@ -59,7 +60,8 @@ uint32_t qcow2_header_cluster_size(const uint8_t bytes[QCOW2_FIXED_BYTES]);
 /* `bytes`: the image's first cluster, with zeroes beyond the end of the file. `path` is for messages. */
 MUST_USE int qcow2_header_parse(struct qcow2_header *out, const uint8_t *bytes, size_t size, const char *path,
 				struct error *e);
-/* Fills the first cluster of a new image: version 3, with the backing's name and format. -EINVAL: it does not fit. */
+/* Fills the first cluster of a new image: version 3, with the backing's name and format. -EINVAL: it does not
+ * fit. */
 MUST_USE int qcow2_header_make(const struct qcow2_header *header, uint8_t *bytes, size_t size);
 /* L1 entries that a disk of `size` bytes needs; UINT64_MAX when that is more than can be. */
 uint64_t qcow2_l1_needed(uint64_t size, uint32_t cluster_bits);

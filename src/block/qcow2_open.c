@@ -43,8 +43,7 @@ int qcow2_read_header(struct store *store, struct qcow2_header *out, struct erro
 		return error_errno(e, r, "cannot read '%s'", store->path);
 	size = qcow2_header_cluster_size(fixed);
 	if (size == 0)
-		return error_set(e, ERROR_FAILED, -EINVAL,
-				 "'%s' is no qcow2 image; if it is a raw one, say so: format=raw", store->path);
+		return error_set(e, ERROR_FAILED, -EINVAL, "'%s' is no qcow2 image", store->path);
 	bytes = malloc(size);
 	if (!bytes)
 		return error_errno(e, -ENOMEM, "cannot read '%s'", store->path);

@@ -101,8 +101,8 @@ int qcow2_refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t count)
 	return 0;
 }
 
-/* The first free cluster from `from` on, and how many follow it, at most `want`, within one refcount block. That block
- * exists, or is made (which takes some of its clusters). */
+/* The first free cluster from `from` on, and how many follow it, at most `want`, within one refcount block.
+ * That block exists, or is made (which takes some of its clusters). */
 static int find_in_block(struct qcow2 *q, uint64_t from, uint64_t want, uint64_t *first, uint64_t *count)
 {
 	uint64_t index = from & block_mask(q), end = block_mask(q) + 1;

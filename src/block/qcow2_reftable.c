@@ -1,8 +1,9 @@
 /*
  * New refcount blocks and a larger refcount table.
  *
- * What describes clusters that nothing describes yet can lie in them: a new block begins its own range, a new table and its
- * first blocks begin the first range that the old table has no room for. All are on disk before anything points to them.
+ * What describes clusters that nothing describes yet can lie in them: a new block begins its own range, a new
+ * table and its first blocks begin the first range that the old table has no room for. All are on disk before
+ * anything points to them.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,10 +1,11 @@
 /*
  * Clusters that lost a reference, on their way to being free.
  *
- * Two things keep such a cluster from being used anew. On disk the reference may still be there, and a crash would bring
- * it back: so refcounts go down only after the table without it was synced. And a request in flight may have looked it
- * up before: so they go down only when all requests that were in flight at that sync have ended. Requests are counted
- * by the parity of the epoch in which they began; the epoch ends when those of the one before it are gone.
+ * Two things keep such a cluster from being used anew. On disk the reference may still be there, and a crash would
+ * bring it back: so refcounts go down only after the table without it was synced. And a request in flight may have
+ * looked it up before: so they go down only when all requests that were in flight at that sync have ended.
+ * Requests are counted by the parity of the epoch in which they began; the epoch ends when those of the one before
+ * it are gone.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -82,7 +83,8 @@ bool qcow2_release_is_due(const struct qcow2 *q)
 	return q->unlinked.count >= RUNS_DUE && q->synced.count == 0;
 }
 
-/* While earlier ones wait for requests to end, these wait for them: else a steady flow would never let any through. */
+/* While earlier ones wait for requests to end, these wait for them: else a steady flow would never let any
+ * through. */
 void qcow2_release_synced(struct qcow2 *q)
 {
 	struct release_list empty = q->synced;

@@ -55,8 +55,8 @@ static int put_size(struct qcow2 *q, uint64_t size)
 	return 0;
 }
 
-/* Before it grows: what lies behind the old end in its last cluster is nobody's, and what the backing has there is not
- * to come up. */
+/* Before it grows: what lies behind the old end in its last cluster is nobody's, and what the backing has there
+ * is not to come up. */
 static int clear_beyond(struct image *image, uint64_t old, uint64_t size)
 {
 	struct qcow2 *q = qcow2_of(image);

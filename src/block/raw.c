@@ -1,4 +1,5 @@
-/* Raw images: a disk's bytes are the file's. A length that is no multiple of the sector is filled up with zeroes. */
+/* Raw images: a disk's bytes are the file's. A length that is no multiple of the sector is filled up with
+ * zeroes. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -129,8 +130,8 @@ static const struct image_ops raw_ops = {
 	.leave = raw_leave,
 };
 
-/* A device may not end between sectors, and a file that does is grown for a writer: a full last sector can be written
- * anyway. */
+/* A device may not end between sectors, and a file that does is grown for a writer: a full last sector can be
+ * written anyway. */
 int raw_open(struct image **out, struct store *store, const struct image_options *options, struct error *e)
 {
 	struct image *image;

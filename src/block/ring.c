@@ -105,8 +105,8 @@ void ring_free(struct ring *ring)
 	free(ring);
 }
 
-/* The kernel takes what was added; an entry is free again at once. It can be busy (-EAGAIN, -EBUSY: out of memory for
- * requests, or completions wait to be taken): what has completed is taken and it is tried again. */
+/* The kernel takes what was added; an entry is free again at once. It can be busy (-EAGAIN, -EBUSY: out of
+ * memory for requests, or completions wait to be taken): what has completed is taken and it is tried again. */
 static void hand_over(struct ring *ring)
 {
 	while (ring->added) {

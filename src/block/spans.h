@@ -18,7 +18,8 @@ struct spans {
 
 /* `bytes` further. */
 struct spans spans_after(struct spans spans, uint64_t bytes);
-/* The next bytes, at most `length`, as a list of at most `max` iovecs; returns how many, *covered: bytes in them. */
+/* The next bytes, at most `length`, as a list of at most `max` iovecs; returns how many, *covered: bytes in
+ * them. */
 unsigned spans_take(struct spans spans, uint64_t length, struct iovec *out, unsigned max, uint64_t *covered);
 void spans_fill(struct spans spans, uint8_t byte, uint64_t length);
 void spans_copy_in(struct spans spans, const void *from, uint64_t length); /* into the spans */

@@ -1,11 +1,12 @@
 /*
  * A store: one open file of the host that holds (part of) an image, and the plain operations on it.
  *
- * Everything here blocks until it is done; the asynchronous way to the same file is io.h. Reads beyond the end give zeroes.
- * With `direct` the file is open twice: O_DIRECT for what is aligned, through the page cache for the rest (metadata).
+ * Everything here blocks until it is done; the asynchronous way to the same file is io.h. Reads beyond the end
+ * give zeroes. With `direct` the file is open twice: O_DIRECT for what is aligned, through the page cache for the
+ * rest (metadata).
  *
- * A failed fdatasync leaves nobody knowing what reached the disk, and a second one may claim success: the store remembers
- * the failure, and every later sync fails with it.
+ * A failed fdatasync leaves nobody knowing what reached the disk, and a second one may claim success: the store
+ * remembers the failure, and every later sync fails with it.
  *
  * Thread: any for what does I/O; open and close by the owner. Results are 0 or a negative errno.
  */
@@ -33,8 +34,8 @@ struct store {
 
 enum store_operation { STORE_READ, STORE_WRITE, STORE_SYNC, STORE_PUNCH, STORE_ZERO, STORE_RESIZE };
 
-/* Sees every operation of every store before it is done; what it returns, other than 0, is the result instead. Only
- * for tests of what a crash or a full disk leaves behind; io.h uses no ring while there is one. */
+/* Sees every operation of every store before it is done; what it returns, other than 0, is the result instead.
+ * Only for tests of what a crash or a full disk leaves behind; io.h uses no ring while there is one. */
 struct store_hook {
 	int (*before)(void *context, const struct store *store, enum store_operation operation, uint64_t offset,
 		      const struct spans *spans, uint64_t length);
@@ -66,7 +67,8 @@ MUST_USE int store_write(struct store *store, uint64_t offset, const void *from,
 MUST_USE int store_sync(struct store *store);
 /* Reads as zeroes, room is given back; -EOPNOTSUPP: this file system can not. */
 MUST_USE int store_punch(struct store *store, uint64_t offset, uint64_t length);
-/* Reads as zeroes and stays allocated; written out where the file system knows no better. Inside the file's size. */
+/* Reads as zeroes and stays allocated; written out where the file system knows no better. Inside the file's
+ * size. */
 MUST_USE int store_zero(struct store *store, uint64_t offset, uint64_t length);
 /* Where, from `offset` on, data or a hole begins; the file's end is a hole. -EOPNOTSUPP: nobody can tell. */
 MUST_USE int store_next_data(const struct store *store, uint64_t offset, uint64_t *at);

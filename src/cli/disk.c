@@ -86,7 +86,7 @@ static int run_create(const struct arguments *arguments, struct error *e)
 	return 0;
 }
 
-enum { RESIZE_FORMAT, RESIZE_SHRINK, RESIZE_OPTIONS };
+enum { RESIZE_FORMAT, RESIZE_SHRINK, RESIZE_ANYWHERE, RESIZE_OPTIONS };
 
 static const struct option_spec resize_options[RESIZE_OPTIONS] = {
 	[RESIZE_FORMAT] = DISK_FORMAT_ROW("format of the image, where its name does not tell it"),
@@ -94,13 +94,18 @@ static const struct option_spec resize_options[RESIZE_OPTIONS] = {
 			   .letter = 's',
 			   .type = OPTION_FLAG,
 			   .help = "allow a smaller size: what lies behind it is lost"},
+	[RESIZE_ANYWHERE] = {.name = "backing-anywhere",
+			     .letter = 'a',
+			     .type = OPTION_FLAG,
+			     .help = "backing files of the image may lie outside of its folder"},
 };
 
 static int resize(const char *path, const char *text, const struct option_value *values, uint64_t *size,
 		  struct error *e)
 {
-	struct block_options options = {
-		.path = path, .format = disk_format(&values[RESIZE_FORMAT]), .backing_anywhere = true};
+	struct block_options options = {.path = path,
+					.format = disk_format(&values[RESIZE_FORMAT]),
+					.backing_anywhere = values[RESIZE_ANYWHERE].given};
 	bool relative = *text == '+';
 	struct block *block = NULL;
 	int r = disk_size(text + relative, size, e), closed;

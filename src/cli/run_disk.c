@@ -18,7 +18,8 @@ static const struct option_spec iops_spec = {
 static const struct option_spec bps_spec = {
 	.name = "disk bps", .type = OPTION_SIZE, .minimum = BLOCK_SECTOR, .maximum = UINT64_C(1) << 50};
 
-/* Ends the piece at `text` where a single comma is, and makes double ones single; returns what follows, or NULL. */
+/* Ends the piece at `text` where a single comma is, and makes double ones single; returns what follows, or
+ * NULL. */
 static char *cut(char *text)
 {
 	char *to = text;

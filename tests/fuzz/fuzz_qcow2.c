@@ -1,4 +1,5 @@
-/* Bytes as a qcow2 image: described, checked, repaired, opened, read, written; its own tables are all there is to believe. */
+/* Bytes as a qcow2 image: described, checked, repaired, opened, read, written; its own tables are all there is
+ * to believe. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /*
  * What a crash of the host or a full disk leaves behind.
  *
- * A hook under all files records what is written and when it is synced. A crash at any moment is then played: the file
- * as it was at the last sync, with any choice of the later writes applied, in any sectors. The result must be free of
- * corruption (leaks are allowed), and hold what the guest had flushed, where it has written nothing since.
+ * A hook under all files records what is written and when it is synced. A crash at any moment is then played: the
+ * file as it was at the last sync, with any choice of the later writes applied, in any sectors. The result must be
+ * free of corruption (leaks are allowed), and hold what the guest had flushed, where it has written nothing since.
  */
 #include "block_model.h"
 
@@ -252,8 +252,8 @@ static void test_crashes(void **state)
 		crash_sometimes(sizes[i], 1000 + i, steps);
 }
 
-/* One write in sixteen fails for want of room, be it data or a table. Requests are repeated until they succeed: then the disk is
- * as if nothing had been. */
+/* One write in sixteen fails for want of room, be it data or a table. Requests are repeated until they succeed:
+ * then the disk is as if nothing had been. */
 static int again(struct bench *bench, enum block_operation operation, uint64_t offset, void *bytes,
 		 uint64_t length)
 {

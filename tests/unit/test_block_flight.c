@@ -1,5 +1,6 @@
 /*
- * Many requests in flight on one qcow2 image, none for the bytes of another, yet in the same clusters: each finds what it wrote.
+ * Many requests in flight on one qcow2 image, none for the bytes of another, yet in the same clusters: each finds
+ * what it wrote.
  */
 #include "block_model.h"
 

@@ -106,7 +106,8 @@ static void model_start(struct model *model, struct bench *bench)
 	bench_fill(model->bytes + SIZE - 512, 512, &model->random);
 }
 
-/* qemu-img makes it from the model, with a snapshot between; we read it and go on writing, and the snapshot stays. */
+/* qemu-img makes it from the model, with a snapshot between; we read it and go on writing, and the snapshot
+ * stays. */
 static void foreign_image(const char *how, bool snapshot)
 {
 	struct block_options options = {0};

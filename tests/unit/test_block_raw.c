@@ -2,7 +2,11 @@
 #include "block_bench.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "base/clock.h"
 
@@ -50,6 +54,60 @@ static void test_write_read(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(engines); i++)
 		write_read(engines[i]);
+}
+
+/* As a container may have it: io_uring_setup is not permitted. */
+static void forbid_ring(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {ARRAY_SIZE(filter), filter};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+		_exit(2);
+}
+
+/* 0: it went on with threads, and the ring alone is refused. In a child. */
+static int without_ring(struct bench *bench)
+{
+	static uint8_t bytes[4096] = {1, 2, 3}, back[4096];
+	struct block_options options = {.path = bench_path(bench, "a.raw")};
+	struct error e;
+
+	forbid_ring();
+	if (block_open(&bench->block, &options, &e) < 0 || block_attach(bench->block, bench->loop, &e) < 0)
+		return 3;
+	if (bench_do(bench, BLOCK_WRITE, 0, bytes, sizeof bytes) ||
+	    bench_do(bench, BLOCK_READ, 0, back, sizeof back))
+		return 4;
+	if (memcmp(bytes, back, sizeof back) != 0 || block_close(bench->block, &e) < 0)
+		return 5;
+	options.engine = BLOCK_ENGINE_URING;
+	if (block_open(&bench->block, &options, &e) < 0)
+		return 6;
+	return block_attach(bench->block, bench->loop, &e) == -EPERM ? 0 : 7;
+}
+
+static void test_ring_forbidden(void **state)
+{
+	struct bench bench;
+	int status;
+	pid_t child;
+
+	(void)state;
+	bench_init(&bench);
+	make_raw(&bench, "a.raw", SIZE);
+	child = fork();
+	if (child == 0)
+		_exit(without_ring(&bench));
+	assert_int_equal(waitpid(child, &status, 0), child);
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		fail_msg("the child ended with status 0x%x", status);
+	bench_finish(&bench);
 }
 
 static void test_discard_gives_room_back(void **state)
@@ -298,7 +356,7 @@ int main(void)
 		cmocka_unit_test(test_write_read),     cmocka_unit_test(test_discard_gives_room_back),
 		cmocka_unit_test(test_many_in_flight), cmocka_unit_test(test_format_is_not_guessed),
 		cmocka_unit_test(test_locks),          cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_drain),          cmocka_unit_test(test_ring_forbidden),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

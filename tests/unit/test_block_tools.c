@@ -1,4 +1,5 @@
-/* Images as files: created, described, checked and repaired, converted, resized; overlays and where backing files may be. */
+/* Images as files: created, described, checked and repaired, converted, resized; overlays and where backing
+ * files may be. */
 #include "block_model.h"
 
 #include <errno.h>
@@ -410,8 +411,8 @@ static void test_repair(void **state)
 	bench_finish(&bench);
 }
 
-/* The dirty bit (refcounts out of date) is mended by opening, the corrupt bit only by a repair; unknown features and those
- * that are not supported are refused by name. */
+/* The dirty bit (refcounts out of date) is mended by opening, the corrupt bit only by a repair; unknown
+ * features and those that are not supported are refused by name. */
 static void test_feature_bits(void **state)
 {
 	static const struct {

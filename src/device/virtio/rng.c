@@ -75,6 +75,11 @@ static void quiesce(struct virtio *virtio)
 	virtio_quiet(virtio);
 }
 
+void virtio_rng_set_rate(struct virtio *virtio, uint64_t rate)
+{
+	limit_init(&((struct rng *)virtio)->limit, rate, VIRTIO_RNG_BURST, clock_host_ns());
+}
+
 static const struct virtio_kind kind = {.id = 4, .features = features, .kicked = kicked, .quiesce = quiesce};
 
 static void destroy(struct device *device)
@@ -116,7 +121,7 @@ int virtio_rng_new(struct virtio **out, const char *name, struct worker *worker,
 		free(rng);
 		return r;
 	}
-	limit_init(&rng->limit, VIRTIO_RNG_RATE, VIRTIO_RNG_BURST, clock_host_ns());
+	virtio_rng_set_rate(&rng->virtio, VIRTIO_RNG_RATE);
 	rng->timer = (struct loop_timer){.fn = timer_expired, .arg = rng};
 	*out = &rng->virtio;
 	return 0;

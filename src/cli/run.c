@@ -157,6 +157,7 @@ static int check_options(struct plan *plan, struct error *e)
 	plan->config.name = name;
 	plan->config.memory_bytes = values[RUN_MEMORY].number;
 	plan->config.cpus = (unsigned)values[RUN_CPUS].number;
+	plan->config.code_cache = values[RUN_CODE_CACHE].number;
 	plan->config.firmware = given(plan, RUN_FIRMWARE);
 	choose_console(plan);
 	return run_devices_parse(&plan->devices, plan->arguments, &plan->config, e);

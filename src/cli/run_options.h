@@ -15,6 +15,7 @@ enum run_option {
 	RUN_MEMORY,
 	RUN_CPUS,
 	RUN_ENGINE,
+	RUN_CODE_CACHE,
 	RUN_NAME,
 	RUN_CONSOLE,
 	RUN_NET,

@@ -52,7 +52,8 @@ struct engine {
 	enum engine_arch arch;
 	/* Tells the truth by measuring; never fails. */
 	void (*probe)(struct engine_report *report);
-	/* A vCPU that executes `hart`, which stays the caller's and must outlive it. */
+	/* A vCPU that executes `hart`, which stays the caller's and must outlive it. What the vCPUs of a cluster share is made
+	 * with the first, by the cluster's code_cache, and goes with the last. */
 	int (*vcpu_new)(struct engine_vcpu **vcpu, struct hart *hart, struct error *e);
 	void (*vcpu_free)(struct engine_vcpu *vcpu);
 	/* Executes guest code until an exit, at most `limit` instructions, those that trap included (0: no limit). */

@@ -107,10 +107,12 @@ static int make_board(struct machine *machine, const struct machine_config *conf
 	return board_virt_new(&machine->board, &board, e);
 }
 
-static int make_crew(struct machine *machine, const struct engine *engine, struct error *e)
+static int make_crew(struct machine *machine, const struct machine_config *config, struct error *e)
 {
 	const struct crew_hooks hooks = {.failed = vcpu_failed, .crowded = crowded, .opaque = machine};
+	const struct engine *engine = config->engine;
 
+	machine->board->cluster.code_cache = config->code_cache;
 	if (!engine)
 		engine = engine_default(ENGINE_RISCV64);
 	if (!engine)
@@ -142,7 +144,7 @@ static int build(struct machine *machine, const struct machine_config *config, s
 	if (r == 0)
 		r = make_console(machine, config, e);
 	if (r == 0)
-		r = make_crew(machine, config->engine, e);
+		r = make_crew(machine, config, e);
 	if (r < 0)
 		return r;
 	alarm_init(&machine->alarm, machine->loop, find_rtc(machine->board));

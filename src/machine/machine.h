@@ -48,6 +48,7 @@ struct machine_config {
 	uint64_t memory_bytes;
 	unsigned cpus;
 	const struct engine *engine; /* NULL: the default for the architecture */
+	uint64_t code_cache;         /* bytes of translated code at most, for engines that translate; 0: the engine's choice */
 	const char *kernel, *initrd, *append, *firmware; /* paths, as in board_config */
 	enum machine_console console;
 	const char *console_path; /* CONSOLE_FILE: made, or appended to */

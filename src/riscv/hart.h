@@ -112,6 +112,8 @@ struct hart_cluster {
 	struct hart *harts[RISCV_HARTS_MAX];
 	unsigned count;
 	uint64_t reset_pc; /* where a started hart begins after reset */
+	uint64_t code_cache; /* bytes that the engine may use for translated code; 0: what it likes */
+	void *engine_shared; /* the engine's own, for all harts that it has a vCPU of */
 };
 
 #define X_SINK 32 /* x[X_SINK] receives results meant for x0 */

@@ -8,7 +8,8 @@
  * board becomes a copy of the first, which may happen in a small share of chunks only. Any other difference fails, and
  * the first instruction that differs is searched for.
  *
- * usage: lockstep ENGINE ENGINE [HARTS]. Prints TAP. DOPPEL_SEED repeats a run.
+ * usage: lockstep ENGINE ENGINE [HARTS]. Prints TAP. DOPPEL_SEED repeats a run, DOPPEL_CODE_CACHE is the size of the
+ * engines' caches of translated code in KiB.
  */
 #include "debian.h"
 
@@ -93,6 +94,7 @@ static void side_init(struct side *side, const char *engine, const struct image 
 		.append = "console=ttyS0 quiet doppel.tour",
 		.power = {on_power, NULL},
 	};
+	const char *cache = getenv("DOPPEL_CODE_CACHE");
 	struct error e;
 
 	side->engine = debian_engine(engine);
@@ -102,6 +104,7 @@ static void side_init(struct side *side, const char *engine, const struct image 
 	}
 	if (board_virt_new(&side->board, &config, &e) < 0 || board_reset(side->board, &e) < 0)
 		die(&e);
+	side->board->cluster.code_cache = cache ? strtoull(cache, NULL, 10) * KIB : 0;
 	side->harts = side->board->cluster.harts;
 	for (unsigned i = 0; i < harts; i++)
 		if (side->engine->vcpu_new(&side->vcpus[i], side->harts[i], &e) < 0)

@@ -66,13 +66,27 @@ static int lay_out(struct depot *s, struct error *e)
 	return 0;
 }
 
-int depot_new(struct depot **out, uint64_t bytes, struct error *e)
+static void depot_free(struct depot *s)
+{
+	if (!s)
+		return;
+	if (s->records)
+		munmap(s->records, code_cache_use(s->cache).size);
+	code_cache_free(s->cache);
+	pages_finish(&s->pages);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+static int depot_new(struct depot **out, uint64_t bytes, struct error *e)
 {
 	struct depot *s = calloc(1, sizeof *s);
 	int code;
 
-	if (!s)
-		return error_errno(e, -ENOMEM, "translated code");
+	if (!s) {
+		error_errno(e, -ENOMEM, "translated code");
+		return -ENOMEM;
+	}
 	pthread_mutex_init(&s->lock, NULL);
 	s->epoch = s->clock = 1;
 	s->cache = code_cache_new(bytes, e);
@@ -94,28 +108,34 @@ int depot_new(struct depot **out, uint64_t bytes, struct error *e)
 	return code;
 }
 
-void depot_free(struct depot *s)
+int depot_join(struct translator *t, struct error *e)
 {
+	struct hart *hart = t->interpreter.hart;
+	struct hart_cluster *cluster = hart->cluster;
+	struct depot *s = cluster->engine_shared;
+	int code = s ? 0 : depot_new(&s, cluster->code_cache ? cluster->code_cache : DEPOT_BYTES, e);
+
+	if (code < 0)
+		return code;
+	cluster->engine_shared = t->depot = s;
+	t->epoch = s->epoch;
+	s->harts[hart->id] = t;
+	s->users++;
+	return 0;
+}
+
+void depot_leave(struct translator *t)
+{
+	struct hart *hart = t->interpreter.hart;
+	struct depot *s = t->depot;
+
 	if (!s)
 		return;
-	if (s->records)
-		munmap(s->records, code_cache_use(s->cache).size);
-	code_cache_free(s->cache);
-	pages_finish(&s->pages);
-	pthread_mutex_destroy(&s->lock);
-	free(s);
-}
-
-void depot_join(struct depot *s, struct translator *t)
-{
-	t->depot = s;
-	t->epoch = s->epoch;
-	s->harts[t->interpreter.hart->id] = t;
-}
-
-void depot_leave(struct depot *s, struct translator *t)
-{
-	s->harts[t->interpreter.hart->id] = NULL;
+	s->harts[hart->id] = NULL;
+	if (--s->users)
+		return;
+	hart->cluster->engine_shared = NULL;
+	depot_free(s);
 }
 
 void depot_catch_up(struct depot *s, struct translator *t)

@@ -62,6 +62,7 @@ struct segment {
 	_Atomic uint64_t retired; /* epoch in which they were last cut off */
 };
 
+#define DEPOT_BYTES    (64 * MIB) /* of code, unless the cluster says otherwise */
 #define DEPOT_BUCKETS  32768
 #define DEPOT_SEGMENTS 64
 
@@ -74,6 +75,7 @@ struct depot {
 	_Atomic uint64_t clock; /* of fences */
 	_Atomic uint64_t epoch; /* raised when a segment was cut off */
 	struct translator *harts[RISCV_HARTS_MAX];
+	unsigned users;
 
 	uint8_t *records;
 	size_t record_end; /* of the newest record */
@@ -86,12 +88,10 @@ struct depot {
 	struct code_pages pages;
 };
 
-/* A cache of `bytes` (CODE_CACHE_MIN to CODE_CACHE_MAX). Errors: those of code_cache_new, -ENOSPC. */
-MUST_USE int depot_new(struct depot **out, uint64_t bytes, struct error *e);
-void depot_free(struct depot *s);
-/* While no run is under way: a hart that will run this code, or will no longer. */
-void depot_join(struct depot *s, struct translator *t);
-void depot_leave(struct depot *s, struct translator *t);
+/* While no hart of the cluster runs: the hart will run the code of its cluster's depot, which is made for the first and
+ * goes with the last. */
+MUST_USE int depot_join(struct translator *t, struct error *e);
+void depot_leave(struct translator *t);
 
 /* On the hart's thread, out of generated code and without a pointer into it but its jump table, which is rid of what
  * was cut off. */

@@ -14,7 +14,6 @@
 #define QUANTUM 20000
 /* Visits of the loop between two looks, for guests that trap or change state all the time. */
 #define VISITS 64
-#define CODE_BYTES (64 * MIB)
 
 bool translator_mode(const struct hart *hart, enum frame_mode *mode)
 {
@@ -233,9 +232,7 @@ static void translate_vcpu_free(struct engine_vcpu *v)
 		return;
 	v->hart->engine = NULL;
 	v->hart->engine_vcpu = NULL;
-	if (((struct translator *)v)->depot)
-		depot_leave(((struct translator *)v)->depot, (struct translator *)v);
-	depot_free(((struct translator *)v)->depot);
+	depot_leave((struct translator *)v);
 	block_finish(v);
 	free(v);
 }
@@ -256,13 +253,12 @@ static int translate_vcpu_new(struct engine_vcpu **out, struct hart *hart, struc
 	hart->engine_vcpu = &t->interpreter;
 	code = interpret_init(&t->interpreter, hart, e);
 	if (code == 0)
-		code = depot_new(&t->depot, CODE_BYTES, e);
+		code = depot_join(t, e);
 	if (code < 0) {
 		t->interpreter.hart = hart;
 		translate_vcpu_free(&t->interpreter);
 		return code;
 	}
-	depot_join(t->depot, t);
 	floats_init(t->frame);
 	tlb_flush_all(&t->interpreter);
 	spaces_reset(t);

@@ -8,6 +8,11 @@
 
 struct bench *bench_new(const struct engine *engine)
 {
+	return bench_new_with(engine, 0);
+}
+
+struct bench *bench_new_with(const struct engine *engine, uint64_t code_cache)
+{
 	struct bench *b = calloc(1, sizeof *b);
 
 	assert_non_null(b);
@@ -20,6 +25,7 @@ struct bench *bench_new(const struct engine *engine)
 					   .bus = &b->bus,
 					   .clock = &b->clock,
 					   .count = BENCH_HARTS,
+					   .code_cache = code_cache,
 					   .reset_pc = BENCH_RAM};
 	for (unsigned i = 0; i < BENCH_HARTS; i++) {
 		struct hart *hart = hart_new(&b->cluster, i);

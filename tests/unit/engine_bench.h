@@ -23,6 +23,8 @@ struct bench {
 
 /* Harts in M-mode at the start of RAM, floating point on, with PMP open to all modes. */
 struct bench *bench_new(const struct engine *engine);
+/* With this much room for translated code. */
+struct bench *bench_new_with(const struct engine *engine, uint64_t code_cache);
 void bench_free(struct bench *b);
 void bench_write(struct bench *b, uint64_t address, const uint32_t *words, unsigned count);
 void bench_write64(struct bench *b, uint64_t address, uint64_t value);

@@ -1,0 +1,185 @@
+/* Translated code in little room, shared by harts: a guest with more code than fits, which also writes some anew. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <cmocka.h>
+
+#include "engine/translate/cache.h"
+#include "engine_bench.h"
+
+#define PIECES     12000 /* of code, each jumps to the next */
+#define PIECE_OPS  7
+#define PIECE_SIZE 32
+#define CHAIN      (BENCH_RAM + 0x10000)
+#define FUNCTIONS  (BENCH_RAM + 0x4000) /* a page for each hart */
+#define ROUNDS     4
+
+static int32_t addend(unsigned piece)
+{
+	return (int32_t)(piece * 37 % 1000);
+}
+
+/* The pieces add to x10; then x6, an instruction that adds to x12, grows by x9, is stored at x7 and called. */
+static unsigned write_chain(struct bench *b)
+{
+	uint64_t end = CHAIN + (uint64_t)PIECES * PIECE_SIZE;
+	const uint32_t last[] = {op_add(6, 6, 9), op_sw(6, 7), FENCE_I, op_i(0x67, 1, 7, 0),
+				 op_jal(0, (int32_t)(CHAIN - (end + 16)))};
+
+	for (unsigned i = 0; i < PIECES; i++) {
+		uint32_t code[PIECE_OPS];
+
+		for (unsigned j = 0; j + 1 < PIECE_OPS; j++)
+			code[j] = op_addi(10, 10, addend(i));
+		code[PIECE_OPS - 1] = op_jal(0, PIECE_SIZE - 4 * (PIECE_OPS - 1));
+		bench_write(b, CHAIN + (uint64_t)i * PIECE_SIZE, code, PIECE_OPS);
+	}
+	bench_write(b, end, last, ARRAY_SIZE(last));
+	return PIECES * PIECE_OPS + ARRAY_SIZE(last) + 2;
+}
+
+static void prepare(struct bench *b, unsigned index)
+{
+	uint64_t function = FUNCTIONS + index * GUEST_PAGE_SIZE;
+	const uint32_t code[] = {NO_INSTRUCTION, RET};
+	struct hart *hart = b->hart[index];
+
+	bench_write(b, function, code, ARRAY_SIZE(code));
+	hart->x[6] = op_addi(12, 12, 0);
+	hart->x[7] = function;
+	hart->x[9] = 1u << 20;
+	bench_go(b, index, CHAIN);
+}
+
+static void check(const struct bench *b, unsigned index, unsigned rounds, uint64_t instructions)
+{
+	const struct hart *hart = b->hart[index];
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < PIECES; i++)
+		sum += (uint64_t)(PIECE_OPS - 1) * (uint64_t)addend(i);
+	assert_int_equal(hart->x[10], sum * rounds);
+	assert_int_equal(hart->x[12], rounds * (rounds + 1) / 2);
+	assert_int_equal(hart->instret, instructions);
+	assert_int_equal(hart->pc, CHAIN);
+}
+
+static uint64_t processor_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* No short run takes long: room is made piece by piece. */
+static void more_code_than_room(void **state)
+{
+	struct bench *b = bench_new_with(*state, CODE_CACHE_MIN);
+	uint64_t total = (uint64_t)write_chain(b) * ROUNDS, worst = 0;
+	struct engine_statistics s;
+
+	prepare(b, 0);
+	for (uint64_t left = total, part; left; left -= part) {
+		uint64_t before = processor_ns(), took;
+
+		part = left < 100 ? left : 100;
+		assert_int_equal(bench_run(b, 0, part), ENGINE_EXIT_LIMIT);
+		took = processor_ns() - before;
+		worst = took > worst ? took : worst;
+	}
+	check(b, 0, ROUNDS, total);
+	b->engine->statistics(b->vcpu[0], &s);
+	print_message("worst of %llu runs of 100 instructions: %llu ns, %llu units\n", (unsigned long long)total / 100,
+		      (unsigned long long)worst, (unsigned long long)s.blocks_built);
+	if (worst > 20000000)
+		fail_msg("a run of 100 instructions took %llu ns", (unsigned long long)worst);
+	bench_free(b);
+}
+
+struct runner {
+	struct bench *b;
+	unsigned index;
+	uint64_t instructions;
+	enum engine_exit_reason reason;
+};
+
+static void *run_hart(void *arg)
+{
+	struct runner *r = arg;
+
+	r->reason = bench_run(r->b, r->index, r->instructions);
+	return NULL;
+}
+
+static void run_together(struct bench *b, uint64_t instructions)
+{
+	struct runner runners[BENCH_HARTS];
+	pthread_t threads[BENCH_HARTS];
+
+	for (unsigned i = 0; i < BENCH_HARTS; i++) {
+		prepare(b, i);
+		runners[i] = (struct runner){.b = b, .index = i, .instructions = instructions};
+		assert_int_equal(pthread_create(&threads[i], NULL, run_hart, &runners[i]), 0);
+	}
+	for (unsigned i = 0; i < BENCH_HARTS; i++) {
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+		assert_int_equal(runners[i].reason, ENGINE_EXIT_LIMIT);
+	}
+}
+
+static void harts_in_little_room(void **state)
+{
+	struct bench *b = bench_new_with(*state, CODE_CACHE_MIN);
+	uint64_t total = (uint64_t)write_chain(b) * ROUNDS;
+
+	run_together(b, total);
+	for (unsigned i = 0; i < BENCH_HARTS; i++)
+		check(b, i, ROUNDS, total);
+	bench_free(b);
+}
+
+static uint64_t units_of(struct bench *b, unsigned index)
+{
+	struct engine_statistics s;
+
+	b->engine->statistics(b->vcpu[index], &s);
+	return s.blocks_built;
+}
+
+/* What one hart has translated another one runs. */
+static void harts_share(void **state)
+{
+	struct bench *b = bench_new(*state);
+	uint64_t total = (uint64_t)write_chain(b) * ROUNDS, first;
+
+	prepare(b, 0);
+	prepare(b, 1);
+	assert_int_equal(bench_run(b, 0, total), ENGINE_EXIT_LIMIT);
+	first = units_of(b, 0);
+	assert_int_equal(bench_run(b, 1, total), ENGINE_EXIT_LIMIT);
+	check(b, 0, ROUNDS, total);
+	check(b, 1, ROUNDS, total);
+	if (units_of(b, 1) * 20 > first)
+		fail_msg("%llu units for the first hart, %llu for the second", (unsigned long long)first,
+			 (unsigned long long)units_of(b, 1));
+	bench_free(b);
+}
+
+int main(void)
+{
+	const struct engine *engine = engine_find("translate");
+	struct engine_report report = {.usable = false};
+	const struct CMUnitTest tests[] = {
+		{"more_code_than_room", more_code_than_room, NULL, NULL, (void *)(uintptr_t)engine},
+		{"harts_in_little_room", harts_in_little_room, NULL, NULL, (void *)(uintptr_t)engine},
+		{"harts_share", harts_share, NULL, NULL, (void *)(uintptr_t)engine},
+	};
+
+	if (engine)
+		engine->probe(&report);
+	return report.usable ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
+}

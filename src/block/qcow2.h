@@ -87,7 +87,7 @@ struct qcow2 {
 	atomic_bool dirty;                   /* there is something for write_back to do */
 	atomic_bool broken;                  /* metadata contradicts itself: no more writes */
 	uint64_t free_hint;                  /* no cluster below is free */
-	uint64_t end;           /* clusters from here on were never part of the file: they read as zeroes */
+	_Atomic uint64_t end;   /* clusters from here on were never part of the file: they read as zeroes */
 	uint64_t compressed_at; /* where the next compressed cluster may begin, or 0 */
 
 	struct release_list unlinked, synced; /* see qcow2_release.c */
@@ -186,6 +186,8 @@ static inline uint64_t qcow2_l2_index(const struct qcow2 *q, uint64_t offset)
 }
 /* Metadata was found to contradict itself: tells it once, marks the image and stops writes. Returns -EIO. */
 int qcow2_break(struct qcow2 *q, const char *what);
+/* Whether these bytes of the file lie in its end: what an entry names behind it was never allocated. */
+bool qcow2_is_inside(const struct qcow2 *q, uint64_t offset, uint64_t length);
 /* Whether host bytes hold the header or a table that is known without looking. */
 bool qcow2_is_metadata(struct qcow2 *q, uint64_t offset, uint64_t length);
 

@@ -24,6 +24,11 @@ int qcow2_break(struct qcow2 *q, const char *what)
 	return -EIO;
 }
 
+bool qcow2_is_inside(const struct qcow2 *q, uint64_t offset, uint64_t length)
+{
+	return checked_span(offset, length, atomic_load(&q->end) << q->cluster_bits);
+}
+
 static bool overlap(uint64_t a, uint64_t a_length, uint64_t b, uint64_t b_length)
 {
 	return a < b + b_length && b < a + a_length;
@@ -144,6 +149,7 @@ static uint64_t within_table(const struct qcow2 *q, uint64_t offset, uint64_t le
 static bool may_overwrite(struct qcow2 *q, const struct mapping *mapping, const struct extent *extent)
 {
 	return mapping->kind == MAPPING_DATA && mapping->copied && !atomic_load(&q->broken) &&
+	       qcow2_is_inside(q, extent->offset, extent->length) &&
 	       !qcow2_is_metadata(q, extent->offset, extent->length);
 }
 
@@ -248,8 +254,9 @@ int qcow2_l2_own(struct qcow2 *q, uint64_t offset, struct table **out)
 		if (r == 0)
 			r = qcow2_l2(q, offset, out);
 	}
-	if (r == 0 && qcow2_is_metadata(q, (*out)->offset, q->cluster_size))
-		r = qcow2_break(q, "an L2 table lies where another table is");
+	if (r == 0 && (!qcow2_is_inside(q, (*out)->offset, q->cluster_size) ||
+		       qcow2_is_metadata(q, (*out)->offset, q->cluster_size)))
+		r = qcow2_break(q, "an L2 table lies where none can be");
 	return r;
 }
 

@@ -4,7 +4,8 @@
 #include "block/qcow2.h"
 
 /* How far beyond the file's end a free cluster is looked for; counts out there are leaks of a crash at most. */
-#define SEARCH_BEYOND (UINT64_C(1) << 22)
+#define BEYOND_BYTES    (4 * GIB)
+#define BEYOND_CLUSTERS (UINT64_C(1) << 16)
 
 uint64_t refcount_in(const uint8_t *block, uint32_t order, uint64_t index)
 {
@@ -54,8 +55,8 @@ static int load_block(struct qcow2 *q, uint64_t index, struct table **out)
 	*out = NULL;
 	if (offset == 0)
 		return 0;
-	if (offset & (q->cluster_size - 1))
-		return qcow2_break(q, "a refcount block is not at a cluster");
+	if (offset & (q->cluster_size - 1) || !qcow2_is_inside(q, offset, q->cluster_size))
+		return qcow2_break(q, "a refcount block lies where none can be");
 	return qcow2_load(q, &q->block_cache, offset, out);
 }
 
@@ -130,7 +131,7 @@ static int find_in_block(struct qcow2 *q, uint64_t from, uint64_t want, uint64_t
 
 static uint64_t search_limit(struct qcow2 *q)
 {
-	return q->end + SEARCH_BEYOND;
+	return q->end + BEYOND_CLUSTERS + (BEYOND_BYTES >> q->cluster_bits);
 }
 
 static int find_free(struct qcow2 *q, uint64_t from, uint64_t want, uint64_t *first, uint64_t *count)

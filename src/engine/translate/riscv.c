@@ -237,6 +237,7 @@ struct builder {
 	struct ir_unit *unit;
 	unsigned at; /* of the next instruction, in the page */
 	bool done;   /* control does not reach behind the last operation */
+	bool status; /* floats may have been switched on or off */
 	unsigned farthest;  /* target of a branch ahead */
 	bool ahead[AHEAD];  /* targets of branches, by half words from the start */
 };
@@ -421,6 +422,7 @@ static void one(struct builder *b, const struct insn *insn)
 		return;
 	} else if (by_call(insn, info)) {
 		append(b, insn, IR_CALL_C)->word = insn->raw;
+		b->status |= is_csr(insn) && (insn->imm == CSR_SSTATUS || insn->imm == CSR_MSTATUS);
 	} else {
 		append(b, insn, is_system(insn) ? IR_SYSTEM : IR_LEAVE)->word = insn->raw;
 		b->done = true;
@@ -445,6 +447,9 @@ bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigne
 			memcpy(half, page + b.at, 4);
 		}
 		insn = insn_decode((uint32_t)half[1] << 16 | half[0]);
+		/* A unit with floats wants them from its start: what switches them on is not one. */
+		if (b.status && !unit->floats && (insn_table[insn.id].flags & INSN_FLOAT))
+			break;
 		one(&b, &insn);
 		/* What is left to the engine is not part of the unit. */
 		if (unit->ops[unit->count - 1].op == IR_LEAVE)

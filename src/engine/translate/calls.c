@@ -54,7 +54,7 @@ static const void *slow_access(struct hart *hart, uint64_t address, uint32_t acc
 	struct translator *t = translator_of(hart);
 	unsigned size = access >> 12 & 15;
 	enum spaces_filled filled = SPACES_OTHER;
-	enum riscv_cause cause;
+	enum riscv_cause cause = CAUSE_NONE;
 
 	/* Of an atomic access the alignment comes first. */
 	if (!(access & EMIT_ACCESS_ALIGNED) || !(address & (size - 1)))

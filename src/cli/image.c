@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "cli/progress.h"
@@ -9,6 +11,7 @@
 #include "cli/verb.h"
 
 enum { LS_FORMAT, LS_OPTIONS };
+enum { IMPORT_NAME, IMPORT_KERNEL, IMPORT_INITRD, IMPORT_APPEND, IMPORT_OPTIONS };
 
 static const struct option_spec ls_options[LS_OPTIONS] = {
 	[LS_FORMAT] = OPTION_FORMAT_ROW,
@@ -65,6 +68,9 @@ static int run_ls(const struct arguments *arguments, struct error *e)
 		return error_errno(e, -ENOMEM, "image ls");
 	for (const struct image_recipe *const *recipe = image_recipes; r == 0 && *recipe; recipe++)
 		r = add(table, *recipe, e);
+	for (const char *name = image_local_next(""); r == 0 && name; name = image_local_next(name))
+		if (image_recipe_find(name, NULL))
+			r = add(table, image_recipe_find(name, NULL), e);
 	if (r == 0)
 		r = table_print(table, (enum output_format)arguments->values[LS_FORMAT].number, stdout, e);
 	table_free(table);
@@ -112,6 +118,151 @@ static int run_rm(const struct arguments *arguments, struct error *e)
 	return 0;
 }
 
+static const struct column part_columns[] = {
+	{.key = "kind"},
+	{.key = "name"},
+	{.key = "version"},
+	{.key = "size", .type = COLUMN_BYTES},
+};
+
+static void add_part(void *context, const struct image_part *part)
+{
+	struct table *table = context;
+
+	table_text(table, part->kind);
+	table_text(table, part->name);
+	table_text(table, part->version);
+	table_number(table, part->bytes);
+}
+
+static int run_inspect(const struct arguments *arguments, struct error *e)
+{
+	const struct image_recipe *recipe = image_recipe_find(arguments->operands[0], e);
+	struct table *table = table_new(part_columns, ARRAY_SIZE(part_columns));
+	int r = recipe ? 0 : -ENOENT;
+
+	if (r == 0 && !table)
+		r = error_errno(e, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = image_inspect(recipe, add_part, table, e);
+	if (r == 0)
+		r = table_print(table, (enum output_format)arguments->values[LS_FORMAT].number, stdout, e);
+	table_free(table);
+	return r < 0 ? error_prefix(e, r, "image inspect") : 0;
+}
+
+static const struct option_spec import_options[IMPORT_OPTIONS] = {
+	[IMPORT_NAME] = {.name = "name",
+			 .letter = 'n',
+			 .type = OPTION_STRING,
+			 .placeholder = "NAME",
+			 .help = "what the image is called; by default as the file or folder, without its suffix"},
+	[IMPORT_KERNEL] = {.name = "kernel",
+			   .letter = 'k',
+			   .type = OPTION_PATH,
+			   .placeholder = "FILE",
+			   .help = "a kernel to boot the disk with; without one, run it with --kernel or --firmware"},
+	[IMPORT_INITRD] = {.name = "initrd",
+			   .letter = 'i',
+			   .type = OPTION_PATH,
+			   .placeholder = "FILE",
+			   .help = "the kernel's initial file system"},
+	[IMPORT_APPEND] = {.name = "append",
+			   .letter = 'a',
+			   .type = OPTION_STRING,
+			   .placeholder = "TEXT",
+			   .help = "the kernel command line"},
+};
+
+/* The last part of a path without a suffix; cut to what a name may be long. */
+static void name_of(const char *path, char out[64])
+{
+	size_t length = strlen(path), start;
+
+	while (length > 1 && path[length - 1] == '/')
+		length--;
+	start = length;
+	while (start > 0 && path[start - 1] != '/')
+		start--;
+	snprintf(out, 64, "%.*s", (int)(length - start), path + start);
+	if (strrchr(out, '.') && strrchr(out, '.') != out)
+		*strrchr(out, '.') = '\0';
+}
+
+static int import(const struct arguments *arguments, const char *name, struct error *e)
+{
+	const char *source = arguments->operands[0], *kernel = arguments->values[IMPORT_KERNEL].text;
+	const char *initrd = arguments->values[IMPORT_INITRD].text, *append = arguments->values[IMPORT_APPEND].text;
+	struct image_import all = {.kernel = kernel, .initrd = initrd, .disk = source, .append = append};
+	struct image_import folder = {.kernel = NULL};
+	struct progress progress;
+	struct stat status;
+	int r = stat(source, &status) < 0 ? error_errno(e, -errno, "%.300s", source) : 0;
+
+	if (r == 0 && S_ISDIR(status.st_mode)) {
+		r = image_import_folder(source, &folder, e);
+		all = (struct image_import){.kernel = kernel ? kernel : folder.kernel,
+					    .initrd = initrd ? initrd : folder.initrd,
+					    .disk = folder.disk,
+					    .append = append ? append : folder.append};
+	}
+	progress_init(&progress, stderr);
+	if (r == 0)
+		r = image_import(name, &all, progress_show, &progress, e);
+	progress_finish(&progress);
+	image_import_finish(&folder);
+	return r;
+}
+
+static int run_import(const struct arguments *arguments, struct error *e)
+{
+	const char *given = arguments->values[IMPORT_NAME].text;
+	char name[64];
+	int r;
+
+	if (given && strlen(given) >= sizeof name)
+		return error_set(e, ERROR_USAGE, -EINVAL, "image import: --name: at most 63 characters are possible");
+	if (given)
+		strcpy(name, given);
+	else
+		name_of(arguments->operands[0], name);
+	r = import(arguments, name, e);
+	if (r < 0)
+		return error_prefix(e, r, "image import");
+	printf("%s: imported\n", name);
+	return 0;
+}
+
+static int run_export(const struct arguments *arguments, struct error *e)
+{
+	const struct image_recipe *recipe = image_recipe_find(arguments->operands[0], e);
+	struct progress progress;
+	int r = -ENOENT;
+
+	progress_init(&progress, stderr);
+	if (recipe)
+		r = image_export(recipe, arguments->operands[1], progress_show, &progress, e);
+	progress_finish(&progress);
+	if (r < 0)
+		return error_prefix(e, r, "image export");
+	printf("%s: exported to %s\n", recipe->name, arguments->operands[1]);
+	return 0;
+}
+
+static const struct verb_example inspect_examples[] = {
+	{"doppel image inspect debian", "the kernel command line, the files, and each package with its version"},
+	{NULL, NULL},
+};
+static const struct verb_example import_examples[] = {
+	{"doppel image import disk.qcow2 --name mine --kernel Image --append 'console=ttyS0 root=/dev/vda1'",
+	 "a disk with a kernel, to be started by doppel run mine"},
+	{"doppel image import exported", "what doppel image export made"},
+	{NULL, NULL},
+};
+static const struct verb_example export_examples[] = {
+	{"doppel image export debian exported", "kernel, initramfs, disk.raw and append, in the new folder exported"},
+	{NULL, NULL},
+};
 static const struct verb_example ls_examples[] = {
 	{"doppel image ls", "tells which images there are, and which of them are here"},
 	{NULL, NULL},
@@ -147,7 +298,8 @@ static const struct verb verb_pull = {
 	.operand_kind = OPERAND_IMAGE,
 	.description =
 		"Obtains the packages of an image with apt from the mirror that this host uses, verifies "
-		"their signatures, and makes the image. An interrupted pull goes on where it was. An image that "
+		"their signatures, and makes the image. The system of an image with a disk is configured in a guest, "
+		"which takes some minutes. An interrupted pull goes on where it was. An image that "
 		"is ready is left alone, without asking the network.",
 	.examples = pull_examples,
 	.run = run_pull,
@@ -166,14 +318,57 @@ static const struct verb verb_rm = {
 	.run = run_rm,
 };
 
-static const struct verb *const image_verbs[] = {&verb_ls, &verb_pull, &verb_rm, NULL};
+static const struct verb verb_inspect = {
+	.name = "image inspect",
+	.summary = "tell what an image is made of",
+	.operands = "IMAGE",
+	.operands_min = 1,
+	.operands_max = 1,
+	.operand_kind = OPERAND_IMAGE,
+	.description = "Prints the kernel command line, the files with their sizes, and the packages with their versions.",
+	.examples = inspect_examples,
+	.options = ls_options,
+	.option_count = LS_OPTIONS,
+	.run = run_inspect,
+};
+
+static const struct verb verb_import = {
+	.name = "image import",
+	.summary = "make an image out of files",
+	.operands = "FILE|FOLDER",
+	.operands_min = 1,
+	.operands_max = 1,
+	.description =
+		"Copies a disk (raw or qcow2), or a folder with files named kernel, initramfs, disk.raw or disk.qcow2, and "
+		"append (the kernel command line), into the cache as an image of its own. The disk is not written to "
+		"by machines, unless they keep a copy of it (doppel run --keep).",
+	.examples = import_examples,
+	.options = import_options,
+	.option_count = IMPORT_OPTIONS,
+	.run = run_import,
+};
+
+static const struct verb verb_export = {
+	.name = "image export",
+	.summary = "copy an image's files into a folder",
+	.operands = "IMAGE FOLDER",
+	.operands_min = 2,
+	.operands_max = 2,
+	.operand_kind = OPERAND_IMAGE,
+	.description = "Makes the folder, which doppel image import reads, on this host or another.",
+	.examples = export_examples,
+	.run = run_export,
+};
+
+static const struct verb *const image_verbs[] = {&verb_ls,     &verb_pull,   &verb_inspect, &verb_import,
+						 &verb_export, &verb_rm,     NULL};
 
 const struct verb verb_image = {
 	.name = "image",
-	.summary = "list, obtain and delete guest images",
+	.summary = "list, obtain, import, export and delete guest images",
 	.operands = "",
 	.description =
-		"An image is a kernel and an initial file system that doppel run boots by name. It is made on this "
-		"host out of Debian packages and kept in the cache directory.",
+		"An image is a kernel, an initial file system and perhaps a disk that doppel run boots by name. It is made "
+		"on this host out of Debian packages, or imported, and kept in the cache directory.",
 	.verbs = image_verbs,
 };

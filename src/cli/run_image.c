@@ -31,11 +31,12 @@ static int add_root(struct run_image *run_image, const struct image *image, cons
 		    struct machine_config *config, struct error *e)
 {
 	const char *keep = arguments->values[RUN_KEEP].text;
-	struct block_options root = {.path = image->disk, .format = BLOCK_RAW, .overlay = true};
+	enum block_format format = image->disk_qcow2 ? BLOCK_QCOW2 : BLOCK_RAW;
+	struct block_options root = {.path = image->disk, .format = format, .overlay = true};
 	int r = 0;
 
 	if (keep) {
-		root = (struct block_options){.path = keep, .format = BLOCK_RAW};
+		root = (struct block_options){.path = keep, .format = format};
 		r = access(keep, F_OK) == 0 ? 0 : progress_copy_disk(image, keep, e);
 	}
 	if (r == 0 && config->disk_count + 1 > MACHINE_DISKS_MAX)

@@ -118,6 +118,11 @@ int contents_complete(struct contents *contents, const struct image_recipe *reci
 						      : "kernel modules");
 	for (size_t i = 0; r == 0 && recipe->modules[i]; i++)
 		r = module_want(&contents->modules, recipe->modules[i], e);
+	if (r == 0 && recipe->system) {
+		r = module_unpack(&contents->modules);
+		if (r < 0)
+			return error_errno(e, r, "the kernel's modules");
+	}
 	return r;
 }
 

@@ -15,6 +15,7 @@
 #include "image/copy.h"
 #include "image/disk.h"
 #include "image/initramfs.h"
+#include "image/local.h"
 #include "image/manifest.h"
 
 /* Raised when the layout of an image changes in a way that the hashes below do not see. */
@@ -48,6 +49,12 @@ static int hash_recipe(const struct image_recipe *recipe, struct present *presen
 
 	if (!out)
 		return -ENOMEM;
+	if (recipe->local) {
+		fclose(out);
+		free(text);
+		strcpy(present->recipe, LOCAL_RECIPE);
+		return 0;
+	}
 	fprintf(out, "%s %s %s\n", recipe->architecture, recipe->suite, recipe->kernel);
 	hash_list(out, recipe->extra);
 	if (recipe->system)
@@ -92,6 +99,8 @@ static enum image_state judge(const struct image_recipe *recipe, struct present 
 		return IMAGE_DAMAGED;
 	if (strcmp(present->manifest.recipe, present->recipe) != 0)
 		return IMAGE_STALE;
+	if (recipe->local)
+		return manifest_holds(&present->manifest, present->cache.directory, "") ? IMAGE_READY : IMAGE_DAMAGED;
 	for (size_t i = 0; i < part_count(recipe); i++)
 		if (!manifest_holds(&present->manifest, present->cache.directory, parts[i]))
 			return IMAGE_DAMAGED;
@@ -337,7 +346,9 @@ int image_pull(const struct image_recipe *recipe, image_progress_fn *progress, v
 	struct present *present = present_new(recipe, &reporter, &r, e);
 	bool ready = present && present->state == IMAGE_READY;
 
-	if (present && !ready)
+	if (present && !ready && recipe->local)
+		r = error_set(e, ERROR_FAILED, -EIO, "it is damaged; remove it and import it again");
+	else if (present && !ready)
 		r = pull(present, recipe, &reporter, e);
 	present_free(present);
 	if (r < 0)
@@ -369,21 +380,51 @@ int image_remove(const struct image_recipe *recipe, uint64_t *bytes, struct erro
 	return r;
 }
 
-static char *path_copy(const struct cache *cache, const char *name)
+/* The path of the first of the image's files whose name begins so; NULL when there is none, or no memory. */
+static char *path_of(const struct present *present, const char *start)
 {
+	const struct manifest *manifest = &present->manifest;
 	char path[PATH_MAX];
 
-	cache_path(cache, name, path);
-	return strdup(path);
+	for (size_t i = 0; i < manifest->count; i++) {
+		if (strncmp(manifest->files[i].name, start, strlen(start)) != 0)
+			continue;
+		cache_path(&present->cache, manifest->files[i].name, path);
+		return strdup(path);
+	}
+	return NULL;
 }
 
-int image_find(const struct image_recipe *recipe, struct image *out, struct error *e)
+static int not_ready(const struct image_recipe *recipe, enum image_state state, struct error *e)
 {
 	static const char *const reasons[IMAGE_STATES] = {
 		[IMAGE_ABSENT] = "is not here",
 		[IMAGE_STALE] = "was made by another version of doppel",
 		[IMAGE_DAMAGED] = "is damaged",
 	};
+
+	if (recipe->local)
+		return error_set(e, ERROR_NOT_FOUND, -ENOENT, "image %s %s; remove it and import it again",
+				 recipe->name, reasons[state]);
+	return error_set(e, ERROR_NOT_FOUND, -ENOENT, "image %s %s; run doppel image pull %s", recipe->name,
+			 reasons[state], recipe->name);
+}
+
+static struct image files_of(const struct present *present, const struct image_recipe *recipe)
+{
+	struct image image = {
+		.kernel = path_of(present, "kernel"),
+		.initrd = path_of(present, "initramfs"),
+		.append = strdup(recipe->local ? present->manifest.append : recipe->append),
+		.disk = path_of(present, "disk."),
+	};
+
+	image.disk_qcow2 = image.disk && strcmp(strrchr(image.disk, '.'), ".qcow2") == 0;
+	return image;
+}
+
+int image_find(const struct image_recipe *recipe, struct image *out, struct error *e)
+{
 	struct image image = {.kernel = NULL};
 	int r = 0;
 	struct present *present = present_new(recipe, NULL, &r, e);
@@ -391,21 +432,66 @@ int image_find(const struct image_recipe *recipe, struct image *out, struct erro
 	if (!present)
 		return r;
 	if (present->state != IMAGE_READY)
-		r = error_set(e, ERROR_NOT_FOUND, -ENOENT, "image %s %s; run doppel image pull %s", recipe->name,
-			      reasons[present->state], recipe->name);
+		r = not_ready(recipe, present->state, e);
 	else
-		image = (struct image){path_copy(&present->cache, "kernel"),
-				       path_copy(&present->cache, "initramfs"), strdup(recipe->append),
-				       recipe->system ? path_copy(&present->cache, DISK_NAME) : NULL};
+		image = files_of(present, recipe);
 	present_free(present);
 	if (r < 0)
 		return r;
-	if (!image.kernel || !image.initrd || !image.append || !image.disk != !recipe->system) {
+	if (!image.append || (!recipe->local && (!image.kernel || !image.initrd || !image.disk != !recipe->system))) {
 		image_finish(&image);
 		return error_errno(e, -ENOMEM, "image %s", recipe->name);
 	}
 	*out = image;
 	return 0;
+}
+
+/* "packages/NAME_VERSION_ARCH.deb", the version's colon as %3a, is cut into pieces. */
+static struct image_part package_of(char *file, uint64_t bytes)
+{
+	char *name = file + strlen("packages/"), *version = strchr(name, '_'), *end, *colon;
+
+	if (version)
+		*version++ = '\0';
+	end = version ? strrchr(version, '_') : NULL;
+	if (end)
+		*end = '\0';
+	colon = version ? strstr(version, "%3a") : NULL;
+	if (colon) {
+		*colon = ':';
+		memmove(colon + 1, colon + 3, strlen(colon + 3) + 1);
+	}
+	return (struct image_part){"package", name, version ? version : "", bytes};
+}
+
+static void tell_parts(struct manifest *manifest, const char *append,
+		       void (*tell)(void *context, const struct image_part *part), void *context)
+{
+	tell(context, &(struct image_part){"append", append, "", 0});
+	for (size_t i = 0; i < manifest->count; i++) {
+		struct manifest_file *file = &manifest->files[i];
+		struct image_part part = {"file", file->name, "", file->size};
+
+		if (strncmp(file->name, "packages/", 9) == 0)
+			part = package_of(file->name, file->size);
+		tell(context, &part);
+	}
+}
+
+int image_inspect(const struct image_recipe *recipe, void (*tell)(void *context, const struct image_part *part),
+		  void *context, struct error *e)
+{
+	int r = 0;
+	struct present *present = present_new(recipe, NULL, &r, e);
+
+	if (!present)
+		return r;
+	if (present->state == IMAGE_READY || present->state == IMAGE_STALE)
+		tell_parts(&present->manifest, recipe->local ? present->manifest.append : recipe->append, tell, context);
+	else
+		r = not_ready(recipe, present->state, e);
+	present_free(present);
+	return r;
 }
 
 void image_finish(struct image *image)

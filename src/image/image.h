@@ -32,12 +32,14 @@ struct image_recipe {
 	const char *const *system;
 	uint64_t disk_bytes; /* size of the disk, mostly holes */
 	uint64_t used_bytes; /* about what it takes on the host while it is made */
+	bool local;          /* imported: whatever files there are; a pull can not make it */
 };
 
 /* Every known image, NULL after the last. */
 extern const struct image_recipe *const image_recipes[];
 
-/* The recipe of that name; NULL, with ERROR_NOT_FOUND and the known names in `e`, when there is none. */
+/* The recipe of that name, or of the imported image of that name; NULL, with ERROR_NOT_FOUND and the known names in `e`,
+ * when there is none. */
 const struct image_recipe *image_recipe_find(const char *name, struct error *e);
 
 enum image_state {
@@ -88,12 +90,43 @@ struct image {
 	char *kernel;
 	char *initrd;
 	char *append;
-	char *disk; /* raw, its first partition-less file system the root; never to be written to; NULL: none */
+	char *disk;        /* never to be written to; NULL: none */
+	bool disk_qcow2;   /* it is qcow2, else raw */
 };
+/* Of an imported image any of the strings but `append` may be NULL. */
 /* Finds the files, after a check against the manifest. -ENOENT with ERROR_NOT_FOUND, and "doppel image pull" as
  * remedy, unless it is IMAGE_READY. */
 MUST_USE int image_find(const struct image_recipe *recipe, struct image *out, struct error *e);
 void image_finish(struct image *image);
+
+/* A file of an image, or a package that is in it. */
+struct image_part {
+	const char *kind; /* "file", "package" or "append" */
+	const char *name; /* "append": the text */
+	const char *version; /* of a package; otherwise "" */
+	uint64_t bytes;
+};
+/* Tells what a ready or stale image is made of, one part a call, in order. -ENOENT as image_find. */
+MUST_USE int image_inspect(const struct image_recipe *recipe, void (*tell)(void *context, const struct image_part *part),
+			   void *context, struct error *e);
+
+/* What an image is imported from; NULL for what it has not. */
+struct image_import {
+	const char *kernel, *initrd, *disk, *append;
+};
+/* Fills *out from a folder as image_export makes it: kernel, initramfs (or initrd), disk.raw (or disk.qcow2), append. The
+ * strings are the caller's to free, by image_import_finish. */
+MUST_USE int image_import_folder(const char *folder, struct image_import *out, struct error *e);
+void image_import_finish(struct image_import *import);
+/* Makes an image of copies of these files. -EEXIST, ERROR_STATE: there is an image of that name; ERROR_USAGE: the name
+ * is none, nothing to import, or a disk that is no whole one (qcow2 with a backing file). */
+MUST_USE int image_import(const char *name, const struct image_import *import, image_progress_fn *progress,
+			  void *context, struct error *e);
+/* Copies a ready image's files into the folder `path`, which is made and must not be there. */
+MUST_USE int image_export(const struct image_recipe *recipe, const char *path, image_progress_fn *progress,
+			  void *context, struct error *e);
+/* The next imported image after `previous` ("" for the first), by name; NULL after the last. The string is static. */
+const char *image_local_next(const char *previous);
 
 /* Makes the file `path`, which must not be there (-EEXIST), a copy of the image's disk that does not need the image. */
 MUST_USE int image_copy_disk(const struct image *image, const char *path, image_progress_fn *progress, void *context,

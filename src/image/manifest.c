@@ -143,6 +143,8 @@ static int print(const struct manifest *manifest, char **text, size_t *size)
 		return -ENOMEM;
 	fprintf(out, FORM "\nrecipe %s\npackages %s\nversion %s\nmade %" PRId64 "\n", manifest->recipe,
 		manifest->packages, manifest->version, manifest->made);
+	if (*manifest->append)
+		fprintf(out, "append %s\n", manifest->append);
 	for (size_t i = 0; i < manifest->count; i++) {
 		const struct manifest_file *file = &manifest->files[i];
 
@@ -231,6 +233,8 @@ static bool parse_line(struct manifest *manifest, char *line)
 		return false;
 	if (strcmp(key, "file") == 0)
 		return parse_file(manifest, value);
+	if (strcmp(key, "append") == 0)
+		return copy(manifest->append, sizeof manifest->append, value);
 	if (strcmp(key, "seen") == 0)
 		return parse_seen(manifest, value);
 	if (strcmp(key, "recipe") == 0)

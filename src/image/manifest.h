@@ -28,6 +28,7 @@ struct manifest {
 	char packages[MANIFEST_HASH_SIZE]; /* of the names of what was downloaded */
 	char version[128];                 /* of the kernel package */
 	int64_t made;                      /* seconds since 1970 */
+	char append[1024];                 /* of an imported image: the kernel's command line; may be empty */
 	struct manifest_file files[MANIFEST_FILES_MAX];
 	size_t count;
 };

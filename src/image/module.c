@@ -60,10 +60,10 @@ static char plain(char c)
 	return c == '-' ? '_' : c;
 }
 
-/* Whether the file is that of the module named by `length` characters at `name`. */
+/* Whether the file, packed or not, is that of the module named by `length` characters at `name`. */
 static bool is_named(const char *file, const char *name, size_t length)
 {
-	if (strlen(file) != length + strlen(SUFFIX))
+	if (strcspn(file, ".") != length)
 		return false;
 	for (size_t i = 0; i < length; i++)
 		if (plain(file[i]) != plain(name[i]))
@@ -231,6 +231,29 @@ int module_want(struct module_set *set, const char *name, struct error *e)
 }
 
 /* What `module` depends on, and what that depends on; a repeated file does no harm there. */
+int module_unpack(struct module_set *set)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < set->count; i++) {
+		struct module *module = &set->modules[i];
+		char *suffix = strstr(module->file, ".xz");
+		uint8_t *bytes;
+		size_t size;
+
+		if (!module->wanted || !suffix)
+			continue;
+		r = unpack_xz(module->bytes, module->size, &bytes, &size);
+		if (r < 0)
+			break;
+		free(module->bytes);
+		module->bytes = bytes;
+		module->size = size;
+		*suffix = '\0';
+	}
+	return r;
+}
+
 static void print_depends(FILE *out, const struct module_set *set, const struct module *module, unsigned depth)
 {
 	for (const char *next = module->depends; depth < DEPENDS_MAX && *next; next += *next == ',') {
@@ -254,7 +277,7 @@ static void print_dependencies(FILE *out, const struct module_set *set, const st
 
 static void print_aliases(FILE *out, const struct module_set *set, const struct module *module)
 {
-	size_t name = strlen(module->file) - strlen(SUFFIX);
+	size_t name = strcspn(module->file, ".");
 
 	(void)set;
 	for (const char *alias = module->aliases; *alias;) {

@@ -36,6 +36,9 @@ MUST_USE int module_add(struct module_set *set, const char *file, uint8_t *bytes
  * -EBADMSG: not an xz stream, or not a module. */
 MUST_USE int module_want(struct module_set *set, const char *name, struct error *e);
 
+/* Keeps the wanted modules unpacked instead: a guest that loads them at once need not unpack them. -EBADMSG, -ENOMEM. */
+MUST_USE int module_unpack(struct module_set *set);
+
 /* The text of modules.dep for the wanted modules, all in one directory: for each its file and the files that
  * must be loaded before it, last one first. *text is the caller's to free(). */
 MUST_USE int module_dependencies(const struct module_set *set, char **text);

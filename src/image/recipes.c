@@ -1,4 +1,4 @@
-#include "image/image.h"
+#include "image/local.h"
 
 #include <errno.h>
 #include <string.h>
@@ -57,6 +57,7 @@ const char *const image_state_words[IMAGE_STATES] = {
 
 const struct image_recipe *image_recipe_find(const char *name, struct error *e)
 {
+	const struct image_recipe *local = local_find(name);
 	char known[256] = "";
 
 	for (size_t i = 0; image_recipes[i]; i++) {
@@ -67,6 +68,8 @@ const struct image_recipe *image_recipe_find(const char *name, struct error *e)
 			strcat(known, image_recipes[i]->name);
 		}
 	}
+	if (local)
+		return local;
 	(void)error_set(e, ERROR_NOT_FOUND, -ENOENT, "there is no image '%.100s'; known are: %s", name, known);
 	return NULL;
 }

@@ -188,6 +188,16 @@ static void closure_of_modules(void **state)
 	free(text);
 	assert_int_equal(module_want(&set, "absent", &e), -ENOENT);
 	assert_non_null(strstr(e.message, "absent"));
+	/* The same when they are not packed any more. */
+	assert_int_equal(module_unpack(&set), 0);
+	assert_int_equal(module_dependencies(&set, &text), 0);
+	assert_string_equal(text, "a-one.ko: b.ko c.ko c.ko\nb.ko: c.ko\nc.ko:\n");
+	free(text);
+	assert_int_equal(module_aliases(&set, &text), 0);
+	assert_string_equal(text, "alias virtio:d1* a-one\n");
+	free(text);
+	assert_memory_equal(set.modules[0].bytes, "\177ELF", 4);
+	assert_string_equal(set.modules[3].file, "unused.ko.xz");
 	module_set_finish(&set);
 }
 

@@ -83,6 +83,14 @@ static int read_tables(struct qcow2 *q)
 	return r;
 }
 
+/* A table behind the end could only be written by making the file that long. */
+static bool tables_are_inside(const struct qcow2 *q)
+{
+	return qcow2_is_inside(q, q->header.l1_offset, (uint64_t)q->header.l1_size * 8) &&
+	       qcow2_is_inside(q, q->header.reftable_offset,
+			       (uint64_t)q->header.reftable_clusters << q->cluster_bits);
+}
+
 static void qcow2_free(struct qcow2 *q)
 {
 	if (!q)
@@ -178,6 +186,11 @@ int qcow2_new(struct qcow2 **out, struct store *store, bool read_only, struct er
 				  .optimal = q->cluster_size < 4096 ? q->cluster_size : 4096};
 	r = store_size(store, &size);
 	q->end = (size >> q->cluster_bits) + ((size & (q->cluster_size - 1)) != 0);
+	if (r == 0 && !tables_are_inside(q)) {
+		qcow2_free(q);
+		return error_set(e, ERROR_FAILED, -EINVAL,
+				 "'%s' is cut short: its tables would lie behind its end", store->path);
+	}
 	if (r == 0)
 		r = tables_init(&q->l2_cache, q->cluster_size, L2_CACHE_BYTES);
 	if (r == 0)

@@ -138,6 +138,13 @@ static void stub_call_c(struct emit *e, const struct stub *s)
 	x64_mov_ri(e->a, X64_RCX, s->ir->at | emit_refund(e) << 16);
 	x64_call_rel32(e->a, e->runtime->call_c);
 	take_again(e, s);
+	/* A quiet comparison had a NaN: the flags are written back, which the hot path does without. */
+	if (s->ir->quiet) {
+		e->ir++;
+		e->map = s->swapped ? emit_map(e) : frame_pinned;
+		emit_flags_write(e);
+		e->map = frame_pinned;
+	}
 	x64_jmp_rel32(e->a, s->back);
 }
 

@@ -67,6 +67,13 @@ static void check_box(struct emit *e, unsigned global, unsigned size)
 	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_NE), NULL, 0);
 }
 
+static void check_boxes(struct emit *e)
+{
+	check_box(e, e->ir->a, e->ir->size);
+	if (e->ir->b != e->ir->a)
+		check_box(e, e->ir->b, e->ir->size);
+}
+
 /* A NaN result is replaced by the canonical one by C, which also knows the flags. */
 static void check_nan(struct emit *e)
 {
@@ -80,7 +87,8 @@ static void arithmetic(struct emit *e, enum x64_farith op)
 
 	check_box(e, ir->a, ir->size);
 	if (op != X64_FSQRT) {
-		check_box(e, ir->b, ir->size);
+		if (ir->b != ir->a)
+			check_box(e, ir->b, ir->size);
 		float_copy(e, X64_XMM0, ir->a);
 		x64_farith(e->a, op, ir->size, X64_XMM0, float_value(e, ir->b, X64_XMM1));
 	} else {
@@ -97,8 +105,7 @@ static void fused(struct emit *e)
 	const struct ir *ir = e->ir;
 	enum x64_xmm b, c;
 
-	check_box(e, ir->a, ir->size);
-	check_box(e, ir->b, ir->size);
+	check_boxes(e);
 	check_box(e, ir->c, ir->size);
 	float_copy(e, X64_XMM0, ir->a);
 	b = float_value(e, ir->b, X64_XMM1);
@@ -114,8 +121,7 @@ static void sign(struct emit *e)
 	const struct ir *ir = e->ir;
 	struct x64_mem mask = x64_at(X64_RBP, ir->size == 4 ? FRAME_AT(sign32) : FRAME_AT(sign64));
 
-	check_box(e, ir->a, ir->size);
-	check_box(e, ir->b, ir->size);
+	check_boxes(e);
 	if (ir->a == ir->b && ir->imm == 0) {
 		float_copy(e, X64_XMM0, ir->a);
 	} else if (ir->a == ir->b) {
@@ -157,8 +163,7 @@ static void compare_floats(struct emit *e)
 	const struct ir *ir = e->ir;
 	enum x64_xmm a, b;
 
-	check_box(e, ir->a, ir->size);
-	check_box(e, ir->b, ir->size);
+	check_boxes(e);
 	a = float_value(e, ir->a, X64_XMM0);
 	b = float_value(e, ir->b, X64_XMM1);
 	if (ir->op == IR_FLOAT_EQUAL) {
@@ -169,6 +174,8 @@ static void compare_floats(struct emit *e)
 	} else {
 		/* Turned round, so that an unordered pair sets carry and gives 0. */
 		x64_comi(e->a, ir->size, b, a);
+		if (ir->quiet)
+			emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_P), NULL, 0);
 		x64_setcc(e->a, ir->op == IR_FLOAT_LESS ? X64_A : X64_AE, X64_RAX);
 	}
 	keep_flag(e);
@@ -196,10 +203,27 @@ static void from_bits(struct emit *e)
 	keep_sized(e, X64_XMM0);
 }
 
+/* An integer that the float holds whatever the rounding; the others are C's. */
+static void check_exact(struct emit *e, enum x64_reg reg)
+{
+	if (e->ir->imm == 4)
+		x64_movsx_rr(e->a, 4, X64_RCX, reg);
+	else
+		x64_mov_rr(e->a, 8, X64_RCX, reg);
+	x64_shift_ri(e->a, X64_SAR, 8, X64_RCX, e->ir->size == 8 ? 53 : 24);
+	x64_alu_ri(e->a, X64_ADD, 8, X64_RCX, 1);
+	x64_alu_ri(e->a, X64_CMP, 8, X64_RCX, 1);
+	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_A), NULL, 0);
+}
+
 static void from_int(struct emit *e)
 {
+	enum x64_reg reg = emit_value(e, e->ir->a, X64_RAX);
+
+	if (e->ir->c != IR_DYNAMIC && !(e->ir->size == 8 && e->ir->imm == 4))
+		check_exact(e, reg);
 	x64_flogic(e->a, X64_FXOR, X64_XMM0, X64_XMM0);
-	x64_cvtsi2f(e->a, (unsigned)e->ir->imm, e->ir->size, X64_XMM0, emit_value(e, e->ir->a, X64_RAX));
+	x64_cvtsi2f(e->a, (unsigned)e->ir->imm, e->ir->size, X64_XMM0, reg);
 	keep_sized(e, X64_XMM0);
 }
 
@@ -211,8 +235,7 @@ static void extreme(struct emit *e)
 	uint8_t *differ, *done;
 	enum x64_xmm b;
 
-	check_box(e, ir->a, ir->size);
-	check_box(e, ir->b, ir->size);
+	check_boxes(e);
 	float_copy(e, X64_XMM0, ir->a);
 	b = float_value(e, ir->b, X64_XMM1);
 	x64_ucomi(e->a, ir->size, X64_XMM0, b);
@@ -274,7 +297,7 @@ static void flags_read(struct emit *e)
 }
 
 /* The flags go into the hart; MXCSR starts to collect anew. */
-static void flags_write(struct emit *e)
+void emit_flags_write(struct emit *e)
 {
 	struct x64_mem mxcsr = x64_at(X64_RBP, FRAME_AT(mxcsr));
 	uint8_t *clean;
@@ -317,6 +340,14 @@ static void store(struct emit *e)
 	struct x64_mem place = emit_place(e, true);
 
 	x64_fstore(e->a, e->ir->size, place, float_value(e, e->ir->b, X64_XMM0));
+}
+
+static void flags_write(struct emit *e)
+{
+	bool done = e->ir > e->unit->ops && e->ir[-1].quiet;
+
+	if (!done)
+		emit_flags_write(e);
 }
 
 void emit_float(struct emit *e)

@@ -117,6 +117,8 @@ void emit_integer(struct emit *e);
 void emit_memory(struct emit *e);
 void emit_float(struct emit *e);
 void emit_control(struct emit *e);
+/* The float flags = general a. */
+void emit_flags_write(struct emit *e);
 /* rax = virtual address in memory; checks the TLB and makes rax a host address. */
 void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size, bool store);
 /* The place in memory that the present load or store accesses, checked; in rax or rcx. */

@@ -56,7 +56,7 @@ enum ir_op {
 	IR_FLOAT_MIN, IR_FLOAT_MAX, /* the number where one is a NaN; -0 is less than 0 */
 	IR_FLOAT_EQUAL, IR_FLOAT_LESS, IR_FLOAT_LESS_EQUAL, /* general dst */
 	IR_FLOAT_TO_BITS, IR_BITS_TO_FLOAT,
-	IR_FLOAT_FROM_INT,    /* from the signed integer of imm bytes (4, 8) in general a */
+	IR_FLOAT_FROM_INT,    /* from the signed integer of imm bytes (4, 8) in general a, rounded as c says */
 	IR_FLOAT_TO_INT,      /* general dst = signed integer of imm bytes, rounded as c says: enum ir_rounding */
 	IR_FLAGS_READ,        /* general dst = the accrued float flags */
 	IR_FLAGS_WRITE,       /* the float flags = general a */
@@ -86,6 +86,8 @@ struct ir {
 	uint16_t inside; /* of a branch or jump: 1 + the operation of this unit that it leads to, or 0 */
 	bool label;      /* an operation of this unit leads here */
 	uint16_t late;   /* 1 + the operation that overwrites the result unread: done off the hot path only; or 0 */
+	bool quiet;      /* a comparison between reading the float flags and writing them back: those two see no change
+			  * unless a NaN takes part; the writing is left to that case */
 	uint8_t group;   /* of accesses with one check (optimize.h); 0: none */
 	bool leads;      /* its group: the others come behind it */
 	uint16_t low;    /* from the lowest byte that the group accesses to this access */

@@ -165,9 +165,9 @@ static bool rounding_fits(const struct insn *insn, const struct row *row)
 	case INSN_FORMAT_FRM1:
 	case INSN_FORMAT_FRM2:
 	case INSN_FORMAT_XTOFRM:
-		/* Widening is exact, and so is a 32-bit integer in a double. */
+		/* Widening is exact; integers are mostly, which their operation looks at. */
 		return insn->rm == FLOAT_DYN || row->op == IR_FLOAT_WIDEN ||
-		       (row->op == IR_FLOAT_FROM_INT && row->size == 8 && row->extra == 4);
+		       (row->op == IR_FLOAT_FROM_INT && insn->rm <= FLOAT_RMM);
 	default:
 		return true;
 	}
@@ -222,6 +222,7 @@ static void operands(struct ir *ir, const struct insn *insn)
 	case INSN_FORMAT_XTOFRM:
 		ir->dst = insn->rd;
 		ir->a = global(insn->rs1);
+		ir->c = insn->rm;
 		break;
 	default:
 		ir->dst = insn->rd;

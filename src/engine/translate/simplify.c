@@ -117,6 +117,18 @@ static void rotation(const struct forward *f, struct ir *ir)
 	ir->imm = right->imm;
 }
 
+/* Compilers put a comparison that must not raise flags between these two. */
+static void quiet(struct ir_unit *unit, struct ir *ir)
+{
+	const struct ir *after = ir + 1;
+
+	if ((ir->op != IR_FLOAT_LESS && ir->op != IR_FLOAT_LESS_EQUAL) || ir == unit->ops ||
+	    after == unit->ops + unit->count)
+		return;
+	ir->quiet = ir[-1].op == IR_FLAGS_READ && after->op == IR_FLAGS_WRITE && after->a == ir[-1].dst &&
+		    after->a < IR_GLOBALS && ir->dst != after->a && !ir->label && !after->label;
+}
+
 static void together(struct ir_unit *unit)
 {
 	struct forward f = {.unit = unit};
@@ -132,6 +144,7 @@ static void together(struct ir_unit *unit)
 			extension(&f, ir);
 			rotation(&f, ir);
 		}
+		quiet(unit, ir);
 		if (ir_writes_global(ir))
 			f.made[ir->dst] = (uint16_t)(i + 1);
 	}

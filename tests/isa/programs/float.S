@@ -29,6 +29,29 @@
 	\insn	t2, fa0
 	expect	t2, \value
 	.endm
+	.macro quiet make, insn, a, b, flags, value
+	li	t0, \a
+	\make	fa0, t0
+	li	t0, \b
+	\make	fa1, t0
+	li	t0, \flags
+	csrw	fflags, t0
+	frflags	t1
+	\insn	t2, fa0, fa1
+	fsflags	t1
+	expect	t2, \value
+	csrr	t2, fflags
+	expect	t2, \flags
+	.endm
+	.macro xf insn, back, mode, a, value, flags
+	csrw	fflags, x0
+	li	t0, \a
+	\insn	fa0, t0, \mode
+	\back	t2, fa0
+	expect	t2, \value
+	csrr	t2, fflags
+	expect	t2, \flags
+	.endm
 	begin
 	ff	fmv.w.x, fmv.x.w, fadd.s, 0x3f800000, 0x33800000, 0x3f800000, 1
 	ff	fmv.w.x, fmv.x.w, fdiv.s, 0x3f800000, 0, 0x7f800000, 8
@@ -114,4 +137,25 @@
 	fmadd.s	fa2, fa0, fa1, fa2
 	csrr	t2, fflags
 	expect	t2, 16
+	# a comparison between frflags and fsflags leaves the flags as they were, also where a NaN takes part
+	quiet	fmv.d.x, flt.d, 0x3ff0000000000000, 0x4000000000000000, 0, 1
+	quiet	fmv.d.x, flt.d, 0x4000000000000000, 0x3ff0000000000000, 1, 0
+	quiet	fmv.d.x, flt.d, 0x7ff8000000000000, 0x3ff0000000000000, 0, 0
+	quiet	fmv.d.x, fle.d, 0x3ff0000000000000, 0x7ff0000000000001, 5, 0
+	quiet	fmv.d.x, fle.d, 0x3ff0000000000000, 0x3ff0000000000000, 16, 1
+	quiet	fmv.w.x, flt.s, 0x3f800000, 0x40000000, 0, 1
+	quiet	fmv.w.x, fle.s, 0x7fc00000, 0x40000000, 0, 0
+	quiet	fmv.w.x, flt.s, 0x40000000, 0x7f800001, 8, 0
+	quiet	fmv.d.x, flt.s, 0x3f800000, 0x40000000, 2, 0
+	# integers that the float does not hold, rounded as the instruction says
+	xf	fcvt.s.w, fmv.x.w, rtz, 16777217, 0x4b800000, 1
+	xf	fcvt.s.w, fmv.x.w, rup, 16777217, 0x4b800001, 1
+	xf	fcvt.s.w, fmv.x.w, rdn, -16777217, -0x347fffff, 1
+	xf	fcvt.s.w, fmv.x.w, rtz, -16777216, -0x34800000, 0
+	xf	fcvt.s.w, fmv.x.w, rup, 16777216, 0x4b800000, 0
+	xf	fcvt.s.w, fmv.x.w, rdn, 0x500000003, 0x40400000, 0
+	xf	fcvt.s.l, fmv.x.w, rmm, 0x100000080000000, 0x5b800000, 1
+	xf	fcvt.d.l, fmv.x.d, rtz, 0x20000000000001, 0x4340000000000000, 1
+	xf	fcvt.d.l, fmv.x.d, rup, 0x20000000000001, 0x4340000000000001, 1
+	xf	fcvt.d.l, fmv.x.d, rdn, 0x20000000000000, 0x4340000000000000, 0
 	finish

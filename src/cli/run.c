@@ -7,12 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "cli/progress.h"
 #include "cli/run_devices.h"
 #include "cli/run_image.h"
 #include "cli/run_net.h"
 #include "cli/run_options.h"
+#include "cli/run_profile.h"
 #include "cli/verb.h"
 #include "machine/machine.h"
 
@@ -157,6 +159,7 @@ static int check_options(struct plan *plan, struct error *e)
 	plan->config.name = name;
 	plan->config.memory_bytes = values[RUN_MEMORY].number;
 	plan->config.cpus = (unsigned)values[RUN_CPUS].number;
+	plan->config.profile = given(plan, RUN_PROFILE) != NULL;
 	plan->config.code_cache = values[RUN_CODE_CACHE].number;
 	plan->config.firmware = given(plan, RUN_FIRMWARE);
 	choose_console(plan);
@@ -251,11 +254,18 @@ static int watch(struct machine *machine, const struct option_value *timeout, st
 	return r;
 }
 
+static int write_profile(const struct plan *plan, struct machine *machine, uint64_t ns, struct error *e)
+{
+	machine_stop(machine);
+	return run_profile_write(machine, given(plan, RUN_PROFILE), given(plan, RUN_SYMBOLS), (double)ns / 1e9, e);
+}
+
 static int run(const struct arguments *arguments, struct error *e)
 {
 	struct plan plan = {.arguments = arguments, .disks = RUN_IMAGE_NONE};
 	struct machine_outcome outcome = {.state = MACHINE_CREATED};
 	struct machine *machine = NULL;
+	uint64_t started = clock_host_ns();
 	int r;
 
 	log_set_level((enum log_level)arguments->values[RUN_LOG_LEVEL].number);
@@ -266,6 +276,8 @@ static int run(const struct arguments *arguments, struct error *e)
 		r = machine_new(&machine, &plan.config, e);
 	if (r == 0)
 		r = watch(machine, &arguments->values[RUN_TIMEOUT], &outcome, e);
+	if (machine && r == 0 && plan.config.profile)
+		r = write_profile(&plan, machine, clock_host_ns() - started, e);
 	/* Gives the terminal back, before anything is printed on it. */
 	machine_free(machine);
 	if (r == 0)
@@ -286,6 +298,8 @@ static const struct verb_example examples[] = {
 	 "a small Debian guest on this terminal; the image is pulled when it is not there yet"},
 	{"doppel run debian-tiny --cpus 4 --memory 2G --append quiet",
 	 "the same with more of everything and less on its console"},
+	{"doppel run debian-tiny --profile profile.txt --symbols System.map",
+	 "where the guest spends its time, with the names of its kernel's functions"},
 	{"doppel run --kernel Image --initrd initrd.gz --append 'console=ttyS0'", "a kernel of your own"},
 	{"doppel run --firmware fw_jump.elf --kernel Image --timeout 5m",
 	 "firmware in M-mode, which starts the kernel; ended after five minutes"},

@@ -33,6 +33,10 @@ struct engine_exit {
 /* Counted since the vCPU was made; read while it runs for display, so the values may be a moment old. */
 struct engine_statistics {
 	uint64_t instructions, blocks_built, tlb_misses, exits, interrupts, exceptions;
+	uint64_t lookups; /* of translated code, by C */
+	/* What the vCPUs of a cluster share, so the same for each: bytes of translated code and of room for it, units and
+	 * pages of guest code there, and how often a piece of the room was used anew. 0 for engines without. */
+	uint64_t code_used, code_size, code_units, code_pages, code_recycled;
 };
 
 /* What probe found: whether the engine can run here, and how well, in one line for a person. */

@@ -252,5 +252,11 @@ void crew_statistics(const struct crew *crew, struct engine_statistics *out)
 		out->exits += one.exits;
 		out->interrupts += one.interrupts;
 		out->exceptions += one.exceptions;
+		out->lookups += one.lookups;
+		out->code_used = one.code_used;
+		out->code_size = one.code_size;
+		out->code_units = one.code_units;
+		out->code_pages = one.code_pages;
+		out->code_recycled = one.code_recycled;
 	}
 }

@@ -118,6 +118,12 @@ static int make_crew(struct machine *machine, const struct machine_config *confi
 	if (!engine)
 		return error_set(e, ERROR_FAILED, -ENODEV,
 				 "no engine runs riscv64 guests here; see doppel engines");
+	if (config->profile) {
+		int r = profile_new(&machine->profile, &machine->board->cluster, e);
+
+		if (r < 0)
+			return r;
+	}
 	return crew_new(&machine->crew, engine, &machine->board->cluster, &hooks, e);
 }
 
@@ -180,6 +186,7 @@ void machine_free(struct machine *machine)
 		machine_pause_devices(machine);
 	console_free(machine->console);
 	crew_free(machine->crew);
+	profile_free(machine->profile);
 	alarm_finish(&machine->alarm);
 	board_free(machine->board);
 	worker_free(machine->worker);
@@ -221,6 +228,11 @@ struct board *machine_board(struct machine *machine)
 struct virtio *machine_balloon(struct machine *machine)
 {
 	return machine->balloon;
+}
+
+struct profile_spot *machine_profile(const struct machine *machine, size_t *count, uint64_t *elsewhere)
+{
+	return profile_spots(machine->profile, count, elsewhere);
 }
 
 void machine_statistics(const struct machine *machine, struct engine_statistics *out)

@@ -17,6 +17,7 @@
 #include "board/board.h"
 #include "device/virtio/console.h"
 #include "engine/engine.h"
+#include "machine/profile.h"
 #include "net/net.h"
 #include "share/share.h"
 
@@ -49,6 +50,7 @@ struct machine_config {
 	unsigned cpus;
 	const struct engine *engine; /* NULL: the default for the architecture */
 	uint64_t code_cache;         /* bytes of translated code at most, for engines that translate; 0: the engine's choice */
+	bool profile;                /* for machine_profile */
 	const char *kernel, *initrd, *append, *firmware; /* paths, as in board_config */
 	enum machine_console console;
 	const char *console_path; /* CONSOLE_FILE: made, or appended to */
@@ -121,6 +123,8 @@ MUST_USE int machine_load(struct machine *machine, const void *bytes, size_t len
 struct board *machine_board(struct machine *machine);
 /* Its balloon (device/virtio/balloon.h, whose functions may be called from any thread), or NULL. */
 struct virtio *machine_balloon(struct machine *machine);
+/* Where the guest spent its instructions, as profile_spots; for machines made with `profile`, while they do not run. */
+struct profile_spot *machine_profile(const struct machine *machine, size_t *count, uint64_t *elsewhere);
 /* Sums over all vCPUs. */
 void machine_statistics(const struct machine *machine, struct engine_statistics *out);
 

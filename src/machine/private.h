@@ -23,6 +23,7 @@ struct machine {
 	struct console *console;
 	struct board *board;
 	struct crew *crew;
+	struct profile *profile; /* or NULL */
 	struct worker *worker; /* serves all virtio devices; NULL when there are none */
 	struct virtio *balloon; /* the board's, or NULL */
 	struct virtio *terminal; /* the board's, or NULL: the console is the UART */

@@ -113,6 +113,10 @@ struct hart_cluster {
 	unsigned count;
 	uint64_t reset_pc; /* where a started hart begins after reset */
 	uint64_t code_cache; /* bytes that the engine may use for translated code; 0: what it likes */
+	/* NULL, or told by engines, on the hart's thread, each time they look around: where the hart is and how many
+	 * instructions it executed since. Set while no hart runs. */
+	void (*sample)(void *opaque, const struct hart *hart, uint64_t instructions);
+	void *sample_opaque;
 	void *engine_shared; /* the engine's own, for all harts that it has a vCPU of */
 };
 
@@ -240,6 +244,12 @@ void hart_trap(struct hart *hart, uint64_t cause, uint64_t tval);
 /* mret and sret; the caller has checked that they are legal now: CAUSE_NONE or CAUSE_ILLEGAL. */
 enum riscv_cause hart_mret(struct hart *hart);
 enum riscv_cause hart_sret(struct hart *hart);
+
+static inline void hart_sample(const struct hart *hart, uint64_t instructions)
+{
+	if (__builtin_expect(hart->cluster->sample != NULL, 0))
+		hart->cluster->sample(hart->cluster->sample_opaque, hart, instructions);
+}
 
 static inline void hart_end_reservation(struct hart *hart)
 {

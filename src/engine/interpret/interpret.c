@@ -178,6 +178,7 @@ static void interpret_run(struct engine_vcpu *v, uint64_t limit, struct engine_e
 		int64_t done = run_a_while(v, left);
 
 		v->statistics.instructions += (uint64_t)done;
+		hart_sample(hart, (uint64_t)done);
 		if (limit && (left -= done) == 0) {
 			set_exit(out, ENGINE_EXIT_LIMIT, UINT64_MAX);
 			break;

@@ -211,3 +211,25 @@ void depot_take(struct depot *s, struct unit *unit)
 	s->segments[s->current].last = (uint32_t)((const uint8_t *)unit - s->records);
 	s->record_end = (end + RECORD_ALIGNMENT - 1) & ~(RECORD_ALIGNMENT - 1);
 }
+
+void depot_statistics(struct depot *s, struct engine_statistics *out)
+{
+	const struct unit *unit;
+
+	pthread_mutex_lock(&s->lock);
+	out->code_size = code_cache_use(s->cache).size;
+	out->code_used = code_cache_use(s->cache).used;
+	if (s->recycled)
+		out->code_used = (s->segment_count - 1) * s->segment_size;
+	out->code_pages = s->pages.count;
+	out->code_recycled = s->recycled;
+	for (unsigned i = 0; i < s->segment_count; i++) {
+		if (!s->segments[i].live)
+			continue;
+		for (uint32_t at = s->segments[i].last; at; at = unit->earlier) {
+			unit = (const struct unit *)(const void *)(s->records + at);
+			out->code_units += !unit->stale;
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+}

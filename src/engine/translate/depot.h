@@ -21,6 +21,7 @@
 
 #include <pthread.h>
 
+#include "engine/engine.h"
 #include "engine/translate/cache.h"
 #include "engine/translate/emit.h"
 #include "engine/translate/pages.h"
@@ -92,6 +93,9 @@ struct depot {
  * goes with the last. */
 MUST_USE int depot_join(struct translator *t, struct error *e);
 void depot_leave(struct translator *t);
+
+/* Fills in what is shared. */
+void depot_statistics(struct depot *s, struct engine_statistics *out);
 
 /* On the hart's thread, out of generated code and without a pointer into it but its jump table, which is rid of what
  * was cut off. */

@@ -192,6 +192,7 @@ static void translate_run(struct engine_vcpu *v, uint64_t limit, struct engine_e
 		int64_t done = run_a_while(t, left);
 
 		v->statistics.instructions += (uint64_t)done;
+		hart_sample(hart, (uint64_t)done);
 		if (limit && (left -= done) == 0) {
 			*out = (struct engine_exit){.reason = ENGINE_EXIT_LIMIT, .deadline = UINT64_MAX};
 			break;
@@ -291,6 +292,7 @@ static void translate_state_loaded(struct engine_vcpu *v)
 static void translate_statistics(const struct engine_vcpu *v, struct engine_statistics *out)
 {
 	*out = v->statistics;
+	depot_statistics(((const struct translator *)v)->depot, out);
 }
 
 const struct engine engine_translate = {

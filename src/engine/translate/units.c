@@ -275,6 +275,7 @@ const uint8_t *units_find(struct translator *t, uint64_t pc, enum frame_mode mod
 
 	if (jump->tag == (pc ^ t->frame->salt))
 		return (const uint8_t *)(uintptr_t)jump->code;
+	t->interpreter.statistics.lookups++;
 	unit = unit_for(t, pc, mode);
 	return unit ? depot_code(t->depot, unit) : NULL;
 }
@@ -284,14 +285,25 @@ void units_forget(struct translator *t, uint64_t pc)
 	frame_jump_of(t->frame, pc)->tag = NO_JUMP;
 }
 
+/* Read under the lock: the unit may be another hart's work that generated code led to. */
+static struct link read_link(struct depot *s, const struct link *link)
+{
+	struct link copy;
+
+	pthread_mutex_lock(&s->lock);
+	copy = *link;
+	pthread_mutex_unlock(&s->lock);
+	return copy;
+}
+
 void units_connect(struct translator *t, uint32_t number)
 {
-	struct link *link = link_by_number(t->depot, number);
+	struct link *link = link_by_number(t->depot, number), here = read_link(t->depot, link);
 	struct hart *hart = t->interpreter.hart;
 	struct unit *unit;
 
-	hart->pc = t->frame->page + link->to;
-	unit = unit_for(t, hart->pc, t->frame->mode | (link->plain ? UNIT_PLAIN : 0));
+	hart->pc = t->frame->page + here.to;
+	unit = unit_for(t, hart->pc, t->frame->mode | (here.plain ? UNIT_PLAIN : 0));
 	if (!unit)
 		return;
 	pthread_mutex_lock(&t->depot->lock);

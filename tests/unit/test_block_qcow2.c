@@ -53,7 +53,7 @@ static void check_foreign(const struct bench *bench, const struct model *model, 
 
 static unsigned rounds(void)
 {
-	return getenv("DOPPEL_LONG") ? 20000 : 600;
+	return getenv("DOPPEL_LONG") ? 20000 : 240;
 }
 
 static void random_requests(struct bench *bench, struct model *model, const struct block_options *options)

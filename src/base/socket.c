@@ -84,8 +84,13 @@ int socket_listen(const char *path, int *fd, struct error *e)
 	own = stream_socket();
 	if (own < 0)
 		return error_errno(e, own, "the socket %s", path);
-	if (bind(own, (const struct sockaddr *)&address, sizeof address) < 0 || listen(own, BACKLOG) < 0) {
+	if (bind(own, (const struct sockaddr *)&address, sizeof address) < 0) {
 		r = -errno;
+	} else if (listen(own, BACKLOG) < 0) {
+		r = -errno;
+		unlink(path);
+	}
+	if (r < 0) {
 		close(own);
 		return error_errno(e, r, "the socket %s", path);
 	}

@@ -9,9 +9,9 @@
 #include "base/error.h"
 #include "base/types.h"
 
-/* Listens at `path` (SOCK_STREAM); *fd is the socket, to be closed after the path was unlinked. What a dead process left there is
- * replaced; where somebody answers: -EADDRINUSE (ERROR_STATE). A path that is longer than an address takes: -ENAMETOOLONG. Anything that
- * is no socket stays: -EEXIST. */
+/* Listens at `path` (SOCK_STREAM); *fd is the socket, to be closed after the path was unlinked. What a dead process left
+ * there is replaced; where somebody answers: -EADDRINUSE (ERROR_STATE). A path that is longer than an address takes:
+ * -ENAMETOOLONG. Anything that is no socket stays: -EEXIST. */
 MUST_USE int socket_listen(const char *path, int *fd, struct error *e);
 
 /* Connects to `path` (SOCK_STREAM). -ECONNREFUSED, -ENOENT, -EAGAIN (its queue is full), -ENAMETOOLONG. */

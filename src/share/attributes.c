@@ -207,6 +207,11 @@ int serve_removexattr(struct call *call)
 	return r;
 }
 
+static size_t value_room(const struct call *call, uint32_t size)
+{
+	return size < call->room ? size : call->room;
+}
+
 /* What getxattr or listxattr returned, as a reply: with `size` 0 the guest asks for the length only. */
 static int reply_value(struct call *call, uint32_t size, ssize_t length)
 {
@@ -214,6 +219,9 @@ static int reply_value(struct call *call, uint32_t size, ssize_t length)
 
 	if (length < 0)
 		return -errno;
+	/* With no room at all the host was asked for the length only, too. */
+	if (size && (size_t)length > value_room(call, size))
+		return -ERANGE;
 	if (size) {
 		call->written = (size_t)length;
 		return 0;
@@ -223,11 +231,6 @@ static int reply_value(struct call *call, uint32_t size, ssize_t length)
 		return -EINVAL;
 	out->size = (uint32_t)length;
 	return 0;
-}
-
-static size_t value_room(const struct call *call, uint32_t size)
-{
-	return size < call->room ? size : call->room;
 }
 
 int serve_getxattr(struct call *call)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,7 +92,8 @@ static const struct operation operations[] = {
 	[FUSE_LISTXATTR] = {serve_listxattr, NEEDS_NODE, sizeof(struct fuse_getxattr_in)},
 	[FUSE_REMOVEXATTR] = {serve_removexattr, NEEDS_NODE | CHANGES, 1},
 	[FUSE_FLUSH] = {serve_flush, 0, sizeof(struct fuse_flush_in)},
-	[FUSE_INIT] = {serve_init, 0, sizeof(struct fuse_init_in)},
+	/* Linux before 5.17 ends there. */
+	[FUSE_INIT] = {serve_init, 0, offsetof(struct fuse_init_in, flags2)},
 	[FUSE_OPENDIR] = {serve_opendir, NEEDS_NODE, sizeof(struct fuse_open_in)},
 	[FUSE_READDIR] = {serve_readdir, NEEDS_NODE, sizeof(struct fuse_read_in)},
 	[FUSE_RELEASEDIR] = {serve_release, 0, sizeof(struct fuse_release_in)},

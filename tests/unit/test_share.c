@@ -456,6 +456,46 @@ static void attributes_of_others_stay_theirs(void **state)
 	}
 }
 
+static void an_attribute_needs_room(void **state)
+{
+	uint64_t node = lookup(NODE_ROOT, "hello");
+	struct fuse_setxattr_in set = {.size = 3};
+	struct fuse_getxattr_in get = {.size = 100};
+	int r;
+
+	(void)state;
+	begin(FUSE_SETXATTR, node);
+	add(&set, FUSE_COMPAT_SETXATTR_IN_SIZE);
+	add_name("user.x");
+	add("abc", 3);
+	r = ask();
+	if (r == -EOPNOTSUPP)
+		skip();
+	assert_int_equal(r, 0);
+	begin(FUSE_GETXATTR, node);
+	add(&get, sizeof get);
+	add_name("user.x");
+	assert_int_equal(ask(), 0);
+	assert_memory_equal(body(), "abc", 3);
+	/* Less room than was asked for, down to none. */
+	assert_int_equal(ask_room(2), -ERANGE);
+	assert_int_equal(ask_room(0), -ERANGE);
+}
+
+/* Guests before Linux 5.17 say less. */
+static void older_guests_begin_too(void **state)
+{
+	struct fuse_init_in in = {.major = FUSE_KERNEL_VERSION, .minor = 31, .max_readahead = 4096};
+	const struct fuse_init_out *out = body();
+
+	(void)state;
+	begin(FUSE_INIT, 0);
+	add(&in, offsetof(struct fuse_init_in, flags2));
+	assert_int_equal(ask(), 0);
+	assert_int_equal(out->major, FUSE_KERNEL_VERSION);
+	assert_int_equal(out->max_readahead, 4096);
+}
+
 /* The whole way, through the walls. */
 static void a_walled_server_answers(void **state)
 {
@@ -521,6 +561,8 @@ int main(void)
 		CASE(little_room_for_a_reply),
 		CASE(lengths_must_agree),
 		CASE(attributes_of_others_stay_theirs),
+		CASE(an_attribute_needs_room),
+		CASE(older_guests_begin_too),
 		CASE(a_walled_server_answers),
 		CASE(no_folder_no_share),
 	};

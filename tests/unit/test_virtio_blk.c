@@ -226,6 +226,8 @@ static void wrong_ranges(void **state)
 		if (trim(ZERO, &range, 1) != cases[i].status)
 			fail_msg("case %zu: status %d", i, status_of());
 	}
+	/* 5.2.6.2: a discard has no flags, not even the one of the other. */
+	assert_int_equal(trim(DISCARD, &(struct wire_range){le64_put(0), le32_put(1), le32_put(1)}, 1), 2);
 	assert_int_equal(request(ZERO, 0, BUFFER, 15), 1);
 	assert_int_equal(request(DISCARD, 0, BUFFER, 65 * 16), 1);
 }

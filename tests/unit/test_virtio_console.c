@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -105,6 +106,33 @@ static void crowded_output_waits(void **state)
 	virtio_terminal_room(bench.virtio);
 	bench_wait_used(&bench, 1, &id, &length);
 	assert_int_equal(screen.length, 4000);
+}
+
+/* Also what fits into one piece, a buffer after the other. */
+static void short_output_waits_too(void **state)
+{
+	const struct piece piece = {TEXT, 10, 0};
+	uint16_t id;
+	uint32_t length;
+
+	(void)state;
+	bench_start(&bench, 0, 2, 16);
+	memset(bench_bytes(&bench, TEXT), 'x', 10);
+	set_crowded(true);
+	for (unsigned i = 0; i < 8; i++)
+		ring_add(&bench.rings[1], &piece, 1);
+	bench_kick(&bench, 1);
+	bench_settle(&bench);
+	assert_int_equal(screen.length, 10);
+	device_pause(&bench.virtio->device);
+	device_resume(&bench.virtio->device);
+	bench_settle(&bench);
+	assert_int_equal(screen.length, 10);
+	set_crowded(false);
+	virtio_terminal_room(bench.virtio);
+	for (unsigned i = 0; i < 8; i++)
+		bench_wait_used(&bench, 1, &id, &length);
+	assert_int_equal(screen.length, 80);
 }
 
 /* What is half written when the machine is paused is written to its end, once. */
@@ -244,9 +272,9 @@ static uint32_t hears(uint32_t port, uint16_t event, uint16_t value)
 }
 
 /* As Linux does it. */
-static void begin(void)
+static void begin_with(uint64_t features)
 {
-	bench_start(&bench, 2, 6, 16);
+	bench_start(&bench, features | 2, 6, 16);
 	tell(UINT32_MAX, READY, 1);
 	for (uint32_t port = 0; port < 2; port++) {
 		hears(port, ADD, 1);
@@ -256,13 +284,24 @@ static void begin(void)
 	}
 }
 
-static int connect_channel(int i)
+static void begin(void)
+{
+	begin_with(0);
+}
+
+static void connect_with(int fd, int i)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	snprintf(address.sun_path, sizeof address.sun_path, "%s", path[i]);
 	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+}
+
+static int connect_channel(int i)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	connect_with(fd, i);
 	return fd;
 }
 
@@ -348,6 +387,93 @@ static void one_after_the_other(void **state)
 	close(second);
 }
 
+/* A client that goes while the device holds a buffer for its bytes: the buffer is the next one's, whole. */
+static void a_buffer_outlives_its_client(void **state)
+{
+	const struct piece halves[] = {{MORE + 4096, 2, RING_WRITE}, {MORE + 8192, 98, RING_WRITE}};
+	const struct piece control = {MORE, 100, RING_WRITE};
+	uint32_t length;
+	uint16_t id, used;
+	int fd;
+
+	(void)state;
+	begin_with(VIRTIO_F_RING_PACKED);
+	fd = connect_channel(0);
+	hears(0, OPEN, 1);
+	tell(0, OPEN, 1);
+	id = ring_add(&bench.rings[0], halves, 2);
+	bench_kick(&bench, 0);
+	ring_add(&bench.rings[2], &control, 1);
+	bench_kick(&bench, 2);
+	bench_settle(&bench);
+	close(fd);
+	bench_wait_used(&bench, 2, &used, &length);
+	fd = connect_channel(0);
+	hears(0, OPEN, 1);
+	assert_int_equal(write(fd, "abc", 3), 3);
+	bench_wait_used(&bench, 0, &used, &length);
+	assert_int_equal(used, id);
+	assert_int_equal(length, 3);
+	assert_memory_equal(bench_bytes(&bench, MORE + 4096), "ab", 2);
+	assert_memory_equal(bench_bytes(&bench, MORE + 8192), "c", 1);
+	close(fd);
+}
+
+/* It can not take the client's bytes, which go to the next one. */
+static void a_buffer_without_room(void **state)
+{
+	const struct piece none = {MORE, 100, 0}, room = {MORE, 100, RING_WRITE};
+	uint32_t length;
+	uint16_t id;
+	int fd;
+
+	(void)state;
+	begin();
+	fd = connect_channel(0);
+	hears(0, OPEN, 1);
+	tell(0, OPEN, 1);
+	ring_add(&bench.rings[0], &none, 1);
+	ring_add(&bench.rings[0], &room, 1);
+	bench_kick(&bench, 0);
+	assert_int_equal(write(fd, "abc", 3), 3);
+	bench_wait_used(&bench, 0, &id, &length);
+	assert_int_equal(length, 0);
+	bench_wait_used(&bench, 0, &id, &length);
+	assert_int_equal(length, 3);
+	close(fd);
+}
+
+static uint64_t processor_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* A client that can not be taken for want of descriptors waits, and the worker does not spin meanwhile. */
+static void without_descriptors(void **state)
+{
+	struct rlimit limit, none;
+	uint64_t before;
+	int fd;
+
+	(void)state;
+	begin();
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){.rlim_cur = 3, .rlim_max = limit.rlim_max};
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	before = processor_ns();
+	connect_with(fd, 0);
+	nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+	before = processor_ns() - before;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_in_range(before, 0, 30000000);
+	hears(0, OPEN, 1);
+	close(fd);
+}
+
 static void control_that_lies(void **state)
 {
 	const struct piece short_one = {TEXT, 7, 0};
@@ -408,6 +534,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TERMINAL(output_is_shown),
 		TERMINAL(crowded_output_waits),
+		TERMINAL(short_output_waits_too),
 		TERMINAL(paused_amid_output),
 		TERMINAL(input_is_typed),
 		TERMINAL(the_size_follows),
@@ -416,6 +543,9 @@ int main(void)
 		CHANNELS(closed_in_the_guest),
 		CHANNELS(nobody_on_the_host),
 		CHANNELS(one_after_the_other),
+		CHANNELS(a_buffer_outlives_its_client),
+		CHANNELS(a_buffer_without_room),
+		CHANNELS(without_descriptors),
 		CHANNELS(control_that_lies),
 		CHANNELS(little_room_for_control),
 		CHANNELS(names_and_paths),

@@ -294,6 +294,7 @@ static void nonsense_for_a_greeting(void **state)
 {
 	static const char *const lines[] = {"\n", "CONNECT\n", "CONNECT x\n", "CONNECT 1 2\n", "GET / HTTP/1.1\n",
 					    "CONNECT 99999999999999999999999999999999\n",
+					    "CONNECT 4294967296\n", "CONNECT -1\n", "CONNECT  5\n", "CONNECT 5 \n",
 					    "CONNECT 00000000000000000000000000000001"};
 
 	(void)state;
@@ -452,6 +453,51 @@ static void a_small_buffer_breaks_the_device(void **state)
 	hears(VSOCK_RESET, 1000, 501);
 }
 
+/* Room for a header alone does for what is told, not for data: nothing would ever come of it. */
+static void a_buffer_without_room_for_data(void **state)
+{
+	const struct piece small = {RECEIVE, 44, RING_WRITE};
+	int listener = listen_at("500"), fd;
+
+	(void)state;
+	reg_put(&bench, REG_STATUS, 0);
+	bench_start(&bench, 0, 3, 64);
+	address_of[ring_add(&bench.rings[0], &small, 1)] = RECEIVE;
+	bench_kick(&bench, 0);
+	tell(VSOCK_REQUEST, 1000, 500);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	bench_settle(&bench);
+	assert_false(reg_get(&bench, REG_STATUS) & VIRTIO_NEEDS_RESET);
+	address_of[ring_add(&bench.rings[0], &small, 1)] = RECEIVE;
+	bench_kick(&bench, 0);
+	assert_int_equal(write(fd, "x", 1), 1);
+	for (unsigned i = 0; i < 2000 && !(reg_get(&bench, REG_STATUS) & VIRTIO_NEEDS_RESET); i++)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	assert_true(reg_get(&bench, REG_STATUS) & VIRTIO_NEEDS_RESET);
+	close(fd);
+	close(listener);
+}
+
+/* Programs of the host that give up before the guest takes anything leave nothing behind. */
+static void gone_before_the_guest_knew(void **state)
+{
+	struct pollfd ready;
+	int fd;
+
+	(void)state;
+	reg_put(&bench, REG_STATUS, 0);
+	for (unsigned i = 0; i < VSOCK_CONNECTIONS_MAX + 100; i++) {
+		fd = connect_to("guest");
+		assert_int_equal(send(fd, "CONNECT 5\n", 10, MSG_NOSIGNAL), 10);
+		bench_settle(&bench);
+		close(fd);
+	}
+	fd = connect_to("guest");
+	ready = (struct pollfd){.fd = fd, .events = POLLIN};
+	assert_int_equal(poll(&ready, 1, 200), 0);
+	close(fd);
+}
+
 static void a_reset_ends_connections(void **state)
 {
 	int listener = listen_at("500"), fd = connected(1000, listener);
@@ -489,6 +535,8 @@ int main(void)
 		CASE(packets_that_lie),
 		CASE(refusals_wait_for_the_guest),
 		CASE(a_small_buffer_breaks_the_device),
+		CASE(a_buffer_without_room_for_data),
+		CASE(gone_before_the_guest_knew),
 		CASE(a_reset_ends_connections),
 		CASE(one_folder_one_machine),
 	};

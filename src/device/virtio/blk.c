@@ -80,6 +80,8 @@ struct virtio_blk {
 	struct loop_timer retry;
 	unsigned starved; /* requests that are */
 	bool quiescing;
+	_Atomic uint64_t size; /* of the block, which changes on the worker while vCPUs write to the configuration */
+	atomic_bool writeback; /* as the driver configured it */
 
 	/* One resize at a time; who has set `resizing` owns the rest until it is done. */
 	atomic_bool resizing;
@@ -222,10 +224,8 @@ static void completed(struct block_request *block, int result)
 /* Whether a write must be on stable storage before it is answered (5.2.6.2). */
 static bool is_write_through(const struct virtio_blk *blk)
 {
-	const struct blk_config *config = (const void *)blk->virtio.config;
-
 	if (virtio_has(&blk->virtio, F_CONFIG_WCE))
-		return !config->writeback;
+		return !atomic_load(&blk->writeback);
 	return !virtio_has(&blk->virtio, F_FLUSH);
 }
 
@@ -283,13 +283,12 @@ static int begin_get_id(struct request *request, const struct header *header)
 	return STATUS_OK;
 }
 
-static bool range_fits(const struct virtio_blk *blk, const struct range *range, bool zero)
+static bool range_fits(const struct virtio_blk *blk, const struct range *range)
 {
 	uint64_t sectors = block_size(blk->block) / BLOCK_SECTOR, sector = le64_get(range->sector);
-	uint32_t count = le32_get(range->sectors), flags = le32_get(range->flags);
+	uint32_t count = le32_get(range->sectors);
 
-	return count > 0 && count <= RANGE_SECTORS && sector <= sectors && count <= sectors - sector &&
-	       (flags & ~(zero ? 1u : 0u)) == 0;
+	return count > 0 && count <= RANGE_SECTORS && sector <= sectors && count <= sectors - sector;
 }
 
 static int begin_ranges(struct request *request, bool zero)
@@ -303,8 +302,11 @@ static int begin_ranges(struct request *request, bool zero)
 	request->range_count = (unsigned)(bytes / sizeof(struct range));
 	(void)virtqueue_read(chain, sizeof(struct header), request->ranges, bytes);
 	for (unsigned i = 0; i < request->range_count; i++)
-		if (!range_fits(request->blk, &request->ranges[i], zero))
-			return le32_get(request->ranges[i].flags) & ~1u ? STATUS_UNSUPPORTED : STATUS_IO_ERROR;
+		if (le32_get(request->ranges[i].flags) & ~(zero ? 1u : 0u))
+			return STATUS_UNSUPPORTED;
+	for (unsigned i = 0; i < request->range_count; i++)
+		if (!range_fits(request->blk, &request->ranges[i]))
+			return STATUS_IO_ERROR;
 	request->block.operation = zero ? BLOCK_ZERO : BLOCK_DISCARD;
 	request->flush_after = is_write_through(request->blk);
 	(void)next_range(request);
@@ -405,7 +407,7 @@ static void fill_config(struct virtio_blk *blk, bool writeback)
 {
 	uint32_t optimal = block_optimal(blk->block);
 	const struct blk_config config = {
-		.capacity = le64_put(block_size(blk->block) / BLOCK_SECTOR),
+		.capacity = le64_put(atomic_load(&blk->size) / BLOCK_SECTOR),
 		.seg_max = le32_put(SEGMENTS_MAX),
 		.block_size = le32_put(BLOCK_SECTOR),
 		.physical_block_exponent = optimal >= 4096 ? 3 : 0,
@@ -422,6 +424,7 @@ static void fill_config(struct virtio_blk *blk, bool writeback)
 	};
 
 	memcpy(blk->virtio.config, &config, sizeof config);
+	atomic_store(&blk->writeback, writeback);
 }
 
 static void blk_config_written(struct virtio *virtio, uint32_t offset, uint32_t size)
@@ -457,6 +460,7 @@ static void resize_drained(void *arg)
 	int r = block_resize(blk->block, blk->resize_to, blk->resize_shrink, &e);
 	const le64_t capacity = le64_put(block_size(blk->block) / BLOCK_SECTOR);
 
+	atomic_store(&blk->size, block_size(blk->block));
 	if (r == 0)
 		virtio_config_change(&blk->virtio, offsetof(struct blk_config, capacity), &capacity, sizeof capacity);
 	blk->resize_done(blk->resize_opaque, r, &e);
@@ -560,12 +564,28 @@ static void make_requests(struct virtio_blk *blk)
 	}
 }
 
+/* The block's I/O belongs to the worker's loop, which runs already, with other devices on it. */
+struct attachment {
+	struct block *block;
+	struct worker *worker;
+	int result;
+	struct error *e;
+};
+
+static void attach_block(void *arg)
+{
+	struct attachment *attachment = arg;
+
+	attachment->result = block_attach(attachment->block, worker_loop(attachment->worker), attachment->e);
+}
+
 static int set_up(struct virtio_blk *blk, const char *name, struct worker *worker,
 		  const struct virtio_blk_options *options, struct error *e)
 {
 	static const uint16_t sizes[VIRTIO_BLK_QUEUES_MAX] = {[0 ... VIRTIO_BLK_QUEUES_MAX - 1] = QUEUE_SIZE};
 	const char *serial = options->serial ? options->serial : name;
 	unsigned queues = options->queues < 1 ? 1 : options->queues;
+	struct attachment attachment = {.block = blk->block, .worker = worker, .e = e};
 	int r;
 
 	if (strlen(serial) > sizeof blk->serial)
@@ -577,14 +597,18 @@ static int set_up(struct virtio_blk *blk, const char *name, struct worker *worke
 	if (!blk->requests)
 		return error_errno(e, -ENOMEM, "device %s", name);
 	make_requests(blk);
-	r = block_attach(blk->block, worker_loop(worker), e);
+	worker_call(worker, attach_block, &attachment);
+	r = attachment.result;
 	if (r == 0)
 		r = virtio_init(&blk->virtio, &virtio_blk_type, &blk_kind, name, worker, sizes,
 				queues < VIRTIO_BLK_QUEUES_MAX ? queues : VIRTIO_BLK_QUEUES_MAX,
 				sizeof(struct blk_config), e);
-	if (r < 0)
-		free(blk->requests);
 	return r;
+}
+
+static void drop_block(void *block)
+{
+	(void)block_close(block, NULL);
 }
 
 int virtio_blk_new(struct virtio **out, const char *name, struct worker *worker, struct block *block,
@@ -601,10 +625,12 @@ int virtio_blk_new(struct virtio **out, const char *name, struct worker *worker,
 		r = set_up(blk, name, worker, options, e);
 	}
 	if (r < 0) {
+		worker_call(worker, drop_block, block);
+		free(blk ? blk->requests : NULL);
 		free(blk);
-		(void)block_close(block, NULL);
 		return r;
 	}
+	atomic_init(&blk->size, block_size(block));
 	fill_config(blk, true);
 	*out = &blk->virtio;
 	return 0;

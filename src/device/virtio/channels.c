@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/acceptor.h"
 #include "base/socket.h"
 #include "device/virtio/console.h"
 
@@ -45,7 +46,8 @@ struct channel {
 	unsigned port;
 	char *name, *path;
 	int listener, client; /* -1: none */
-	struct loop_watch *listener_watch, *client_watch;
+	struct acceptor acceptor;
+	struct loop_watch *client_watch;
 	bool readable; /* the client may have sent something; it is not watched for more meanwhile */
 	bool crowded;  /* the client takes no more for now; it is watched for room */
 	uint64_t at;   /* bytes of the guest's buffer that the client took already */
@@ -62,6 +64,7 @@ struct channels {
 	struct virtqueue_chain buffer; /* to the guest, and control */
 	bool guest_open[VIRTIO_CHANNELS_MAX]; /* saved: a program of the guest has it open */
 	bool ready;                           /* saved: the guest's driver asked for the ports */
+	atomic_bool loaded;                   /* a state was; the worker has not acted on it yet */
 };
 
 static struct channels *channels_of(struct virtio *virtio)
@@ -96,7 +99,7 @@ static void told_open(struct channel *channel, bool open)
 {
 	channel->told_open = open;
 	if (!open)
-		loop_watch_events(loop_of(channel->channels), channel->listener_watch, EPOLLIN);
+		acceptor_want(&channel->acceptor, true);
 }
 
 /* One message of what is to be told of a port; its length, 0 when the guest's buffer is too small for it. */
@@ -132,7 +135,7 @@ static void serve_control(struct channels *channels)
 	struct channel *channel;
 	bool pushed = false;
 
-	while (channels->ready && (channel = to_be_told(channels)) &&
+	while (virtio_live(&channels->virtio) && channels->ready && (channel = to_be_told(channels)) &&
 	       virtio_next(&channels->virtio, CONTROL_TO_GUEST, &channels->buffer)) {
 		virtqueue_push(&channels->virtio.queues[CONTROL_TO_GUEST], &channels->buffer, write_control(channel));
 		pushed = true;
@@ -216,17 +219,16 @@ static void serve_from_guest(struct channel *channel)
 		virtio_notify(virtio, queue);
 }
 
-/* Reads from the client into the guest's buffer: bytes, 0 when there are none now. */
-static uint32_t read_client(struct channel *channel)
+/* Reads from the client into the guest's buffer: bytes, 0 when there are none now, or never again. */
+static uint32_t read_client(struct channel *channel, bool *ended)
 {
 	struct virtqueue_chain *buffer = &channel->channels->buffer;
 	ssize_t got = readv(channel->client, buffer->spans + buffer->readable, (int)buffer->writable);
 
 	if (got > 0)
 		return (uint32_t)got;
+	*ended = got == 0 || errno != EAGAIN;
 	channel->readable = false;
-	if (got == 0 || errno != EAGAIN)
-		drop_client(channel);
 	return 0;
 }
 
@@ -234,13 +236,15 @@ static void serve_to_guest(struct channel *channel)
 {
 	struct channels *channels = channel->channels;
 	unsigned queue = to_guest(channel->port);
-	bool pushed = false;
+	bool pushed = false, ended = false;
 
-	while (channel->readable && channels->guest_open[channel->port] &&
+	while (channel->readable && virtio_live(&channels->virtio) && channels->guest_open[channel->port] &&
 	       virtio_next(&channels->virtio, queue, &channels->buffer)) {
-		uint32_t length = read_client(channel);
+		/* A buffer without room is given back as it is: reading nothing would look like the client's end. */
+		bool room = channels->buffer.writable > 0;
+		uint32_t length = room ? read_client(channel, &ended) : 0;
 
-		if (length == 0) {
+		if (room && length == 0) {
 			virtqueue_unpop(&channels->virtio.queues[queue], &channels->buffer);
 			break;
 		}
@@ -248,6 +252,9 @@ static void serve_to_guest(struct channel *channel)
 		virtqueue_push(&channels->virtio.queues[queue], &channels->buffer, length);
 		pushed = true;
 	}
+	/* After the buffer was put back: what the guest is told takes another to the same place. */
+	if (ended)
+		drop_client(channel);
 	watch_client(channel);
 	if (pushed)
 		virtio_notify(&channels->virtio, queue);
@@ -274,21 +281,16 @@ static void client_ready(void *arg, uint32_t events)
 }
 
 /* One client at a time: others wait in the listener's queue. */
-static void client_came(void *arg, uint32_t events)
+static void client_came(void *arg, int fd)
 {
 	struct channel *channel = arg;
-	struct loop *loop = loop_of(channel->channels);
-	int fd = accept4(channel->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	(void)events;
-	if (fd < 0)
-		return;
-	if (loop_watch(loop, fd, EPOLLIN, client_ready, channel, &channel->client_watch, NULL) < 0) {
+	if (loop_watch(loop_of(channel->channels), fd, EPOLLIN, client_ready, channel, &channel->client_watch, NULL) < 0) {
 		close(fd);
 		return;
 	}
 	channel->client = fd;
-	loop_watch_events(loop, channel->listener_watch, 0);
+	acceptor_want(&channel->acceptor, false);
 	tell(channel, TELL_OPEN);
 }
 
@@ -308,7 +310,7 @@ static void take_control(struct channels *channels, const struct control *contro
 		channels->table[port].tell |= TELL_NAME | (channels->table[port].client >= 0 ? TELL_OPEN : 0);
 	} else if (event == PORT_OPEN) {
 		channels->guest_open[port] = value == 1;
-		serve_to_guest(&channels->table[port]);
+		virtio_look_again(&channels->virtio, to_guest(port));
 	}
 }
 
@@ -321,7 +323,6 @@ static void serve_driver(struct channels *channels)
 		struct control control;
 		bool whole = virtqueue_read(&channels->buffer, 0, &control, sizeof control) == sizeof control;
 
-		/* Given back first: what it leads to uses the buffer's place. */
 		virtqueue_push(&virtio->queues[CONTROL_FROM_GUEST], &channels->buffer, 0);
 		pushed = true;
 		if (whole)
@@ -380,9 +381,21 @@ static uint64_t channels_features(const struct virtio *virtio)
 	return F_MULTIPORT;
 }
 
+/* Who is connected on the host is another matter after a load, and the guest is told. */
+static void channels_start(struct virtio *virtio)
+{
+	struct channels *channels = channels_of(virtio);
+
+	if (!atomic_exchange(&channels->loaded, false))
+		return;
+	for (unsigned i = 0; i < channels->count; i++)
+		channels->table[i].tell = channels->ready ? TELL_OPEN : 0;
+}
+
 static const struct virtio_kind channels_kind = {
 	.id = DEVICE_ID,
 	.features = channels_features,
+	.start = channels_start,
 	.kicked = channels_kicked,
 	.quiesce = channels_quiesce,
 	.reset = channels_reset,
@@ -416,8 +429,8 @@ static void stop_watching(void *arg)
 		struct channel *channel = &channels->table[i];
 
 		loop_unwatch(loop_of(channels), channel->client_watch);
-		loop_unwatch(loop_of(channels), channel->listener_watch);
-		channel->client_watch = channel->listener_watch = NULL;
+		channel->client_watch = NULL;
+		acceptor_stop(&channel->acceptor);
 	}
 }
 
@@ -430,13 +443,9 @@ static void channels_destroy(struct device *device)
 	free_channels(channels);
 }
 
-/* Who is connected on the host is another matter after a load, and the guest is told. */
 static void channels_loaded(struct device *device)
 {
-	struct channels *channels = (struct channels *)device;
-
-	for (unsigned i = 0; i < channels->count; i++)
-		channels->table[i].tell = channels->ready ? TELL_OPEN : 0;
+	atomic_store(&((struct channels *)device)->loaded, true);
 	virtio_device_loaded(device);
 }
 
@@ -506,8 +515,7 @@ static void start_watching(void *arg)
 	struct channels *channels = start->channels;
 
 	for (unsigned i = 0; i < channels->count && start->result == 0; i++)
-		start->result = loop_watch(loop_of(channels), channels->table[i].listener, EPOLLIN, client_came,
-					   &channels->table[i], &channels->table[i].listener_watch, start->e);
+		start->result = acceptor_start(&channels->table[i].acceptor, channels->table[i].listener, start->e);
 }
 
 static int set_up(struct channels *channels, const char *name, struct worker *worker,
@@ -521,9 +529,13 @@ static int set_up(struct channels *channels, const char *name, struct worker *wo
 	for (unsigned i = 0; i < QUEUE_COUNT_MAX; i++)
 		sizes[i] = QUEUE_SIZE;
 	for (unsigned i = 0; i < count; i++) {
-		channels->table[i] = (struct channel){.channels = channels, .port = i, .listener = -1, .client = -1};
+		struct channel *channel = &channels->table[i];
+
+		*channel = (struct channel){.channels = channels, .port = i, .listener = -1, .client = -1};
+		channel->acceptor = (struct acceptor){
+			.loop = worker_loop(worker), .came = client_came, .arg = channel};
 		channels->count++;
-		r = open_channel(&channels->table[i], &options[i], e);
+		r = open_channel(channel, &options[i], e);
 		if (r < 0)
 			return r;
 	}

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/fuse.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -42,6 +43,30 @@ static struct virtio_fs *fs_of(struct virtio *virtio)
 	return (struct virtio_fs *)virtio;
 }
 
+static void give_back(struct virtio_fs *fs, struct slot *slot, uint32_t written)
+{
+	if (slot->taken)
+		fs->in_flight--;
+	slot->taken = false;
+	virtqueue_push(&fs->virtio.queues[slot->queue], &slot->chain, written);
+	virtio_notify(&fs->virtio, slot->queue);
+}
+
+/* The only thing that is known of FUSE here: how to say that a request failed, so that who asked in the guest does not
+ * wait for ever. */
+static void refuse(struct virtio_fs *fs, struct slot *slot)
+{
+	struct fuse_in_header in = {.len = 0};
+	struct fuse_out_header out = {.len = sizeof out, .error = -EIO};
+	uint32_t written = 0;
+
+	(void)virtqueue_read(&slot->chain, 0, &in, sizeof in);
+	out.unique = in.unique;
+	if (slot->chain.writable_bytes >= sizeof out)
+		written = (uint32_t)virtqueue_write(&slot->chain, 0, &out, sizeof out);
+	give_back(fs, slot, written);
+}
+
 static void server_failed(struct virtio_fs *fs, const char *what)
 {
 	char why[128];
@@ -50,8 +75,8 @@ static void server_failed(struct virtio_fs *fs, const char *what)
 	loop_unwatch(worker_loop(fs->virtio.worker), fs->watch);
 	fs->watch = NULL;
 	for (unsigned i = 0; i < SLOT_COUNT; i++)
-		fs->slots[i].taken = false;
-	fs->in_flight = 0;
+		if (fs->slots[i].taken)
+			refuse(fs, &fs->slots[i]);
 	share_end(fs->share, why, sizeof why);
 	(void)error_set(&e, ERROR_FAILED, -EIO,
 			"the shared folder's server %s; it %s; the folder is there again when the machine is started anew",
@@ -93,7 +118,7 @@ static void watch_room(struct virtio_fs *fs, bool full)
 	fs->full = full;
 }
 
-/* Passes on one request; false when there is none, or no room for it. */
+/* Passes on one request; false when there is none, or no room for it. Without a server each one is refused. */
 static bool pass_on(struct virtio_fs *fs, unsigned queue)
 {
 	struct virtqueue *ring = &fs->virtio.queues[queue];
@@ -101,26 +126,24 @@ static bool pass_on(struct virtio_fs *fs, unsigned queue)
 	struct slot *slot = &fs->slots[index];
 	int r;
 
-	if (fs->full || !fs->watch || index == SLOT_COUNT || !virtio_next(&fs->virtio, queue, &slot->chain))
+	if ((fs->watch && fs->full) || index == SLOT_COUNT || !virtio_next(&fs->virtio, queue, &slot->chain))
 		return false;
-	r = send_request(fs, index);
+	slot->queue = queue;
+	r = fs->watch ? send_request(fs, index) : -EIO;
 	switch (r) {
 	case 0:
 		slot->taken = true;
-		slot->queue = queue;
 		fs->in_flight++;
-		return true;
-	case -EMSGSIZE:
-		virtqueue_push(ring, &slot->chain, 0);
-		virtio_notify(&fs->virtio, queue);
 		return true;
 	case -EAGAIN:
 		virtqueue_unpop(ring, &slot->chain);
 		watch_room(fs, true);
 		return false;
 	default:
-		server_failed(fs, "takes no requests");
-		return false;
+		refuse(fs, slot);
+		if (r != -EMSGSIZE && fs->watch)
+			server_failed(fs, "takes no requests");
+		return true;
 	}
 }
 
@@ -162,10 +185,7 @@ static bool take_reply(struct virtio_fs *fs)
 		server_failed(fs, "sent a reply longer than what was asked for");
 		return false;
 	}
-	slot->taken = false;
-	fs->in_flight--;
-	virtqueue_push(&fs->virtio.queues[slot->queue], chain, (uint32_t)((size_t)got - sizeof prefix));
-	virtio_notify(&fs->virtio, slot->queue);
+	give_back(fs, slot, (uint32_t)((size_t)got - sizeof prefix));
 	return true;
 }
 
@@ -222,12 +242,17 @@ static void begin_watch(void *arg)
 				       socket_ready, fs, &fs->watch, beginning->e);
 }
 
+/* Nobody is there any more to wait for what is in flight. */
 static void end_watch(void *arg)
 {
 	struct virtio_fs *fs = arg;
 
 	loop_unwatch(worker_loop(fs->virtio.worker), fs->watch);
 	fs->watch = NULL;
+	fs->in_flight = 0;
+	if (fs->quiescing)
+		virtio_quiet(&fs->virtio);
+	fs->quiescing = false;
 }
 
 static void fs_destroy(struct device *device)

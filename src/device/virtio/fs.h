@@ -1,8 +1,9 @@
 /*
  * virtio-fs (Virtio 1.2, 5.11): carries FUSE between the guest and a shared folder's server, and knows nothing of it.
  *
- * A request goes to the server straight from the guest's spans, its reply straight into them; what the server says is checked
- * as what the guest says is. A server that dies breaks the device, which asks for a reset; the machine lives on.
+ * A request goes to the server straight from the guest's spans, its reply straight into them; what the server says is
+ * checked as what the guest says is. When the server dies, what is in flight fails with EIO and the device asks for a
+ * reset; after that it answers EIO to all. The machine lives on.
  *
  * The server's knowledge (which number is which file) is not part of the machine's state: after a load the guest's open
  * files and cached names answer "stale file handle" until it mounts again.

@@ -27,6 +27,7 @@ struct terminal {
 	struct virtqueue_chain buffer; /* to the guest */
 	uint64_t at;
 	bool halfway;
+	bool crowded; /* the sink is, and will tell when there is room */
 
 	pthread_mutex_t input_lock; /* guards what follows */
 	uint8_t input[VIRTIO_CONSOLE_INPUT];
@@ -41,18 +42,17 @@ static struct terminal *terminal_of(struct virtio *virtio)
 	return (struct terminal *)virtio;
 }
 
-/* Writes out the buffer at hand; false when the sink is crowded before its end, unless that is not to count. */
+/* Writes out the buffer at hand; false when the sink is crowded before its end and nobody insists. */
 static bool write_chain(struct terminal *terminal, bool insist)
 {
 	uint8_t bytes[1024];
 	size_t length;
 
 	while ((length = virtqueue_read(&terminal->chain, terminal->at, bytes, sizeof bytes))) {
-		bool crowded = terminal->sink.write(terminal->sink.console, bytes, length);
-
+		terminal->crowded = terminal->sink.write(terminal->sink.console, bytes, length);
 		terminal->at += length;
 		terminal->virtio.statistics.bytes_out += length;
-		if (crowded && !insist && terminal->at < terminal->chain.readable_bytes)
+		if (terminal->crowded && !insist && terminal->at < terminal->chain.readable_bytes)
 			return false;
 	}
 	return true;
@@ -64,12 +64,12 @@ static void finish_chain(struct terminal *terminal)
 	virtqueue_push(&terminal->virtio.queues[FROM_GUEST], &terminal->chain, 0);
 }
 
-static void serve_output(void *arg)
+static void serve_output(struct terminal *terminal)
 {
-	struct terminal *terminal = arg;
 	bool pushed = false;
 
-	while (terminal->halfway || virtio_next(&terminal->virtio, FROM_GUEST, &terminal->chain)) {
+	while (!terminal->crowded &&
+	       (terminal->halfway || virtio_next(&terminal->virtio, FROM_GUEST, &terminal->chain))) {
 		if (!terminal->halfway)
 			terminal->at = 0;
 		terminal->halfway = true;
@@ -80,6 +80,14 @@ static void serve_output(void *arg)
 	}
 	if (pushed)
 		virtio_notify(&terminal->virtio, FROM_GUEST);
+}
+
+static void has_room(void *arg)
+{
+	struct terminal *terminal = arg;
+
+	terminal->crowded = false;
+	serve_output(terminal);
 }
 
 /* A buffer half written is finished, crowded or not: the sink has room beyond its mark. */
@@ -275,7 +283,7 @@ int virtio_terminal_new(struct virtio **out, const char *name, struct worker *wo
 	}
 	pthread_mutex_init(&terminal->input_lock, NULL);
 	terminal->sink = sink;
-	terminal->output_bell = (struct bell){.loop = worker_loop(worker), .fn = serve_output, .arg = terminal};
+	terminal->output_bell = (struct bell){.loop = worker_loop(worker), .fn = has_room, .arg = terminal};
 	terminal->input_bell = (struct bell){.loop = worker_loop(worker), .fn = serve_input, .arg = terminal};
 	*out = &terminal->virtio;
 	return 0;

@@ -161,12 +161,14 @@ static bool take_buffer(struct virtio_vsock *vsock, unsigned queue, uint64_t lea
 static bool send_one(struct virtio_vsock *vsock)
 {
 	struct connection *connection = vsock->reset_count ? NULL : next_waiting(vsock);
+	/* One that can hold no data would be taken and put back for ever. */
+	bool data = connection && !connection->tell;
 	struct virtqueue *ring = &vsock->virtio.queues[TO_GUEST];
 	uint32_t length;
 
 	if (!vsock->reset_count && !connection)
 		return false;
-	if (!take_buffer(vsock, TO_GUEST, sizeof(struct vsock_header)))
+	if (!take_buffer(vsock, TO_GUEST, sizeof(struct vsock_header) + data))
 		return false;
 	length = connection ? write_packet(vsock, connection) : write_reset(vsock);
 	if (length == 0)
@@ -189,7 +191,7 @@ static void tell_lost(struct virtio_vsock *vsock)
 }
 
 /* Sends all that there is, as far as the guest gave buffers. */
-static bool send_all(struct virtio_vsock *vsock)
+static void send_all(struct virtio_vsock *vsock)
 {
 	bool sent = false;
 
@@ -197,7 +199,6 @@ static bool send_all(struct virtio_vsock *vsock)
 		sent = true;
 	if (sent)
 		virtio_notify(&vsock->virtio, TO_GUEST);
-	return sent;
 }
 
 static void refuse(struct virtio_vsock *vsock, uint32_t guest_port, uint32_t host_port)
@@ -318,16 +319,18 @@ static bool take_packet(struct virtio_vsock *vsock)
 
 void vsock_serve_guest(struct virtio_vsock *vsock)
 {
-	bool busy = true, took;
+	bool took = false, full;
 
 	tell_lost(vsock);
-	while (busy) {
-		for (took = false; take_packet(vsock);)
-			took = true;
-		if (took)
-			virtio_notify(&vsock->virtio, FROM_GUEST);
-		busy = send_all(vsock) && vsock->reset_count < RESETS_MAX && took;
-	}
+	while (take_packet(vsock))
+		took = true;
+	if (took)
+		virtio_notify(&vsock->virtio, FROM_GUEST);
+	full = vsock->reset_count == RESETS_MAX;
+	send_all(vsock);
+	/* Later, so that others have their turn whatever the guest sends. */
+	if (full && vsock->reset_count < RESETS_MAX)
+		virtio_look_again(&vsock->virtio, FROM_GUEST);
 }
 
 static void vsock_kicked(struct virtio *virtio, unsigned queue)
@@ -361,7 +364,7 @@ static const struct virtio_kind vsock_kind = {
 
 static void vsock_loaded(struct device *device)
 {
-	((struct virtio_vsock *)device)->tell_lost = true;
+	atomic_store(&((struct virtio_vsock *)device)->tell_lost, true);
 	virtio_device_loaded(device);
 }
 
@@ -370,8 +373,7 @@ static void stop(void *arg)
 	struct virtio_vsock *vsock = arg;
 
 	forget(&vsock->virtio);
-	loop_unwatch(worker_loop(vsock->virtio.worker), vsock->listener_watch);
-	vsock->listener_watch = NULL;
+	acceptor_stop(&vsock->acceptor);
 }
 
 static void own_path(const struct virtio_vsock *vsock, char path[SOCKET_PATH])
@@ -452,8 +454,9 @@ static void start(void *arg)
 	struct start *start = arg;
 	struct virtio_vsock *vsock = start->vsock;
 
-	start->result = loop_watch(worker_loop(vsock->virtio.worker), vsock->listener, EPOLLIN, connection_accept, vsock,
-				   &vsock->listener_watch, start->e);
+	vsock->acceptor = (struct acceptor){
+		.loop = worker_loop(vsock->virtio.worker), .came = connection_accept, .arg = vsock};
+	start->result = acceptor_start(&vsock->acceptor, vsock->listener, start->e);
 }
 
 static int set_up(struct virtio_vsock *vsock, const char *name, struct worker *worker, struct error *e)

@@ -75,7 +75,8 @@ static void watch(struct connection *connection)
 
 static void end(struct connection *connection)
 {
-	if (connection->state == CONNECTION_GREETING) {
+	/* The guest has not heard of it. */
+	if (connection->state == CONNECTION_GREETING || (connection->tell & TELL_REQUEST)) {
 		connection_free(connection);
 		return;
 	}
@@ -86,13 +87,28 @@ static void end(struct connection *connection)
 	vsock_wait(connection);
 }
 
-/* "CONNECT N\n": true when it is whole, and the connection asks the guest; ended when it is nonsense. */
+/* Nothing but "CONNECT " and a number. */
+static bool parse_greeting(const char *text, uint32_t *port)
+{
+	static const char word[] = "CONNECT ";
+	const char *digits = text + strlen(word);
+	uint64_t number = 0;
+
+	if (strncmp(text, word, strlen(word)) != 0 || !*digits || strspn(digits, "0123456789") != strlen(digits))
+		return false;
+	for (; *digits && number <= UINT32_MAX; digits++)
+		number = number * 10 + (uint64_t)(*digits - '0');
+	*port = (uint32_t)number;
+	return number <= UINT32_MAX;
+}
+
+/* Once the line is whole the guest is asked; nonsense ends the connection. */
 static void read_greeting(struct connection *connection)
 {
 	struct virtio_vsock *vsock = connection->vsock;
 	char *text = connection->greeting;
-	char byte, rest;
-	unsigned port;
+	char byte;
+	uint32_t port;
 	ssize_t got;
 
 	/* Byte by byte, because what follows the line is the guest's. */
@@ -102,7 +118,7 @@ static void read_greeting(struct connection *connection)
 	if (got < 0 && errno == EAGAIN)
 		return;
 	text[connection->greeting_length] = '\0';
-	if (got != 1 || byte != '\n' || sscanf(text, "CONNECT %10u%c", &port, &rest) != 1) {
+	if (got != 1 || byte != '\n' || !parse_greeting(text, &port)) {
 		connection_free(connection);
 		return;
 	}
@@ -213,14 +229,9 @@ static struct connection *add(struct virtio_vsock *vsock, int fd, enum connectio
 	return c;
 }
 
-void connection_accept(void *arg, uint32_t events)
+void connection_accept(void *vsock, int fd)
 {
-	struct virtio_vsock *vsock = arg;
-	int fd = accept4(vsock->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	(void)events;
-	if (fd >= 0)
-		add(vsock, fd, CONNECTION_GREETING);
+	add(vsock, fd, CONNECTION_GREETING);
 }
 
 struct connection *connection_to_host(struct virtio_vsock *vsock, uint32_t guest_port, uint32_t host_port)

@@ -2,6 +2,7 @@
 #ifndef DOPPEL_DEVICE_VIRTIO_VSOCK_PRIVATE_H
 #define DOPPEL_DEVICE_VIRTIO_VSOCK_PRIVATE_H
 
+#include "base/acceptor.h"
 #include "device/virtio/vsock.h"
 
 /* A packet's header (5.10.6). */
@@ -70,27 +71,28 @@ struct virtio_vsock {
 	uint32_t cid;
 	char *folder;
 	int listener;
-	struct loop_watch *listener_watch;
+	struct acceptor acceptor;
 	struct connection *connections;
 	unsigned connection_count;
 	struct connection *first_waiting, **last_waiting;
 	struct reset resets[RESETS_MAX];
 	unsigned reset_start, reset_count;
 	uint32_t next_port;
-	bool tell_lost; /* connections are gone, the guest does not know yet */
+	atomic_bool tell_lost; /* connections are gone, the guest does not know yet */
 	struct virtqueue_chain chain;
 };
 
 /* vsock_connection.c; all on the worker. */
 /* A guest's program asks for `host_port`: a connection, or NULL when nobody listens there. */
 struct connection *connection_to_host(struct virtio_vsock *vsock, uint32_t guest_port, uint32_t host_port);
-void connection_accept(void *vsock, uint32_t events);
+/* A host's program came. */
+void connection_accept(void *vsock, int fd);
 struct connection *connection_find(struct virtio_vsock *vsock, uint32_t guest_port, uint32_t host_port);
 void connection_free(struct connection *connection);
 /* The guest accepted: the host's program is told. */
 void connection_accepted(struct connection *connection);
-/* The data of a packet, `length` bytes from `offset` of the chain's readable part. -ENOBUFS when the guest had no credit for it, others when
- * the host's side is gone. */
+/* The data of a packet, `length` bytes from `offset` of the chain's readable part. -ENOBUFS when the guest had no
+ * credit for it, others when the host's side is gone. */
 MUST_USE int connection_take(struct connection *connection, const struct virtqueue_chain *chain, uint64_t offset,
 			     uint32_t length);
 /* The guest ended one or both directions. */

@@ -63,6 +63,11 @@ talk() {
 				-re {@[a-z0-9]+:~# }
 			}
 		}
+		# From the prompt that was waited for: without marks of a terminal around what is typed.
+		proc calm {} {
+			send "bind \"set enable-bracketed-paste off\"\r"
+			at
+		}
 		proc login {} {
 			expect {
 				timeout { puts "\nNO LOGIN"; exit 1 }
@@ -71,6 +76,7 @@ talk() {
 			}
 			send "root\r"
 			at
+			calm
 		}
 		proc tell {line pattern} {
 			send "$line\r"
@@ -110,6 +116,7 @@ output=$(talk "
 	expect \"Password: \"
 	send \"secret word\r\"
 	at
+	calm
 	tell {systemctl is-system-running --wait} {\nrunning}
 	tell {systemctl --failed --no-legend | wc -l} {\n0\r}
 	tell {stat -c %a /etc/from-seed; cat /etc/from-seed} {600.*first line\r\n  second}
@@ -126,6 +133,7 @@ output=$(talk "
 	expect \"Password: \"
 	send \"secret word\r\"
 	at
+	calm
 	tell {from-the-host; systemctl is-system-running --wait} {it ran.*\nrunning}
 	puts REBOOTED
 	send \"poweroff\r\"

@@ -23,9 +23,10 @@ struct run_image {
 		.seed = -1                                                                                        \
 	}
 
-/* Puts the disk of `image` (NULL: none) before the configuration's disks and a seed, if the options ask for one, behind
- * them. Without --keep what the guest writes to its root disk is dropped in the end; with it the disk is a copy
- * of the image's, made now if need be. A machine with such a disk has a user network unless the options tell one. */
+/* Puts the disk of `image` (NULL: none) before the configuration's disks and a seed, if the options ask for
+ * one, behind them. Without --keep what the guest writes to its root disk is dropped in the end; with it the
+ * disk is a copy of the image's, made now if need be. A machine with such a disk has a user network unless the
+ * options tell one. */
 MUST_USE int run_image_disks(struct run_image *run_image, const struct image *image,
 			     const struct arguments *arguments, struct machine_config *config, struct error *e);
 /* What the seed adds to the kernel's command line; "" for nothing. */

@@ -1,5 +1,6 @@
 /*
- * The root disk of an image: the packages of a system, unpacked on the host and configured in a machine of our own.
+ * The root disk of an image: the packages of a system, unpacked on the host and configured in a machine of our
+ * own.
  *
  * Nothing of the packages runs on the host: their files go from dpkg-deb straight into an ext4 file system
  * (dpkg.h, ext4.h), and their scripts run in the guest (guest/debian/setup), with the kernel and the initial file
@@ -18,7 +19,8 @@
 #define DISK_NAME "disk.raw" /* in the image's directory */
 #define DISK_LOG  "setup.log" /* beside it, after a failure: what the guest said */
 
-/* Prints all that a program of this version would put on the disk besides the packages, so that another's is known. */
+/* Prints all that a program of this version would put on the disk besides the packages, so that another's is
+ * known. */
 void disk_describe(const struct image_recipe *recipe, FILE *out);
 
 /* Makes the disk out of the archives in packages/; kernel and initramfs must be there. -EINTR: a signal came. */

@@ -1,9 +1,9 @@
 /*
  * Makes an ext4 file system in a sparse file and fills it, as an ordinary user and without mounting anything.
  *
- * mke2fs makes it, libext2fs fills it. Paths are relative to its top, without a leading slash; symbolic links on the
- * way are followed within the file system, "" is the top itself. Parents must be there. A file or link replaces what
- * had its name, unless that is a directory.
+ * mke2fs makes it, libext2fs fills it. Paths are relative to its top, without a leading slash; symbolic links on
+ * the way are followed within the file system, "" is the top itself. Parents must be there. A file or link
+ * replaces what had its name, unless that is a directory.
  *
  * Functions that fill return 0 or a negative errno: -ENOSPC when the file system is full, -ENOENT without the
  * parent, -ENOTDIR, -EISDIR, -ELOOP, -ENAMETOOLONG, -EIO. Thread: the owner's.
@@ -22,8 +22,8 @@ struct ext4_attributes {
 	int64_t modified; /* seconds since 1970 */
 };
 
-/* Makes (or replaces) the file `path` of `size` bytes with an empty file system called `label`; `keep` is inherited
- * by mke2fs, see child.h. -ENOENT, ERROR_NOT_FOUND: there is no mke2fs. */
+/* Makes (or replaces) the file `path` of `size` bytes with an empty file system called `label`; `keep` is
+ * inherited by mke2fs, see child.h. -ENOENT, ERROR_NOT_FOUND: there is no mke2fs. */
 MUST_USE int ext4_new(struct ext4 **out, const char *path, uint64_t size, const char *label, int keep,
 		      struct error *e);
 /* Writes what is not yet on disk and closes. The struct is gone, also after a failure. */

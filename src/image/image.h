@@ -38,8 +38,8 @@ struct image_recipe {
 /* Every known image, NULL after the last. */
 extern const struct image_recipe *const image_recipes[];
 
-/* The recipe of that name, or of the imported image of that name; NULL, with ERROR_NOT_FOUND and the known names in `e`,
- * when there is none. */
+/* The recipe of that name, or of the imported image of that name; NULL, with ERROR_NOT_FOUND and the known
+ * names in `e`, when there is none. */
 const struct image_recipe *image_recipe_find(const char *name, struct error *e);
 
 enum image_state {
@@ -114,21 +114,23 @@ MUST_USE int image_inspect(const struct image_recipe *recipe, void (*tell)(void 
 struct image_import {
 	const char *kernel, *initrd, *disk, *append;
 };
-/* Fills *out from a folder as image_export makes it: kernel, initramfs (or initrd), disk.raw (or disk.qcow2), append. The
- * strings are the caller's to free, by image_import_finish. */
+/* Fills *out from a folder as image_export makes it: kernel, initramfs (or initrd), disk.raw (or disk.qcow2),
+ * append. The strings are the caller's to free, by image_import_finish. */
 MUST_USE int image_import_folder(const char *folder, struct image_import *out, struct error *e);
 void image_import_finish(struct image_import *import);
-/* Makes an image of copies of these files. -EEXIST, ERROR_STATE: there is an image of that name; ERROR_USAGE: the name
- * is none, nothing to import, or a disk that is no whole one (qcow2 with a backing file). */
+/* Makes an image of copies of these files. -EEXIST, ERROR_STATE: there is an image of that name; ERROR_USAGE:
+ * the name is none, nothing to import, or a disk that is no whole one (qcow2 with a backing file). */
 MUST_USE int image_import(const char *name, const struct image_import *import, image_progress_fn *progress,
 			  void *context, struct error *e);
 /* Copies a ready image's files into the folder `path`, which is made and must not be there. */
 MUST_USE int image_export(const struct image_recipe *recipe, const char *path, image_progress_fn *progress,
 			  void *context, struct error *e);
-/* The next imported image after `previous` ("" for the first), by name; NULL after the last. The string is static. */
+/* The next imported image after `previous` ("" for the first), by name; NULL after the last. The string is
+ * static. */
 const char *image_local_next(const char *previous);
 
-/* Makes the file `path`, which must not be there (-EEXIST), a copy of the image's disk that does not need the image. */
+/* Makes the file `path`, which must not be there (-EEXIST), a copy of the image's disk that does not need the
+ * image. */
 MUST_USE int image_copy_disk(const struct image *image, const char *path, image_progress_fn *progress, void *context,
 			     struct error *e);
 

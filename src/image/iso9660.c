@@ -102,7 +102,8 @@ static void end_record(struct root *root, size_t size)
 	root->at += size;
 }
 
-/* The directory itself and its parent, which is the same; the first says that there is Rock Ridge (SP, 5.3 of SUSP). */
+/* The directory itself and its parent, which is the same; the first says that there is Rock Ridge (SP, 5.3 of
+ * SUSP). */
 static void put_self(struct root *root)
 {
 	size_t size = put_record(root->at, "\0", 1, SECTOR_ROOT, SECTOR, true);

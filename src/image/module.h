@@ -36,7 +36,8 @@ MUST_USE int module_add(struct module_set *set, const char *file, uint8_t *bytes
  * -EBADMSG: not an xz stream, or not a module. */
 MUST_USE int module_want(struct module_set *set, const char *name, struct error *e);
 
-/* Keeps the wanted modules unpacked instead: a guest that loads them at once need not unpack them. -EBADMSG, -ENOMEM. */
+/* Keeps the wanted modules unpacked instead: a guest that loads them at once need not unpack them. -EBADMSG,
+ * -ENOMEM. */
 MUST_USE int module_unpack(struct module_set *set);
 
 /* The text of modules.dep for the wanted modules, all in one directory: for each its file and the files that

@@ -1,6 +1,6 @@
 /*
- * The seed of a machine, as cloud-init's NoCloud data source reads it: a disk labelled CIDATA with the files user-data,
- * meta-data and perhaps network-config and vendor-data.
+ * The seed of a machine, as cloud-init's NoCloud data source reads it: a disk labelled CIDATA with the files
+ * user-data, meta-data and perhaps network-config and vendor-data.
  *
  * Thread: any. Messages tell the remedy.
  */
@@ -22,8 +22,8 @@ struct seed_options {
 };
 
 /* Makes the disk's bytes; *bytes is the caller's to free(). Meta-data are made unless the folder has some: an
- * instance-id, which is the same for the same contents, the host name and the keys. ERROR_NOT_FOUND, ERROR_USAGE (what
- * is there is no user data, or no key), ERROR_FAILED. */
+ * instance-id, which is the same for the same contents, the host name and the keys. ERROR_NOT_FOUND,
+ * ERROR_USAGE (what is there is no user data, or no key), ERROR_FAILED. */
 MUST_USE int seed_make(const struct seed_options *options, uint8_t **bytes, size_t *size, struct error *e);
 
 /* Whether user data are of a kind that is known: they begin with "#cloud-config" or "#!". */

@@ -2,8 +2,8 @@
  * Reads a tar stream as it arrives and hands over the entries that someone wants.
  *
  * Knows what dpkg-deb writes: ustar headers and GNU long names. Headers are checked by their checksum; POSIX
- * extended headers (which could rename what follows) and sparse files are refused. A regular file that is wanted may
- * have TAR_FILE_MAX bytes. Thread: the caller's.
+ * extended headers (which could rename what follows) and sparse files are refused. A regular file that is wanted
+ * may have TAR_FILE_MAX bytes. Thread: the caller's.
  */
 #ifndef DOPPEL_IMAGE_TAR_H
 #define DOPPEL_IMAGE_TAR_H
@@ -23,7 +23,8 @@ enum tar_type {
 	TAR_PIPE = '6',
 };
 
-/* The strings are the reader's, until the callback returns. Nothing in them is checked: "..", say, may be there. */
+/* The strings are the reader's, until the callback returns. Nothing in them is checked: "..", say, may be
+ * there. */
 struct tar_entry {
 	const char *path;   /* without a leading "./" or "/" and without slashes at its end; "" for the top */
 	const char *target; /* TAR_LINK: as it is; TAR_HARD_LINK: made plain as `path` is; otherwise "" */
@@ -48,7 +49,8 @@ struct tar;
 struct tar *tar_new(const struct tar_visitor *visitor); /* NULL when memory is short */
 void tar_free(struct tar *tar);
 
-/* The next piece of the stream, of any size. -EBADMSG: no tar; -EFBIG, -ENOMEM; what `take` or `place` returned. */
+/* The next piece of the stream, of any size. -EBADMSG: no tar; -EFBIG, -ENOMEM; what `take` or `place`
+ * returned. */
 MUST_USE int tar_feed(struct tar *tar, const void *bytes, size_t size);
 /* Whether the stream ended where an archive may: 0 or -EBADMSG. */
 MUST_USE int tar_end(const struct tar *tar);

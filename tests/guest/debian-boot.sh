@@ -86,7 +86,8 @@ talk() {
 			}
 			at
 		}
-		'"$1" 2>&1
+		'"$1" 2>&1 | tee "${DOPPEL_TRACE:-/dev/null}"
+	return "${PIPESTATUS[0]}"
 }
 
 make_mirror
@@ -120,10 +121,10 @@ output=$(talk "
 	tell {systemctl is-system-running --wait} {\nrunning}
 	tell {systemctl --failed --no-legend | wc -l} {\n0\r}
 	tell {stat -c %a /etc/from-seed; cat /etc/from-seed} {600.*first line\r\n  second}
-	tell {ls /root; cat /root/name} {made by runcmd.*web}
-	tell {journalctl -o cat -u doppel-seed} {ignored: packages}
+	tell {ls /root; cat /root/name} {made by runcmd.*\nweb\r}
+	tell {journalctl --no-pager -o cat -u doppel-seed} {ignored: packages}
 	tell {ip -4 -brief address show scope global} {UP +10\.0\.2\.15/24}
-	tell {rm /etc/apt/sources.list.d/*; echo 'deb \[trusted=yes\] http://10.0.2.2:8000/ ./' >/etc/apt/sources.list} {}
+	tell {rm /etc/apt/sources.list.d/*; echo 'deb [trusted=yes] http://10.0.2.2:8000/ ./' >/etc/apt/sources.list} {}
 	tell {apt-get update && apt-get install -y from-the-host && from-the-host} {\nit ran}
 	tell {dpkg --audit | wc -l} {\n0\r}
 	puts FIRST-BOOT

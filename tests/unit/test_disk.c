@@ -1,6 +1,6 @@
 /*
- * File systems of root disks: ext4 made by an ordinary user, packages unpacked into it and dpkg's database, judged by
- * e2fsck, debugfs and dpkg-deb of the host.
+ * File systems of root disks: ext4 made by an ordinary user, packages unpacked into it and dpkg's database, judged
+ * by e2fsck, debugfs and dpkg-deb of the host.
  */
 #include <errno.h>
 #include <setjmp.h>

@@ -56,8 +56,8 @@ static uint32_t little(const uint8_t *at)
 	return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-/* Finds a file by its Rock Ridge name as a reader does: through the root's record in the volume descriptor. NULL when
- * there is none; otherwise a copy, with a NUL behind it. */
+/* Finds a file by its Rock Ridge name as a reader does: through the root's record in the volume descriptor.
+ * NULL when there is none; otherwise a copy, with a NUL behind it. */
 static char *read_iso(const uint8_t *image, size_t size, const char *name)
 {
 	const uint8_t *volume = image + 16 * SECTOR;

@@ -123,9 +123,9 @@ output=$(talk "
 	tell {stat -c %a /etc/from-seed; cat /etc/from-seed} {600.*first line\r\n  second}
 	tell {ls /root; cat /root/name} {made by runcmd.*\nweb\r}
 	tell {journalctl --no-pager -o cat -u doppel-seed} {ignored: packages}
-	tell {ip -4 -brief address show scope global} {UP +10\.0\.2\.15/24}
+	tell {ip -color=never -4 -brief address show scope global} {UP +10\.0\.2\.15/24}
 	tell {rm /etc/apt/sources.list.d/*; echo 'deb [trusted=yes] http://10.0.2.2:8000/ ./' >/etc/apt/sources.list} {}
-	tell {apt-get update && apt-get install -y from-the-host && from-the-host} {\nit ran}
+	tell {apt-get -q update && apt-get -q install -y from-the-host && from-the-host} {\nit ran}
 	tell {dpkg --audit | wc -l} {\n0\r}
 	puts FIRST-BOOT
 	send \"reboot\r\"

@@ -19,14 +19,14 @@ import payload  # noqa: E402
 def libraries(root, program):
     """The program and every library that it needs, as paths in root."""
     found, wanted = {}, [program]
-    folders = [root / "usr/lib/riscv64-linux-gnu", root / "usr/lib", root / "usr/lib/riscv64-linux-gnu/judy"]
+    there = {path.name: path for path in (root / "usr/lib").rglob("*.so*")}
     while wanted:
         path = wanted.pop()
         text = subprocess.run(["readelf", "-d", path], check=True, capture_output=True, text=True).stdout
         found[path.name] = path
         for name in re.findall(r"\(NEEDED\).*\[(.+)\]", text):
             if name not in found:
-                wanted.append(next(f / name for f in folders if (f / name).exists()))
+                wanted.append(there[name])
     return found
 
 
@@ -47,7 +47,7 @@ def make(path, package, program):
 
 
 def archive_of(package, program):
-    """Raises subprocess.CalledProcessError or OSError when it can not be had."""
+    """Raises subprocess.CalledProcessError, OSError or KeyError when it can not be had."""
     path = payload.CACHE / "packages" / f"{package}.cpio"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -58,5 +58,5 @@ def archive_of(package, program):
 if __name__ == "__main__":
     try:
         print(archive_of(*sys.argv[1:]))
-    except (subprocess.CalledProcessError, OSError) as e:
+    except (subprocess.CalledProcessError, OSError, KeyError) as e:
         sys.exit(f"{sys.argv[1]}: {e}")

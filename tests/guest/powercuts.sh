@@ -88,16 +88,16 @@ sound() {
 
 # series NAME FILE FORMAT DISK: all cuts of one disk.
 series() {
-	local i said=
+	local i
 	: >"$scratch/reported"
 	for ((i = 1; i <= cuts; i++)); do
-		said=$(cut "$4" 2>&1 && sound "$2" "$3" 2>&1) || {
-			result 1 "$1" "cut $i: $said"
+		{ cut "$4" && sound "$2" "$3"; } >"$scratch/said" 2>&1 || {
+			result 1 "$1" "cut $i: $(cat "$scratch/said")"
 			[ -n "${DOPPEL_POWERCUTS_KEEP-}" ] && cp -r "$scratch" "$DOPPEL_POWERCUTS_KEEP"
 			return
 		}
 	done
-	result 0 "$1: $cuts cuts, $(tail -n 1 <<<"$said")"
+	result 0 "$1: $cuts cuts, $(tail -n 1 "$scratch/said")"
 }
 
 echo 1..3

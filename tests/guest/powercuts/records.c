@@ -39,7 +39,7 @@ struct record {
 
 enum way { BY_FSYNC, BY_FDATASYNC, BY_DSYNC, BY_MSYNC, BY_SYNCFS, WAYS };
 
-static void fail(const char *format, ...)
+static __attribute__((format(printf, 1, 2))) void fail(const char *format, ...)
 {
 	va_list args;
 

@@ -11,6 +11,8 @@ ROOT = payload.HERE.parent.parent
 DOPPEL = os.environ.get("DOPPEL") or str(ROOT / "build" / "doppel")
 PEER = os.environ.get("PEER") or "qemu-system-riscv64"
 ENGINES = ("interpret", "translate")
+# Virtio 1 over MMIO, and the random bytes that our machines have beside any other virtio device.
+PEER_VIRTIO = ("-global", "virtio-mmio.force-legacy=false", "-device", "virtio-rng-device")
 
 
 def command(machine, initrd, memory, append):

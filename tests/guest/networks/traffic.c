@@ -1,10 +1,13 @@
 /*
- * Traffic over TCP, for tests and measurements of networks; the same program at both ends.
+ * Traffic over TCP or vsock, for tests and measurements; the same program at both ends.
  *
  *   traffic serve PORT                       answers clients until it is killed
+ *   traffic serve /PATH                      the same at a Unix socket
+ *   traffic serve vsock:PORT                 the same for the guests of this host
  *   traffic HOST PORT send BYTES             to the server, which counts and checks them
  *   traffic HOST PORT receive BYTES
  *   traffic HOST PORT echo COUNT             so many bytes, each answered before the next
+ *   traffic vsock PORT ...                   the same from a guest to its host
  *
  * A client prints "send: 123.4 MB/s" or "echo: 56.7 us" and ends with 0 when every byte was right.
  */
@@ -18,8 +21,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <linux/vm_sockets.h>
 
 #define BLOCK  (64 * 1024)
 #define PERIOD 251 /* of the pattern: no power of two, so that a part out of place is seen */
@@ -139,14 +145,45 @@ static void answer(int fd)
 	(void)!write(fd, &verdict, 1);
 }
 
-static int serve(const char *port)
+static int bound_tcp(const char *port)
 {
 	struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)atoi(port))};
-	int listener = socket(AF_INET6, SOCK_STREAM, 0), yes = 1, no = 0;
+	int fd = socket(AF_INET6, SOCK_STREAM, 0), yes = 1, no = 0;
 
-	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-	setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
-	if (bind(listener, (struct sockaddr *)&any, sizeof any) < 0 || listen(listener, 10) < 0) {
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
+	return bind(fd, (struct sockaddr *)&any, sizeof any) < 0 ? -1 : fd;
+}
+
+static int bound_unix(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+	return bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -1 : fd;
+}
+
+static struct sockaddr_vm vsock_address(unsigned cid, const char *port)
+{
+	return (struct sockaddr_vm){.svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = (unsigned)atoi(port)};
+}
+
+static int bound_vsock(const char *port)
+{
+	struct sockaddr_vm any = vsock_address(VMADDR_CID_ANY, port);
+	int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+
+	return bind(fd, (struct sockaddr *)&any, sizeof any) < 0 ? -1 : fd;
+}
+
+static int serve(const char *where)
+{
+	int listener = where[0] == '/'                    ? bound_unix(where)
+		       : strncmp(where, "vsock:", 6) == 0 ? bound_vsock(where + 6)
+							  : bound_tcp(where);
+
+	if (listener < 0 || listen(listener, 10) < 0) {
 		perror("traffic: listen");
 		return 1;
 	}
@@ -164,7 +201,19 @@ static int serve(const char *port)
 	}
 }
 
-static int connect_to(const char *host, const char *port)
+static int connect_vsock(const char *port)
+{
+	struct sockaddr_vm host = vsock_address(VMADDR_CID_HOST, port);
+	int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+
+	if (connect(fd, (struct sockaddr *)&host, sizeof host) == 0)
+		return fd;
+	perror("traffic: connect");
+	close(fd);
+	return -1;
+}
+
+static int connect_tcp(const char *host, const char *port)
 {
 	struct sockaddr_in ip4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
 	struct sockaddr_in6 ip6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)atoi(port))};
@@ -174,7 +223,8 @@ static int connect_to(const char *host, const char *port)
 	if (!is4 && inet_pton(AF_INET6, host, &ip6.sin6_addr) != 1)
 		return -1;
 	fd = socket(is4 ? AF_INET : AF_INET6, SOCK_STREAM, 0);
-	r = is4 ? connect(fd, (struct sockaddr *)&ip4, sizeof ip4) : connect(fd, (struct sockaddr *)&ip6, sizeof ip6);
+	r = is4 ? connect(fd, (struct sockaddr *)&ip4, sizeof ip4)
+		: connect(fd, (struct sockaddr *)&ip6, sizeof ip6);
 	if (r == 0)
 		return fd;
 	perror("traffic: connect");
@@ -185,7 +235,9 @@ static int connect_to(const char *host, const char *port)
 static int ask(char **arguments)
 {
 	struct request request = {.amount = strtoull(arguments[3], NULL, 10)};
-	int fd = connect_to(arguments[0], arguments[1]), r;
+	int fd = strcmp(arguments[0], "vsock") == 0 ? connect_vsock(arguments[1])
+						    : connect_tcp(arguments[0], arguments[1]);
+	int r;
 	double began, seconds;
 	char verdict;
 
@@ -222,6 +274,6 @@ int main(int count, char **arguments)
 		return serve(arguments[2]);
 	if (count == 5)
 		return ask(arguments + 1);
-	fprintf(stderr, "usage: traffic serve PORT | HOST PORT send|receive|echo AMOUNT\n");
+	fprintf(stderr, "usage: traffic serve PORT|/PATH|vsock:PORT | HOST PORT send|receive|echo AMOUNT\n");
 	return 2;
 }

@@ -1,15 +1,17 @@
 #include "board/blob.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-
-#include "base/file.h"
+#include <unistd.h>
 
 void blob_finish(struct blob *blob)
 {
 	free(blob->bytes);
+	if (blob->has_file)
+		close(blob->file);
 	*blob = (struct blob){0};
 }
 
@@ -39,10 +41,38 @@ int blob_measure(uint64_t *length, const char *path, struct error *e)
 	return 0;
 }
 
+static int64_t changed_ns(const struct stat *status)
+{
+	return (int64_t)status->st_mtim.tv_sec * 1000000000 + status->st_mtim.tv_nsec;
+}
+
+/* All of the file, into fresh memory. */
+static int read_whole(struct blob *blob, struct error *e)
+{
+	uint8_t *bytes = malloc(blob->length);
+	size_t done = 0;
+
+	if (!bytes)
+		return error_errno(e, -ENOMEM, "cannot be read");
+	while (done < blob->length) {
+		ssize_t got = pread(blob->file, bytes + done, blob->length - done, (off_t)done);
+		int r = got < 0 ? -errno : got == 0 ? -ESTALE : 0;
+
+		if (r < 0 && r != -EINTR) {
+			free(bytes);
+			return error_errno(e, r, "cannot be read");
+		}
+		done += got > 0 ? (size_t)got : 0;
+	}
+	blob->bytes = bytes;
+	return 0;
+}
+
 int blob_read(struct blob *out, const char *path, uint64_t limit, struct error *e)
 {
 	char size[TEXT_OF_SIZE_ROOM], most[TEXT_OF_SIZE_ROOM];
-	struct blob blob;
+	struct blob blob = {.has_file = true};
+	struct stat status;
 	uint64_t length = 0;
 	int r = blob_measure(&length, path, e);
 
@@ -52,8 +82,39 @@ int blob_read(struct blob *out, const char *path, uint64_t limit, struct error *
 		return error_set(e, ERROR_USAGE, -EFBIG,
 				 "is %s large, and at most %s of it can be loaded; raise --memory, or strip it",
 				 text_of_size(size, length), text_of_size(most, limit));
-	r = file_read(path, limit, &blob.bytes, &blob.length, e);
+	blob.file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (blob.file < 0)
+		return error_errno(e, -errno, "cannot be opened");
+	r = fstat(blob.file, &status) < 0 ? error_errno(e, -errno, "cannot be opened") : 0;
+	blob.length = length;
+	blob.changed_ns = changed_ns(&status);
 	if (r == 0)
+		r = read_whole(&blob, e);
+	if (r < 0)
+		blob_finish(&blob);
+	else
 		*out = blob;
 	return r;
+}
+
+void blob_rest(struct blob *blob)
+{
+	if (!blob->has_file)
+		return;
+	free(blob->bytes);
+	blob->bytes = NULL;
+}
+
+int blob_wake(struct blob *blob, struct error *e)
+{
+	struct stat status;
+
+	if (blob->bytes || !blob->has_file)
+		return 0;
+	if (fstat(blob->file, &status) < 0)
+		return error_errno(e, -errno, "a boot file");
+	if (changed_ns(&status) != blob->changed_ns || (uint64_t)status.st_size != blob->length)
+		return error_set(e, ERROR_STATE, -ESTALE,
+				 "a boot file was changed while the machine ran; end the machine and start it again");
+	return read_whole(blob, e);
 }

@@ -1,5 +1,6 @@
 /*
- * A boot file held in memory: read whole, or unpacked from another.
+ * A boot file held in memory: read whole, or unpacked from another. One that was read can rest: its memory goes back
+ * to the host, and the open file is read again when it is needed.
  *
  * Messages carry no file name: the caller knows which option named the file and puts it in front.
  * Thread: any. Ownership: the bytes belong to the struct; blob_finish releases them.
@@ -13,6 +14,9 @@
 struct blob {
 	uint8_t *bytes;
 	size_t length;
+	bool has_file; /* it can rest */
+	int file;
+	int64_t changed_ns; /* when the file was, before it was read */
 };
 
 /* Accepts an empty or finished blob. */
@@ -21,6 +25,11 @@ void blob_finish(struct blob *blob);
 /* Reads a regular, non-empty file of at most `limit` bytes. ERROR_NOT_FOUND, ERROR_PERMISSION, or ERROR_USAGE for
  * what can not be a boot file: -EISDIR, -EFBIG, -EINVAL. */
 MUST_USE int blob_read(struct blob *out, const char *path, uint64_t limit, struct error *e);
+
+/* Gives the memory back; without effect for what was unpacked, or rests already. */
+void blob_rest(struct blob *blob);
+/* The bytes are there again. -ESTALE when the file is not what it was, other errno when it can not be read. */
+MUST_USE int blob_wake(struct blob *blob, struct error *e);
 
 /* Length of a file that blob_read would take; the same errors, -EFBIG aside. */
 MUST_USE int blob_measure(uint64_t *length, const char *path, struct error *e);

@@ -45,7 +45,7 @@ struct board {
 	unsigned device_count;
 	struct device *uart, *plic; /* among devices: the console, and where wires end */
 	unsigned virtio_count;      /* slots of the memory map in use */
-	struct boot_payload *boot; /* files held in memory, to be laid out again at each reset */
+	struct boot_payload *boot; /* the files, to be laid out again at each reset */
 };
 
 /* Builds the `virt` machine: allocates RAM, creates devices and harts, reads and checks the boot files. Nothing is

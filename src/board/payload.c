@@ -269,7 +269,7 @@ int payload_new(struct boot_payload **out, const struct payload_files *files, gp
 	return r;
 }
 
-int payload_write(const struct boot_payload *payload, struct memory *memory, struct error *e)
+static int write_all(const struct boot_payload *payload, struct memory *memory, struct error *e)
 {
 	int r = program_write(&payload->firmware, memory);
 
@@ -279,4 +279,18 @@ int payload_write(const struct boot_payload *payload, struct memory *memory, str
 		r = memory_write(memory, gpa(payload->initrd_address), payload->initrd.bytes,
 				 payload->initrd.length);
 	return r < 0 ? error_errno(e, r, "boot payload outside RAM") : 0;
+}
+
+int payload_write(struct boot_payload *payload, struct memory *memory, struct error *e)
+{
+	struct blob *const blobs[] = {&payload->firmware.blob, &payload->kernel.blob, &payload->initrd};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(blobs); i++)
+		r = blob_wake(blobs[i], e);
+	if (r == 0)
+		r = write_all(payload, memory, e);
+	for (size_t i = 0; i < ARRAY_SIZE(blobs); i++)
+		blob_rest(blobs[i]);
+	return r;
 }

@@ -47,7 +47,8 @@ void payload_free(struct boot_payload *payload);
  * it does not fit, with the --memory that would do; -EINVAL when a program is linked to where it cannot be. */
 MUST_USE int payload_place(struct boot_payload *payload, const struct payload_files *files, struct error *e);
 
-/* Copies firmware, kernel and initrd into RAM, which is zero. */
-MUST_USE int payload_write(const struct boot_payload *payload, struct memory *memory, struct error *e);
+/* Copies firmware, kernel and initrd into RAM, which is zero. In between their files are not held in memory, but open:
+ * -ESTALE when one of them has changed. */
+MUST_USE int payload_write(struct boot_payload *payload, struct memory *memory, struct error *e);
 
 #endif

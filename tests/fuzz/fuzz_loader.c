@@ -15,7 +15,7 @@ static const struct payload_files files = {.kernel = "kernel", .firmware = "firm
 
 static struct blob copy(const uint8_t *data, size_t size)
 {
-	struct blob blob = {malloc(size), size};
+	struct blob blob = {.bytes = malloc(size), .length = size};
 
 	if (!blob.bytes)
 		abort();

@@ -39,7 +39,7 @@ static inline void put64(struct blob *b, size_t at, uint64_t value)
 /* Bytes that do not compress well and differ from place to place. */
 static inline struct blob make_noise(size_t length)
 {
-	struct blob b = {malloc(length), length};
+	struct blob b = {.bytes = malloc(length), .length = length};
 	uint32_t x = 12345;
 
 	assert_non_null(b.bytes);
@@ -109,7 +109,8 @@ static inline struct blob make_zstd(const struct blob *inner)
 #define ZBOOT_PAYLOAD 256
 static inline struct blob make_zboot(const struct blob *packed, const char *compression)
 {
-	struct blob b = {calloc(1, ZBOOT_PAYLOAD + packed->length), ZBOOT_PAYLOAD + packed->length};
+	struct blob b = {.bytes = calloc(1, ZBOOT_PAYLOAD + packed->length),
+			 .length = ZBOOT_PAYLOAD + packed->length};
 
 	assert_non_null(b.bytes);
 	memcpy(b.bytes + ZBOOT_PAYLOAD, packed->bytes, packed->length);

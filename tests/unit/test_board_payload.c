@@ -138,7 +138,7 @@ static void refused(const struct payload_files *files, uint64_t ram, int code, e
 static void test_unusable_files(void **state)
 {
 	const char *kernel = image_file("Image", 100000, 0);
-	struct blob nothing = {malloc(1), 0};
+	struct blob nothing = {.bytes = malloc(1)};
 	const char *empty = directory_add(&directory, "empty", &nothing);
 	char missing[96], deeper[128];
 
@@ -272,6 +272,34 @@ static void test_written(void **state)
 	memory_finish(&memory);
 }
 
+/* Between resets the files rest; they are read again, or refused when they are not what they were. */
+static void test_written_again(void **state)
+{
+	struct blob image = make_image(100000, 0x200000, 200000);
+	const struct payload_files files = {.kernel = directory_add(&directory, "Image", &image)};
+	struct boot_payload *p;
+	struct memory memory;
+	struct error e = {0};
+
+	(void)state;
+	memory_init(&memory);
+	assert_int_equal(memory_add_ram(&memory, gpa(BASE), 32 * MIB, "ram", &e), 0);
+	assert_int_equal(payload_new(&p, &files, gpa(BASE), 32 * MIB, &e), 0);
+	image = make_image(100000, 0x200000, 200000);
+	for (int i = 0; i < 2; i++) {
+		memset(memory_host(&memory, gpa(BASE + 0x200000), 100000), 0, 100000);
+		assert_int_equal(payload_write(p, &memory, &e), 0);
+		assert_memory_equal(memory_host(&memory, gpa(BASE + 0x200000), 100000), image.bytes, 100000);
+		assert_null(p->kernel.blob.bytes);
+	}
+	assert_int_equal(truncate(files.kernel, 99999), 0);
+	assert_int_equal(payload_write(p, &memory, &e), -ESTALE);
+	assert_int_equal(e.kind, ERROR_STATE);
+	blob_finish(&image);
+	payload_free(p);
+	memory_finish(&memory);
+}
+
 #define FILES_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -286,6 +314,7 @@ int main(void)
 		FILES_TEST(test_elf_out_of_ram),
 		FILES_TEST(test_append_too_long),
 		FILES_TEST(test_written),
+		FILES_TEST(test_written_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

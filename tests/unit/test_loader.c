@@ -49,7 +49,7 @@ static void is_image(struct program p, const struct blob *image, uint64_t memory
 
 static struct blob copy_of(const struct blob *b)
 {
-	struct blob copy = {malloc(b->length), b->length};
+	struct blob copy = {.bytes = malloc(b->length), .length = b->length};
 
 	assert_non_null(copy.bytes);
 	memcpy(copy.bytes, b->bytes, b->length);
@@ -102,7 +102,8 @@ static struct blob joined(struct blob a, struct blob b)
 static void test_compressed_in_parts(void **state)
 {
 	struct blob image = make_image(200000, 0x200000, 0);
-	struct blob head = {image.bytes, 70000}, tail = {image.bytes + 70000, 130000};
+	struct blob head = {.bytes = image.bytes, .length = 70000},
+		    tail = {.bytes = image.bytes + 70000, .length = 130000};
 
 	(void)state;
 	is_image(parse(joined(make_gzip(&head), make_gzip(&tail))), &image, 200000);
@@ -211,7 +212,7 @@ static void test_bad_compressed(void **state)
 /* A few KiB that become more than the guest's RAM. */
 static void test_bomb(void **state)
 {
-	struct blob zeros = {calloc(1, RAM + 1), RAM + 1};
+	struct blob zeros = {.bytes = calloc(1, RAM + 1), .length = RAM + 1};
 	struct blob gzip = make_gzip(&zeros), zstd = make_zstd(&zeros), layers = make_image(100, 0, 0);
 
 	(void)state;
@@ -344,7 +345,7 @@ static void test_foreign(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-		struct blob b = {calloc(1, 4096), 4096};
+		struct blob b = {.bytes = calloc(1, 4096), .length = 4096};
 
 		memcpy(b.bytes + table[i].at, table[i].magic, strlen(table[i].magic));
 		refused(b, table[i].part);

@@ -39,7 +39,7 @@ static char log_path[80];
 
 static int setup(void **state)
 {
-	struct blob code = {malloc(sizeof program), sizeof program}, empty = {malloc(1), 0};
+	struct blob code = {.bytes = malloc(sizeof program), .length = sizeof program}, empty = {.bytes = malloc(1)};
 
 	(void)state;
 	assert_non_null(code.bytes);

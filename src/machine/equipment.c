@@ -215,7 +215,8 @@ static int add_terminal(struct machine *machine, const struct machine_config *co
 int machine_equip(struct machine *machine, const struct machine_config *config, struct error *e)
 {
 	typedef int add_fn(struct machine *machine, const struct machine_config *config, struct error *e);
-	static add_fn *const kinds[] = {add_disks, add_nics, add_rng, add_balloon, add_shares, add_vsock, add_channels, add_terminal};
+	static add_fn *const kinds[] = {add_disks,  add_nics,  add_rng,      add_balloon,
+					add_shares, add_vsock, add_channels, add_terminal};
 	int r = wants_others(config) || wants_rng(config) ? worker_new(&machine->worker, "doppel-io", e) : 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(kinds); i++)

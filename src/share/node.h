@@ -1,8 +1,8 @@
 /*
  * The files that a guest knows by number, and those that it has open.
  *
- * A node is a file, named by an O_PATH descriptor; the guest counts its look-ups and gives them back. Numbers come from
- * the guest and may be anything.
+ * A node is a file, named by an O_PATH descriptor; the guest counts its look-ups and gives them back. Numbers come
+ * from the guest and may be anything.
  */
 #ifndef DOPPEL_SHARE_NODE_H
 #define DOPPEL_SHARE_NODE_H
@@ -39,8 +39,8 @@ void nodes_clear(struct nodes *nodes);
 
 /* NULL for a number that is no node's. Pointers hold until the next nodes_add. */
 struct node *nodes_get(const struct nodes *nodes, uint64_t number);
-/* The number of the file that `fd` (O_PATH) names and `stat` describes, with one look-up more. Takes `fd`, also on failure.
- * -ENOMEM. */
+/* The number of the file that `fd` (O_PATH) names and `stat` describes, with one look-up more. Takes `fd`, also on
+ * failure. -ENOMEM. */
 MUST_USE int nodes_add(struct nodes *nodes, int fd, const struct stat *stat, uint64_t *number);
 /* Gives back `count` look-ups; the root stays. */
 void nodes_forget(struct nodes *nodes, uint64_t number, uint64_t count);

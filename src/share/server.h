@@ -1,6 +1,7 @@
 /*
- * Inside the server's process: what its parts share. FUSE 7 as <linux/fuse.h> has it; numbers are little-endian on both
- * sides. A guest's bytes are in this process's own memory, so they do not change under the reader; any of them may be a lie.
+ * Inside the server's process: what its parts share. FUSE 7 as <linux/fuse.h> has it; numbers are little-endian on
+ * both sides. A guest's bytes are in this process's own memory, so they do not change under the reader; any of them may be
+ * a lie.
  *
  * Single-threaded. Functions return 0 or a negative errno, which is what the guest is told.
  */
@@ -34,11 +35,12 @@ struct call {
 
 typedef int operation_fn(struct call *call);
 
-/* Serves the requests in `message` (FUSE header and body, `length` bytes); the reply (FUSE header and body) goes to `reply`, at
- * most `room` bytes. Returns its length: 0 for requests without a reply. `message` is 8-byte aligned. server.c */
+/* Serves the request in `message` (FUSE header and body, `length` bytes); the reply (FUSE header and body) goes to
+ * `reply`, at most `room` bytes. Returns its length: 0 for requests without a reply. `message` is 8-byte aligned.
+ * server.c */
 size_t server_serve(struct server *server, const uint8_t *message, size_t length, uint8_t *reply, size_t room);
-/* `root`: O_PATH descriptor of the folder; `proc`: of /proc/self/fd, opened by this process. Both become the server's. Sets the
- * process's umask to 0. */
+/* `root`: O_PATH descriptor of the folder; `proc`: of /proc/self/fd, opened by this process. Both become the server's.
+ * Sets the process's umask to 0. */
 MUST_USE int server_init(struct server *server, int root, int proc, bool read_only);
 void server_finish(struct server *server);
 

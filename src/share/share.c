@@ -29,8 +29,8 @@ struct child {
 
 static const char *const calls[] = {
 	"openat", "newfstatat", "fstat", "statx", "fstatfs", "readlinkat", "symlinkat", "mknodat", "mkdirat",
-	"unlinkat", "renameat", "renameat2", "linkat", "fchmodat", "fchownat", "utimensat", "ftruncate", "pread64", "pwrite64",
-	"fsync", "fdatasync", "syncfs", "lseek", "fallocate", "copy_file_range", "getdents64", "fgetxattr",
+	"unlinkat", "renameat", "renameat2", "linkat", "fchmodat", "fchownat", "utimensat", "ftruncate", "pread64",
+	"pwrite64", "fsync", "fdatasync", "syncfs", "lseek", "fallocate", "copy_file_range", "getdents64", "fgetxattr",
 	"fsetxattr", "flistxattr", "fremovexattr", "umask", "geteuid", "getegid", NULL,
 };
 static const struct wall_filter filter = {calls};

@@ -1,10 +1,10 @@
 /*
  * virtio-blk (Virtio 1.2, 5.2): a disk.
  *
- * Requests go to a block stack (block/block.h) straight from and to the guest's spans, many at once, and finish in any order.
- * An error of the host is an I/O error in the guest, with one exception: when the host's disk is full, requests wait and
- * are tried again, and `full` tells the machine, so that a guest does not see its file system break for want of room
- * elsewhere. Only a device that is paused or reset meanwhile answers them with an error.
+ * Requests go to a block stack (block/block.h) straight from and to the guest's spans, many at once, and finish in any
+ * order. An error of the host is an I/O error in the guest, with one exception: when the host's disk is full, requests
+ * wait and are tried again, and `full` tells the machine, so that a guest does not see its file system break for want of
+ * room elsewhere. Only a device that is paused or reset meanwhile answers them with an error.
  */
 #ifndef DOPPEL_DEVICE_VIRTIO_BLK_H
 #define DOPPEL_DEVICE_VIRTIO_BLK_H
@@ -32,8 +32,9 @@ struct virtio_blk_options {
 MUST_USE int virtio_blk_new(struct virtio **out, const char *name, struct worker *worker, struct block *block,
 			    const struct virtio_blk_options *options, struct error *e);
 
-/* The disk gets another size while the guest runs, once what is in flight is done; then `done` is called on the worker with
- * 0 or a negative errno and its message. Any thread. -EBUSY while another resize is under way, `done` is not called then. */
+/* The disk gets another size while the guest runs, once what is in flight is done; then `done` is called on the worker
+ * with 0 or a negative errno and its message. Any thread. -EBUSY while another resize is under way: `done` is not called
+ * then. */
 MUST_USE int virtio_blk_resize(struct virtio *blk, uint64_t size, bool shrink,
 			       void (*done)(void *opaque, int result, const struct error *e), void *opaque);
 /* For display and limits; what is called on it: as block.h says. */

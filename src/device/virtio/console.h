@@ -2,11 +2,11 @@
  * virtio-console (Virtio 1.2, 5.3), in two forms:
  *
  *   a terminal   one port, "hvc0" in a Linux guest, with a size that follows the host's terminal
- *   channels     named ports, each a Unix socket on the host: /dev/virtio-ports/NAME in the guest; a host's program connects,
- *                one at a time, and both sides know when the other is there
+ *   channels     named ports, each a Unix socket on the host: /dev/virtio-ports/NAME in the guest; a host's program
+ *                connects, one at a time, and both sides know when the other is there
  *
- * (They are apart because a size per port is told in an order that differs between guests, and the size in the configuration of
- * a device with one port is not.)
+ * (They are apart because a size per port is told in an order that differs between guests, and the size in the
+ * configuration of a device with one port is not.)
  *
  * What a reader does not take waits with its writer: nothing is dropped and nothing is buffered without bound.
  */
@@ -18,8 +18,8 @@
 #define VIRTIO_CHANNELS_MAX 8
 #define VIRTIO_CONSOLE_INPUT 4096 /* bytes of typed input that wait for the guest */
 
-/* Where the terminal's output goes. On the worker; never blocks. True: it is crowded, the rest waits until
- * virtio_terminal_room was called. */
+/* Where the terminal's output goes. On the worker, or one byte of the guest's emergency output on a vCPU's thread, at once
+ * perhaps; never blocks. True: it is crowded, the rest waits until virtio_terminal_room was called. */
 struct virtio_terminal_sink {
 	bool (*write)(void *console, const uint8_t *bytes, size_t length);
 	void *console;

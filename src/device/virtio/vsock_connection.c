@@ -175,8 +175,8 @@ static void drain(struct connection *connection)
 	settle_ending(connection);
 }
 
-/* The host's side is closed both ways. What it sent is still read, but there is nothing to wait for any more, and the loop
- * would tell of it again and again. */
+/* The host's side is closed both ways. What it sent is still read, but there is nothing to wait for any more, and the
+ * loop would tell of it again and again. */
 static void hang_up(struct connection *connection)
 {
 	connection->hung_up = true;

@@ -56,7 +56,7 @@ struct connection {
 	unsigned guest_ended;     /* VSOCK_NO_*, as the guest told */
 	uint32_t guest_room, guest_forwarded, sent; /* credit of the guest's: bytes, modulo 2^32 */
 	uint32_t forwarded, forwarded_told;         /* ours */
-	uint8_t *buffer; /* VSOCK_BUFFER bytes, a ring of what the host's side has not taken; NULL while it was never needed */
+	uint8_t *buffer; /* VSOCK_BUFFER bytes, a ring of what the host's side has not taken; NULL: never needed so far */
 	uint32_t buffer_start, buffer_length;
 };
 

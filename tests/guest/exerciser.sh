@@ -2,7 +2,8 @@
 # A shared folder under random operations of two programs at once, each beside a model of its part; in the end the host
 # finds in the folder what the models say. Prints TAP.
 # usage: exerciser.sh DOPPEL ENGINE EXERCISER_OF_THE_GUEST EXERCISER_OF_THE_HOST
-# DOPPEL_OPERATIONS: of each program (4000; 60000 in the thorough form). DOPPEL_SEED: of what they do.
+# DOPPEL_OPERATIONS: of each program (2000; 60000 in the thorough form, 15000 of them interpreted). DOPPEL_SEED: of what
+# they do.
 set -u
 doppel=$(realpath "$1")
 engine=$2
@@ -12,10 +13,12 @@ cd "$(dirname "$0")" || exit
 . ./tap.sh
 need_engine
 need_image
-operations=${DOPPEL_OPERATIONS:-${DOPPEL_LONG:+60000}}
-operations=${operations:-4000}
+[ "$engine" = interpret ] && many=15000 || many=60000
+operations=${DOPPEL_OPERATIONS:-${DOPPEL_LONG:+$many}}
+operations=${operations:-2000}
 seed=${DOPPEL_SEED:-$RANDOM}
-[ -n "${DOPPEL_LONG-}" ] && seconds=1500
+seconds=${DOPPEL_LONG:+1600}
+seconds=${seconds:-250}
 
 shared=$scratch/shared
 mkdir "$shared" "$shared/0" "$shared/1"

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """One program of a Debian package for riscv64 with the libraries that it loads, as an archive for an initial file system.
 
-usage: package.py PACKAGE PROGRAM
-Prints where the archive is: in the cache, made when it is not there. In the guest the program is in /PACKAGE/root, a root
-to change into. PROGRAM: its path in the package, such as usr/bin/fio.
+usage: package.py PACKAGE PROGRAM INITRD [FILE...]
+Writes debian-tiny's initial file system with the program in /PACKAGE/root, a root to change into, and the files in its
+/tmp; prints where the kernel is. PROGRAM: its path in the package, such as usr/bin/fio. The archive of the package is kept
+in the cache.
 """
 import pathlib
 import re
@@ -55,8 +56,28 @@ def archive_of(package, program):
     return path
 
 
-if __name__ == "__main__":
+def write_initrd(path, archives, place, files):
+    """Linux unpacks archives one after the other, each from a multiple of 512 bytes on."""
+    with open(path, "wb") as out:
+        for part in (payload.IMAGE / "initramfs", *archives):
+            out.write(part.read_bytes())
+            out.write(bytes(-out.tell() % 512))
+        last = payload.Archive(out)
+        for name, data, mode in files:
+            last.file(f"{place}/{name}", data, mode)
+        last.end()
+
+
+def main(package, program, initrd, *files):
     try:
-        print(archive_of(*sys.argv[1:]))
+        archive = archive_of(package, program)
     except (subprocess.CalledProcessError, OSError, KeyError) as e:
-        sys.exit(f"{sys.argv[1]}: {e}")
+        return f"{package}: {e}"
+    paths = [pathlib.Path(file) for file in files]
+    write_initrd(initrd, [archive], f"{package}/root/tmp", [(p.name, p.read_bytes(), 0o100644) for p in paths])
+    print(payload.IMAGE / "kernel")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

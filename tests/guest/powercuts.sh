@@ -17,6 +17,8 @@ PATH=$PATH:/usr/sbin:/sbin
 command -v mke2fs e2fsck debugfs qemu-img >/dev/null || skip_all 'e2fsprogs and qemu-img are needed'
 cuts=${DOPPEL_POWERCUTS:-${DOPPEL_LONG:+17}}
 cuts=${cuts:-1}
+# Interpreted, on a busy host, the driver of ext4 takes a minute to load.
+seconds=600
 RANDOM=${DOPPEL_SEED:-$((RANDOM))}
 
 monitor=
@@ -36,17 +38,18 @@ commands='dmesg -n 1; echo mounting; mount -o discard /dev/vda /mnt && mkdir -p 
 # records.
 cut() {
 	local tries
+	: >"$scratch/console"
 	"$doppel" run debian-tiny --engine "$engine" --timeout "$seconds" --cpus 2 --rng off --disk "$1" \
 		--append "doppel.exec64=$(base64 -w0 <<<"$commands")" </dev/null >"$scratch/console" 2>&1 &
 	monitor=$!
-	for tries in {1..600}; do
+	for tries in {1..2500}; do
 		grep -q mounting "$scratch/console" && break
 		kill -0 "$monitor" 2>/dev/null || break
 		sleep 0.1
 	done
 	# Most cuts come amid records, some amid the replay of the journal.
 	if ((cuts == 1 || RANDOM % 5)); then
-		for tries in {1..300}; do
+		for tries in {1..2500}; do
 			grep -q flushed "$scratch/console" && break
 			sleep 0.1
 		done
@@ -97,7 +100,8 @@ series() {
 			return
 		}
 	done
-	result 0 "$1: $cuts cuts, $(tail -n 1 "$scratch/said")"
+	grep -q flushed "$scratch/reported"
+	result $? "$1: $cuts cuts, $(tail -n 1 "$scratch/said")"
 }
 
 echo 1..3

@@ -15,7 +15,7 @@ import payload
 DISK_BYTES, STAMP = 128 << 20, 512
 FILE_BYTES, FILES = 32 << 20, 500
 NETWORK_BYTES, REQUESTS = 64_000_000, 2000
-LINES = {"serial": 8192, "virtio": 16384}
+LINES = {"serial": 8192, "virtio": 8192}
 MEMORY = 512
 LIMIT = 180
 TRAFFIC = payload.HERE.parent / "guest" / "networks" / "traffic.c"

@@ -58,9 +58,10 @@ static int add_disk(struct machine *machine, const struct machine_config *config
 	char name[16];
 	int r = block_open(&block, &config->disks[index], e);
 
+	if (r < 0)
+		return r;
 	snprintf(name, sizeof name, "disk%u", index);
-	if (r == 0)
-		r = virtio_blk_new(&blk, name, machine->worker, block, &options, e);
+	r = virtio_blk_new(&blk, name, machine->worker, block, &options, e);
 	return r < 0 ? r : add(machine, config, blk, e);
 }
 
@@ -157,9 +158,10 @@ static int add_share(struct machine *machine, const struct machine_config *confi
 	char name[16];
 	int r = share_open(&share, &wanted->options, e);
 
+	if (r < 0)
+		return r;
 	snprintf(name, sizeof name, "fs%u", index);
-	if (r == 0)
-		r = virtio_fs_new(&fs, name, machine->worker, wanted->tag, share, e);
+	r = virtio_fs_new(&fs, name, machine->worker, wanted->tag, share, e);
 	return r < 0 ? r : add(machine, config, fs, e);
 }
 

@@ -254,7 +254,7 @@ static const struct verb_example inspect_examples[] = {
 	{NULL, NULL},
 };
 static const struct verb_example import_examples[] = {
-	{"doppel image import disk.qcow2 --name mine --kernel Image --append 'console=ttyS0 root=/dev/vda1'",
+	{"doppel image import disk.qcow2 --name mine --kernel Image --append root=/dev/vda1",
 	 "a disk with a kernel, to be started by doppel run mine"},
 	{"doppel image import exported", "what doppel image export made"},
 	{NULL, NULL},

@@ -292,7 +292,7 @@ static int run(const struct arguments *arguments, struct error *e)
 
 static const struct verb_example examples[] = {
 	{"doppel run debian", "a whole Debian system on this terminal; log in as root, without a password"},
-	{"doppel run debian --keep web.raw --name web --ssh-key ~/.ssh/id_ed25519.pub --publish 2222:22",
+	{"doppel run debian --keep web.raw --ssh-key ~/.ssh/id_rsa.pub --publish 2222:22",
 	 "the same on a disk that is kept, to be reached by ssh -p 2222 root@localhost"},
 	{"doppel run debian-tiny",
 	 "a small Debian guest on this terminal; the image is pulled when it is not there yet"},

@@ -190,6 +190,8 @@ static inline void bench_settle(struct virtio_bench *b)
 /* Waits for the next used buffer of a queue, 5 s at most. */
 static inline void bench_wait_used(struct virtio_bench *b, unsigned queue, uint16_t *id, uint32_t *length)
 {
+	*id = 0;
+	*length = 0;
 	for (unsigned i = 0; i < 5000; i++) {
 		if (ring_used(&b->rings[queue], id, length))
 			return;

@@ -19,8 +19,9 @@ import payload  # noqa: E402
 
 def libraries(root, program):
     """The program and every library that it needs, as paths in root."""
-    found, wanted = {}, [program]
     there = {path.name: path for path in (root / "usr/lib").rglob("*.so*")}
+    # The C library loads this one by itself, for threads that are cancelled.
+    found, wanted = {}, [program, there["libgcc_s.so.1"]]
     while wanted:
         path = wanted.pop()
         text = subprocess.run(["readelf", "-d", path], check=True, capture_output=True, text=True).stdout

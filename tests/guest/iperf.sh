@@ -1,0 +1,103 @@
+#!/bin/bash
+# iperf3 between two machines on one switch: TCP both ways at once and over several streams, UDP; the bytes that one says
+# it sent are those that the other received. In a network namespace of its own. Prints TAP.
+# usage: iperf.sh DOPPEL ENGINE
+# DOPPEL_IPERF_MIB: of each transfer (16; 512 in the thorough form, 64 interpreted).
+set -u
+if [ -z "${DOPPEL_NAMESPACE-}" ]; then
+	map=()
+	((EUID)) && map=(-r)
+	unshare "${map[@]}" -n true 2>/dev/null || {
+		echo '1..0 # SKIP no network namespace to be had here'
+		exit 0
+	}
+	# Packages come over the network that is here, so before.
+	warm=$(mktemp)
+	"$(dirname "$0")/package.py" iperf3 usr/bin/iperf3 "$warm" >/dev/null 2>&1
+	status=$?
+	rm -f "$warm"
+	((status == 0)) || {
+		echo "1..0 # SKIP Debian's iperf3 can not be obtained here"
+		exit 0
+	}
+	DOPPEL_NAMESPACE=1 exec unshare "${map[@]}" -n "$0" "$@"
+fi
+doppel=$(realpath "$1")
+engine=$2
+cd "$(dirname "$0")" || exit
+. ./tap.sh
+need_engine
+need_image
+[ "$engine" = interpret ] && much=64 || much=512
+mib=${DOPPEL_IPERF_MIB:-${DOPPEL_LONG:+$much}}
+mib=${mib:-16}
+seconds=${DOPPEL_LONG:+1500}
+seconds=${seconds:-280}
+
+peer=
+end_all() {
+	[ -n "$peer" ] && kill "$peer" 2>/dev/null
+	rm -rf "$scratch"
+}
+trap end_all EXIT
+mkdir -m 700 "$scratch/run"
+export XDG_RUNTIME_DIR=$scratch/run
+ip link set lo up
+kernel=$(./package.py iperf3 usr/bin/iperf3 "$scratch/initrd" 2>/dev/null) || skip_all 'the guest can not be made here'
+
+# boot ADDRESS COMMANDS: a guest on the segment.
+boot() {
+	local commands="dmesg -n 1; cd /iperf3/root; for i in proc sys dev; do mount --bind /\$i \$i; done
+ip link set lo up; ip link set eth0 up; ip addr add 10.9.0.$1/24 dev eth0
+iperf() { chroot /iperf3/root /usr/bin/iperf3 \"\$@\"; }
+$2"
+	exec "$doppel" run --engine "$engine" --cpus 2 --timeout "$seconds" --rng off --console stdio --name "peer$1" \
+		--kernel "$kernel" --initrd "$scratch/initrd" --net "switch=iperf,mac=52:54:00:00:00:0$1" \
+		--append "console=ttyS0 quiet doppel.exec64=$(base64 -w0 <<<"$commands")" </dev/null 2>&1
+}
+
+(boot 2 'echo serving; iperf -s >/tmp/log; tail -n 5 /tmp/log') >"$scratch/server" &
+peer=$!
+for ((tries = 0; tries < 1500; tries++)); do
+	grep -q serving "$scratch/server" && break
+	sleep 0.2
+done
+
+# Every test prints JSON between two lines; the guest says how each ended.
+(boot 1 "for i in \$(seq 100); do ping -c 1 -W 1 10.9.0.2 >/dev/null && break; done; sleep 2
+# The server takes one client at a time, and needs a moment after each.
+try() { local name=\$1; shift; sleep 3; echo \"begin \$name\"; iperf -c 10.9.0.2 -J -n ${mib}M \"\$@\"; echo \"end \$name \$?\"; }
+try tcp; try reverse -R; try streams -P 4; try bidirectional --bidir; try udp -u -b 40M -l 1400") >"$scratch/client"
+status=$?
+
+# judge NAME: the sums of one test: sent and received bytes, and what was lost.
+judge() {
+	sed -n "/^begin $1\r*\$/,/^end $1 /p" "$scratch/client" | tr -d '\r' | python3 -c "
+import json, sys
+lines = sys.stdin.read().splitlines()
+if not lines or lines[-1].split()[-1] != '0':
+    sys.exit('it failed: ' + ' '.join(line for line in lines if 'error' in line) or ' '.join(lines[-3:]))
+end = json.loads('\n'.join(lines[1:-1]))['end']
+wanted = $mib << 20
+if '$1' == 'udp':
+    found = end['sum']
+    print(found['bytes'], 'bytes,', found['lost_packets'], 'of', found['packets'], 'packets lost')
+    sys.exit(found['bytes'] < wanted or found['lost_packets'] * 10 > found['packets'])
+pairs = [('sum_sent', 'sum_received')]
+if '$1' == 'bidirectional':
+    pairs.append(('sum_sent_bidir_reverse', 'sum_received_bidir_reverse'))
+for sent, received in pairs:
+    sent, received = end[sent], end[received]
+    print(f\"{sent['bytes']} bytes sent, {received['bytes']} received, {received['bits_per_second'] / 1e6:.0f} Mbit/s\")
+    # Of what is under way when the client has enough, some is not counted.
+    if received['bytes'] > sent['bytes'] or sent['bytes'] - received['bytes'] > 16 << 20 or sent['bytes'] < wanted // 2:
+        sys.exit(1)
+"
+}
+
+echo 1..5
+for name in tcp reverse streams bidirectional udp; do
+	said=$(judge "$name" 2>&1)
+	result $? "$name: $said" "$said; status $status; the server: $(tail -n 5 "$scratch/server")"
+done
+exit $failed

@@ -21,7 +21,7 @@
 #include "net/packet.h"
 #include "net/private.h"
 
-#define WAIT_MS 5000
+#define WAIT_MS 20000
 
 static const uint8_t mac[6] = {0x52, 0x54, 0, 1, 2, 3}, other_mac[6] = {0x52, 0x54, 0, 1, 2, 4};
 static uint8_t packet[NET_PACKET_MAX];

@@ -5,7 +5,7 @@
  * usage: exerciser run FOLDER OPERATIONS SEED LIST   FOLDER is empty; LIST is a file for the model's list
  *        exerciser list FOLDER                       the same list, of what is really there
  */
-#include "model.h"
+#include "operations.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -27,14 +27,7 @@ static struct held {
 	int fd, node;
 } held[HELD];
 
-/* A place that an operation picks: a name in a folder, which may or may not be there. */
-struct place {
-	int folder, name, node; /* -1: nothing is there */
-	char text[64];
-	const char *path;
-};
-
-static __attribute__((format(printf, 2, 3))) void fail(const char *path, const char *format, ...)
+void fail(const char *path, const char *format, ...)
 {
 	int error = errno;
 	va_list args;
@@ -47,7 +40,7 @@ static __attribute__((format(printf, 2, 3))) void fail(const char *path, const c
 }
 
 /* Whether it was to succeed and did; it must fail with this error otherwise. */
-static bool answered(long result, int wanted, const char *path)
+bool answered(long result, int wanted, const char *path)
 {
 	if (wanted == 0 && result < 0)
 		fail(path, "it failed");
@@ -66,7 +59,7 @@ static int pick_folder(void)
 	return node;
 }
 
-static struct place pick(void)
+struct place pick(void)
 {
 	static const char *const odd[] = {"with space", "ünïcode", "-dash", "..dots", "a\nline", "*"};
 	struct place p = {.folder = below(3) ? pick_folder() : 0};
@@ -83,7 +76,7 @@ static struct place pick(void)
 }
 
 /* Where a file is; false: none was met. */
-static bool pick_kind(struct place *p, enum kind kind)
+bool pick_kind(struct place *p, enum kind kind)
 {
 	for (unsigned i = 0; i < 50; i++) {
 		*p = pick();
@@ -93,7 +86,7 @@ static bool pick_kind(struct place *p, enum kind kind)
 	return false;
 }
 
-static void node_put(int node, size_t at, const uint8_t *bytes, size_t length)
+void node_put(int node, size_t at, const uint8_t *bytes, size_t length)
 {
 	struct node *n = &nodes[node];
 
@@ -144,7 +137,7 @@ static void write_at(int fd, int node, size_t at, size_t length, const char *pat
 	node_put(node, at, bytes, length);
 }
 
-static void compare(const uint8_t *found, size_t at, size_t length, int node, const char *path)
+void compare(const uint8_t *found, size_t at, size_t length, int node, const char *path)
 {
 	for (size_t i = 0; i < length; i++)
 		if (found[i] != nodes[node].bytes[at + i])
@@ -299,127 +292,6 @@ static void op_punch(void)
 		fail(p.path, "fallocate");
 	}
 	close(fd);
-}
-
-static void op_mkdir(void)
-{
-	struct place p = pick();
-	unsigned folders = 0;
-
-	for (int i = 0; i < NODES; i++)
-		folders += nodes[i].kind == FOLDER_NODE;
-	if (p.node < 0 && (folders >= FOLDERS || folder_depth(p.folder) >= DEPTH))
-		return;
-	if (answered(mkdir(p.path, 0755), p.node >= 0 ? EEXIST : 0, p.path))
-		name_add(p.folder, p.text, node_new(FOLDER_NODE, 0755));
-}
-
-static void op_rmdir(void)
-{
-	struct place p = pick();
-	int wanted = p.node < 0 ? ENOENT : nodes[p.node].kind != FOLDER_NODE ? ENOTDIR :
-		     !folder_is_empty(p.node) ? ENOTEMPTY : 0;
-
-	if (answered(rmdir(p.path), wanted, p.path))
-		name_remove(p.name);
-}
-
-static void op_unlink(void)
-{
-	struct place p = pick();
-	int wanted = p.node < 0 ? ENOENT : nodes[p.node].kind == FOLDER_NODE ? EISDIR : 0;
-
-	if (answered(unlink(p.path), wanted, p.path))
-		name_remove(p.name);
-}
-
-static void op_link(void)
-{
-	struct place from = pick(), to = pick();
-	int wanted = from.node < 0 ? ENOENT : to.node >= 0 ? EEXIST : nodes[from.node].kind == FOLDER_NODE ? EPERM : 0;
-
-	if (answered(link(from.path, to.path), wanted, to.path))
-		name_add(to.folder, to.text, from.node);
-}
-
-static void op_symlink(void)
-{
-	struct place p = pick();
-	char target[64];
-
-	snprintf(target, sizeof target, "../nowhere/%u", below(1000000));
-	if (answered(symlink(target, p.path), p.node >= 0 ? EEXIST : 0, p.path)) {
-		int node = node_new(LINK_NODE, 0777);
-
-		name_add(p.folder, p.text, node);
-		node_put(node, 0, (const uint8_t *)target, strlen(target));
-	}
-}
-
-static void op_readlink(void)
-{
-	struct place p = pick();
-	uint8_t target[256];
-	ssize_t got = readlink(p.path, (char *)target, sizeof target);
-
-	if (!answered(got, p.node < 0 ? ENOENT : nodes[p.node].kind != LINK_NODE ? EINVAL : 0, p.path))
-		return;
-	if ((size_t)got != nodes[p.node].size)
-		fail(p.path, "%zd bytes instead of %zu", got, nodes[p.node].size);
-	compare(target, 0, (size_t)got, p.node, p.path);
-}
-
-static int replace_error(const struct place *from, const struct place *to)
-{
-	if (to->node >= 0 && nodes[to->node].kind == FOLDER_NODE && is_below(from->folder, to->node))
-		return ENOTEMPTY;
-	if (to->node < 0 || to->node == from->node)
-		return 0;
-	if (nodes[from->node].kind == FOLDER_NODE)
-		return nodes[to->node].kind != FOLDER_NODE ? ENOTDIR : folder_is_empty(to->node) ? 0 : ENOTEMPTY;
-	return nodes[to->node].kind == FOLDER_NODE ? EISDIR : 0;
-}
-
-static int rename_error(const struct place *from, const struct place *to, unsigned flags)
-{
-	if (from->node < 0)
-		return ENOENT;
-	if (flags & RENAME_EXCHANGE && to->node < 0)
-		return ENOENT;
-	if (flags & RENAME_NOREPLACE && to->node >= 0)
-		return EEXIST;
-	if (nodes[from->node].kind == FOLDER_NODE && is_below(to->folder, from->node))
-		return EINVAL;
-	if (flags & RENAME_EXCHANGE)
-		return nodes[to->node].kind == FOLDER_NODE && is_below(from->folder, to->node) ? EINVAL : 0;
-	return replace_error(from, to);
-}
-
-static void exchange(const struct place *from, const struct place *to)
-{
-	names[from->name].node = to->node;
-	names[to->name].node = from->node;
-}
-
-static void op_rename(void)
-{
-	static const unsigned kinds[] = {0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE};
-	struct place from = pick(), to = pick();
-	unsigned flags = kinds[below(5)];
-	int wanted = rename_error(&from, &to, flags);
-	int node = from.node;
-
-	if (!answered(renameat2(AT_FDCWD, from.path, AT_FDCWD, to.path, flags), wanted, to.path))
-		return;
-	if (flags & RENAME_EXCHANGE) {
-		exchange(&from, &to);
-	} else if (to.node != node) {
-		if (to.node >= 0)
-			name_remove(to.name);
-		/* It keeps its links: one more, then one less. */
-		name_add(to.folder, to.text, node);
-		name_remove(from.name);
-	}
 }
 
 static void op_chmod(void)

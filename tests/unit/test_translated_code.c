@@ -16,6 +16,8 @@
 #define CHAIN      (BENCH_RAM + 0x10000)
 #define FUNCTIONS  (BENCH_RAM + 0x4000) /* a page for each hart */
 #define ROUNDS     4
+#define RING       4  /* segments of the smallest cache, at least */
+#define LITTLE     40 /* rounds in little room, where most of it is interpreted, and units are made all the same */
 
 static int32_t addend(unsigned piece)
 {
@@ -79,7 +81,7 @@ static uint64_t processor_ns(void)
 static void more_code_than_room(void **state)
 {
 	struct bench *b = bench_new_with(*state, CODE_CACHE_MIN);
-	uint64_t total = (uint64_t)write_chain(b) * ROUNDS, worst = 0;
+	uint64_t total = (uint64_t)write_chain(b) * LITTLE, worst = 0;
 	struct engine_statistics s;
 
 	prepare(b, 0);
@@ -91,8 +93,10 @@ static void more_code_than_room(void **state)
 		took = processor_ns() - before;
 		worst = took > worst ? took : worst;
 	}
-	check(b, 0, ROUNDS, total);
+	check(b, 0, LITTLE, total);
 	b->engine->statistics(b->vcpu[0], &s);
+	if (s.code_recycled < RING)
+		fail_msg("%llu segments of the code cache were used anew", (unsigned long long)s.code_recycled);
 	print_message("worst of %llu runs of 100 instructions: %llu ns, %llu units\n", (unsigned long long)total / 100,
 		      (unsigned long long)worst, (unsigned long long)s.blocks_built);
 	if (worst > 20000000)
@@ -131,23 +135,44 @@ static void run_together(struct bench *b, uint64_t instructions)
 	}
 }
 
-static void harts_in_little_room(void **state)
-{
-	struct bench *b = bench_new_with(*state, CODE_CACHE_MIN);
-	uint64_t total = (uint64_t)write_chain(b) * ROUNDS;
-
-	run_together(b, total);
-	for (unsigned i = 0; i < BENCH_HARTS; i++)
-		check(b, i, ROUNDS, total);
-	bench_free(b);
-}
-
 static uint64_t units_of(struct bench *b, unsigned index)
 {
 	struct engine_statistics s;
 
 	b->engine->statistics(b->vcpu[index], &s);
 	return s.blocks_built;
+}
+
+static void harts_in_little_room(void **state)
+{
+	struct bench *b = bench_new_with(*state, CODE_CACHE_MIN);
+	uint64_t total = (uint64_t)write_chain(b) * LITTLE;
+	struct engine_statistics s;
+
+	run_together(b, total);
+	for (unsigned i = 0; i < BENCH_HARTS; i++)
+		check(b, i, LITTLE, total);
+	b->engine->statistics(b->vcpu[0], &s);
+	if (s.code_recycled < RING)
+		fail_msg("%llu segments of the code cache were used anew", (unsigned long long)s.code_recycled);
+	bench_free(b);
+}
+
+/* Where all code runs equally seldom, little of it is worth to be translated again and again. */
+static void little_is_made_in_vain(void **state)
+{
+	struct bench *b = bench_new_with(*state, CODE_CACHE_MIN);
+	uint64_t round = write_chain(b), before;
+
+	prepare(b, 0);
+	assert_int_equal(bench_run(b, 0, round * ROUNDS), ENGINE_EXIT_LIMIT);
+	before = units_of(b, 0);
+	assert_int_equal(bench_run(b, 0, round * ROUNDS), ENGINE_EXIT_LIMIT);
+	check(b, 0, 2 * ROUNDS, 2 * round * ROUNDS);
+	if (units_of(b, 0) - before > PIECES / 10)
+		fail_msg("%llu units for code of %d units, as often as it ran",
+			 (unsigned long long)(units_of(b, 0) - before), PIECES);
+	bench_free(b);
 }
 
 /* What one hart has translated another one runs. */
@@ -176,6 +201,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		{"more_code_than_room", more_code_than_room, NULL, NULL, (void *)(uintptr_t)engine},
 		{"harts_in_little_room", harts_in_little_room, NULL, NULL, (void *)(uintptr_t)engine},
+		{"little_is_made_in_vain", little_is_made_in_vain, NULL, NULL, (void *)(uintptr_t)engine},
 		{"harts_share", harts_share, NULL, NULL, (void *)(uintptr_t)engine},
 	};
 

@@ -10,6 +10,9 @@
 #define SEGMENT_LEAST (64 * KIB)
 #define SEGMENTS_LEAST 4
 #define RUNTIME_ROOM  (32 * KIB)
+/* A unit costs as many instructions: interpreted, they take about as long as it takes to make one. */
+#define UNIT_PRICE 2000
+#define UNIT_SIZE  512 /* about, in the cache */
 #define RECORD_ALIGNMENT sizeof(struct link) /* records begin with links, which are numbered */
 
 _Static_assert(sizeof(struct link) == 32, "links in generated code are numbered from the start of the records");
@@ -62,6 +65,7 @@ static int lay_out(struct depot *s, struct error *e)
 	if (s->segment_count > DEPOT_SEGMENTS)
 		s->segment_count = DEPOT_SEGMENTS;
 	s->segment_size = (size - s->segment_at) / s->segment_count & PAGE_MASK;
+	s->allowance = (int64_t)(size / UNIT_SIZE / 4) * UNIT_PRICE;
 	enter_segment(s, 0);
 	return 0;
 }
@@ -119,6 +123,7 @@ int depot_join(struct translator *t, struct error *e)
 		return code;
 	cluster->engine_shared = t->depot = s;
 	t->epoch = s->epoch;
+	t->allowance = s->allowance;
 	s->harts[hart->id] = t;
 	s->users++;
 	return 0;
@@ -136,6 +141,23 @@ void depot_leave(struct translator *t)
 		return;
 	hart->cluster->engine_shared = NULL;
 	depot_free(s);
+}
+
+bool depot_afford(struct translator *t)
+{
+	if (likely(!atomic_load_explicit(&t->depot->recycled, memory_order_relaxed)))
+		return true;
+	if (t->allowance < UNIT_PRICE)
+		return false;
+	t->allowance -= UNIT_PRICE;
+	return true;
+}
+
+void depot_earn(struct translator *t, int64_t instructions)
+{
+	int64_t sum = t->allowance + instructions, most = t->depot->allowance;
+
+	t->allowance = sum < most ? sum : most;
 }
 
 void depot_catch_up(struct depot *s, struct translator *t)

@@ -8,6 +8,11 @@
  * them either. A hart that has not come by keeps a segment from being used again; until it has, what is not translated
  * is interpreted.
  *
+ * Thrashing: once the ring has turned, a hart makes units at the pace at which it runs. Each takes some of an allowance,
+ * which instructions that ran fill up; without it the hart interprets for a while. Code that runs often is what it
+ * most likely stands at when there is allowance again. An allowance is as large as a good part of the cache, so that only
+ * caches that are too small for their guest come to its end.
+ *
  * Changed code: a clock counts fences of instructions. Every page of code knows the time at which its units were last
  * compared with the guest's bytes; a hart enters a page through units_find alone after its own fence (links never
  * leave a page, its jump table is emptied), which compares when that time lies before the fence. A unit that differs
@@ -83,7 +88,8 @@ struct depot {
 	size_t segment_at, segment_size; /* of the first one, in the cache and in `records` */
 	unsigned segment_count, current;
 	struct segment segments[DEPOT_SEGMENTS];
-	uint64_t recycled; /* segments cut off so far */
+	_Atomic uint64_t recycled; /* segments cut off so far */
+	int64_t allowance; /* of a hart, at most */
 
 	_Atomic(struct unit *) buckets[DEPOT_BUCKETS];
 	struct code_pages pages;
@@ -100,6 +106,11 @@ void depot_statistics(struct depot *s, struct engine_statistics *out);
 /* On the hart's thread, out of generated code and without a pointer into it but its jump table, which is rid of what
  * was cut off. */
 void depot_catch_up(struct depot *s, struct translator *t);
+
+/* On the hart's thread. Whether it may make a unit now, which it then does. */
+MUST_USE bool depot_afford(struct translator *t);
+/* It ran so many instructions. */
+void depot_earn(struct translator *t, int64_t instructions);
 
 /* Under the lock. Goes on in the next segment; false: a hart may still be in there. */
 MUST_USE bool depot_advance(struct depot *s);

@@ -3,6 +3,7 @@
  */
 #include "engine/translate/emit.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "engine/translate/emit_private.h"
@@ -349,10 +350,17 @@ static bool goes_on(const struct ir *last)
 void emit_unit(struct x64 *a, const struct ir_unit *unit, enum frame_mode mode, const struct emit_runtime *runtime,
 	       uint32_t first_link, struct emit_result *out)
 {
-	struct emit e = {
-		.held = IR_ZERO, .a = a, .unit = unit, .mode = mode, .runtime = runtime, .first_link = first_link, .out = out,
-		.map = frame_pinned};
+	struct emit e;
 
+	memset(&e, 0, offsetof(struct emit, labels));
+	e.held = IR_ZERO;
+	e.a = a;
+	e.unit = unit;
+	e.mode = mode;
+	e.runtime = runtime;
+	e.first_link = first_link;
+	e.out = out;
+	e.map = frame_pinned;
 	out->link_count = 0;
 	e.ir = &unit->ops[0];
 	entry(&e);

@@ -51,7 +51,6 @@ struct emit {
 	const struct emit_runtime *runtime;
 	uint32_t first_link;
 	struct emit_result *out;
-	struct stub stubs[STUBS_MAX];
 	unsigned stub_count;
 	uint32_t boxed; /* float globals known to hold a boxed single */
 	/* The global without a register of its own whose value rax holds, stored already, or IR_ZERO: what the next
@@ -63,11 +62,14 @@ struct emit {
 	struct swap swaps[SWAPS_MAX];
 	unsigned swap_count;
 	const void *put_back, *take_again; /* routines of the unit: to frame_pinned and from it */
-	const void *labels[UNIT_OPS];
-	struct forward forwards[UNIT_OPS];
 	unsigned forward_count;
 	bool any_late;
 	uint8_t pointer; /* the group whose host address rcx holds, or 0 */
+
+	/* Written before they are read: emit_unit does not clear them, which would cost more than many a unit. */
+	const void *labels[UNIT_OPS];
+	struct forward forwards[UNIT_OPS];
+	struct stub stubs[STUBS_MAX];
 };
 
 void emit_stub(struct emit *e, enum stub_kind kind, uint8_t *place, const void *back, int32_t to);

@@ -1,10 +1,12 @@
 #include "engine/translate/pages.h"
 
+#include <immintrin.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SLAB_PAGES 64
 #define PIECE_LINES (PAGE_LINES / PAGE_PIECES)
+#define PIECE_MASK  ((UINT64_C(1) << PIECE_LINES) - 1)
 
 struct page_slab {
 	struct page_slab *next;
@@ -84,15 +86,20 @@ void page_put(struct code_pages *pages, struct code_page *page)
 	pages->count--;
 }
 
-static bool same_line(const uint8_t *a, const uint8_t *b)
+/* Of a piece, a bit for each 64 bytes that differ. The engine runs on hosts with AVX2 alone. */
+__attribute__((target("avx2"))) static uint64_t differing(const uint8_t *a, const uint8_t *b)
 {
-	uint64_t x[PAGE_LINE_BYTES / 8], y[PAGE_LINE_BYTES / 8], differ = 0;
+	uint64_t changed = 0;
 
-	memcpy(x, a, sizeof x);
-	memcpy(y, b, sizeof y);
-	for (unsigned i = 0; i < PAGE_LINE_BYTES / 8; i++)
-		differ |= x[i] ^ y[i];
-	return differ == 0;
+	for (unsigned line = 0; line < PIECE_LINES; line++, a += PAGE_LINE_BYTES, b += PAGE_LINE_BYTES) {
+		const __m256i *x = (const __m256i *)(const void *)a, *y = (const __m256i *)(const void *)b;
+		__m256i low = _mm256_xor_si256(_mm256_loadu_si256(x), _mm256_loadu_si256(y));
+		__m256i high = _mm256_xor_si256(_mm256_loadu_si256(x + 1), _mm256_loadu_si256(y + 1));
+		__m256i both = _mm256_or_si256(low, high);
+
+		changed |= (uint64_t)!_mm256_testz_si256(both, both) << line;
+	}
+	return changed;
 }
 
 static uint8_t *line_at(const struct code_page *page, unsigned line)
@@ -104,13 +111,10 @@ uint64_t page_changed(const struct code_page *page, const uint8_t *bytes)
 {
 	uint64_t changed = 0;
 
-	for (uint64_t left = page->lines; left; left &= left - 1) {
-		unsigned line = (unsigned)__builtin_ctzll(left);
-
-		if (unlikely(!same_line(line_at(page, line), bytes + line * PAGE_LINE_BYTES)))
-			changed |= UINT64_C(1) << line;
-	}
-	return changed;
+	for (unsigned i = 0; i < PAGE_PIECES; i++)
+		if (page->lines >> i * PIECE_LINES & PIECE_MASK)
+			changed |= differing(page->pieces[i], bytes + i * PIECE_BYTES) << i * PIECE_LINES;
+	return changed & page->lines;
 }
 
 bool page_holds(const struct code_page *page, const uint8_t *bytes, unsigned at, unsigned length)
@@ -134,7 +138,7 @@ bool page_keep(struct code_page *page, const uint8_t *bytes, uint64_t lines, uin
 		unsigned line = (unsigned)__builtin_ctzll(left), piece = line / PIECE_LINES;
 
 		if (!page->pieces[piece])
-			page->pieces[piece] = malloc(PIECE_BYTES);
+			page->pieces[piece] = calloc(1, PIECE_BYTES);
 		if (!page->pieces[piece])
 			return false;
 		memcpy(line_at(page, line), bytes + line * PAGE_LINE_BYTES, PAGE_LINE_BYTES);

@@ -14,6 +14,8 @@
 #define QUANTUM 20000
 /* Visits of the loop between two looks, for guests that trap or change state all the time. */
 #define VISITS 64
+/* Instructions that are interpreted at once where there is no room for their translation. */
+#define WHILE 100
 
 bool translator_mode(const struct hart *hart, enum frame_mode *mode)
 {
@@ -58,13 +60,26 @@ static const struct hart_engine_ops hart_ops = {.kick = kick, .flush_tlb = flush
 /* Who does the instruction at pc after generated code came back. */
 enum next { NEXT_UNIT, NEXT_INTERPRET };
 
-/* One instruction by the interpreter: returns what it used. */
-static int64_t one_by_interpreter(struct translator *t)
+/* So many instructions by the interpreter: returns what it used. */
+static int64_t by_interpreter(struct translator *t, int64_t instructions, bool exact)
 {
 	floats_end(t);
 	/* It leaves contexts that may not be those of the mode entered last. */
 	t->entered = false;
-	return interpret_step(&t->interpreter, 1, true);
+	return interpret_step(&t->interpreter, instructions, exact);
+}
+
+static int64_t one_by_interpreter(struct translator *t)
+{
+	return by_interpreter(t, 1, true);
+}
+
+/* Code that there is no room for: for a while, up to the end of a block if that may be more. */
+static int64_t some_by_interpreter(struct translator *t, int64_t left)
+{
+	bool plenty = left > WHILE + BLOCK_OPS_MAX;
+
+	return by_interpreter(t, plenty ? WHILE : left, !plenty);
 }
 
 /* The reservation lives in the frame, by host address, while generated code runs. */
@@ -117,7 +132,7 @@ static int64_t run_units(struct translator *t, const uint8_t *code, int64_t left
 	carry_reservation_out(t);
 	switch (why) {
 	case EMIT_EXIT_LINK:
-		units_connect(t, (uint32_t)t->frame->link);
+		*next = units_connect(t, (uint32_t)t->frame->link) ? NEXT_UNIT : NEXT_INTERPRET;
 		break;
 	case EMIT_EXIT_FLOATS:
 		*next = floats_begin(t) ? NEXT_UNIT : NEXT_INTERPRET;
@@ -150,6 +165,7 @@ static int64_t visit(struct translator *t, int64_t left, bool exact)
 	enum next next = NEXT_UNIT;
 	int64_t used = 0;
 
+	t->wanting = false;
 	if (unlikely(t->epoch != atomic_load(&t->depot->epoch)))
 		depot_catch_up(t->depot, t);
 	if (translator_mode(hart, &mode)) {
@@ -158,10 +174,10 @@ static int64_t visit(struct translator *t, int64_t left, bool exact)
 	}
 	if (code)
 		used = run_units(t, code, left, exact, &next);
-	if (!code)
-		return one_by_interpreter(t);
+	else
+		next = NEXT_INTERPRET;
 	if (next == NEXT_INTERPRET && left > used)
-		used += one_by_interpreter(t);
+		used += t->wanting ? some_by_interpreter(t, left - used) : one_by_interpreter(t);
 	return used;
 }
 
@@ -191,6 +207,7 @@ static void translate_run(struct engine_vcpu *v, uint64_t limit, struct engine_e
 	while (!interpret_prepare(v, out)) {
 		int64_t done = run_a_while(t, left);
 
+		depot_earn(t, done);
 		v->statistics.instructions += (uint64_t)done;
 		hart_sample(hart, (uint64_t)done);
 		if (limit && (left -= done) == 0) {
@@ -214,7 +231,7 @@ static bool has_lzcnt(void)
 static bool host_fits(void)
 {
 	return __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") &&
-	       __builtin_cpu_supports("popcnt") && has_lzcnt();
+	       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt") && has_lzcnt();
 }
 
 static void translate_probe(struct engine_report *report)
@@ -222,7 +239,7 @@ static void translate_probe(struct engine_report *report)
 	*report = (struct engine_report){.usable = host_fits(), .preferred = host_fits()};
 	snprintf(report->summary, sizeof report->summary, "%s",
 		 report->usable ? "translates RV64GC guests to x86-64 code while they run"
-				: "needs an x86-64-v3 processor (BMI1, BMI2, LZCNT, FMA)");
+				: "needs an x86-64-v3 processor (AVX2, BMI1, BMI2, LZCNT, FMA)");
 	if (!report->usable)
 		snprintf(report->remedy, sizeof report->remedy, "use the engine `interpret`");
 }

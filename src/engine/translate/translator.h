@@ -21,6 +21,8 @@ struct translator {
 	struct depot *depot;
 	_Atomic uint64_t epoch; /* of the depot, in which this hart last came by */
 	uint64_t fenced;        /* the depot's clock at this hart's last fence.i */
+	int64_t allowance;      /* for new units, in instructions (depot_afford) */
+	bool wanting;           /* units_find found code that it could have translated, had there been room or allowance */
 
 	struct spaces spaces;
 	bool entered; /* the frame has the salts of the present space */
@@ -46,13 +48,14 @@ bool translator_mode(const struct hart *hart, enum frame_mode *mode);
 
 /* units.c */
 #define NO_JUMP UINT64_MAX /* tag of an empty entry of the jump table */
-/* Code for virtual pc, or NULL: the interpreter must do the instruction (or raise the exception). Enters it in the
- * jump table. */
+/* Code for virtual pc, or NULL: the interpreter must do the instruction (or raise the exception), and more than that
+ * if t->wanting. Enters it in the jump table. */
 const uint8_t *units_find(struct translator *t, uint64_t pc, enum frame_mode mode);
 /* Generated code left at `pc`: the jump table does not know it, or knows a stale unit. */
 void units_forget(struct translator *t, uint64_t pc);
-/* Generated code left at a link: makes it lead to its unit from now on. hart->pc is that unit's. */
-void units_connect(struct translator *t, uint32_t link);
+/* Generated code left at a link: makes it lead to its unit from now on. hart->pc is that unit's. False: there is none,
+ * and the interpreter must go on: the unit that left may be what a look-up of pc finds, and would leave again. */
+MUST_USE bool units_connect(struct translator *t, uint32_t link);
 
 /* spaces.c */
 void spaces_reset(struct translator *t);

@@ -216,8 +216,10 @@ static struct unit *build(struct translator *t, const uint8_t *source, unsigned 
 	unit = emit(t, kind);
 	if (!unit && depot_advance(s))
 		unit = emit(t, kind);
-	if (!unit)
+	if (!unit) {
+		t->wanting = true;
 		return NULL;
+	}
 	unit->source = source;
 	/* To advance has cut off units, perhaps pages: they are looked up only now. */
 	unit->page = page_with(s, source - at, bytes, page_lines(at, unit->bytes), now);
@@ -249,8 +251,10 @@ static struct unit *unit_at(struct translator *t, const uint8_t *source, unsigne
 	unit = look_up(t->depot, source, kind);
 	if (unit && !unit->stale && unit->page->verified < t->fenced)
 		verify(t->depot, unit->page);
-	if (!unit || unit->stale)
-		unit = build(t, source, kind);
+	if (!unit || unit->stale) {
+		t->wanting = !depot_afford(t);
+		unit = t->wanting ? NULL : build(t, source, kind);
+	}
 	pthread_mutex_unlock(&t->depot->lock);
 	return unit;
 }
@@ -296,7 +300,7 @@ static struct link read_link(struct depot *s, const struct link *link)
 	return copy;
 }
 
-void units_connect(struct translator *t, uint32_t number)
+bool units_connect(struct translator *t, uint32_t number)
 {
 	struct link *link = link_by_number(t->depot, number), here = read_link(t->depot, link);
 	struct hart *hart = t->interpreter.hart;
@@ -305,8 +309,9 @@ void units_connect(struct translator *t, uint32_t number)
 	hart->pc = t->frame->page + here.to;
 	unit = unit_for(t, hart->pc, t->frame->mode | (here.plain ? UNIT_PLAIN : 0));
 	if (!unit)
-		return;
+		return false;
 	pthread_mutex_lock(&t->depot->lock);
 	link_connect(t->depot, link, unit);
 	pthread_mutex_unlock(&t->depot->lock);
+	return true;
 }

@@ -130,7 +130,9 @@ static void attend(void *arg)
 	struct virtio_core *core = virtio->core;
 	uint32_t kicked;
 
-	step(virtio);
+	/* While it is live and to stay so there is no step to take; a vCPU that kicks may hold the lock. */
+	if (!virtio_live(virtio))
+		step(virtio);
 	if (!virtio_live(virtio))
 		return;
 	kicked = atomic_exchange(&core->kicked, 0);

@@ -191,7 +191,7 @@ static void test_dtc(void **state)
 	config.append = append;
 	config.cpus = RISCV_HARTS_MAX;
 	board = make_reset_board(&config);
-	blob = (struct blob){malloc(PAYLOAD_FDT_SPACE), PAYLOAD_FDT_SPACE};
+	blob = (struct blob){.bytes = malloc(PAYLOAD_FDT_SPACE), .length = PAYLOAD_FDT_SPACE};
 	memcpy(blob.bytes, tree_of(board), blob.length);
 	blob.length = fdt_totalsize(blob.bytes);
 	/* Its nodes without registers are children of a bus that Linux walks: found there, not misplaced. */

@@ -96,6 +96,7 @@ static int try_lookup(uint64_t directory, const char *name, uint64_t *node)
 {
 	int r;
 
+	*node = 0;
 	begin(FUSE_LOOKUP, directory);
 	add_name(name);
 	r = ask();
@@ -117,6 +118,7 @@ static int try_open(uint64_t node, uint32_t flags, uint64_t *handle)
 	struct fuse_open_in in = {.flags = flags};
 	int r;
 
+	*handle = 0;
 	begin(FUSE_OPEN, node);
 	add(&in, sizeof in);
 	r = ask();
@@ -149,6 +151,7 @@ static int create(uint64_t directory, const char *name, uint32_t mode, uint64_t 
 	struct fuse_create_in in = {.flags = O_RDWR, .mode = mode};
 	int r;
 
+	*node = *handle = 0;
 	begin(FUSE_CREATE, directory);
 	add(&in, sizeof in);
 	add_name(name);

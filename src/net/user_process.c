@@ -377,10 +377,11 @@ static void turn(struct user *user)
 	r = poll(user->fds, user->fd_count, (int)timeout);
 	if ((user->fds[0].revents & POLLOUT) && outbox_flush(&user->outbox) < 0)
 		user->ended = true;
+	/* Before packets: this sets libslirp's clock, by which the sockets that packets make expire. */
+	slirp_pollfds_poll(user->slirp, r < 0, get_events, user);
 	if (user->fds[0].revents & (POLLIN | POLLHUP | POLLERR))
 		for (unsigned i = 0; i < BATCH && take_packet(user); i++)
 			;
-	slirp_pollfds_poll(user->slirp, r < 0, get_events, user);
 	run_timers(user);
 }
 

@@ -312,6 +312,17 @@ static void test_refusals(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* Whoever started this may ignore signals or block them, a shell in the background does: not here. */
+static void take_all_signals(void)
+{
+	sigset_t none;
+
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -324,5 +335,6 @@ int main(void)
 		TEST(test_refusals),
 	};
 
+	take_all_signals();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

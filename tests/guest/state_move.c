@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "device/virtio/balloon.h"
+#include "device/virtio/rng.h"
 #include "machine/machine.h"
 
 #define MEMORY      (192 * MIB)
@@ -273,6 +275,24 @@ static bool execute(struct board *board, const struct engine *engine, uint64_t c
 	return out.reason != ENGINE_EXIT_FAILED;
 }
 
+/* The devices that machines here have, in their order. */
+static int equip(struct board *board, struct worker *worker, struct error *e)
+{
+	struct virtio *rng = NULL, *balloon = NULL;
+	int r = virtio_rng_new(&rng, "rng0", worker, e);
+
+	if (r == 0)
+		r = board_add_virtio(board, rng, e);
+	if (r == 0)
+		r = virtio_balloon_new(&balloon, "balloon0", worker, e);
+	if (r < 0)
+		return r;
+	r = board_add_virtio(board, balloon, e);
+	if (r == 0)
+		virtio_balloon_set_target(balloon, MEMORY - KEPT);
+	return r;
+}
+
 static bool saved_at(struct scene *scene, const struct engine *engine, uint64_t count, struct state_writer *w)
 {
 	int log = open(scene->log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
@@ -286,12 +306,17 @@ static bool saved_at(struct scene *scene, const struct engine *engine, uint64_t 
 	};
 	struct board *board = NULL;
 	struct error e;
-	bool good = fine(board_virt_new(&board, &config, &e), &e) && fine(board_reset(board, &e), &e) &&
+	struct worker *worker = NULL;
+	bool good = fine(board_virt_new(&board, &config, &e), &e) && fine(worker_new(&worker, "io", &e), &e) &&
+		    fine(equip(board, worker, &e), &e) && fine(board_reset(board, &e), &e) &&
 		    execute(board, engine, count);
 
+	for (unsigned i = 0; good && i < board->device_count; i++)
+		device_pause(board->devices[i]);
 	if (good)
 		board_save(board, w);
 	board_free(board);
+	worker_free(worker);
 	close(log);
 	return good && !w->failed;
 }

@@ -87,24 +87,34 @@ static bool too_many_tables(struct reference_count *count, uint64_t bytes)
 	return count->l1_bytes > (count->clusters << count->q->cluster_bits) + QCOW2_L1_BYTES_MAX;
 }
 
-static int refer_l1(struct reference_count *count, uint64_t offset, uint64_t entries)
+/* A table of numbers in the file, and what each of them refers to. */
+static int refer_table(struct reference_count *count, uint64_t offset, uint64_t entries,
+		       void (*each)(struct reference_count *count, uint64_t number))
 {
-	uint64_t *l1;
+	uint64_t *numbers;
 	int r;
 
-	if (entries * 8 > QCOW2_L1_BYTES_MAX || offset & (count->q->cluster_size - 1) ||
-	    too_many_tables(count, entries * 8)) {
+	if (offset & (count->q->cluster_size - 1) || too_many_tables(count, entries * 8)) {
 		count->impossible++;
 		return 0;
 	}
 	refer(count, offset, entries * 8, 1);
-	r = qcow2_read_numbers(count->q->image.store, offset, entries, &l1);
+	r = qcow2_read_numbers(count->q->image.store, offset, entries, &numbers);
 	if (r < 0)
 		return r;
 	for (uint64_t i = 0; i < entries; i++)
-		refer_l2(count, l1[i]);
-	free(l1);
+		each(count, numbers[i]);
+	free(numbers);
 	return 0;
+}
+
+static int refer_l1(struct reference_count *count, uint64_t offset, uint64_t entries)
+{
+	if (entries * 8 > QCOW2_L1_BYTES_MAX) {
+		count->impossible++;
+		return 0;
+	}
+	return refer_table(count, offset, entries, refer_l2);
 }
 
 static int refer_snapshot(struct reference_count *count, const uint8_t *bytes, size_t size, size_t *at)
@@ -149,24 +159,10 @@ static int refer_snapshots(struct reference_count *count)
 	return r;
 }
 
-static int refer_bitmap(struct reference_count *count, uint64_t table, uint64_t entries)
+static void refer_bits(struct reference_count *count, uint64_t number)
 {
-	uint64_t *numbers;
-	int r;
-
-	if (table & (count->q->cluster_size - 1) || too_many_tables(count, entries * 8)) {
-		count->impossible++;
-		return 0;
-	}
-	refer(count, table, entries * 8, 1);
-	r = qcow2_read_numbers(count->q->image.store, table, entries, &numbers);
-	if (r < 0)
-		return r;
-	for (uint64_t i = 0; i < entries; i++)
-		if (numbers[i] & OFFSET_MASK)
-			refer(count, numbers[i] & OFFSET_MASK, count->q->cluster_size, 1);
-	free(numbers);
-	return 0;
+	if (number & OFFSET_MASK)
+		refer(count, number & OFFSET_MASK, count->q->cluster_size, 1);
 }
 
 static int refer_bitmap_directory(struct reference_count *count, const uint8_t *bytes, uint64_t size)
@@ -179,7 +175,7 @@ static int refer_bitmap_directory(struct reference_count *count, const uint8_t *
 			count->impossible++;
 			return 0;
 		}
-		r = refer_bitmap(count, be64_at(bytes + at), be32_at(bytes + at + 8));
+		r = refer_table(count, be64_at(bytes + at), be32_at(bytes + at + 8), refer_bits);
 		at += BITMAP_BYTES + (uint64_t)be32_at(bytes + at + 20) + be16_at(bytes + at + 18);
 		at = (at + 7) & ~(uint64_t)7;
 		if (at > size)

@@ -1,4 +1,3 @@
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -9,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/name.h"
 #include "cli/progress.h"
 #include "cli/run_devices.h"
 #include "cli/run_image.h"
@@ -39,10 +39,7 @@ static const char *given(const struct plan *plan, unsigned option)
 
 static int check_name(const char *name, struct error *e)
 {
-	size_t length = strlen(name);
-
-	if (length >= 1 && length <= 63 && isalnum((unsigned char)name[0]) &&
-	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == length)
+	if (name_is_valid(name))
 		return 0;
 	return error_set(
 		e, ERROR_USAGE, -EINVAL,

@@ -107,3 +107,25 @@ void worker_call(struct worker *worker, loop_fn *fn, void *arg)
 	pthread_cond_destroy(&call.changed);
 	pthread_mutex_destroy(&call.lock);
 }
+
+struct attempt {
+	int (*fn)(void *arg, struct error *e);
+	void *arg;
+	struct error *e;
+	int result;
+};
+
+static void run_attempt(void *arg)
+{
+	struct attempt *attempt = arg;
+
+	attempt->result = attempt->fn(attempt->arg, attempt->e);
+}
+
+int worker_try(struct worker *worker, int (*fn)(void *arg, struct error *e), void *arg, struct error *e)
+{
+	struct attempt attempt = {.fn = fn, .arg = arg, .e = e};
+
+	worker_call(worker, run_attempt, &attempt);
+	return attempt.result;
+}

@@ -19,6 +19,8 @@ struct loop *worker_loop(struct worker *worker);
 /* Runs fn(arg) on the worker and returns when it has returned; at once when called on the worker itself. Not with a
  * lock held that the worker takes. */
 void worker_call(struct worker *worker, loop_fn *fn, void *arg);
+/* The same for what can fail: returns what fn(arg, e) does. */
+MUST_USE int worker_try(struct worker *worker, int (*fn)(void *arg, struct error *e), void *arg, struct error *e);
 /* Whether the caller is the worker. */
 bool worker_is_current(const struct worker *worker);
 

@@ -1,6 +1,5 @@
 #include "image/local.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/name.h"
 #include "image/cache.h"
 #include "image/copy.h"
 
@@ -31,14 +31,6 @@ struct reporter {
 	void *context;
 };
 
-static bool is_name(const char *name)
-{
-	size_t length = strlen(name);
-
-	return length >= 1 && length < 64 && isalnum((unsigned char)*name) &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == length;
-}
-
 static bool is_imported(const char *name)
 {
 	struct manifest *manifest = calloc(1, sizeof *manifest);
@@ -46,7 +38,7 @@ static bool is_imported(const char *name)
 	char path[PATH_MAX];
 	bool local = false;
 
-	if (manifest && is_name(name) && cache_open(&cache, name, NULL) == 0) {
+	if (manifest && name_is_valid(name) && cache_open(&cache, name, NULL) == 0) {
 		cache_path(&cache, "manifest", path);
 		local = manifest_read(path, manifest) == 0 && strcmp(manifest->recipe, LOCAL_RECIPE) == 0;
 	}
@@ -86,7 +78,7 @@ const char *image_local_next(const char *previous)
 	*strrchr(cache.directory, '/') = '\0';
 	directory = opendir(cache.directory);
 	while (directory && (entry = readdir(directory)) != NULL)
-		if (is_name(entry->d_name) && strcmp(entry->d_name, previous) > 0 &&
+		if (name_is_valid(entry->d_name) && strcmp(entry->d_name, previous) > 0 &&
 		    (!*least || strcmp(entry->d_name, least) < 0) && is_imported(entry->d_name))
 			strcpy(least, entry->d_name);
 	if (directory)
@@ -178,7 +170,7 @@ static int fill_manifest(struct manifest *manifest, const struct image_import *i
 
 static int check_import(const char *name, const struct image_import *import, struct error *e)
 {
-	if (!is_name(name))
+	if (!name_is_valid(name))
 		return error_set(e, ERROR_USAGE, -EINVAL,
 				 "'%.100s' can not be an image's name; give one of letters, digits, dots, dashes and "
 				 "underscores",

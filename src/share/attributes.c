@@ -170,6 +170,14 @@ static int attribute_name(const struct call *call, size_t *at, const char **name
 	return r < 0 ? r : check_attribute(*name);
 }
 
+/* The name at body + *at, and the file that it is asked of: a descriptor, or a negative errno. */
+static int open_attribute(const struct call *call, size_t *at, const char **name)
+{
+	int r = attribute_name(call, at, name);
+
+	return r < 0 ? r : server_reopen(call->server, call->node, O_RDONLY);
+}
+
 int serve_setxattr(struct call *call)
 {
 	const struct fuse_setxattr_in *in = (const void *)call->body;
@@ -195,11 +203,8 @@ int serve_removexattr(struct call *call)
 {
 	const char *name;
 	size_t at = 0;
-	int r = attribute_name(call, &at, &name), fd;
+	int fd = open_attribute(call, &at, &name), r;
 
-	if (r < 0)
-		return r;
-	fd = server_reopen(call->server, call->node, O_RDONLY);
 	if (fd < 0)
 		return fd;
 	r = fremovexattr(fd, name) < 0 ? -errno : 0;
@@ -238,11 +243,8 @@ int serve_getxattr(struct call *call)
 	const struct fuse_getxattr_in *in = (const void *)call->body;
 	size_t at = sizeof *in;
 	const char *name;
-	int r = attribute_name(call, &at, &name), fd;
+	int fd = open_attribute(call, &at, &name), r;
 
-	if (r < 0)
-		return r;
-	fd = server_reopen(call->server, call->node, O_RDONLY);
 	if (fd < 0)
 		return fd;
 	r = reply_value(call, in->size, fgetxattr(fd, name, call->out, value_room(call, in->size)));

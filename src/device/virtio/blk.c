@@ -229,16 +229,14 @@ static void make_requests(struct virtio_blk *blk)
 /* The block's I/O belongs to the worker's loop, which runs already, with other devices on it. */
 struct attachment {
 	struct block *block;
-	struct worker *worker;
-	int result;
-	struct error *e;
+	struct loop *loop;
 };
 
-static void attach_block(void *arg)
+static int attach_block(void *arg, struct error *e)
 {
-	struct attachment *attachment = arg;
+	const struct attachment *attachment = arg;
 
-	attachment->result = block_attach(attachment->block, worker_loop(attachment->worker), attachment->e);
+	return block_attach(attachment->block, attachment->loop, e);
 }
 
 static int set_up(struct virtio_blk *blk, const char *name, struct worker *worker,
@@ -247,7 +245,7 @@ static int set_up(struct virtio_blk *blk, const char *name, struct worker *worke
 	static const uint16_t sizes[VIRTIO_BLK_QUEUES_MAX] = {[0 ... VIRTIO_BLK_QUEUES_MAX - 1] = QUEUE_SIZE};
 	const char *serial = options->serial ? options->serial : name;
 	unsigned queues = options->queues < 1 ? 1 : options->queues;
-	struct attachment attachment = {.block = blk->block, .worker = worker, .e = e};
+	struct attachment attachment = {blk->block, worker_loop(worker)};
 	int r;
 
 	if (strlen(serial) > sizeof blk->serial)
@@ -259,8 +257,7 @@ static int set_up(struct virtio_blk *blk, const char *name, struct worker *worke
 	if (!blk->requests)
 		return error_errno(e, -ENOMEM, "device %s", name);
 	make_requests(blk);
-	worker_call(worker, attach_block, &attachment);
-	r = attachment.result;
+	r = worker_try(worker, attach_block, &attachment, e);
 	if (r == 0)
 		r = virtio_init(&blk->virtio, &virtio_blk_type, &blk_kind, name, worker, sizes,
 				queues < VIRTIO_BLK_QUEUES_MAX ? queues : VIRTIO_BLK_QUEUES_MAX,

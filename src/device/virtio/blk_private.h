@@ -30,7 +30,6 @@ struct request {
 	struct block_request block;
 	struct range ranges[RANGES_MAX]; /* of a discard or write-zeroes; from `range` on they are still to do */
 	unsigned range, range_count;
-	uint32_t type;
 	uint32_t written; /* bytes of the guest's, without the status */
 	bool flush_after;
 	bool starved; /* it waits, or waited, for room */

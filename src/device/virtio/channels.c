@@ -503,26 +503,20 @@ static int open_channel(struct channel *channel, const struct virtio_channel_opt
 	return socket_listen(channel->path, &channel->listener, e);
 }
 
-struct start {
-	struct channels *channels;
-	int result;
-	struct error *e;
-};
-
-static void start_watching(void *arg)
+static int start_watching(void *arg, struct error *e)
 {
-	struct start *start = arg;
-	struct channels *channels = start->channels;
+	struct channels *channels = arg;
+	int r = 0;
 
-	for (unsigned i = 0; i < channels->count && start->result == 0; i++)
-		start->result = acceptor_start(&channels->table[i].acceptor, channels->table[i].listener, start->e);
+	for (unsigned i = 0; r == 0 && i < channels->count; i++)
+		r = acceptor_start(&channels->table[i].acceptor, channels->table[i].listener, e);
+	return r;
 }
 
 static int set_up(struct channels *channels, const char *name, struct worker *worker,
 		  const struct virtio_channel_options *options, unsigned count, struct error *e)
 {
 	const struct channels_config config = {.ports_max = le32_put(count)};
-	struct start start = {.channels = channels, .e = e};
 	uint16_t sizes[QUEUE_COUNT_MAX];
 	int r = 0;
 
@@ -544,12 +538,12 @@ static int set_up(struct channels *channels, const char *name, struct worker *wo
 	if (r < 0)
 		return r;
 	memcpy(channels->virtio.config, &config, sizeof config);
-	worker_call(worker, start_watching, &start);
-	if (start.result == 0)
+	r = worker_try(worker, start_watching, channels, e);
+	if (r == 0)
 		return 0;
 	worker_call(worker, stop_watching, channels);
 	virtio_finish(&channels->virtio);
-	return start.result;
+	return r;
 }
 
 int virtio_channels_new(struct virtio **out, const char *name, struct worker *worker,

@@ -227,19 +227,12 @@ static const struct virtio_kind fs_kind = {
 	.quiesce = fs_quiesce,
 };
 
-struct beginning {
-	struct virtio_fs *fs;
-	int result;
-	struct error *e;
-};
-
-static void begin_watch(void *arg)
+static int begin_watch(void *arg, struct error *e)
 {
-	struct beginning *beginning = arg;
-	struct virtio_fs *fs = beginning->fs;
+	struct virtio_fs *fs = arg;
 
-	beginning->result = loop_watch(worker_loop(fs->virtio.worker), share_descriptor(fs->share), EPOLLIN,
-				       socket_ready, fs, &fs->watch, beginning->e);
+	return loop_watch(worker_loop(fs->virtio.worker), share_descriptor(fs->share), EPOLLIN, socket_ready, fs,
+			  &fs->watch, e);
 }
 
 /* Nobody is there any more to wait for what is in flight. */
@@ -290,7 +283,6 @@ static int set_up(struct virtio_fs *fs, const char *name, struct worker *worker,
 {
 	static const uint16_t sizes[QUEUE_COUNT] = {QUEUE_SIZE, QUEUE_SIZE};
 	struct fs_config config = {.request_queues = le32_put(QUEUE_COUNT - 1)};
-	struct beginning beginning = {.fs = fs, .e = e};
 	size_t length = strlen(tag);
 	int r;
 
@@ -307,12 +299,12 @@ static int set_up(struct virtio_fs *fs, const char *name, struct worker *worker,
 	}
 	memcpy(config.tag, tag, length);
 	memcpy(fs->virtio.config, &config, sizeof config);
-	worker_call(worker, begin_watch, &beginning);
-	if (beginning.result < 0) {
+	r = worker_try(worker, begin_watch, fs, e);
+	if (r < 0) {
 		virtio_finish(&fs->virtio);
 		free(fs->slots);
 	}
-	return beginning.result;
+	return r;
 }
 
 int virtio_fs_new(struct virtio **out, const char *name, struct worker *worker, const char *tag, struct share *share,

@@ -443,27 +443,19 @@ static int listen_at(struct virtio_vsock *vsock, struct error *e)
 	return socket_listen(path, &vsock->listener, e);
 }
 
-struct start {
-	struct virtio_vsock *vsock;
-	int result;
-	struct error *e;
-};
-
-static void start(void *arg)
+static int start(void *arg, struct error *e)
 {
-	struct start *start = arg;
-	struct virtio_vsock *vsock = start->vsock;
+	struct virtio_vsock *vsock = arg;
 
 	vsock->acceptor = (struct acceptor){
 		.loop = worker_loop(vsock->virtio.worker), .came = connection_accept, .arg = vsock};
-	start->result = acceptor_start(&vsock->acceptor, vsock->listener, start->e);
+	return acceptor_start(&vsock->acceptor, vsock->listener, e);
 }
 
 static int set_up(struct virtio_vsock *vsock, const char *name, struct worker *worker, struct error *e)
 {
 	static const uint16_t sizes[QUEUE_COUNT] = {QUEUE_SIZE, QUEUE_SIZE, QUEUE_SIZE};
 	const le64_t cid = le64_put(vsock->cid);
-	struct start begin = {.vsock = vsock, .e = e};
 	int r = listen_at(vsock, e);
 
 	if (r == 0)
@@ -472,10 +464,10 @@ static int set_up(struct virtio_vsock *vsock, const char *name, struct worker *w
 	if (r < 0)
 		return r;
 	memcpy(vsock->virtio.config, &cid, sizeof cid);
-	worker_call(worker, start, &begin);
-	if (begin.result < 0)
+	r = worker_try(worker, start, vsock, e);
+	if (r < 0)
 		virtio_finish(&vsock->virtio);
-	return begin.result;
+	return r;
 }
 
 int virtio_vsock_new(struct virtio **out, const char *name, struct worker *worker, uint32_t cid, const char *folder,

@@ -1,0 +1,219 @@
+#include "cli/plan.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/name.h"
+#include "cli/progress.h"
+#include "cli/run_options.h"
+
+/* By index of the option's words; the file is any other text. */
+static const enum machine_console console_kinds[] = {CONSOLE_STDIO, CONSOLE_NONE, CONSOLE_PTY};
+
+static const char *given(const struct plan *plan, unsigned option)
+{
+	return plan->arguments->values[option].text;
+}
+
+static int check_name(const char *name, struct error *e)
+{
+	if (name_is_valid(name))
+		return 0;
+	return error_set(
+		e, ERROR_USAGE, -EINVAL,
+		"--name: \"%s\" is no name; give 1 to 63 letters, digits, dots, dashes and underscores, the first a "
+		"letter or digit",
+		name);
+}
+
+/* More than the host has can only end in the guest's death, or the host's. */
+static int check_memory(uint64_t bytes, struct error *e)
+{
+	uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	char wanted[OPTION_NUMBER_SIZE];
+
+	if (bytes <= host)
+		return 0;
+	option_format_size(bytes, wanted);
+	return error_set(e, ERROR_USAGE, -EINVAL,
+			 "--memory: %s is more than this host's %" PRIu64 "M; give 16M to %" PRIu64 "M", wanted,
+			 host / MIB, host / MIB);
+}
+
+static int choose_engine(const char *name, const struct engine **engine, struct error *e)
+{
+	struct engine_report report = {.usable = false};
+
+	if (!name)
+		return 0;
+	*engine = engine_find(name);
+	if ((*engine)->arch != ENGINE_RISCV64)
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "--engine: %s does not run riscv64 guests; see doppel engines", name);
+	(*engine)->probe(&report);
+	if (report.usable)
+		return 0;
+	return error_set(e, ERROR_FAILED, -ENODEV, "--engine: %s can not run here: %s; %s", name, report.summary,
+			 *report.remedy ? report.remedy : "see doppel engines");
+}
+
+/* The image's own command line, which names the serial console, with the console that the guest has. */
+static void put_image_append(const struct plan *plan, FILE *out)
+{
+	static const char serial[] = "console=ttyS0";
+	const char *text = plan->image.append, *found = strstr(text, serial);
+
+	if (found && plan->arguments->values[RUN_CONSOLE_DEVICE].number)
+		fprintf(out, "%.*sconsole=hvc0%s", (int)(found - text), text, found + strlen(serial));
+	else
+		fputs(text, out);
+}
+
+/* The image's command line, then every --append, with spaces between. */
+static int join_append(struct plan *plan, struct error *e)
+{
+	const char *text, *separator = "";
+	size_t size = 0, cursor = 0;
+	FILE *out = open_memstream(&plan->append, &size);
+
+	if (!out)
+		return error_errno(e, -errno, "--append");
+	if (plan->has_image && plan->image.append) {
+		put_image_append(plan, out);
+		separator = " ";
+	}
+	if (*run_image_append(plan->arguments)) {
+		fprintf(out, "%s%s", separator, run_image_append(plan->arguments));
+		separator = " ";
+	}
+	while ((text = arguments_next(plan->arguments, RUN_APPEND, &cursor))) {
+		fprintf(out, "%s%s", separator, text);
+		separator = " ";
+	}
+	return fclose(out) == 0 ? 0 : error_errno(e, -ENOMEM, "--append");
+}
+
+static int check_payload(const struct plan *plan, struct error *e)
+{
+	bool image = plan->arguments->operand_count > 0;
+
+	if (!image && !given(plan, RUN_KERNEL) && !given(plan, RUN_FIRMWARE))
+		return error_set(
+			e, ERROR_USAGE, -EINVAL,
+			"nothing to run; give an IMAGE (such as debian), --kernel FILE or --firmware FILE");
+	return 0;
+}
+
+static void choose_console(struct plan *plan)
+{
+	const struct option_value *console = &plan->arguments->values[RUN_CONSOLE];
+
+	if (console->number != OPTION_NO_WORD) {
+		plan->config.console = console_kinds[console->number];
+		return;
+	}
+	plan->config.console = CONSOLE_FILE;
+	plan->config.console_path = console->text;
+}
+
+/* Everything that can be found wrong without starting anything. */
+static int check_options(struct plan *plan, struct error *e)
+{
+	const struct option_value *values = plan->arguments->values;
+	const char *name = given(plan, RUN_NAME);
+	int r = check_payload(plan, e);
+
+	if (r == 0 && name)
+		r = check_name(name, e);
+	if (r == 0)
+		r = check_memory(values[RUN_MEMORY].number, e);
+	if (r == 0)
+		r = choose_engine(given(plan, RUN_ENGINE), &plan->config.engine, e);
+	if (r < 0)
+		return r;
+	plan->config.name = name;
+	plan->config.memory_bytes = values[RUN_MEMORY].number;
+	plan->config.cpus = (unsigned)values[RUN_CPUS].number;
+	plan->config.profile = given(plan, RUN_PROFILE) != NULL;
+	plan->config.code_cache = values[RUN_CODE_CACHE].number;
+	plan->config.firmware = given(plan, RUN_FIRMWARE);
+	choose_console(plan);
+	return run_devices_parse(&plan->devices, plan->arguments, &plan->config, e);
+}
+
+/* An image that is not ready is pulled first. */
+static int obtain_image(const char *name, struct image *image, struct error *e)
+{
+	const struct image_recipe *recipe = image_recipe_find(name, e);
+	struct image_status status;
+	int r;
+
+	if (!recipe)
+		return -ENOENT;
+	r = image_status(recipe, &status, e);
+	if (r == 0 && status.state != IMAGE_READY)
+		r = progress_pull(recipe, NULL, e);
+	return r < 0 ? r : image_find(recipe, image, e);
+}
+
+/* An image brings its kernel along; only an imported one may lack it. */
+static int choose_kernel(struct plan *plan, struct error *e)
+{
+	const char *name = plan->arguments->operands[0];
+
+	if (plan->image.kernel && plan->config.kernel)
+		return error_set(e, ERROR_USAGE, -EINVAL, "both the image %s and --kernel are given; give one of them",
+				 name);
+	if (!plan->image.kernel && !plan->config.kernel && !plan->config.firmware)
+		return error_set(e, ERROR_USAGE, -EINVAL, "the image %s has no kernel; give --kernel or --firmware",
+				 name);
+	if (plan->image.kernel)
+		plan->config.kernel = plan->image.kernel;
+	if (!plan->config.initrd)
+		plan->config.initrd = plan->image.initrd;
+	return 0;
+}
+
+static int choose_payload(struct plan *plan, struct error *e)
+{
+	int r;
+
+	plan->config.kernel = given(plan, RUN_KERNEL);
+	plan->config.initrd = given(plan, RUN_INITRD);
+	if (plan->arguments->operand_count > 0) {
+		r = obtain_image(plan->arguments->operands[0], &plan->image, e);
+		if (r < 0)
+			return r;
+		plan->has_image = true;
+		r = choose_kernel(plan, e);
+		if (r < 0)
+			return r;
+	}
+	r = run_image_disks(&plan->disks, plan->has_image ? &plan->image : NULL, plan->arguments, &plan->config, e);
+	if (r == 0)
+		r = join_append(plan, e);
+	plan->config.append = plan->append && *plan->append ? plan->append : NULL;
+	return r;
+}
+
+int plan_make(struct plan *plan, const struct arguments *arguments, struct error *e)
+{
+	int r;
+
+	*plan = (struct plan){.arguments = arguments, .disks = RUN_IMAGE_NONE};
+	r = check_options(plan, e);
+	return r < 0 ? r : choose_payload(plan, e);
+}
+
+void plan_finish(struct plan *plan)
+{
+	if (plan->has_image)
+		image_finish(&plan->image);
+	free(plan->append);
+	run_image_finish(&plan->disks);
+	run_devices_finish(&plan->devices);
+}

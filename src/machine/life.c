@@ -19,6 +19,24 @@ int machine_check_state(const struct machine *machine, const char *what, unsigne
 			 machine_state_name(machine->state), what);
 }
 
+void machine_on_change(struct machine *machine, void (*fn)(void *opaque, enum machine_change change), void *opaque)
+{
+	machine->changed = fn;
+	machine->changed_opaque = opaque;
+}
+
+void machine_tell(struct machine *machine, enum machine_change change)
+{
+	if (machine->changed)
+		machine->changed(machine->changed_opaque, change);
+}
+
+static void enter(struct machine *machine, enum machine_state state)
+{
+	machine->state = state;
+	machine_tell(machine, MACHINE_CHANGED_STATE);
+}
+
 /* The guest's terminal follows the host's. */
 static void follow_size(struct machine *machine)
 {
@@ -82,6 +100,12 @@ void machine_mind_room(void *opaque)
 	else
 		go_on(machine);
 	machine->stalled = full;
+	machine_tell(machine, MACHINE_CHANGED_STALL);
+}
+
+bool machine_is_stalled(const struct machine *machine)
+{
+	return machine->stalled;
 }
 
 void machine_pause_devices(struct machine *machine)
@@ -111,8 +135,8 @@ static void let_run(struct machine *machine)
 
 static void fail(struct machine *machine, const char *message)
 {
-	machine->state = MACHINE_FAILED;
 	snprintf(machine->message, sizeof machine->message, "%.255s", message);
+	enter(machine, MACHINE_FAILED);
 }
 
 int machine_power_on(struct machine *machine, struct error *e)
@@ -161,12 +185,13 @@ static void act(struct machine *machine)
 	case EVENT_NONE:
 		break;
 	case EVENT_OFF:
-		machine->state = MACHINE_STOPPED;
 		machine->exit_code = event.exit_code;
+		enter(machine, MACHINE_STOPPED);
 		break;
 	case EVENT_RESET:
 		log_guest(LOG_INFO, "machine", "%s is reset by its guest", machine->name);
-		machine_power_on(machine, NULL);
+		if (machine_power_on(machine, NULL) == 0)
+			machine_tell(machine, MACHINE_CHANGED_RESET);
 		break;
 	case EVENT_FAILED:
 		fail(machine, event.message);
@@ -253,9 +278,11 @@ int machine_start(struct machine *machine, struct error *e)
 
 	if (r == 0)
 		r = start_console(machine, e);
-	if (r == 0)
-		let_run(machine);
-	return r;
+	if (r < 0)
+		return r;
+	let_run(machine);
+	machine_tell(machine, MACHINE_CHANGED_STATE);
+	return 0;
 }
 
 int machine_pause(struct machine *machine, struct error *e)
@@ -268,7 +295,7 @@ int machine_pause(struct machine *machine, struct error *e)
 	act(machine);
 	if (has_ended(machine))
 		return machine_check_state(machine, "paused", 0, e);
-	machine->state = MACHINE_PAUSED;
+	enter(machine, MACHINE_PAUSED);
 	return 0;
 }
 
@@ -278,9 +305,11 @@ int machine_resume(struct machine *machine, struct error *e)
 
 	if (r == 0) /* the first time when its state was loaded */
 		r = start_console(machine, e);
-	if (r == 0)
-		let_run(machine);
-	return r;
+	if (r < 0)
+		return r;
+	let_run(machine);
+	machine_tell(machine, MACHINE_CHANGED_STATE);
+	return 0;
 }
 
 void machine_stop(struct machine *machine)
@@ -291,8 +320,8 @@ void machine_stop(struct machine *machine)
 	}
 	if (has_ended(machine))
 		return;
-	machine->state = MACHINE_STOPPED;
 	machine->exit_code = 0;
+	enter(machine, MACHINE_STOPPED);
 }
 
 static void describe(const struct machine *machine, struct machine_outcome *outcome)

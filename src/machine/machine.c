@@ -210,6 +210,11 @@ const char *machine_state_name(enum machine_state state)
 	return names[state];
 }
 
+struct loop *machine_loop(struct machine *machine)
+{
+	return machine->loop;
+}
+
 const char *machine_name(const struct machine *machine)
 {
 	return machine->name;

@@ -89,6 +89,20 @@ MUST_USE int machine_new(struct machine **out, const struct machine_config *conf
  * long as its reader takes some every second. */
 void machine_free(struct machine *machine);
 
+/* The loop that machine_wait runs; the owner may watch and time things of its own on it. */
+struct loop *machine_loop(struct machine *machine);
+
+enum machine_change {
+	MACHINE_CHANGED_STATE, /* machine_state says what it is now */
+	MACHINE_CHANGED_RESET, /* the guest started anew */
+	MACHINE_CHANGED_STALL, /* machine_is_stalled: want of room on the host's disks */
+};
+/* Calls fn(opaque, change) on the owner's thread after each change from now on, from machine_wait or from what the
+ * owner called; it must not free the machine. NULL: nobody is told any more. */
+void machine_on_change(struct machine *machine, void (*fn)(void *opaque, enum machine_change change), void *opaque);
+/* It runs, but stands still for want of room on the host's disks. */
+bool machine_is_stalled(const struct machine *machine);
+
 /* These three: -EBUSY and ERROR_STATE in any state but created, running and paused, respectively. start takes the
  * terminal when the console is stdio and standard input is one. */
 MUST_USE int machine_start(struct machine *machine, struct error *e);

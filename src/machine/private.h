@@ -41,6 +41,8 @@ struct machine {
 	struct bell room_bell; /* full_disks changed */
 	int exit_code; /* valid in MACHINE_STOPPED */
 	char message[256]; /* in MACHINE_FAILED */
+	void (*changed)(void *opaque, enum machine_change change); /* or NULL */
+	void *changed_opaque;
 	bool left;   /* since machine_wait began */
 	int signal;
 
@@ -65,6 +67,8 @@ MUST_USE int machine_check_state(const struct machine *machine, const char *what
 				 struct error *e);
 /* Makes the virtio devices that are configured, on the board and a worker. equipment.c */
 MUST_USE int machine_equip(struct machine *machine, const struct machine_config *config, struct error *e);
+/* Tells whoever asked for it. life.c */
+void machine_tell(struct machine *machine, enum machine_change change);
 #define IN(state) (1u << (state))
 
 #endif

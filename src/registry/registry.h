@@ -1,0 +1,87 @@
+/*
+ * The machines of this host that have a name: a folder each, which outlives the machine's process.
+ *
+ *   ROOT/machines/NAME/machine.yaml   its configuration, as it was created (config/)
+ *                      state.json     what became of it (struct record), replaced atomically by its monitor
+ *                      lock           held by its monitor as long as that lives, whatever kills it
+ *                      control        the monitor's socket (control/)
+ *                      console.log, monitor.log, vsock/ and disks made for it
+ *   ROOT/history/NAME.jsonl           what was done to it and when; stays when the machine is removed
+ *
+ * ROOT is $DOPPEL_STATE; else /var/lib/doppel for root, and $XDG_STATE_HOME/doppel (~/.local/state/doppel) for others.
+ *
+ * The lock alone says whether a machine lives: a record of a running machine whose lock is free tells of a monitor that
+ * was killed, or of a host that was started anew (its boot id differs). Both read as MACHINE_FAILED with a message.
+ *
+ * Thread: any; a struct registry is one thread's at a time. Several processes may use one ROOT.
+ */
+#ifndef DOPPEL_REGISTRY_REGISTRY_H
+#define DOPPEL_REGISTRY_REGISTRY_H
+
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/types.h"
+#include "machine/machine.h"
+
+#define REGISTRY_NAME_SIZE 64
+
+struct registry;
+
+/* Makes ROOT (mode 0700) when it is not there. */
+MUST_USE int registry_open(struct registry **out, struct error *e);
+void registry_close(struct registry *registry); /* accepts NULL */
+const char *registry_root(const struct registry *registry);
+
+/* What is known about a machine without asking its monitor. */
+struct record {
+	char name[REGISTRY_NAME_SIZE];
+	enum machine_state state;
+	bool stalled;         /* running, but standing still for want of room on the host's disk */
+	bool foreground;      /* its monitor sits on a terminal */
+	pid_t monitor;        /* 0: none lives */
+	int64_t created_s, changed_s; /* seconds of the Unix epoch: of the folder; of the state */
+	int exit_code;        /* in MACHINE_STOPPED */
+	char message[256];    /* in MACHINE_FAILED */
+	char image[128];      /* what it was made from: an image's name, or a kernel's path */
+	uint64_t memory_bytes;
+	unsigned cpus;
+};
+
+/* Makes the machine's folder with its document in it. -EEXIST (ERROR_STATE) when there is one of that name; the name is
+ * checked (base/name.h). All or nothing, also when the host dies amid it. */
+MUST_USE int registry_create(struct registry *registry, const char *name, const void *document, size_t length,
+			     const struct record *record, struct error *e);
+/* Removes the folder and all that is in it, but not the history. -EBUSY (ERROR_STATE) while its monitor lives. */
+MUST_USE int registry_remove(struct registry *registry, const char *name, struct error *e);
+/* The machine that `text` means: the one of this name, or the only one whose name begins so. -ENOENT (ERROR_NOT_FOUND) with
+ * the nearest name, -ENOTUNIQ (ERROR_USAGE) with some of those that fit. */
+MUST_USE int registry_find(struct registry *registry, const char *text, char name[REGISTRY_NAME_SIZE], struct error *e);
+MUST_USE int registry_record(struct registry *registry, const char *name, struct record *out, struct error *e);
+/* All machines by name; free() them. What is damaged or is removed meanwhile is left out; a record that can not be read
+ * is MACHINE_FAILED with a message. */
+MUST_USE int registry_list(struct registry *registry, struct record **out, size_t *count, struct error *e);
+/* A descriptor of the machine's folder, for openat; the caller's. */
+MUST_USE int registry_folder(struct registry *registry, const char *name, int *fd, struct error *e);
+/* Absolute path of `file` in the machine's folder, into a buffer of PATH_MAX. */
+void registry_path(const struct registry *registry, const char *name, const char *file, char *out);
+
+/* ---- For the machine's monitor ---- */
+
+/* Takes the lock: -EBUSY (ERROR_STATE) when a monitor has it. *fd holds it until it is closed; forks must not keep it. */
+MUST_USE int registry_lock(struct registry *registry, const char *name, int *fd, struct error *e);
+/* Replaces state.json in the folder: by the holder of the lock, to which only the descriptor of the folder may be left. */
+MUST_USE int registry_write_record(int folder, const struct record *record, struct error *e);
+
+/* ---- History: one JSON object a line: {"time": "2026-11-21T15:04:05.123Z", "event": "started", ...} ---- */
+
+/* For appending; the caller's. It outlives walls that forbid to open files. */
+MUST_USE int registry_history_open(struct registry *registry, const char *name, int *fd, struct error *e);
+/* One line, whole or not at all, also beside other writers; `details` may be NULL, else a JSON object's text whose members
+ * are added. Failing is told and harmless. */
+MUST_USE int registry_history_add(int fd, const char *event, const char *details, struct error *e);
+/* Calls each(context, line) for every line, oldest first. -ENOENT when nothing was ever done to such a machine. */
+MUST_USE int registry_history_read(struct registry *registry, const char *name,
+				   void (*each)(void *context, const char *line), void *context, struct error *e);
+
+#endif

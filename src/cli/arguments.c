@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/suggest.h"
+#include "config/suggest.h"
 #include "cli/verb.h"
 
 struct reader {

@@ -9,7 +9,7 @@
 #ifndef DOPPEL_CLI_ARGUMENTS_H
 #define DOPPEL_CLI_ARGUMENTS_H
 
-#include "cli/option.h"
+#include "config/option.h"
 
 #define ARGUMENTS_OPTIONS_MAX 48
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/suggest.h"
+#include "config/suggest.h"
 #include "cli/text.h"
 #include "cli/usage.h"
 #include "cli/verb.h"

@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "cli/suggest.h"
+#include "config/suggest.h"
 #include "cli/usage.h"
 #include "cli/verb.h"
 

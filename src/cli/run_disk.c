@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "cli/option.h"
-#include "cli/suggest.h"
+#include "config/option.h"
+#include "config/suggest.h"
 
 #define KNOWN "ro, overlay, format, backing-anywhere, direct, iops and bps"
 

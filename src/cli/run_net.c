@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/option.h"
+#include "config/option.h"
 
 #define KINDS "user, tap=INTERFACE, switch=NAME or none"
 

@@ -5,7 +5,7 @@
 #ifndef DOPPEL_CLI_RUN_OPTIONS_H
 #define DOPPEL_CLI_RUN_OPTIONS_H
 
-#include "cli/option.h"
+#include "config/option.h"
 
 enum run_option {
 	RUN_KERNEL,

@@ -8,7 +8,7 @@
 #define DOPPEL_CLI_VERB_H
 
 #include "cli/arguments.h"
-#include "cli/option.h"
+#include "config/option.h"
 
 /* What an operand names: for the completions. */
 enum operand_kind { OPERAND_NONE, OPERAND_IMAGE, OPERAND_VERB };

@@ -6,8 +6,8 @@
  *
  * Thread: any; the struct is a value and keeps pointers to the texts.
  */
-#ifndef DOPPEL_CLI_SUGGEST_H
-#define DOPPEL_CLI_SUGGEST_H
+#ifndef DOPPEL_CONFIG_SUGGEST_H
+#define DOPPEL_CONFIG_SUGGEST_H
 
 #include <stddef.h>
 

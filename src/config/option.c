@@ -1,4 +1,4 @@
-#include "cli/option.h"
+#include "config/option.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -7,7 +7,7 @@
 #include <strings.h>
 
 #include "base/types.h"
-#include "cli/suggest.h"
+#include "config/suggest.h"
 
 struct unit {
 	const char *suffix;

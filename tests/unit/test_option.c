@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "base/types.h"
-#include "cli/option.h"
-#include "cli/suggest.h"
+#include "config/option.h"
+#include "config/suggest.h"
 
 static const char *const colours[] = {"red", "green", "blue", NULL};
 

@@ -6,8 +6,8 @@
  *
  * Thread: any; all of it is constant data and pure functions.
  */
-#ifndef DOPPEL_CLI_OPTION_H
-#define DOPPEL_CLI_OPTION_H
+#ifndef DOPPEL_CONFIG_OPTION_H
+#define DOPPEL_CONFIG_OPTION_H
 
 #include <stdbool.h>
 #include <stddef.h>

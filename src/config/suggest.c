@@ -1,4 +1,4 @@
-#include "cli/suggest.h"
+#include "config/suggest.h"
 
 #include <stdint.h>
 #include <string.h>

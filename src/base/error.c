@@ -6,12 +6,18 @@
 #include <string.h>
 
 static const struct {
+	const char *name;
 	int exit_code;
 	int http_status;
+	int code;
 } kinds[ERROR_KINDS] = {
-	[ERROR_NONE] = {0, 200},      [ERROR_FAILED] = {1, 500}, [ERROR_USAGE] = {2, 400},
-	[ERROR_NOT_FOUND] = {3, 404}, [ERROR_STATE] = {4, 409},  [ERROR_PERMISSION] = {5, 403},
-	[ERROR_TIMEOUT] = {6, 504},
+	[ERROR_NONE] = {"none", 0, 200, 0},
+	[ERROR_FAILED] = {"failed", 1, 500, -EIO},
+	[ERROR_USAGE] = {"usage", 2, 400, -EINVAL},
+	[ERROR_NOT_FOUND] = {"not-found", 3, 404, -ENOENT},
+	[ERROR_STATE] = {"state", 4, 409, -EBUSY},
+	[ERROR_PERMISSION] = {"permission", 5, 403, -EPERM},
+	[ERROR_TIMEOUT] = {"timeout", 6, 504, -ETIMEDOUT},
 };
 
 static void put(struct error *e, enum error_kind kind, const char *message)
@@ -116,4 +122,22 @@ enum error_kind error_kind_of(int code)
 	default:
 		return ERROR_FAILED;
 	}
+}
+
+int error_code_of(enum error_kind kind)
+{
+	return kind < ERROR_KINDS ? kinds[kind].code : -EIO;
+}
+
+const char *error_kind_name(enum error_kind kind)
+{
+	return kinds[kind < ERROR_KINDS ? kind : ERROR_FAILED].name;
+}
+
+enum error_kind error_kind_named(const char *name)
+{
+	for (unsigned i = ERROR_FAILED; i < ERROR_KINDS; i++)
+		if (strcmp(name, kinds[i].name) == 0)
+			return (enum error_kind)i;
+	return ERROR_FAILED;
 }

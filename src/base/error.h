@@ -49,5 +49,12 @@ int error_http_status(enum error_kind kind);
 
 /* The kind that fits a negative errno. */
 enum error_kind error_kind_of(int code);
+/* And back: a negative errno whose kind this is; 0 for ERROR_NONE. */
+int error_code_of(enum error_kind kind);
+
+/* "failed", "usage", "not-found", "state", "permission", "timeout": as errors are told to programs. */
+const char *error_kind_name(enum error_kind kind);
+/* The failure of that name; any other name is ERROR_FAILED. */
+enum error_kind error_kind_named(const char *name);
 
 #endif

@@ -97,7 +97,18 @@ static void codes_kinds_and_statuses(void **state)
 		assert_int_equal(error_kind_of(rows[i].code), rows[i].kind);
 		assert_int_equal(error_exit_code(rows[i].kind), rows[i].exit_code);
 		assert_int_equal(error_http_status(rows[i].kind), rows[i].http_status);
+		assert_int_equal(error_kind_of(error_code_of(rows[i].kind)), rows[i].kind);
 	}
+}
+
+static void kinds_have_names(void **state)
+{
+	(void)state;
+	for (unsigned i = ERROR_FAILED; i < ERROR_KINDS; i++)
+		assert_int_equal(error_kind_named(error_kind_name((enum error_kind)i)), i);
+	assert_string_equal(error_kind_name(ERROR_NOT_FOUND), "not-found");
+	assert_int_equal(error_kind_named("none"), ERROR_FAILED);
+	assert_int_equal(error_kind_named("whatever"), ERROR_FAILED);
 }
 
 int main(void)
@@ -110,6 +121,7 @@ int main(void)
 		cmocka_unit_test(prefix_keeps_the_kind),
 		cmocka_unit_test(long_texts_lose_the_head_not_the_reason),
 		cmocka_unit_test(codes_kinds_and_statuses),
+		cmocka_unit_test(kinds_have_names),
 	};
 
 	return cmocka_run_group_tests_name("error", tests, NULL, NULL);

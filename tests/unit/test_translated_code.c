@@ -194,6 +194,32 @@ static void harts_share(void **state)
 	bench_free(b);
 }
 
+/* A handler jumps to a dispatch elsewhere in its page, which is another one each time: x6, an instruction that adds to
+ * x12, is stored at x8. */
+static void dispatch_changes(void **state)
+{
+	enum { DISPATCHES = 1000, HANDLER = 0x200, WRITER = 0x300, ROUND = 8 };
+	struct bench *b = bench_new(*state);
+	const uint32_t dispatch[] = {op_addi(12, 12, 1), op_i(0x67, 0, 7, 0)};
+	const uint32_t handler[] = {op_addi(10, 10, 1), op_jal(0, -HANDLER - 4)};
+	const uint32_t writer[] = {op_sw(6, 8), FENCE_I, op_add(6, 6, 9), op_jal(0, HANDLER - WRITER - 12)};
+	struct hart *hart = b->hart[0];
+
+	bench_write(b, FUNCTIONS, dispatch, ARRAY_SIZE(dispatch));
+	bench_write(b, FUNCTIONS + HANDLER, handler, ARRAY_SIZE(handler));
+	bench_write(b, FUNCTIONS + WRITER, writer, ARRAY_SIZE(writer));
+	hart->x[6] = op_addi(12, 12, 2);
+	hart->x[7] = FUNCTIONS + WRITER;
+	hart->x[8] = FUNCTIONS;
+	hart->x[9] = 1u << 20;
+	bench_go(b, 0, FUNCTIONS + HANDLER);
+	assert_int_equal(bench_run(b, 0, DISPATCHES * ROUND), ENGINE_EXIT_LIMIT);
+	assert_int_equal(hart->x[10], DISPATCHES);
+	assert_int_equal(hart->x[12], DISPATCHES * (DISPATCHES + 1) / 2);
+	assert_int_equal(hart->pc, FUNCTIONS + HANDLER);
+	bench_free(b);
+}
+
 int main(void)
 {
 	const struct engine *engine = engine_find("translate");
@@ -202,6 +228,7 @@ int main(void)
 		{"more_code_than_room", more_code_than_room, NULL, NULL, (void *)(uintptr_t)engine},
 		{"harts_in_little_room", harts_in_little_room, NULL, NULL, (void *)(uintptr_t)engine},
 		{"little_is_made_in_vain", little_is_made_in_vain, NULL, NULL, (void *)(uintptr_t)engine},
+		{"dispatch_changes", dispatch_changes, NULL, NULL, (void *)(uintptr_t)engine},
 		{"harts_share", harts_share, NULL, NULL, (void *)(uintptr_t)engine},
 	};
 

@@ -58,6 +58,7 @@ struct unit {
 	uint32_t earlier;      /* the record made before it in its segment, or 0 */
 	uint16_t invalid;      /* where the entry leads once it is stale, from `code` */
 	uint16_t bytes, links;
+	uint16_t tail, tail_bytes; /* as in struct ir_unit */
 	uint8_t kind;
 	_Atomic bool stale;
 };

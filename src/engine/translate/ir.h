@@ -110,6 +110,7 @@ struct ir_unit {
 	unsigned count;
 	unsigned instructions; /* guest instructions in all */
 	uint16_t at, bytes;    /* where in the page, and how long */
+	uint16_t tail, tail_bytes; /* the same of what it goes on with behind its last jump; no bytes: nothing */
 	bool floats;           /* has operations on floats: they need IR's float state */
 };
 

@@ -232,7 +232,8 @@ static void operands(struct ir *ir, const struct insn *insn)
 	}
 }
 
-#define AHEAD 512
+#define AHEAD    512
+#define DISPATCH 12 /* instructions that are worth a copy */
 
 struct builder {
 	struct ir_unit *unit;
@@ -269,7 +270,7 @@ static void leads_to(struct builder *b, const struct insn *insn, int64_t to)
 
 	if (to == b->unit->at && b->farthest < behind)
 		b->done = true;
-	if (to < (int64_t)behind || (to - b->unit->at) / 2 >= AHEAD)
+	if (to < (int64_t)behind || to < b->unit->at || (to - b->unit->at) / 2 >= AHEAD)
 		return;
 	b->ahead[(to - b->unit->at) / 2] = true;
 	if (to > b->farthest)
@@ -430,24 +431,81 @@ static void one(struct builder *b, const struct insn *insn)
 	}
 }
 
+/* The instruction at `at`, if it lies wholly in the page. */
+static bool fetch(const uint8_t *page, unsigned at, struct insn *insn)
+{
+	uint16_t half[2] = {0};
+
+	if (at + 2 > GUEST_PAGE_SIZE)
+		return false;
+	memcpy(half, page + at, 2);
+	if (insn_length(half[0]) == 4) {
+		if (at + 4 > GUEST_PAGE_SIZE)
+			return false;
+		memcpy(half, page + at, 4);
+	}
+	*insn = insn_decode((uint32_t)half[1] << 16 | half[0]);
+	return true;
+}
+
+/* What a dispatch may consist of before its jump: nothing that changes the machine's state or needs C. */
+static bool is_plain(const struct insn *insn)
+{
+	if (insn_table[insn->id].flags & INSN_FLOAT)
+		return false;
+	return insn->id == INSN_LUI || insn->id == INSN_AUIPC || rows[insn->id].known || pure[insn->id];
+}
+
+/* A few plain instructions from `at` on up to a computed jump: how many in all; 0: it is something else. */
+static unsigned find_dispatch(const uint8_t *page, unsigned at, struct insn insns[DISPATCH])
+{
+	for (unsigned i = 0; i < DISPATCH && fetch(page, at, &insns[i]); at += insns[i++].length) {
+		if (insns[i].id == INSN_JALR)
+			return insns[i].rd || is_link(insns[i].rs1) ? 0 : i + 1;
+		if (!is_plain(&insns[i]))
+			return 0;
+	}
+	return 0;
+}
+
+/* The handlers of an interpreter jump to one dispatch. With a copy of it behind each, the host predicts the computed
+ * jump for each handler by itself. */
+static void copy_dispatch(struct builder *b, const uint8_t *page, unsigned limit)
+{
+	struct ir_unit *unit = b->unit;
+	const struct ir *last = &unit->ops[unit->count - 1];
+	struct insn insns[DISPATCH];
+	unsigned count;
+
+	if (last->op != IR_JUMP || last->dst != IR_ZERO || last->imm < 0 || last->imm >= (int64_t)GUEST_PAGE_SIZE ||
+	    (last->imm >= unit->at && last->imm < unit->at + unit->bytes) ||
+	    unit->instructions + DISPATCH > limit || unit->count + DISPATCH > UNIT_OPS)
+		return;
+	count = find_dispatch(page, (unsigned)last->imm, insns);
+	if (!count)
+		return;
+	b->at = unit->tail = (uint16_t)last->imm;
+	unit->count--;
+	for (unsigned i = 0; i < count; b->at += insns[i++].length) {
+		one(b, &insns[i]);
+		unit->instructions++;
+	}
+	unit->tail_bytes = (uint16_t)(b->at - unit->tail);
+}
+
 bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigned limit)
 {
 	struct builder b = {.unit = unit, .at = at};
 
 	unit->count = unit->instructions = 0;
 	unit->at = (uint16_t)at;
+	unit->tail = unit->tail_bytes = 0;
 	unit->floats = false;
-	while (!ends(&b) && unit->instructions < limit && unit->count + 3 < UNIT_OPS && b.at + 2 <= 4096) {
-		uint16_t half[2] = {0};
+	while (!ends(&b) && unit->instructions < limit && unit->count + 3 < UNIT_OPS) {
 		struct insn insn;
 
-		memcpy(half, page + b.at, 2);
-		if (insn_length(half[0]) == 4) {
-			if (b.at + 4 > 4096)
-				break;
-			memcpy(half, page + b.at, 4);
-		}
-		insn = insn_decode((uint32_t)half[1] << 16 | half[0]);
+		if (!fetch(page, b.at, &insn))
+			break;
 		/* A unit with floats wants them from its start: what switches them on is not one. */
 		if (b.status && !unit->floats && (insn_table[insn.id].flags & INSN_FLOAT))
 			break;
@@ -464,5 +522,6 @@ bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigne
 	/* What the engine does follows from the bytes, too. */
 	if (unit->ops[unit->count - 1].op == IR_LEAVE)
 		unit->bytes = (uint16_t)(unit->ops[unit->count - 1].next - (int32_t)at);
+	copy_dispatch(&b, page, limit);
 	return true;
 }

@@ -76,6 +76,22 @@ static void make_stale(struct depot *s, struct unit *unit)
 	leave_page(s, unit);
 }
 
+/* The lines that it was made from. */
+static uint64_t lines_of(const struct unit *unit)
+{
+	unsigned at = (unsigned)((uintptr_t)unit->source & ~PAGE_MASK);
+
+	return page_lines(at, unit->bytes) | (unit->tail_bytes ? page_lines(unit->tail, unit->tail_bytes) : 0);
+}
+
+static bool still_holds(const struct unit *unit, const uint8_t *bytes)
+{
+	unsigned at = (unsigned)((uintptr_t)unit->source & ~PAGE_MASK);
+
+	return page_holds(unit->page, bytes, at, unit->bytes) &&
+	       page_holds(unit->page, bytes, unit->tail, unit->tail_bytes);
+}
+
 /* The page's bytes are these now: units that were made of others are stale. */
 static void absorb(struct depot *s, struct code_page *page, const uint8_t *bytes)
 {
@@ -83,11 +99,10 @@ static void absorb(struct depot *s, struct code_page *page, const uint8_t *bytes
 	struct unit *next;
 
 	for (struct unit *unit = changed ? page->units : NULL; unit; unit = next) {
-		unsigned at = (unsigned)((uintptr_t)unit->source & ~PAGE_MASK);
-		uint64_t lines = page_lines(at, unit->bytes);
+		uint64_t lines = lines_of(unit);
 
 		next = unit->next;
-		if ((lines & changed) && !page_holds(page, bytes, at, unit->bytes))
+		if ((lines & changed) && !still_holds(unit, bytes))
 			make_stale(s, unit);
 		else
 			used |= lines;
@@ -149,6 +164,8 @@ static struct unit *emit(struct translator *t, unsigned kind)
 	code_cache_end(s->cache, (size_t)(a.at - write));
 	unit = write_record(s, &t->result, record);
 	unit->bytes = t->ir.bytes;
+	unit->tail = t->ir.tail;
+	unit->tail_bytes = t->ir.tail_bytes;
 	unit->code = (uint32_t)code_cache_offset(s->cache, run);
 	unit->invalid = (uint16_t)((const uint8_t *)t->result.invalid - run);
 	unit->kind = (uint8_t)kind;
@@ -222,7 +239,7 @@ static struct unit *build(struct translator *t, const uint8_t *source, unsigned 
 	}
 	unit->source = source;
 	/* To advance has cut off units, perhaps pages: they are looked up only now. */
-	unit->page = page_with(s, source - at, bytes, page_lines(at, unit->bytes), now);
+	unit->page = page_with(s, source - at, bytes, lines_of(unit), now);
 	if (!unit->page) {
 		unit->stale = true;
 		return NULL;

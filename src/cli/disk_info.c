@@ -4,10 +4,10 @@
 #include "cli/disk.h"
 #include "cli/table.h"
 
-enum { INFO_FORMAT, INFO_IMAGE_FORMAT, INFO_OPTIONS };
+enum { INFO_TABLE, INFO_IMAGE_FORMAT = INFO_TABLE + TABLE_OPTIONS, INFO_OPTIONS };
 
 static const struct option_spec info_options[INFO_OPTIONS] = {
-	[INFO_FORMAT] = OPTION_FORMAT_ROW,
+	TABLE_OPTION_ROWS(INFO_TABLE),
 	[INFO_IMAGE_FORMAT] = DISK_FORMAT_ROW("format of the images; without it, by name and contents"),
 };
 
@@ -68,15 +68,15 @@ static int run_info(const struct arguments *arguments, struct error *e)
 	for (size_t i = 0; r == 0 && i < arguments->operand_count; i++)
 		r = add_info(table, arguments->operands[i], disk_format(&values[INFO_IMAGE_FORMAT]), e);
 	if (r == 0)
-		r = table_print(table, (enum output_format)values[INFO_FORMAT].number, stdout, e);
+		r = table_show(table, &values[INFO_TABLE], e);
 	table_free(table);
 	return r < 0 ? error_prefix(e, r, "disk info") : 0;
 }
 
-enum { CHECK_FORMAT, CHECK_IMAGE_FORMAT, CHECK_REPAIR, CHECK_OPTIONS };
+enum { CHECK_TABLE, CHECK_IMAGE_FORMAT = CHECK_TABLE + TABLE_OPTIONS, CHECK_REPAIR, CHECK_OPTIONS };
 
 static const struct option_spec check_options[CHECK_OPTIONS] = {
-	[CHECK_FORMAT] = OPTION_FORMAT_ROW,
+	TABLE_OPTION_ROWS(CHECK_TABLE),
 	[CHECK_IMAGE_FORMAT] = DISK_FORMAT_ROW("format of the images; without it, by name and contents"),
 	[CHECK_REPAIR] = {.name = "repair",
 			  .letter = 'r',
@@ -125,7 +125,7 @@ static int run_check(const struct arguments *arguments, struct error *e)
 	for (size_t i = 0; r == 0 && i < arguments->operand_count; i++)
 		r = add_check(table, arguments->operands[i], values, &corruptions, e);
 	if (r == 0)
-		r = table_print(table, (enum output_format)values[CHECK_FORMAT].number, stdout, e);
+		r = table_show(table, &values[CHECK_TABLE], e);
 	table_free(table);
 	if (r == 0 && corruptions)
 		r = error_set(e, ERROR_FAILED, -EIO, "something is damaged; %s",

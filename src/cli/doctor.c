@@ -6,15 +6,15 @@
 #include "cli/verb.h"
 #include "engine/engine.h"
 
-enum { DOCTOR_FORMAT, DOCTOR_OPTIONS };
+enum { DOCTOR_TABLE, DOCTOR_OPTIONS = DOCTOR_TABLE + TABLE_OPTIONS };
 
 static const struct option_spec options[DOCTOR_OPTIONS] = {
-	[DOCTOR_FORMAT] = OPTION_FORMAT_ROW,
+	TABLE_OPTION_ROWS(DOCTOR_TABLE),
 };
 
 static const struct column columns[] = {
 	{.key = "status"},
-	{.key = "check"},
+	{.key = "check", .names = true},
 	{.key = "finding"},
 	{.key = "remedy", .joined = true},
 };
@@ -79,7 +79,7 @@ static int run(const struct arguments *arguments, struct error *e)
 	if (!table)
 		return error_errno(e, -ENOMEM, "doctor");
 	lacking = examine(table);
-	r = table_print(table, (enum output_format)arguments->values[DOCTOR_FORMAT].number, stdout, e);
+	r = table_show(table, &arguments->values[DOCTOR_TABLE], e);
 	table_free(table);
 	if (r == 0 && lacking)
 		return error_set(

@@ -5,10 +5,10 @@
 #include "cli/verb.h"
 #include "engine/engine.h"
 
-enum { ENGINES_FORMAT, ENGINES_OPTIONS };
+enum { ENGINES_TABLE, ENGINES_OPTIONS = ENGINES_TABLE + TABLE_OPTIONS };
 
 static const struct option_spec options[ENGINES_OPTIONS] = {
-	[ENGINES_FORMAT] = OPTION_FORMAT_ROW,
+	TABLE_OPTION_ROWS(ENGINES_TABLE),
 };
 
 static const struct column columns[] = {
@@ -42,7 +42,7 @@ static int run(const struct arguments *arguments, struct error *e)
 		return error_errno(e, -ENOMEM, "engines");
 	for (const struct engine *const *engine = engines; *engine; engine++)
 		add(table, *engine);
-	r = table_print(table, (enum output_format)arguments->values[ENGINES_FORMAT].number, stdout, e);
+	r = table_show(table, &arguments->values[ENGINES_TABLE], e);
 	table_free(table);
 	return r;
 }

@@ -10,11 +10,11 @@
 #include "cli/table.h"
 #include "cli/verb.h"
 
-enum { LS_FORMAT, LS_OPTIONS };
+enum { LS_TABLE, LS_OPTIONS = LS_TABLE + TABLE_OPTIONS };
 enum { IMPORT_NAME, IMPORT_KERNEL, IMPORT_INITRD, IMPORT_APPEND, IMPORT_OPTIONS };
 
 static const struct option_spec ls_options[LS_OPTIONS] = {
-	[LS_FORMAT] = OPTION_FORMAT_ROW,
+	TABLE_OPTION_ROWS(LS_TABLE),
 };
 
 static const struct column columns[] = {
@@ -72,7 +72,7 @@ static int run_ls(const struct arguments *arguments, struct error *e)
 		if (image_recipe_find(name, NULL))
 			r = add(table, image_recipe_find(name, NULL), e);
 	if (r == 0)
-		r = table_print(table, (enum output_format)arguments->values[LS_FORMAT].number, stdout, e);
+		r = table_show(table, &arguments->values[LS_TABLE], e);
 	table_free(table);
 	return r < 0 ? error_prefix(e, r, "image ls") : 0;
 }
@@ -120,7 +120,7 @@ static int run_rm(const struct arguments *arguments, struct error *e)
 
 static const struct column part_columns[] = {
 	{.key = "kind"},
-	{.key = "name"},
+	{.key = "name", .names = true},
 	{.key = "version"},
 	{.key = "size", .type = COLUMN_BYTES},
 };
@@ -146,7 +146,7 @@ static int run_inspect(const struct arguments *arguments, struct error *e)
 	if (r == 0)
 		r = image_inspect(recipe, add_part, table, e);
 	if (r == 0)
-		r = table_print(table, (enum output_format)arguments->values[LS_FORMAT].number, stdout, e);
+		r = table_show(table, &arguments->values[LS_TABLE], e);
 	table_free(table);
 	return r < 0 ? error_prefix(e, r, "image inspect") : 0;
 }

@@ -8,9 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/types.h"
+#include "base/yaml.h"
+#include "cli/csv.h"
+
 struct cell {
-	char *text; /* as printed */
+	char *text; /* as printed for a person; NULL: no value */
 	uint64_t number;
+	double real;
 	enum text_tint tint;
 };
 
@@ -44,11 +49,11 @@ void table_free(struct table *table)
 	free(table);
 }
 
-static void append(struct table *table, const char *text, uint64_t number, enum text_tint tint)
+/* `text` is copied; NULL stays NULL. */
+static void append(struct table *table, const char *text, struct cell cell)
 {
-	char *copy = strdup(text);
-
-	if (copy && table->cell_count == table->capacity) {
+	cell.text = text ? strdup(text) : NULL;
+	if (table->cell_count == table->capacity) {
 		size_t capacity = table->capacity ? 2 * table->capacity : 32;
 		struct cell *cells = reallocarray(table->cells, capacity, sizeof *cells);
 
@@ -57,22 +62,27 @@ static void append(struct table *table, const char *text, uint64_t number, enum 
 			table->capacity = capacity;
 		}
 	}
-	if (!copy || table->cell_count == table->capacity) {
+	if ((text && !cell.text) || table->cell_count == table->capacity) {
 		table->out_of_memory = true;
-		free(copy);
+		free(cell.text);
 		return;
 	}
-	table->cells[table->cell_count++] = (struct cell){copy, number, tint};
+	table->cells[table->cell_count++] = cell;
 }
 
 void table_text(struct table *table, const char *text)
 {
-	append(table, text, 0, TINT_NONE);
+	append(table, text, (struct cell){.tint = TINT_NONE});
 }
 
 void table_tinted(struct table *table, const char *text, enum text_tint tint)
 {
-	append(table, text, 0, tint);
+	append(table, text, (struct cell){.tint = tint});
+}
+
+void table_nothing(struct table *table)
+{
+	append(table, NULL, (struct cell){.tint = TINT_NONE});
 }
 
 void table_format_bytes(uint64_t bytes, char out[TABLE_BYTES_SIZE])
@@ -89,23 +99,57 @@ void table_format_bytes(uint64_t bytes, char out[TABLE_BYTES_SIZE])
 		snprintf(out, TABLE_BYTES_SIZE, "%.1f%c", value, units[unit]);
 }
 
+void table_format_seconds(uint64_t seconds, char out[TABLE_SECONDS_SIZE])
+{
+	static const struct {
+		uint64_t seconds;
+		char name;
+	} units[] = {{86400, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
+	size_t unit = 0;
+	uint64_t rest;
+
+	while (unit + 1 < ARRAY_SIZE(units) && seconds < units[unit].seconds)
+		unit++;
+	rest = seconds % units[unit].seconds;
+	if (unit + 1 == ARRAY_SIZE(units))
+		snprintf(out, TABLE_SECONDS_SIZE, "%" PRIu64 "s", seconds);
+	else
+		snprintf(out, TABLE_SECONDS_SIZE, "%" PRIu64 "%c%" PRIu64 "%c", seconds / units[unit].seconds,
+			 units[unit].name, rest / units[unit + 1].seconds, units[unit + 1].name);
+}
+
+static enum column_type next_type(const struct table *table)
+{
+	return table->columns[table->cell_count % table->column_count].type;
+}
+
 void table_number(struct table *table, uint64_t number)
 {
-	enum column_type type = table->columns[table->cell_count % table->column_count].type;
+	enum column_type type = next_type(table);
 	char text[32];
 
 	if (type == COLUMN_YES_NO)
 		snprintf(text, sizeof text, "%s", number ? "yes" : "no");
 	else if (type == COLUMN_BYTES)
 		table_format_bytes(number, text);
+	else if (type == COLUMN_SECONDS)
+		table_format_seconds(number, text);
 	else
 		snprintf(text, sizeof text, "%" PRIu64, number);
-	append(table, text, number, TINT_NONE);
+	append(table, text, (struct cell){.number = number});
+}
+
+void table_real(struct table *table, double number)
+{
+	char text[32];
+
+	snprintf(text, sizeof text, "%.1f", number);
+	append(table, text, (struct cell){.real = number});
 }
 
 static const char *shown(const struct cell *cell)
 {
-	return *cell->text ? cell->text : "-";
+	return cell->text && *cell->text ? cell->text : "-";
 }
 
 /* How a table is laid out on a terminal. */
@@ -138,7 +182,7 @@ static void print_cell(const struct table *table, const struct layout *layout, s
 {
 	enum column_type type = table->columns[c].type;
 	int room = (int)(layout->widths[c] - text_columns(text));
-	bool right = type == COLUMN_COUNT || type == COLUMN_BYTES;
+	bool right = type >= COLUMN_COUNT && type != COLUMN_YES_NO;
 	bool last = c + 1 == layout->columns;
 
 	fprintf(layout->out, "%*s%s", right ? room : 0, "", text_tint(tint, layout->colour));
@@ -164,7 +208,7 @@ static void print_row(const struct table *table, const struct layout *layout, co
 {
 	for (size_t c = 0; c < layout->columns; c++)
 		print_cell(table, layout, c, shown(&row[c]), row[c].tint);
-	if (layout->columns < table->column_count && *row[layout->columns].text) {
+	if (layout->columns < table->column_count && row[layout->columns].text && *row[layout->columns].text) {
 		fputs("; ", layout->out);
 		text_plain(layout->out, row[layout->columns].text);
 	}
@@ -180,17 +224,44 @@ static void print_text(const struct table *table, FILE *out)
 		print_row(table, &layout, &table->cells[i]);
 }
 
+/* Words with a blank between. */
+static json_t *list_json(const char *text)
+{
+	json_t *array = json_array();
+
+	while (*(text += strspn(text, " "))) {
+		size_t length = strcspn(text, " ");
+
+		json_array_append_new(array, json_stringn(text, length));
+		text += length;
+	}
+	return array;
+}
+
 /* Text that is no UTF-8 (a file name, say) becomes null: jansson refuses it. */
 static json_t *cell_json(const struct column *column, const struct cell *cell)
 {
-	json_t *text;
+	json_t *value = NULL;
 
-	if (column->type == COLUMN_YES_NO)
-		return json_boolean(cell->number);
-	if (column->type != COLUMN_TEXT)
-		return json_integer((json_int_t)cell->number);
-	text = json_string(cell->text);
-	return text ? text : json_null();
+	if (cell->text && column->type == COLUMN_YES_NO)
+		value = json_boolean(cell->number);
+	else if (cell->text && column->type == COLUMN_REAL)
+		value = json_real(cell->real);
+	else if (cell->text && column->type == COLUMN_LIST)
+		value = list_json(cell->text);
+	else if (cell->text && column->type == COLUMN_TEXT)
+		value = json_string(cell->text);
+	else if (cell->text)
+		value = json_integer((json_int_t)cell->number);
+	return value ? value : json_null();
+}
+
+static size_t naming_column(const struct table *table)
+{
+	for (size_t c = 0; c < table->column_count; c++)
+		if (table->columns[c].names)
+			return c;
+	return 0;
 }
 
 static json_t *row_json(const struct table *table, const struct cell *row)
@@ -207,31 +278,91 @@ static json_t *row_json(const struct table *table, const struct cell *row)
 	return object;
 }
 
-static int print_json(const struct table *table, FILE *out)
+static int print_tree(const struct table *table, enum output_format format, bool quiet, FILE *out)
 {
+	size_t naming = naming_column(table);
 	json_t *array = json_array();
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i + table->column_count <= table->cell_count; i += table->column_count)
-		if (json_array_append_new(array, row_json(table, &table->cells[i])) < 0)
+	for (size_t i = 0; r == 0 && i + table->column_count <= table->cell_count; i += table->column_count) {
+		const struct cell *row = &table->cells[i];
+		json_t *value = quiet ? cell_json(&table->columns[naming], &row[naming]) : row_json(table, row);
+
+		if (json_array_append_new(array, value) < 0)
 			r = -ENOMEM;
-	if (r == 0 && json_dumpf(array, out, JSON_INDENT(2)) < 0)
-		r = -EIO;
-	fputc('\n', out);
+	}
+	if (r == 0 && format == FORMAT_YAML)
+		r = yaml_print(out, array);
+	else if (r == 0)
+		r = json_dumpf(array, out, JSON_INDENT(2)) < 0 || fputc('\n', out) == EOF ? -EIO : 0;
 	json_decref(array);
 	return r;
 }
 
-int table_print(const struct table *table, enum output_format format, FILE *out, struct error *e)
+static void print_csv_cell(const struct column *column, const struct cell *cell, FILE *out)
+{
+	char number[32];
+
+	if (!cell->text)
+		return;
+	if (column->type == COLUMN_REAL)
+		snprintf(number, sizeof number, "%.6g", cell->real);
+	else
+		snprintf(number, sizeof number, "%" PRIu64, cell->number);
+	if (column->type == COLUMN_TEXT || column->type == COLUMN_LIST)
+		csv_field(out, cell->text);
+	else if (column->type == COLUMN_YES_NO)
+		csv_field(out, cell->number ? "true" : "false");
+	else
+		csv_field(out, number);
+}
+
+static void print_csv(const struct table *table, bool quiet, FILE *out)
+{
+	size_t from = quiet ? naming_column(table) : 0, to = quiet ? from + 1 : table->column_count;
+
+	for (size_t c = from; !quiet && c < to; c++) {
+		csv_field(out, table->columns[c].key);
+		csv_next(out, c + 1 == to);
+	}
+	for (size_t i = 0; i + table->column_count <= table->cell_count; i += table->column_count) {
+		for (size_t c = from; c < to; c++) {
+			print_csv_cell(&table->columns[c], &table->cells[i + c], out);
+			csv_next(out, c + 1 == to);
+		}
+	}
+}
+
+static void print_names(const struct table *table, FILE *out)
+{
+	size_t naming = naming_column(table);
+
+	for (size_t i = 0; i + table->column_count <= table->cell_count; i += table->column_count) {
+		text_plain(out, shown(&table->cells[i + naming]));
+		fputc('\n', out);
+	}
+}
+
+int table_print(const struct table *table, enum output_format format, bool quiet, FILE *out, struct error *e)
 {
 	int r = table->out_of_memory ? -ENOMEM : 0;
 
 	assert(r < 0 || table->cell_count % table->column_count == 0);
-	if (r == 0 && format == FORMAT_JSON)
-		r = print_json(table, out);
+	if (r == 0 && (format == FORMAT_JSON || format == FORMAT_YAML))
+		r = print_tree(table, format, quiet, out);
+	else if (r == 0 && format == FORMAT_CSV)
+		print_csv(table, quiet, out);
+	else if (r == 0 && quiet)
+		print_names(table, out);
 	else if (r == 0)
 		print_text(table, out);
 	if (r == 0 && ferror(out))
 		r = -EIO;
 	return r < 0 ? error_errno(e, r, "printing the table") : 0;
+}
+
+int table_show(const struct table *table, const struct option_value *first, struct error *e)
+{
+	return table_print(table, (enum output_format)first[TABLE_OPTION_FORMAT].number,
+			   first[TABLE_OPTION_QUIET].given, stdout, e);
 }

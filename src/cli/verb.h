@@ -45,13 +45,17 @@ extern const struct verb *const verbs[];
 /* Each in the file of its name. */
 extern const struct verb verb_run, verb_image, verb_disk, verb_engines, verb_doctor, verb_help, verb_version;
 
-/* The option that every verb with a table has. */
-enum output_format { FORMAT_TABLE, FORMAT_JSON };
+/* The options that every verb with a table has (table.h, document.h). */
+enum output_format { FORMAT_TABLE, FORMAT_JSON, FORMAT_YAML, FORMAT_CSV };
 extern const char *const output_format_words[];
 #define OPTION_FORMAT_ROW                                                                                         \
 	{                                                                                                         \
 		.name = "format", .letter = 'f', .type = OPTION_ENUM, .placeholder = "FORMAT",                    \
 		.words = output_format_words, .fallback = "table", .help = "how to print the result"              \
+	}
+#define OPTION_QUIET_ROW                                                                                          \
+	{                                                                                                         \
+		.name = "quiet", .letter = 'q', .type = OPTION_FLAG, .help = "print names only, without a heading"    \
 	}
 
 #endif

@@ -6,7 +6,11 @@ const struct verb *const verbs[] = {
 	&verb_run, &verb_image, &verb_disk, &verb_engines, &verb_doctor, &verb_help, &verb_version, NULL,
 };
 
-const char *const output_format_words[] = {[FORMAT_TABLE] = "table", [FORMAT_JSON] = "json", NULL};
+const char *const output_format_words[] = {[FORMAT_TABLE] = "table",
+					   [FORMAT_JSON] = "json",
+					   [FORMAT_YAML] = "yaml",
+					   [FORMAT_CSV] = "csv",
+					   NULL};
 
 const char *verb_word(const struct verb *verb)
 {

@@ -1,4 +1,4 @@
-/* Tables for people and as JSON, wrapping, and quoting of what must not reach a terminal. */
+/* Tables and trees for people and programs (JSON, YAML, CSV), wrapping, and quoting of what must not reach a terminal. */
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,9 +9,11 @@
 #include <cmocka.h>
 
 #include "base/types.h"
+#include "cli/document.h"
 #include "cli/progress.h"
 #include "cli/table.h"
 #include "cli/text.h"
+#include "yaml_tree.h"
 
 static const struct column columns[] = {
 	{.key = "name"},
@@ -34,7 +36,7 @@ static void row(struct table *table, const char *name, uint64_t size, uint64_t c
 }
 
 /* The caller frees the text. */
-static char *printed(enum output_format format, const char *odd_name)
+static char *printed_names(enum output_format format, bool quiet, const char *odd_name)
 {
 	struct table *table = table_new(columns, ARRAY_SIZE(columns));
 	struct error e = {.message = ""};
@@ -44,10 +46,15 @@ static char *printed(enum output_format format, const char *odd_name)
 
 	row(table, "web", 31 * MIB + 200 * KIB, 4, true, "all well", "");
 	row(table, odd_name, 0, 32, false, "", "mend it");
-	assert_int_equal(table_print(table, format, out, &e), 0);
+	assert_int_equal(table_print(table, format, quiet, out, &e), 0);
 	fclose(out);
 	table_free(table);
 	return text;
+}
+
+static char *printed(enum output_format format, const char *odd_name)
+{
+	return printed_names(format, false, odd_name);
 }
 
 static void test_aligned(void **state)
@@ -110,7 +117,7 @@ static void test_empty(void **state)
 	FILE *out = open_memstream(&text, &size);
 
 	(void)state;
-	assert_int_equal(table_print(table, FORMAT_JSON, out, NULL), 0);
+	assert_int_equal(table_print(table, FORMAT_JSON, false, out, NULL), 0);
 	fclose(out);
 	assert_string_equal(text, "[]\n");
 	table_free(table);
@@ -206,6 +213,188 @@ static void test_no_colour(void **state)
 	assert_int_equal(text_tint(TINT_BAD, true)[0], '\033');
 }
 
+/* The same values as in JSON. */
+static void test_yaml(void **state)
+{
+	static const char *const names[] = {"web", "no", "1", "\033[2J\n", "a: b"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		char *text = printed(FORMAT_YAML, names[i]), *json = printed(FORMAT_JSON, names[i]);
+		json_t *tree = yaml_tree(text, strlen(text)), *expected = json_loads(json, 0, NULL);
+
+		if (!json_equal(tree, expected))
+			fail_msg("%s\nis not\n%s", text, json);
+		json_decref(tree);
+		json_decref(expected);
+		free(json);
+		free(text);
+	}
+}
+
+static void test_csv(void **state)
+{
+	char *text = printed(FORMAT_CSV, "a, \"b\"\nc\033");
+
+	(void)state;
+	assert_string_equal(text, "name,disk_size,cpus,ready,note,remedy\r\n"
+				  "web,32710656,4,true,all well,\r\n"
+				  "\"a, \"\"b\"\"\nc\357\277\275\",0,32,false,,mend it\r\n");
+	free(text);
+}
+
+static void test_quiet(void **state)
+{
+	static const char *const texts[] = {
+		[FORMAT_TABLE] = "web\na\\x09b\n",
+		[FORMAT_JSON] = "[\n  \"web\",\n  \"a\\tb\"\n]\n",
+		[FORMAT_YAML] = "- web\n- \"a\\tb\"\n",
+		[FORMAT_CSV] = "web\r\na\tb\r\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		char *text = printed_names((enum output_format)i, true, "a\tb");
+
+		assert_string_equal(text, texts[i]);
+		free(text);
+	}
+}
+
+static const struct column other_columns[] = {
+	{.key = "state"},
+	{.key = "name", .names = true},
+	{.key = "ports", .type = COLUMN_LIST},
+	{.key = "since", .type = COLUMN_SECONDS},
+	{.key = "load", .type = COLUMN_REAL},
+};
+
+static char *printed_others(enum output_format format, bool quiet)
+{
+	struct table *table = table_new(other_columns, ARRAY_SIZE(other_columns));
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	table_text(table, "up");
+	table_text(table, "web");
+	table_text(table, "80:80 443:443");
+	table_number(table, 3 * 3600 + 12 * 60 + 5);
+	table_real(table, 40.25);
+	table_text(table, "down");
+	table_text(table, "db");
+	table_text(table, "");
+	table_nothing(table);
+	table_nothing(table);
+	assert_int_equal(table_print(table, format, quiet, out, NULL), 0);
+	fclose(out);
+	table_free(table);
+	return text;
+}
+
+static void test_other_types(void **state)
+{
+	static const struct {
+		enum output_format format;
+		bool quiet;
+		const char *text;
+	} cases[] = {
+		{FORMAT_TABLE, false,
+		 "STATE  NAME  PORTS          SINCE  LOAD\n"
+		 "up     web   80:80 443:443  3h12m  40.2\n"
+		 "down   db    -                  -     -\n"},
+		{FORMAT_TABLE, true, "web\ndb\n"},
+		{FORMAT_CSV, false,
+		 "state,name,ports,since,load\r\nup,web,80:80 443:443,11525,40.25\r\ndown,db,,,\r\n"},
+		{FORMAT_YAML, false,
+		 "- state: up\n  name: web\n  ports:\n    - \"80:80\"\n    - \"443:443\"\n"
+		 "  since: 11525\n  load: 40.25\n"
+		 "- state: down\n  name: db\n  ports: []\n  since: null\n  load: null\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char *text = printed_others(cases[i].format, cases[i].quiet);
+
+		assert_string_equal(text, cases[i].text);
+		free(text);
+	}
+}
+
+static void test_seconds(void **state)
+{
+	static const struct {
+		uint64_t seconds;
+		const char *text;
+	} cases[] = {{0, "0s"},        {59, "59s"},       {60, "1m0s"},
+		     {3599, "59m59s"}, {86399, "23h59m"}, {86400 * 20 + 3600, "20d1h"}};
+	char text[TABLE_SECONDS_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		table_format_seconds(cases[i].seconds, text);
+		assert_string_equal(text, cases[i].text);
+	}
+}
+
+static char *printed_tree(json_t *tree, enum output_format format)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_int_equal(document_print(tree, format, out, NULL), 0);
+	fclose(out);
+	json_decref(tree);
+	return text;
+}
+
+static json_t *machine_tree(void)
+{
+	return json_pack("{s:s, s:{s:I, s:b}, s:[{s:s, s:[s, s]}, {s:n, s:f}], s:[]}", "name", "web\033", "memory",
+			 "given", (json_int_t)GIB, "shared", 0, "disks", "path", "a, b", "flags", "x", "y", "path",
+			 "size", 1.5, "nets");
+}
+
+static void test_document(void **state)
+{
+	char *text = printed_tree(machine_tree(), FORMAT_TABLE);
+
+	(void)state;
+	assert_string_equal(text, "name       web\\x1b\n"
+				  "memory\n"
+				  "  given    1073741824\n"
+				  "  shared   no\n"
+				  "disks\n"
+				  "  - path   a, b\n"
+				  "    flags  x, y\n"
+				  "  - path   -\n"
+				  "    size   1.5\n"
+				  "nets       -\n");
+	free(text);
+	text = printed_tree(machine_tree(), FORMAT_CSV);
+	assert_string_equal(text, "key,value\r\nname,web\357\277\275\r\nmemory.given,1073741824\r\n"
+				  "memory.shared,false\r\ndisks.0.path,\"a, b\"\r\ndisks.0.flags.0,x\r\n"
+				  "disks.0.flags.1,y\r\ndisks.1.path,\r\ndisks.1.size,1.5\r\nnets,\r\n");
+	free(text);
+}
+
+static void test_document_formats(void **state)
+{
+	char *json = printed_tree(machine_tree(), FORMAT_JSON), *yaml = printed_tree(machine_tree(), FORMAT_YAML);
+	json_t *expected = machine_tree(), *read = json_loads(json, 0, NULL),
+	       *tree = yaml_tree(yaml, strlen(yaml));
+
+	(void)state;
+	if (!json_equal(expected, read) || !json_equal(expected, tree))
+		fail_msg("read back differently:\n%s\n%s", json, yaml);
+	json_decref(expected);
+	json_decref(read);
+	json_decref(tree);
+	free(json);
+	free(yaml);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -213,7 +402,10 @@ int main(void)
 		cmocka_unit_test(test_json),          cmocka_unit_test(test_json_without_utf8),
 		cmocka_unit_test(test_empty),         cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_wrap),          cmocka_unit_test(test_no_colour),
-		cmocka_unit_test(test_progress_line),
+		cmocka_unit_test(test_progress_line), cmocka_unit_test(test_yaml),
+		cmocka_unit_test(test_csv),           cmocka_unit_test(test_quiet),
+		cmocka_unit_test(test_other_types),   cmocka_unit_test(test_seconds),
+		cmocka_unit_test(test_document),      cmocka_unit_test(test_document_formats),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

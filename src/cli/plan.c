@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/name.h"
 #include "cli/progress.h"
 #include "cli/run_options.h"
 
@@ -17,17 +16,6 @@ static const enum machine_console console_kinds[] = {CONSOLE_STDIO, CONSOLE_NONE
 static const char *given(const struct plan *plan, unsigned option)
 {
 	return plan->arguments->values[option].text;
-}
-
-static int check_name(const char *name, struct error *e)
-{
-	if (name_is_valid(name))
-		return 0;
-	return error_set(
-		e, ERROR_USAGE, -EINVAL,
-		"--name: \"%s\" is no name; give 1 to 63 letters, digits, dots, dashes and underscores, the first a "
-		"letter or digit",
-		name);
 }
 
 /* More than the host has can only end in the guest's death, or the host's. */
@@ -124,18 +112,15 @@ static void choose_console(struct plan *plan)
 static int check_options(struct plan *plan, struct error *e)
 {
 	const struct option_value *values = plan->arguments->values;
-	const char *name = given(plan, RUN_NAME);
 	int r = check_payload(plan, e);
 
-	if (r == 0 && name)
-		r = check_name(name, e);
 	if (r == 0)
 		r = check_memory(values[RUN_MEMORY].number, e);
 	if (r == 0)
 		r = choose_engine(given(plan, RUN_ENGINE), &plan->config.engine, e);
 	if (r < 0)
 		return r;
-	plan->config.name = name;
+	plan->config.name = given(plan, RUN_NAME);
 	plan->config.memory_bytes = values[RUN_MEMORY].number;
 	plan->config.cpus = (unsigned)values[RUN_CPUS].number;
 	plan->config.profile = given(plan, RUN_PROFILE) != NULL;

@@ -2,23 +2,54 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli/run_disk.h"
+#include "cli/run_forms.h"
 #include "cli/run_net.h"
 #include "cli/run_options.h"
 #include "device/virtio/vsock.h"
 
-/* A copy of an option's text that may be cut into pieces; NULL, with a message, when there are too many. */
-static char *copy(struct run_devices *devices, const char *text, struct error *e)
+/* The parts of an option's text, which lives as long as `devices`. -E2BIG, with a message, when there are too many. */
+static int split(struct run_devices *devices, unsigned option, const char *text, struct form_values *out,
+		 struct error *e)
 {
-	char *own = devices->text_count < RUN_TEXTS_MAX ? strdup(text) : NULL;
+	int r;
 
-	if (own)
-		devices->texts[devices->text_count++] = own;
-	else
-		(void)error_set(e, ERROR_USAGE, -E2BIG, "more than %d devices are asked for", RUN_TEXTS_MAX);
-	return own;
+	if (devices->text_count == RUN_TEXTS_MAX)
+		return error_set(e, ERROR_USAGE, -E2BIG, "more than %d devices are asked for", RUN_TEXTS_MAX);
+	r = form_split(&run_options[option], text, out, e);
+	if (r == 0)
+		devices->texts[devices->text_count++] = out->text;
+	return r;
+}
+
+/* Each text given for `option`, split; `each` puts it into the configuration and tells when there is no room. */
+static int for_each(struct run_devices *devices, const struct arguments *arguments, unsigned option,
+		    struct machine_config *config,
+		    int (*each)(struct run_devices *devices, const struct option_value *values,
+				struct machine_config *config, struct error *e),
+		    struct error *e)
+{
+	struct form_values parts;
+	const char *text;
+	size_t cursor = 0;
+	int r = 0;
+
+	while (r == 0 && (text = arguments_next(arguments, option, &cursor))) {
+		r = split(devices, option, text, &parts, e);
+		if (r == 0)
+			r = each(devices, parts.values, config, e);
+	}
+	return r;
+}
+
+static int add_nic(struct run_devices *devices, const struct option_value *values, struct machine_config *config,
+		   struct error *e)
+{
+	if (config->nic_count == MACHINE_NICS_MAX)
+		return error_set(e, ERROR_USAGE, -E2BIG, "--net: at most %d cards are possible", MACHINE_NICS_MAX);
+	run_net_options(values, &devices->nics[config->nic_count++]);
+	return 0;
 }
 
 static int parse_nics(struct run_devices *devices, const struct arguments *arguments, struct machine_config *config,
@@ -26,145 +57,87 @@ static int parse_nics(struct run_devices *devices, const struct arguments *argum
 {
 	const char *text;
 	size_t cursor = 0;
-	int r = 0;
+	int r;
 
 	config->nics = devices->nics;
-	while (r == 0 && (text = arguments_next(arguments, RUN_NET, &cursor))) {
-		char *own = copy(devices, text, e);
-
-		if (!own)
-			return -E2BIG;
-		if (config->nic_count == MACHINE_NICS_MAX)
-			return error_set(e, ERROR_USAGE, -E2BIG, "--net: at most %d cards are possible",
-					 MACHINE_NICS_MAX);
-		r = run_net_parse(own, &devices->nics[config->nic_count++], e);
-	}
-	for (cursor = 0; r == 0 && (text = arguments_next(arguments, RUN_PUBLISH, &cursor));)
+	r = for_each(devices, arguments, RUN_NET, config, add_nic, e);
+	while (r == 0 && (text = arguments_next(arguments, RUN_PUBLISH, &cursor)))
 		r = run_net_publish(text, devices->nics, &config->nic_count, e);
 	return r;
+}
+
+static int add_disk(struct run_devices *devices, const struct option_value *values, struct machine_config *config,
+		    struct error *e)
+{
+	if (config->disk_count == MACHINE_DISKS_MAX)
+		return error_set(e, ERROR_USAGE, -E2BIG, "--disk: at most %d disks are possible", MACHINE_DISKS_MAX);
+	run_disk_options(values, &devices->disks[config->disk_count++]);
+	return 0;
 }
 
 static int parse_disks(struct run_devices *devices, const struct arguments *arguments, struct machine_config *config,
 		       struct error *e)
 {
-	const char *text;
-	size_t cursor = 0;
-	int r = 0;
-
 	config->disks = devices->disks;
-	while (r == 0 && (text = arguments_next(arguments, RUN_DISK, &cursor))) {
-		char *own = copy(devices, text, e);
-
-		if (!own)
-			return -E2BIG;
-		if (config->disk_count == MACHINE_DISKS_MAX)
-			return error_set(e, ERROR_USAGE, -E2BIG, "--disk: at most %d disks are possible",
-					 MACHINE_DISKS_MAX);
-		r = run_disk_parse(own, &devices->disks[config->disk_count++], e);
-	}
-	return r;
+	return for_each(devices, arguments, RUN_DISK, config, add_disk, e);
 }
 
-/* FOLDER[:TAG][:ro]; the tag is "share" when none is given, "share1" for the second and so on. */
-static int parse_share(struct run_devices *devices, struct machine_share *share, unsigned index, const char *text,
-		       struct error *e)
+/* The tag is "share" when none is given, "share1" for the second and so on. */
+static int add_share(struct run_devices *devices, const struct option_value *values, struct machine_config *config,
+		     struct error *e)
 {
 	static const char *const tags[MACHINE_SHARES_MAX] = {"share",  "share1", "share2", "share3",
 							     "share4", "share5", "share6", "share7"};
-	char *own = copy(devices, text, e), *colon;
+	unsigned index = config->share_count;
 
-	if (!own)
-		return -E2BIG;
-	*share = (struct machine_share){.options.folder = own, .tag = tags[index]};
-	colon = strrchr(own, ':');
-	if (colon && strcmp(colon, ":ro") == 0) {
-		share->options.read_only = true;
-		*colon = '\0';
-		colon = strrchr(own, ':');
-	}
-	if (colon) {
-		*colon = '\0';
-		share->tag = colon + 1;
-	}
-	if (*own && *share->tag)
-		return 0;
-	return error_set(e, ERROR_USAGE, -EINVAL, "--share: \"%s\" is no folder and tag; give FOLDER, FOLDER:TAG or "
-			 "FOLDER:TAG:ro", text);
+	if (index == MACHINE_SHARES_MAX)
+		return error_set(e, ERROR_USAGE, -E2BIG, "--share: at most %d folders can be shared",
+				 MACHINE_SHARES_MAX);
+	devices->shares[index] = (struct machine_share){
+		.options = {.folder = values[SHARE_FOLDER].text, .read_only = values[SHARE_READ_ONLY].given},
+		.tag = values[SHARE_TAG].given ? values[SHARE_TAG].text : tags[index]};
+	config->share_count++;
+	return 0;
 }
 
 static int parse_shares(struct run_devices *devices, const struct arguments *arguments, struct machine_config *config,
 			struct error *e)
 {
-	const char *text;
-	size_t cursor = 0;
-	int r = 0;
-
 	config->shares = devices->shares;
-	while (r == 0 && (text = arguments_next(arguments, RUN_SHARE, &cursor))) {
-		unsigned i = config->share_count;
-
-		if (i == MACHINE_SHARES_MAX)
-			return error_set(e, ERROR_USAGE, -E2BIG, "--share: at most %d folders can be shared",
-					 MACHINE_SHARES_MAX);
-		r = parse_share(devices, &devices->shares[i], i, text, e);
-		config->share_count++;
-	}
-	return r;
+	return for_each(devices, arguments, RUN_SHARE, config, add_share, e);
 }
 
-/* NAME=SOCKET */
+static int add_channel(struct run_devices *devices, const struct option_value *values, struct machine_config *config,
+		       struct error *e)
+{
+	if (config->channel_count == VIRTIO_CHANNELS_MAX)
+		return error_set(e, ERROR_USAGE, -E2BIG, "--channel: at most %d are possible", VIRTIO_CHANNELS_MAX);
+	devices->channels[config->channel_count++] =
+		(struct virtio_channel_options){values[CHANNEL_NAME].text, values[CHANNEL_SOCKET].text};
+	return 0;
+}
+
 static int parse_channels(struct run_devices *devices, const struct arguments *arguments,
 			  struct machine_config *config, struct error *e)
 {
-	const char *text;
-	size_t cursor = 0;
-
 	config->channels = devices->channels;
-	while ((text = arguments_next(arguments, RUN_CHANNEL, &cursor))) {
-		char *own = copy(devices, text, e), *sign = own ? strchr(own, '=') : NULL;
+	return for_each(devices, arguments, RUN_CHANNEL, config, add_channel, e);
+}
 
-		if (!own)
-			return -E2BIG;
-		if (!sign || sign == own || !sign[1])
-			return error_set(e, ERROR_USAGE, -EINVAL,
-					 "--channel: \"%s\" is no channel; give NAME=SOCKET, such as "
-					 "agent=/tmp/agent.sock", text);
-		if (config->channel_count == VIRTIO_CHANNELS_MAX)
-			return error_set(e, ERROR_USAGE, -E2BIG, "--channel: at most %d are possible",
-					 VIRTIO_CHANNELS_MAX);
-		*sign = '\0';
-		devices->channels[config->channel_count++] = (struct virtio_channel_options){own, sign + 1};
-	}
+static int add_vsock(struct run_devices *devices, const struct option_value *values, struct machine_config *config,
+		     struct error *e)
+{
+	(void)devices;
+	(void)e;
+	config->vsock = values[VSOCK_FOLDER].text;
+	config->vsock_cid = values[VSOCK_CID].given ? (uint32_t)values[VSOCK_CID].number : VSOCK_CID_MIN;
 	return 0;
 }
 
-/* FOLDER[:CID] */
 static int parse_vsock(struct run_devices *devices, const struct arguments *arguments, struct machine_config *config,
 		       struct error *e)
 {
-	const char *text = arguments->values[RUN_VSOCK].text;
-	char *own, *colon, *end;
-	unsigned long cid = VSOCK_CID_MIN;
-
-	if (!text)
-		return 0;
-	own = copy(devices, text, e);
-	if (!own)
-		return -E2BIG;
-	colon = strrchr(own, ':');
-	if (colon) {
-		*colon = '\0';
-		cid = strtoul(colon + 1, &end, 10);
-		if (end == colon + 1 || *end || cid < VSOCK_CID_MIN || cid > VSOCK_CID_MAX)
-			return error_set(e, ERROR_USAGE, -EINVAL,
-					 "--vsock: \"%s\" is no CID of a guest; give a number from %d on", colon + 1,
-					 VSOCK_CID_MIN);
-	}
-	if (!*own)
-		return error_set(e, ERROR_USAGE, -EINVAL, "--vsock: give a folder for the sockets");
-	config->vsock = own;
-	config->vsock_cid = (uint32_t)cid;
-	return 0;
+	return for_each(devices, arguments, RUN_VSOCK, config, add_vsock, e);
 }
 
 /* By index of the option's words. */

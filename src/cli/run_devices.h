@@ -15,7 +15,7 @@ struct run_devices {
 	struct block_options disks[MACHINE_DISKS_MAX];
 	struct machine_share shares[MACHINE_SHARES_MAX];
 	struct virtio_channel_options channels[VIRTIO_CHANNELS_MAX];
-	char *texts[RUN_TEXTS_MAX]; /* copies of options, cut into pieces */
+	char *texts[RUN_TEXTS_MAX]; /* options, split into their parts */
 	unsigned text_count;
 };
 

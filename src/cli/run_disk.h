@@ -1,16 +1,13 @@
 /*
- * The text of `doppel run --disk`:
- *
- *   FILE[,ro][,overlay[=FILE]][,format=raw|qcow2][,backing-anywhere][,direct][,iops=N][,bps=SIZE]
- *
- * A comma that belongs to a file's name is written twice.
+ * Disks in the options of `doppel run`: --disk FILE[,ro][,overlay[=FILE]][,format=raw|qcow2]... (run_forms.h).
  */
 #ifndef DOPPEL_CLI_RUN_DISK_H
 #define DOPPEL_CLI_RUN_DISK_H
 
 #include "block/block.h"
+#include "config/form.h"
 
-/* Cuts `text` into pieces, to which the pointers in *out lead: it outlives *out. ERROR_USAGE. */
-MUST_USE int run_disk_parse(char *text, struct block_options *out, struct error *e);
+/* `values` by enum disk_part; *out points to their texts. */
+void run_disk_options(const struct option_value *values, struct block_options *out);
 
 #endif

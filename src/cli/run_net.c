@@ -2,91 +2,25 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "config/option.h"
+#include "cli/run_forms.h"
 
-#define KINDS "user, tap=INTERFACE, switch=NAME or none"
+/* By index of the part's words. */
+static const enum net_kind kinds[] = {NET_USER, NET_TAP, NET_SWITCH, NET_NONE};
 
-static const struct {
-	const char *word;
-	enum net_kind kind;
-	bool named;
-} kinds[] = {
-	{"user", NET_USER, false},
-	{"tap", NET_TAP, true},
-	{"switch", NET_SWITCH, true},
-	{"none", NET_NONE, false},
-};
-
-/* "WORD=VALUE" in two; the value is NULL without a sign. */
-static char *cut_value(char *text)
+void run_net_options(const struct option_value *values, struct machine_nic *out)
 {
-	char *sign = strchr(text, '=');
-
-	if (sign)
-		*sign++ = '\0';
-	return sign;
-}
-
-static int parse_kind(char *text, struct net_options *out, struct error *e)
-{
-	char *value = cut_value(text);
-
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		if (strcmp(text, kinds[i].word) != 0)
-			continue;
-		if (kinds[i].named != (value && *value))
-			return error_set(e, ERROR_USAGE, -EINVAL, "--net: %s takes %s; give " KINDS, text,
-					 kinds[i].named ? "a name" : "no name");
-		out->kind = kinds[i].kind;
-		out->name = value;
-		return out->kind == NET_SWITCH ? net_check_segment(value, e) : 0;
-	}
-	return error_set(e, ERROR_USAGE, -EINVAL, "--net: \"%s\" is no network; give " KINDS, text);
-}
-
-static int parse_rate(const char *text, uint64_t *out, struct error *e)
-{
-	static const struct option_spec rate = {
-		.name = "net", .type = OPTION_SIZE, .minimum = 1000, .maximum = UINT64_C(1) << 40};
-	struct option_value value;
-	int r = option_parse(&rate, text, &value, e);
-
-	if (r == 0)
-		*out = value.number;
-	return r;
-}
-
-static int parse_part(char *text, struct machine_nic *out, struct error *e)
-{
-	char *value = cut_value(text);
-
-	if (strcmp(text, "mac") == 0 && value)
-		return net_parse_mac(value, out->options.mac, e);
-	if (strcmp(text, "rate") == 0 && value)
-		return parse_rate(value, &out->rate, e);
-	if (strcmp(text, "isolated") == 0 && !value) {
-		out->options.isolated = true;
-		if (out->options.kind == NET_USER)
-			return 0;
-		return error_set(e, ERROR_USAGE, -EINVAL, "--net: only a user network can be isolated");
-	}
-	return error_set(e, ERROR_USAGE, -EINVAL, "--net: \"%s\" is not known; give mac=ADDRESS, rate=BYTES or isolated",
-			 text);
-}
-
-int run_net_parse(char *text, struct machine_nic *out, struct error *e)
-{
-	struct machine_nic nic = {.rate = 0};
-	char *rest = text, *part = strsep(&rest, ",");
-	int r = parse_kind(part, &nic.options, e);
-
-	while (r == 0 && (part = strsep(&rest, ",")))
-		r = parse_part(part, &nic, e);
-	if (r == 0)
-		*out = nic;
-	return r;
+	*out = (struct machine_nic){
+		.options = {.kind = kinds[values[NET_PART_KIND].number],
+			    .name = values[NET_PART_NAME].text,
+			    .isolated = values[NET_PART_ISOLATED].given},
+		.rate = values[NET_PART_RATE].given ? values[NET_PART_RATE].number : 0,
+	};
+	/* What was checked parses again. */
+	if (values[NET_PART_MAC].given && net_parse_mac(values[NET_PART_MAC].text, out->options.mac, NULL) < 0)
+		abort();
 }
 
 int run_net_publish(const char *text, struct machine_nic nics[MACHINE_NICS_MAX], unsigned *count, struct error *e)

@@ -1,6 +1,10 @@
 #include "cli/run_options.h"
 
+#include <errno.h>
+
+#include "base/name.h"
 #include "board/board.h"
+#include "cli/run_forms.h"
 #include "engine/engine.h"
 
 /* Where run.c and run_devices.c give the words a meaning, they rely on their order here. */
@@ -19,6 +23,16 @@ static const char *engine_word(size_t index)
 		if (i == index)
 			return engines[i]->name;
 	return NULL;
+}
+
+static int check_name(const char *name, struct error *e)
+{
+	if (name_is_valid(name))
+		return 0;
+	return error_set(e, ERROR_USAGE, -EINVAL,
+			 "\"%s\" is no name; give 1 to 63 letters, digits, dots, dashes and underscores, the first a "
+			 "letter or digit",
+			 name);
 }
 
 const struct option_spec run_options[RUN_OPTIONS] = {
@@ -76,12 +90,14 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 			    .fallback = "64M",
 			    .help = "keep at most this much translated code, for all CPUs together"},
 	[RUN_PROFILE] = {.name = "profile",
+			 .scope = SCOPE_RUN,
 			 .letter = 'P',
 			 .type = OPTION_PATH,
 			 .placeholder = "FILE",
 			 .help = "write at the end where the guest spent its time, and what the engine did; - is "
 				 "standard error"},
 	[RUN_SYMBOLS] = {.name = "symbols",
+			 .scope = SCOPE_RUN,
 			 .letter = 'y',
 			 .type = OPTION_PATH,
 			 .placeholder = "FILE",
@@ -90,8 +106,11 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 		      .letter = 'n',
 		      .type = OPTION_STRING,
 		      .placeholder = "NAME",
+		      .check = check_name,
+		      .pattern = "^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$",
 		      .help = "name of the machine: letters, digits, dots, dashes, underscores"},
 	[RUN_CONSOLE] = {.name = "console",
+			 .scope = SCOPE_RUN,
 			 .letter = 'o',
 			 .type = OPTION_PATH,
 			 .placeholder = "WHERE",
@@ -100,14 +119,17 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 			 .help = "where the guest's serial console is"},
 	[RUN_NET] = {.name = "net",
 		     .letter = 'N',
-		     .type = OPTION_STRING,
-		     .placeholder = "KIND[,...]",
+		     .type = OPTION_FORM,
+		     .form = &form_net,
+		     .key = "nets",
+		     .placeholder = "KIND[,mac=ADDRESS]...",
 		     .repeatable = true,
 		     .help = "a network card: user, tap=INTERFACE, switch=NAME or none; then mac=ADDRESS, "
 			     "rate=BYTES a second, isolated"},
 	[RUN_PUBLISH] = {.name = "publish",
 			 .letter = 'p',
-			 .type = OPTION_STRING,
+			 .type = OPTION_FORM,
+			 .form = &form_publish,
 			 .placeholder = "[udp:][ADDRESS:]HOST:GUEST",
 			 .repeatable = true,
 			 .help = "a port of this host that leads to one of the guest, through the user network"},
@@ -121,24 +143,31 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 					"size follows the terminal's"},
 	[RUN_DISK] = {.name = "disk",
 		      .letter = 'd',
-		      .type = OPTION_STRING,
+		      .type = OPTION_FORM,
+		      .form = &form_disk,
+		      .key = "disks",
 		      .placeholder = "FILE[,ro][,overlay]...",
 		      .repeatable = true,
 		      .help = "a disk: also format=raw|qcow2, overlay=FILE, iops=N, bps=SIZE, direct, backing-anywhere"},
 	[RUN_SHARE] = {.name = "share",
 		       .letter = 's',
-		       .type = OPTION_STRING,
+		       .type = OPTION_FORM,
+		       .form = &form_share,
+		       .key = "shares",
 		       .placeholder = "FOLDER[:TAG][:ro]",
 		       .repeatable = true,
 		       .help = "share a folder with the guest, which mounts it with -t virtiofs TAG"},
 	[RUN_VSOCK] = {.name = "vsock",
 		       .letter = 'v',
-		       .type = OPTION_STRING,
+		       .type = OPTION_FORM,
+		       .form = &form_vsock,
 		       .placeholder = "FOLDER[:CID]",
 		       .help = "sockets between host and guest, as Unix sockets in this folder"},
 	[RUN_CHANNEL] = {.name = "channel",
 			 .letter = 'C',
-			 .type = OPTION_STRING,
+			 .type = OPTION_FORM,
+			 .form = &form_channel,
+			 .key = "channels",
 			 .placeholder = "NAME=SOCKET",
 			 .repeatable = true,
 			 .help = "a channel: /dev/virtio-ports/NAME in the guest, a Unix socket here"},
@@ -176,12 +205,14 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 			    .placeholder = "FILE|FOLDER",
 			    .help = "user data for cloud-init, or a folder of a NoCloud seed; the host name is --name"},
 	[RUN_SSH_KEY] = {.name = "ssh-key",
+			 .key = "ssh-keys",
 			 .letter = 'S',
 			 .type = OPTION_PATH,
 			 .placeholder = "FILE",
 			 .repeatable = true,
 			 .help = "public keys that may log in to the guest, through cloud-init"},
 	[RUN_TIMEOUT] = {.name = "timeout",
+			 .scope = SCOPE_RUN,
 			 .letter = 't',
 			 .type = OPTION_DURATION,
 			 .placeholder = "TIME",
@@ -189,6 +220,7 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 			 .maximum = 500 * UINT64_C(3600000),
 			 .help = "end the guest after this time, with status 6"},
 	[RUN_LOG_LEVEL] = {.name = "log-level",
+			   .scope = SCOPE_RUN,
 			   .letter = 'l',
 			   .type = OPTION_ENUM,
 			   .placeholder = "LEVEL",

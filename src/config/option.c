@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/types.h"
+#include "config/form.h"
 #include "config/suggest.h"
 
 struct unit {
@@ -49,6 +50,11 @@ const char *option_word(const struct option_spec *spec, size_t index)
 	if (spec->word)
 		return spec->word(index);
 	return spec->words ? spec->words[index] : NULL;
+}
+
+const char *option_key(const struct option_spec *spec)
+{
+	return spec->key ? spec->key : spec->name;
 }
 
 static void format_units(const struct unit *units, uint64_t number, char out[OPTION_NUMBER_SIZE])
@@ -112,30 +118,30 @@ static bool unit_forgotten(const struct option_spec *spec, const char *text, uin
 	       megabytes <= spec->maximum;
 }
 
-static int out_of_range(const struct option_spec *spec, const char *text, uint64_t number, struct error *e)
+static int out_of_range(const struct option_spec *spec, const char *label, const char *text, uint64_t number, struct error *e)
 {
 	char range[OPTION_RANGE_SIZE];
 
 	option_range(spec, range);
 	if (unit_forgotten(spec, text, number))
 		return error_set(e, ERROR_USAGE, -EINVAL, "--%s: %s bytes is out of range; give %s, perhaps %sM",
-				 spec->name, text, range, text);
-	return error_set(e, ERROR_USAGE, -EINVAL, "--%s: %s is out of range; give %s", spec->name, text, range);
+				 label, text, range, text);
+	return error_set(e, ERROR_USAGE, -EINVAL, "--%s: %s is out of range; give %s", label, text, range);
 }
 
-static int parse_number(const struct option_spec *spec, const char *text, uint64_t *number, struct error *e)
+static int parse_number(const struct option_spec *spec, const char *label, const char *text, uint64_t *number, struct error *e)
 {
 	const struct numeric *numeric = &numerics[spec->type];
 	char step[OPTION_NUMBER_SIZE];
 
 	if (!read_number(text, numeric->units, number))
-		return error_set(e, ERROR_USAGE, -EINVAL, "--%s: \"%s\" is not %s; %s", spec->name, text,
+		return error_set(e, ERROR_USAGE, -EINVAL, "--%s: \"%s\" is not %s; %s", label, text,
 				 numeric->noun, numeric->advice);
 	if (*number < spec->minimum || *number > spec->maximum)
-		return out_of_range(spec, text, *number, e);
+		return out_of_range(spec, label, text, *number, e);
 	if (spec->multiple && *number % spec->multiple) {
 		format_units(numeric->units, spec->multiple, step);
-		return error_set(e, ERROR_USAGE, -EINVAL, "--%s: %s is not a multiple of %s; round it", spec->name,
+		return error_set(e, ERROR_USAGE, -EINVAL, "--%s: %s is not a multiple of %s; round it", label,
 				 text, step);
 	}
 	return 0;
@@ -155,44 +161,81 @@ static int find_word(const struct option_spec *spec, const char *text, uint64_t 
 	return -ENOENT;
 }
 
-static int parse_enum(const struct option_spec *spec, const char *text, uint64_t *number, struct error *e)
+/* All words of an option, as far as they fit. */
+static void list_words(const struct option_spec *spec, char *list, size_t size)
 {
-	struct suggestion best = suggestion_for(text);
-	char list[200] = "";
 	const char *word;
 	size_t used = 0;
 
-	if (find_word(spec, text, number) == 0)
-		return 0;
-	for (size_t i = 0; (word = option_word(spec, i)); i++) {
-		suggestion_consider(&best, word);
-		if (used < sizeof list)
-			used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", word);
-	}
-	if (best.word)
-		return error_set(e, ERROR_USAGE, -EINVAL, "--%s: unknown %s \"%s\"; did you mean %s?", spec->name,
-				 spec->name, text, best.word);
-	return error_set(e, ERROR_USAGE, -EINVAL, "--%s: unknown %s \"%s\"; choose from: %s", spec->name,
-			 spec->name, text, list);
+	*list = '\0';
+	for (size_t i = 0; (word = option_word(spec, i)) && used < size; i++)
+		used += (size_t)snprintf(list + used, size - used, "%s%s", i ? ", " : "", word);
 }
 
-int option_parse(const struct option_spec *spec, const char *text, struct option_value *value, struct error *e)
+static int parse_enum(const struct option_spec *spec, const char *label, const char *text, uint64_t *number,
+		      struct error *e)
+{
+	struct suggestion best = suggestion_for(text);
+	char list[200];
+	const char *word;
+
+	if (find_word(spec, text, number) == 0)
+		return 0;
+	for (size_t i = 0; (word = option_word(spec, i)); i++)
+		suggestion_consider(&best, word);
+	if (best.word)
+		return error_set(e, ERROR_USAGE, -EINVAL, "--%s: unknown %s \"%s\"; did you mean %s?", label, spec->name,
+				 text, best.word);
+	list_words(spec, list, sizeof list);
+	return error_set(e, ERROR_USAGE, -EINVAL, "--%s: unknown %s \"%s\"; choose from: %s", label, spec->name, text,
+			 list);
+}
+
+static int parse_text(const struct option_spec *spec, const char *label, const char *text, uint64_t *number,
+		      struct error *e)
+{
+	int r;
+
+	if (spec->type == OPTION_PATH && *text == '\0')
+		return error_set(e, ERROR_USAGE, -EINVAL, "--%s: the value is empty; give %s", label, spec->placeholder);
+	if (spec->type == OPTION_PATH)
+		(void)find_word(spec, text, number);
+	r = spec->check ? spec->check(text, e) : 0;
+	return r < 0 ? error_prefix(e, r, "--%s", label) : 0;
+}
+
+static int parse_form(const struct option_spec *spec, const char *text, struct error *e)
+{
+	struct form_values values;
+	int r = form_split(spec, text, &values, e);
+
+	if (r == 0)
+		form_finish(&values);
+	return r;
+}
+
+int option_parse_as(const struct option_spec *spec, const char *label, const char *text, struct option_value *value,
+		    struct error *e)
 {
 	uint64_t number = 0;
 	int r = 0;
 
 	if (numerics[spec->type].noun)
-		r = parse_number(spec, text, &number, e);
+		r = parse_number(spec, label, text, &number, e);
 	else if (spec->type == OPTION_ENUM)
-		r = parse_enum(spec, text, &number, e);
-	else if (spec->type == OPTION_PATH && *text == '\0')
-		r = error_set(e, ERROR_USAGE, -EINVAL, "--%s: the value is empty; give %s", spec->name,
-			      spec->placeholder);
-	else if (spec->type == OPTION_PATH)
-		(void)find_word(spec, text, &number);
+		r = parse_enum(spec, label, text, &number, e);
+	else if (spec->type == OPTION_FORM)
+		r = parse_form(spec, text, e);
+	else
+		r = parse_text(spec, label, text, &number, e);
 	if (r < 0)
 		return r;
 	value->text = text;
 	value->number = number;
 	return 0;
+}
+
+int option_parse(const struct option_spec *spec, const char *text, struct option_value *value, struct error *e)
+{
+	return option_parse_as(spec, spec->name, text, value, e);
 }

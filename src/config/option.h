@@ -1,8 +1,9 @@
 /*
- * What an option of a verb is, and how its value is read.
+ * What a property is, and how its value is read.
  *
- * An option is one row of a table; the parser (arguments.h), the help, the manual page and the completions are made
- * from that row alone. Values are read strictly: the whole text must be a value of the type, within the range.
+ * A property is one row of a table. As an option of a verb it is parsed, helped and completed from that row alone
+ * (cli/arguments.h); as a key of a document it is read, written and put into the JSON schema from the same row
+ * (document.h, schema.h). Values are read strictly: the whole text must be a value of the type, within the range.
  *
  * Thread: any; all of it is constant data and pure functions.
  */
@@ -23,7 +24,15 @@ enum option_type {
 	OPTION_INTEGER,  /* a decimal number */
 	OPTION_DURATION, /* milliseconds: 500ms, 30s, 5m, 2h; a bare number counts seconds */
 	OPTION_ENUM,     /* one of `words` */
+	OPTION_FORM,     /* several values in one text: `form` */
 	OPTION_TYPES,
+};
+
+/* Where a property may be written. */
+enum option_scope {
+	SCOPE_MACHINE, /* anywhere: it belongs to the machine */
+	SCOPE_COMMAND, /* on the command line of any verb that makes a machine, but not in a document */
+	SCOPE_RUN,     /* on the command line of the verb that runs one on this terminal alone */
 };
 
 struct option_spec {
@@ -38,6 +47,15 @@ struct option_spec {
 	const char *(*word)(size_t index); /* ENUM: instead of `words`; NULL from the end on */
 	const char *fallback;              /* the value when none is given, as a user would write it, or NULL */
 	const char *help;                  /* a phrase without a full stop */
+	enum option_scope scope;
+	const char *key;               /* in a document; NULL: `name` */
+	const struct option_form *form; /* FORM: form.h */
+	/* STRING, PATH: what else must hold, or NULL; its message does not name the option. The schema has the same as a
+	 * regular expression, or says nothing of it. */
+	int (*check)(const char *text, struct error *e);
+	const char *pattern;
+	bool required; /* of a part of a form: it is never left out */
+	bool bare;     /* of a part of a form: it may stand without a value, which means something too */
 };
 
 #define OPTION_NO_WORD UINT64_MAX
@@ -51,10 +69,16 @@ struct option_value {
 /* The word at `index` of an option's words, or NULL past the last. */
 const char *option_word(const struct option_spec *spec, size_t index);
 
+/* Its key in a document. */
+const char *option_key(const struct option_spec *spec);
+
 /* Reads `text` into `value` (text and number; it keeps a pointer to `text`). -EINVAL with an ERROR_USAGE message that
  * names the option, what is wrong and what to give instead. */
 MUST_USE int option_parse(const struct option_spec *spec, const char *text, struct option_value *value,
 			  struct error *e);
+/* The same for a part: `label` stands for its name in messages, such as "disk iops". */
+MUST_USE int option_parse_as(const struct option_spec *spec, const char *label, const char *text,
+			     struct option_value *value, struct error *e);
 
 /* A size or a duration as it would be written, with the largest unit that loses nothing: "512M", "90s". */
 #define OPTION_NUMBER_SIZE 32

@@ -7,18 +7,22 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "cli/run_disk.h"
+#include "cli/run_options.h"
 
 static int parse(const char *text, struct block_options *out, struct error *e)
 {
-	static char own[256];
+	static struct form_values parts;
+	int r;
 
-	snprintf(own, sizeof own, "%s", text);
+	form_finish(&parts);
 	*e = (struct error){0};
-	return run_disk_parse(own, out, e);
+	r = form_split(&run_options[RUN_DISK], text, &parts, e);
+	if (r == 0)
+		run_disk_options(parts.values, out);
+	return r;
 }
 
 static void test_all_parts(void **state)
@@ -54,10 +58,11 @@ static void test_refusals(void **state)
 	static const struct {
 		const char *text, *hint;
 	} cases[] = {
-		{"", "file is missing"},  {",ro", "file is missing"},  {"a,", "not known"},
-		{"a,ro=yes", "no value"}, {"a,overlay=", "temporary"}, {"a,format", "missing"},
+		{"", "file: the value is empty"}, {",ro", "file: the value is empty"},  {"a,", "not known"},
+		{"a,ro=yes", "no value"}, {"a,overlay=", "empty"}, {"a,format", "missing"},
 		{"a,format=vmdk", "raw"}, {"a,iops=0", "iops"},        {"a,iops=ten", "iops"},
 		{"a,bps=1x", "bps"},      {"a,fromat=raw", "format"},  {"a,ro,overlay", "exclude"},
+		{"a,ro,ro", "twice"},
 		{"a,xyzzy", "there are"},
 	};
 
@@ -73,6 +78,15 @@ static void test_refusals(void **state)
 	}
 }
 
+static int forget(void **state)
+{
+	struct block_options options;
+	struct error e;
+
+	(void)state;
+	return parse("", &options, &e) < 0 ? 0 : -1;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -80,5 +94,5 @@ int main(void)
 		cmocka_unit_test(test_refusals),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, forget);
 }

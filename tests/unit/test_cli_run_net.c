@@ -3,19 +3,23 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "cli/run_net.h"
+#include "cli/run_options.h"
 
 static int parse(const char *text, struct machine_nic *nic, struct error *e)
 {
-	static char copy[128];
+	static struct form_values parts;
+	int r;
 
-	snprintf(copy, sizeof copy, "%s", text);
-	return run_net_parse(copy, nic, e);
+	form_finish(&parts);
+	r = form_split(&run_options[RUN_NET], text, &parts, e);
+	if (r == 0)
+		run_net_options(parts.values, nic);
+	return r;
 }
 
 static void cards_are_parsed(void **state)
@@ -57,16 +61,17 @@ static void wrong_cards_are_refused(void **state)
 	static const struct {
 		const char *text, *part;
 	} cases[] = {
-		{"", "is no network"},
-		{"bridge", "is no network"},
+		{"", "choose from"},
+		{"bridge", "choose from: user"},
 		{"user=1", "takes no name"},
 		{"tap", "takes a name"},
 		{"tap=", "takes a name"},
+		{"user,mac=52:54:00:12:34", "is no MAC"},
 		{"switch=a/b", "is no name of a switch"},
 		{"user,mac=01:00:00:00:00:00", "address of a group"},
-		{"user,mac", "is not known"},
-		{"user,,isolated", "is not known"},
-		{"user,isolated=1", "is not known"},
+		{"user,mac", "is missing"},
+		{"user,,isolated", "choose from"},
+		{"user,isolated=1", "no value"},
 		{"tap=t,isolated", "only a user network"},
 		{"user,rate=fast", "fast"},
 		{"user,rate=1", "1"},
@@ -109,6 +114,15 @@ static void ports_belong_to_the_user_network(void **state)
 	assert_non_null(strstr(e.message, "--publish"));
 }
 
+static int forget(void **state)
+{
+	struct machine_nic nic;
+	struct error e;
+
+	(void)state;
+	return parse("", &nic, &e) < 0 ? 0 : -1;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -117,5 +131,5 @@ int main(void)
 		cmocka_unit_test(ports_belong_to_the_user_network),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, forget);
 }

@@ -1,0 +1,77 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "registry/private.h"
+
+int registry_open_file(int folder, const char *path, int flags)
+{
+	/* Without O_NONBLOCK a named pipe in the file's place would be waited for. */
+	int fd = openat(folder, path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* What is no regular file can not be read so, or ends at once. */
+ssize_t registry_read_file(int folder, const char *path, char *out, size_t limit)
+{
+	AUTO_CLOSE fd = registry_open_file(folder, path, O_RDONLY);
+	size_t used = 0;
+	ssize_t count = 1;
+
+	if (fd < 0)
+		return fd;
+	while (used <= limit && (count = read(fd, out + used, limit + 1 - used)) != 0) {
+		if (count < 0 && errno != EINTR)
+			return -errno;
+		if (count > 0)
+			used += (size_t)count;
+	}
+	if (used > limit)
+		return -EFBIG;
+	out[used] = '\0';
+	return (ssize_t)used;
+}
+
+int registry_write_all(int fd, const void *bytes, size_t length)
+{
+	const char *from = bytes;
+
+	while (length) {
+		ssize_t count = write(fd, from, length);
+
+		if (count < 0 && errno != EINTR)
+			return -errno;
+		if (count > 0) {
+			from += count;
+			length -= (size_t)count;
+		}
+	}
+	return 0;
+}
+
+static int write_new(int folder, const char *path, const void *bytes, size_t length)
+{
+	AUTO_CLOSE fd = registry_open_file(folder, path, O_WRONLY | O_CREAT | O_EXCL);
+	int r = fd < 0 ? fd : registry_write_all(fd, bytes, length);
+
+	return r == 0 && fsync(fd) < 0 ? -errno : r;
+}
+
+int registry_replace_file(int folder, const char *file, const void *bytes, size_t length)
+{
+	char aside[64];
+	int r;
+
+	/* Only the holder of the machine's lock writes here: what lies there was left by one who was killed. */
+	snprintf(aside, sizeof aside, ".%s.new", file);
+	if (unlinkat(folder, aside, 0) < 0 && errno != ENOENT)
+		return -errno;
+	r = write_new(folder, aside, bytes, length);
+	if (r == 0 && renameat(folder, aside, folder, file) < 0)
+		r = -errno;
+	if (r < 0)
+		(void)unlinkat(folder, aside, 0);
+	return r;
+}

@@ -1,0 +1,72 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "registry/private.h"
+
+/* The whole file, by locks of the open file (F_OFD): they end with its last descriptor, however the process ends. */
+static int ask(int fd, int command, struct flock *lock)
+{
+	*lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	while (fcntl(fd, command, lock) < 0)
+		if (errno != EINTR)
+			return errno == EACCES || errno == EAGAIN ? -EBUSY : -errno;
+	return 0;
+}
+
+int registry_is_locked(int folder, const char *path)
+{
+	AUTO_CLOSE fd = registry_open_file(folder, path, O_RDONLY);
+	struct flock lock;
+	int r;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	r = ask(fd, F_OFD_GETLK, &lock);
+	return r < 0 ? r : lock.l_type != F_UNLCK;
+}
+
+int registry_lock_at(int folder)
+{
+	int fd = registry_open_file(folder, LOCK_FILE, O_RDWR | O_CREAT), r;
+	struct flock lock;
+
+	if (fd < 0)
+		return fd;
+	r = ask(fd, F_OFD_SETLK, &lock);
+	if (r == 0)
+		return fd;
+	close(fd);
+	return r;
+}
+
+/* Whether the open folder still is the machine's: its remover held the lock while it took the folder away. */
+static bool is_in_place(const struct registry *registry, const char *name, int folder)
+{
+	AUTO_CLOSE machines = registry_root_open(registry, "machines", false);
+	struct stat here, there;
+
+	return machines >= 0 && fstat(folder, &here) == 0 && fstatat(machines, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+}
+
+int registry_lock(struct registry *registry, const char *name, int *fd, struct error *e)
+{
+	AUTO_CLOSE folder = -1;
+	int own = registry_folder(registry, name, &folder, e);
+
+	if (own < 0)
+		return own;
+	own = registry_lock_at(folder);
+	if (own == -EBUSY)
+		return error_set(e, ERROR_STATE, -EBUSY, "machine %s runs already", name);
+	if (own < 0)
+		return error_errno(e, own, "the lock of machine %s", name);
+	if (!is_in_place(registry, name, folder)) {
+		close(own);
+		return error_set(e, ERROR_NOT_FOUND, -ENOENT, "machine %s was removed just now", name);
+	}
+	*fd = own;
+	return 0;
+}

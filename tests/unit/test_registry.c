@@ -1,0 +1,92 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "registry/registry.h"
+#include "registry_bench.h"
+
+static const char document[] = "image: debian-tiny\n";
+
+static int create(const char *name)
+{
+	struct record record = {.image = "debian-tiny", .memory_bytes = 256 * MIB, .cpus = 2};
+
+	return registry_create(registry, name, document, strlen(document), &record, &failure);
+}
+
+static void root_follows_the_environment(void **state)
+{
+	(void)state;
+	assert_string_equal(registry_root(registry), root);
+}
+
+static void a_machine_is_made_read_and_removed(void **state)
+{
+	char path[PATH_MAX];
+	struct record record;
+
+	(void)state;
+	assert_ok(create("web"));
+	registry_path(registry, "web", "machine.yaml", path);
+	assert_file(path, document);
+	assert_ok(registry_record(registry, "web", &record, &failure));
+	assert_string_equal(record.name, "web");
+	assert_int_equal(record.state, MACHINE_CREATED);
+	assert_string_equal(record.image, "debian-tiny");
+	assert_int_equal(record.memory_bytes, 256 * MIB);
+	assert_int_equal(record.cpus, 2);
+	assert_int_equal(record.monitor, 0);
+	assert_in_range(time(NULL) - record.created_s, 0, 3600);
+	assert_int_equal(create("web"), -EEXIST);
+	assert_int_equal(failure.kind, ERROR_STATE);
+	assert_ok(registry_remove(registry, "web", &failure));
+	assert_int_equal(registry_record(registry, "web", &record, &failure), -ENOENT);
+	assert_int_equal(entries_in("machines"), 0);
+}
+
+static void names_are_found_by_their_beginning(void **state)
+{
+	char name[REGISTRY_NAME_SIZE] = "untouched";
+
+	(void)state;
+	assert_ok(create("web"));
+	assert_ok(create("web-two"));
+	assert_ok(create("data"));
+	assert_ok(registry_find(registry, "d", name, &failure));
+	assert_string_equal(name, "data");
+	assert_ok(registry_find(registry, "web", name, &failure));
+	assert_string_equal(name, "web");
+	assert_ok(registry_find(registry, "web-", name, &failure));
+	assert_string_equal(name, "web-two");
+	assert_int_equal(registry_find(registry, "we", name, &failure), -ENOTUNIQ);
+	assert_int_equal(failure.kind, ERROR_USAGE);
+	assert_non_null(strstr(failure.message, "web, web-two"));
+	assert_int_equal(registry_find(registry, "dtaa", name, &failure), -ENOENT);
+	assert_int_equal(failure.kind, ERROR_NOT_FOUND);
+	assert_non_null(strstr(failure.message, "data"));
+	assert_int_equal(registry_find(registry, "../machines/web", name, &failure), -ENOENT);
+	assert_int_equal(registry_find(registry, "", name, &failure), -ENOENT);
+	assert_string_equal(name, "web-two");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_registry(root_follows_the_environment),
+		with_registry(a_machine_is_made_read_and_removed),
+		with_registry(names_are_found_by_their_beginning),
+	};
+
+	return cmocka_run_group_tests_name("registry", tests, NULL, NULL);
+}

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -9,15 +10,18 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "machine/console_log.h"
+#include "machine/ends.h"
 #include "machine/keys.h"
 #include "machine/output.h"
-#include "machine/ends.h"
 #include "machine/terminal.h"
+#include "machine/viewers.h"
 
 /* Reads in one callback: input without end must not keep the loop from its other work. */
 #define READS_AT_ONCE  16
 #define READ_SIZE      256
 #define LAST_OUTPUT_MS 1000
+#define LAST_VIEWER_MS 1000
 
 struct console {
 	enum machine_console kind;
@@ -28,6 +32,10 @@ struct console {
 	bool typed;            /* input is a terminal that a person types on */
 	bool raw;
 	char path[64]; /* of the pty's slave */
+	struct tape tape;
+	struct console_log *log; /* or NULL */
+	struct viewers *viewers;
+	bool taken; /* a viewer writes, and the terminal here was told so */
 
 	struct console_line line;
 	bool started;
@@ -50,7 +58,7 @@ static void offer(struct console *console)
 {
 	size_t taken;
 
-	if (console->held || !console->waiting_length)
+	if (console->held || !console->started || !console->waiting_length)
 		return;
 	taken = console->line.receive(console->line.line, console->waiting, console->waiting_length);
 	console->waiting_length -= taken;
@@ -63,15 +71,15 @@ static void keep(struct console *console, uint8_t byte)
 		console->waiting[console->waiting_length++] = byte;
 }
 
-/* To the user: after the guest's output when that is on a terminal, else past it. */
-static void help(struct console *console)
+/* To the user here: after the guest's output when that is on a terminal, else past it. */
+static void say(struct console *console, const char *text)
 {
 	ssize_t ignored = 0;
 
 	if (isatty(console->out))
-		(void)console_write(console, (const uint8_t *)keys_help, strlen(keys_help));
+		(void)output_write(console->output, text, strlen(text));
 	else
-		ignored = write(console->input, keys_help, strlen(keys_help));
+		ignored = write(console->input, text, strlen(text));
 	(void)ignored; /* a terminal that was opened to read only shows nothing */
 }
 
@@ -79,15 +87,17 @@ static void obey(struct console *console, uint8_t byte)
 {
 	switch (keys_next(&console->keys, &byte)) {
 	case KEYS_GUEST:
-		keep(console, byte);
+		if (!viewers_writer(console->viewers))
+			keep(console, byte);
 		break;
 	case KEYS_EATEN:
+	case KEYS_DETACH:
 		break;
 	case KEYS_LEAVE:
 		console->hooks.leave(console->hooks.opaque);
 		break;
 	case KEYS_HELP:
-		help(console);
+		say(console, keys_help_here);
 		break;
 	}
 }
@@ -121,15 +131,62 @@ static void read_some(struct console *console)
 	}
 }
 
+/* Whether what is at this end may be read now: a terminal always, because of its keys. */
+static bool wants_local(const struct console *console)
+{
+	if (console->input < 0 || console->ended)
+		return false;
+	return console->typed || (!console->waiting_length && !viewers_writer(console->viewers));
+}
+
+static bool read_local(struct console *console)
+{
+	if (!wants_local(console) || !readable(console))
+		return false;
+	read_some(console);
+	return true;
+}
+
+static bool read_viewer(struct console *console)
+{
+	size_t n;
+
+	if (sizeof console->waiting - console->waiting_length < VIEWING_INPUT)
+		return false;
+	n = viewers_receive(console->viewers, console->waiting + console->waiting_length);
+	console->waiting_length += n;
+	return n > 0;
+}
+
+/* The terminal here is told when it can not write, and when it can again. */
+static void tell_taken(struct console *console)
+{
+	const char *writer = viewers_writer(console->viewers);
+	char text[160];
+
+	if (!console->typed || console->taken == (writer != NULL))
+		return;
+	console->taken = writer != NULL;
+	if (writer)
+		snprintf(text, sizeof text, "\r\n[doppel: %s has taken the console; you only watch now]\r\n", writer);
+	else
+		snprintf(text, sizeof text, "\r\n[doppel: the console is yours again]\r\n");
+	say(console, text);
+}
+
 static void pump(void *arg)
 {
 	struct console *console = arg;
 
 	for (unsigned i = 0; i < READS_AT_ONCE; i++) {
+		bool more;
+
 		offer(console);
-		if (console->ended || (!console->typed && console->waiting_length) || !readable(console))
+		more = read_viewer(console);
+		more |= read_local(console);
+		tell_taken(console);
+		if (!more)
 			return;
-		read_some(console);
 	}
 	bell_ring(&console->pump);
 }
@@ -182,6 +239,23 @@ static int open_output(struct console *console, struct error *e)
 	return output_new(&console->output, console->out, console->kind == CONSOLE_PTY, &hooks, e);
 }
 
+static int open_views(struct console *console, const struct console_config *config, struct error *e)
+{
+	const struct viewers_config viewers = {
+		.loop = config->loop,
+		.tape = &console->tape,
+		.writer = pump,
+		.opaque = console,
+	};
+	int r = tape_init(&console->tape, e);
+
+	if (r == 0)
+		r = viewers_new(&console->viewers, &viewers, e);
+	if (r == 0 && config->log)
+		r = console_log_new(&console->log, &console->tape, config->log, config->log_size, e);
+	return r;
+}
+
 int console_new(struct console **out, const struct console_config *config, struct error *e)
 {
 	struct console *console = calloc(1, sizeof *console);
@@ -195,7 +269,9 @@ int console_new(struct console **out, const struct console_config *config, struc
 	console->input = console->out = -1;
 	console->held = true;
 	console->pump = (struct bell){.loop = config->loop, .fn = pump, .arg = console};
-	r = open_ends(console, config, e);
+	r = open_views(console, config, e);
+	if (r == 0)
+		r = open_ends(console, config, e);
 	if (r == 0)
 		r = open_output(console, e);
 	if (r < 0)
@@ -220,6 +296,9 @@ void console_free(struct console *console)
 		terminal_restore();
 	if (console->kind != CONSOLE_STDIO && console->out >= 0)
 		close(console->out);
+	viewers_free(console->viewers);
+	console_log_free(console->log);
+	tape_finish(&console->tape);
 	free(console);
 }
 
@@ -243,9 +322,9 @@ int console_start(struct console *console, const struct console_line *line, stru
 {
 	int r;
 
-	if (console->input < 0 || console->started)
+	if (console->started)
 		return 0;
-	r = watch_input(console, e);
+	r = console->input < 0 ? 0 : watch_input(console, e);
 	if (r == 0 && console->typed) {
 		r = terminal_raw(console->input, e);
 		console->raw = r == 0;
@@ -268,6 +347,7 @@ void console_hold(struct console *console, bool hold)
 
 bool console_write(struct console *console, const uint8_t *bytes, size_t length)
 {
+	tape_write(&console->tape, bytes, length);
 	return console->output && output_write(console->output, bytes, length);
 }
 
@@ -285,6 +365,8 @@ bool console_size(const struct console *console, uint16_t *columns, uint16_t *ro
 {
 	struct winsize size;
 
+	if (viewers_writer(console->viewers))
+		return viewers_size(console->viewers, columns, rows);
 	if (console->out < 0 || ioctl(console->out, TIOCGWINSZ, &size) < 0 || !size.ws_col || !size.ws_row)
 		return false;
 	*columns = size.ws_col;
@@ -295,4 +377,23 @@ bool console_size(const struct console *console, uint16_t *columns, uint16_t *ro
 const char *console_path(const struct console *console)
 {
 	return console->kind == CONSOLE_PTY ? console->path : NULL;
+}
+
+int console_attach(struct console *console, int fd, enum machine_attach how, const char *who, struct error *e)
+{
+	bool busy = console->kind == CONSOLE_STDIO && !console->ended;
+	const char *here = console->typed ? "the terminal that the machine runs on" : "the machine's standard input";
+
+	return viewers_add(console->viewers, fd, how, who, busy ? here : NULL, e);
+}
+
+unsigned console_viewers(const struct console *console, const char **writer)
+{
+	*writer = viewers_writer(console->viewers);
+	return viewers_count(console->viewers);
+}
+
+void console_end(struct console *console, uint8_t code, const char *why)
+{
+	viewers_end(console->viewers, code, why, LAST_VIEWER_MS);
 }

@@ -6,6 +6,9 @@
  * just ends the input. From a terminal up to CONSOLE_TYPED bytes wait, then more is dropped, so that the
  * monitor's own keys (machine/keys.h) always work. Output goes through machine/output.h.
  *
+ * Beside that end there may be viewers (machine/viewers.h) and a log (machine/console_log.h), which never slow the guest.
+ * While one of the viewers writes, its input is the guest's, and this end's is held back; what is typed here is dropped.
+ *
  * Thread: the owner of the loop, unless said otherwise.
  */
 #ifndef DOPPEL_MACHINE_CONSOLE_H
@@ -30,6 +33,8 @@ struct console_config {
 	enum machine_console kind;
 	const char *path; /* CONSOLE_FILE: made when it is not there, else appended to */
 	int input, output; /* CONSOLE_STDIO: descriptors, which stay the caller's; normally 0 and 1 */
+	const char *log;   /* path; NULL: none */
+	uint64_t log_size; /* as console_log_new */
 	struct loop *loop;
 	struct console_hooks hooks;
 };
@@ -62,5 +67,12 @@ bool console_drained(struct console *console);
 bool console_size(const struct console *console, uint16_t *columns, uint16_t *rows);
 /* Slave path of CONSOLE_PTY, else NULL. */
 const char *console_path(const struct console *console);
+
+/* As machine_console_attach and machine_console_viewers. */
+MUST_USE int console_attach(struct console *console, int fd, enum machine_attach how, const char *who, struct error *e);
+unsigned console_viewers(const struct console *console, const char **writer);
+/* Tells all viewers why there is no more (an exit code and a text), and cuts them off; no vCPU runs any more. Waits for
+ * those who take nothing, a second at most. */
+void console_end(struct console *console, uint8_t code, const char *why);
 
 #endif

@@ -2,10 +2,12 @@
 
 enum { CTRL_A = 0x01 };
 
-const char keys_help[] = "\r\n"
-			 "Ctrl-A x  switch the machine off and leave\r\n"
-			 "Ctrl-A h  show this\r\n"
-			 "Ctrl-A a  send Ctrl-A to the guest; Ctrl-A Ctrl-A does, too\r\n";
+#define COMMON_HELP                                                                                                    \
+	"Ctrl-A h  show this\r\n"                                                                                      \
+	"Ctrl-A a  send Ctrl-A to the guest; Ctrl-A Ctrl-A does, too\r\n"
+
+const char keys_help_here[] = "\r\nCtrl-A x  switch the machine off and leave\r\n" COMMON_HELP;
+const char keys_help_attached[] = "\r\nCtrl-A d  leave; the machine goes on\r\n" COMMON_HELP;
 
 enum keys_meaning keys_next(struct keys *keys, uint8_t *byte)
 {
@@ -17,7 +19,10 @@ enum keys_meaning keys_next(struct keys *keys, uint8_t *byte)
 	switch (*byte) {
 	case 'x':
 	case 'X':
-		return KEYS_LEAVE;
+		return keys->attached ? KEYS_EATEN : KEYS_LEAVE;
+	case 'd':
+	case 'D':
+		return keys->attached ? KEYS_DETACH : KEYS_EATEN;
 	case 'h':
 	case 'H':
 	case '?':

@@ -84,6 +84,7 @@ static int make_console(struct machine *machine, const struct machine_config *co
 		.path = config->console_path,
 		.input = STDIN_FILENO,
 		.output = STDOUT_FILENO,
+		.log = config->console_log,
 		.loop = machine->loop,
 		.hooks = {.leave = machine_leave, .room = room, .drained = drained, .opaque = machine},
 	};
@@ -175,6 +176,19 @@ int machine_new(struct machine **out, const struct machine_config *config, struc
 	return r;
 }
 
+/* To those who look at the console. */
+static void tell_end(struct machine *machine)
+{
+	bool failed = machine->state == MACHINE_FAILED, stopped = machine->state == MACHINE_STOPPED;
+	char why[400];
+
+	if (failed)
+		snprintf(why, sizeof why, "%s failed: %s", machine->name, machine->message);
+	else
+		snprintf(why, sizeof why, stopped ? "%s has stopped" : "%s was switched off", machine->name);
+	console_end(machine->console, (uint8_t)(failed ? 1 : stopped ? machine->exit_code : 0), why);
+}
+
 void machine_free(struct machine *machine)
 {
 	if (!machine)
@@ -184,6 +198,8 @@ void machine_free(struct machine *machine)
 		crew_park(machine->crew);
 	if (machine->board)
 		machine_pause_devices(machine);
+	if (machine->console)
+		tell_end(machine);
 	console_free(machine->console);
 	crew_free(machine->crew);
 	profile_free(machine->profile);
@@ -223,6 +239,17 @@ const char *machine_name(const struct machine *machine)
 const char *machine_console_path(const struct machine *machine)
 {
 	return console_path(machine->console);
+}
+
+int machine_console_attach(struct machine *machine, int fd, enum machine_attach how, const char *who,
+			   struct error *e)
+{
+	return console_attach(machine->console, fd, how, who, e);
+}
+
+unsigned machine_console_viewers(const struct machine *machine, const char **writer)
+{
+	return console_viewers(machine->console, writer);
 }
 
 struct board *machine_board(struct machine *machine)

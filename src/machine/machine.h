@@ -54,6 +54,7 @@ struct machine_config {
 	const char *kernel, *initrd, *append, *firmware; /* paths, as in board_config */
 	enum machine_console console;
 	const char *console_path; /* CONSOLE_FILE: made, or appended to */
+	const char *console_log;  /* path of a log of its output (machine/console_log.h); NULL: none */
 	bool virtio_console; /* what is typed goes to a virtio terminal (hvc0), not to the UART */
 	/* Virtio devices, in the order of their slots. */
 	enum machine_choice rng;
@@ -127,6 +128,20 @@ const char *machine_name(const struct machine *machine);
 const struct net_forward *machine_forwards(const struct machine *machine, unsigned *count);
 /* Slave path of CONSOLE_PTY, else NULL. */
 const char *machine_console_path(const struct machine *machine);
+
+enum machine_attach {
+	MACHINE_WATCH, /* output only */
+	MACHINE_WRITE, /* input too: -EBUSY (ERROR_STATE) with the name of whoever writes already */
+	MACHINE_TAKE,  /* input too: whoever wrote watches from now on, and is told by whom he was relieved */
+};
+/* Whoever is at the other end of the socket `fd` (SOCK_SEQPACKET, non-blocking; messages: machine/viewing.h) looks at the
+ * console from now on, in any state, until he closes it: he gets the latest output (256 KiB), then all new, but what he
+ * takes too slowly; the guest never waits for him. machine_free tells all viewers the machine's end. `who` is shown to
+ * others, unprintable bytes as '?'. On success the descriptor is the machine's. -EMFILE: too many look already. */
+MUST_USE int machine_console_attach(struct machine *machine, int fd, enum machine_attach how, const char *who,
+				    struct error *e);
+/* How many look at the console from elsewhere; *writer: who of them writes, or NULL, valid until the loop runs. */
+unsigned machine_console_viewers(const struct machine *machine, const char **writer);
 
 /* Paused or created machines only (-EBUSY otherwise). load: on a created machine of the same configuration,
  * which is then paused; on failure it is as new. */

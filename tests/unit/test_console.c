@@ -290,7 +290,7 @@ static void test_terminal(void **state)
 	guest_gets("\1x\1yz", 5);
 	send_text(master, "\1hk"); /* once the guest has the k, help was given */
 	guest_gets("k", 1);
-	expect(master, keys_help);
+	expect(master, keys_help_here);
 	expect_nothing(output[0]);
 	send_text(master, "ls\1x");
 	assert_int_equal(loop_run(loop, LONG_MS), 0);
@@ -320,7 +320,7 @@ static void test_help_in_order(void **state)
 	send_text(master, "\1hk"); /* once the guest has the k, help was given */
 	guest_gets("k", 1);
 	expect(master, "guest ");
-	expect(master, keys_help);
+	expect(master, keys_help_here);
 	close_typed(master, slave);
 }
 

@@ -108,6 +108,11 @@ static void choose_console(struct plan *plan)
 	plan->config.console_path = console->text;
 }
 
+static unsigned percent(const struct option_value *value)
+{
+	return value->given ? (unsigned)value->number : 0;
+}
+
 /* Everything that can be found wrong without starting anything. */
 static int check_options(struct plan *plan, struct error *e)
 {
@@ -123,6 +128,8 @@ static int check_options(struct plan *plan, struct error *e)
 	plan->config.name = given(plan, RUN_NAME);
 	plan->config.memory_bytes = values[RUN_MEMORY].number;
 	plan->config.cpus = (unsigned)values[RUN_CPUS].number;
+	plan->config.quota.machine_percent = percent(&values[RUN_CPU_QUOTA]);
+	plan->config.quota.vcpu_percent = percent(&values[RUN_VCPU_QUOTA]);
 	plan->config.profile = given(plan, RUN_PROFILE) != NULL;
 	plan->config.code_cache = values[RUN_CODE_CACHE].number;
 	plan->config.firmware = given(plan, RUN_FIRMWARE);

@@ -32,6 +32,7 @@ static const struct unit size_units[] = {
 static const struct unit duration_units[] = {
 	{"h", 3600000}, {"m", 60000}, {"s", 1000}, {"", 1000}, {"ms", 1}, {NULL, 0},
 };
+static const struct unit percent_units[] = {{"%", 1}, {"", 1}, {NULL, 0}};
 static const struct unit no_units[] = {{"", 1}, {NULL, 0}};
 
 /* What a numeric type is called, how it may be written, and an example. */
@@ -42,6 +43,7 @@ static const struct numeric {
 } numerics[OPTION_TYPES] = {
 	[OPTION_SIZE] = {"a size", "write a number and K, M, G or T, such as 512M", size_units},
 	[OPTION_INTEGER] = {"a whole number", "write digits, such as 4", no_units},
+	[OPTION_PERCENT] = {"a percentage", "write whole percent, such as 40%", percent_units},
 	[OPTION_DURATION] = {"a duration", "write a number and ms, s, m or h, such as 30s", duration_units},
 };
 

@@ -22,6 +22,7 @@ enum option_type {
 	OPTION_PATH,     /* any text but none at all; `words`, when there are some, have a meaning of their own */
 	OPTION_SIZE,     /* bytes: 512M, 2G; powers of 1024 */
 	OPTION_INTEGER,  /* a decimal number */
+	OPTION_PERCENT,  /* whole percent: 40%; the sign may be left out */
 	OPTION_DURATION, /* milliseconds: 500ms, 30s, 5m, 2h; a bare number counts seconds */
 	OPTION_ENUM,     /* one of `words` */
 	OPTION_FORM,     /* several values in one text: `form` */

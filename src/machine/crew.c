@@ -20,6 +20,7 @@ struct vcpu {
 
 struct crew {
 	const struct engine *engine;
+	struct quota *quota;
 	struct crew_hooks hooks;
 	unsigned count;
 	/* Read without the lock before each run, so that a vCPU which comes and goes takes no lock. */
@@ -99,6 +100,10 @@ static bool take_turn(struct vcpu *vcpu)
 		wait_for_room(vcpu, ticket);
 		return true;
 	}
+	if (!quota_open(vcpu->crew->quota, vcpu->hart->id)) {
+		vcpu->steal.held_ns += quota_wait(vcpu->crew->quota, vcpu->hart->id, &vcpu->crew->parking);
+		return true;
+	}
 	steal_tell(&vcpu->steal, vcpu->hart);
 	run(vcpu, ticket);
 	return true;
@@ -110,8 +115,10 @@ static void *vcpu_main(void *arg)
 
 	self = vcpu;
 	steal_begin(&vcpu->steal);
+	quota_join(vcpu->crew->quota, vcpu->hart->id);
 	while (take_turn(vcpu))
 		;
+	quota_leave(vcpu->crew->quota, vcpu->hart->id);
 	steal_end(&vcpu->steal);
 	return NULL;
 }
@@ -135,7 +142,7 @@ static int add_vcpu(struct crew *crew, struct hart *hart, struct error *e)
 	return 0;
 }
 
-int crew_new(struct crew **out, const struct engine *engine, struct hart_cluster *cluster,
+int crew_new(struct crew **out, const struct engine *engine, struct hart_cluster *cluster, struct quota *quota,
 	     const struct crew_hooks *hooks, struct error *e)
 {
 	struct crew *crew = calloc(1, sizeof *crew);
@@ -143,6 +150,7 @@ int crew_new(struct crew **out, const struct engine *engine, struct hart_cluster
 	if (!crew)
 		return error_errno(e, -ENOMEM, "CPU threads");
 	crew->engine = engine;
+	crew->quota = quota;
 	crew->hooks = *hooks;
 	atomic_store(&crew->parking, true);
 	pthread_mutex_init(&crew->lock, NULL);
@@ -198,6 +206,7 @@ void crew_ask(struct crew *crew)
 		crew->engine->stop(crew->vcpus[i].engine);
 		hart_kick(crew->vcpus[i].hart);
 	}
+	quota_wake(crew->quota);
 }
 
 void crew_park(struct crew *crew)
@@ -231,6 +240,16 @@ void crew_tick(struct crew *crew)
 	for (unsigned i = 0; i < crew->count; i++)
 		if (!atomic_load(&crew->vcpus[i].hart->sleeping))
 			crew->engine->stop(crew->vcpus[i].engine);
+}
+
+bool crew_is_awake(const struct crew *crew, unsigned vcpu)
+{
+	return vcpu < crew->count && !atomic_load(&crew->vcpus[vcpu].hart->sleeping);
+}
+
+void crew_stop_one(struct crew *crew, unsigned vcpu)
+{
+	crew->engine->stop(crew->vcpus[vcpu].engine);
 }
 
 void crew_state_loaded(struct crew *crew)

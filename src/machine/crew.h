@@ -10,6 +10,7 @@
 #define DOPPEL_MACHINE_CREW_H
 
 #include "engine/engine.h"
+#include "machine/quota.h"
 #include "riscv/hart.h"
 
 struct crew;
@@ -23,8 +24,8 @@ struct crew_hooks {
 	void *opaque;
 };
 
-/* Makes a vCPU of `engine` and a thread for every hart of the cluster, which must outlive the crew. */
-MUST_USE int crew_new(struct crew **out, const struct engine *engine, struct hart_cluster *cluster,
+/* Makes a vCPU of `engine` and a thread for every hart of the cluster. That and the quota must outlive the crew. */
+MUST_USE int crew_new(struct crew **out, const struct engine *engine, struct hart_cluster *cluster, struct quota *quota,
 		      const struct crew_hooks *hooks, struct error *e);
 /* Parks, ends and joins the threads; accepts NULL. */
 void crew_free(struct crew *crew);
@@ -45,6 +46,10 @@ void crew_nudge(struct crew *crew);
 /* Any thread, from time to time: a vCPU that keeps running leaves guest code for a moment, for what is only done
  * outside (machine/steal.h). Sleepers sleep on. */
 void crew_tick(struct crew *crew);
+
+/* For the quota's hooks; any thread. */
+bool crew_is_awake(const struct crew *crew, unsigned vcpu);
+void crew_stop_one(struct crew *crew, unsigned vcpu);
 
 /* While parked: harts or memory were changed from outside. */
 void crew_state_loaded(struct crew *crew);

@@ -104,6 +104,11 @@ static int add_nic(struct machine *machine, const struct machine_config *config,
 	if (r < 0)
 		return r;
 	keep_forwards(machine, net);
+	r = machine_count_process(machine, net_process(net), name, e);
+	if (r < 0) {
+		net_close(net);
+		return r;
+	}
 	r = virtio_net_new(&nic, name, machine->worker, net, &card, e);
 	return r < 0 ? r : add(machine, config, nic, e);
 }
@@ -161,6 +166,11 @@ static int add_share(struct machine *machine, const struct machine_config *confi
 	if (r < 0)
 		return r;
 	snprintf(name, sizeof name, "fs%u", index);
+	r = machine_count_process(machine, share_process(share), name, e);
+	if (r < 0) {
+		share_close(share);
+		return r;
+	}
 	r = virtio_fs_new(&fs, name, machine->worker, wanted->tag, share, e);
 	return r < 0 ? r : add(machine, config, fs, e);
 }

@@ -112,6 +112,9 @@ void machine_pause_devices(struct machine *machine)
 {
 	if (machine->devices_paused)
 		return;
+	/* The worker is to do what it is asked, now. */
+	if (machine->quota)
+		quota_suspend(machine->quota, true);
 	for (unsigned i = 0; i < machine->board->device_count; i++)
 		device_pause(machine->board->devices[i]);
 	machine->devices_paused = true;
@@ -123,6 +126,7 @@ static void resume_devices(struct machine *machine)
 		return;
 	for (unsigned i = 0; i < machine->board->device_count; i++)
 		device_resume(machine->board->devices[i]);
+	quota_suspend(machine->quota, false);
 	machine->devices_paused = false;
 }
 

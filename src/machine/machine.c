@@ -108,10 +108,35 @@ static int make_board(struct machine *machine, const struct machine_config *conf
 	return board_virt_new(&machine->board, &board, e);
 }
 
+static bool is_awake(void *opaque, unsigned vcpu)
+{
+	return crew_is_awake(((const struct machine *)opaque)->crew, vcpu);
+}
+
+static void stop_vcpu(void *opaque, unsigned vcpu)
+{
+	crew_stop_one(((struct machine *)opaque)->crew, vcpu);
+}
+
+static int make_quota(struct machine *machine, struct error *e)
+{
+	const struct quota_hooks hooks = {.awake = is_awake, .stop = stop_vcpu, .opaque = machine};
+	int r = quota_new(&machine->quota, machine->board->cluster.count, &hooks, e);
+
+	if (r < 0)
+		return r;
+	if (machine->worker)
+		quota_add_worker(machine->quota, worker_loop(machine->worker));
+	for (unsigned i = 0; i < machine->process_count; i++)
+		(void)quota_add_process(machine->quota, machine->processes[i]);
+	return 0;
+}
+
 static int make_crew(struct machine *machine, const struct machine_config *config, struct error *e)
 {
 	const struct crew_hooks hooks = {.failed = vcpu_failed, .crowded = crowded, .opaque = machine};
 	const struct engine *engine = config->engine;
+	int r;
 
 	machine->board->cluster.code_cache = config->code_cache;
 	if (!engine)
@@ -120,12 +145,13 @@ static int make_crew(struct machine *machine, const struct machine_config *confi
 		return error_set(e, ERROR_FAILED, -ENODEV,
 				 "no engine runs riscv64 guests here; see doppel engines");
 	if (config->profile) {
-		int r = profile_new(&machine->profile, &machine->board->cluster, e);
+		r = profile_new(&machine->profile, &machine->board->cluster, e);
 
 		if (r < 0)
 			return r;
 	}
-	return crew_new(&machine->crew, engine, &machine->board->cluster, &hooks, e);
+	r = make_quota(machine, e);
+	return r < 0 ? r : crew_new(&machine->crew, engine, &machine->board->cluster, machine->quota, &hooks, e);
 }
 
 static struct device *find_rtc(const struct board *board)
@@ -155,7 +181,8 @@ static int build(struct machine *machine, const struct machine_config *config, s
 	if (r < 0)
 		return r;
 	alarm_init(&machine->alarm, machine->loop, find_rtc(machine->board));
-	return machine_power_on(machine, e);
+	r = machine_power_on(machine, e);
+	return r < 0 ? r : machine_set_quota(machine, &config->quota, e);
 }
 
 int machine_new(struct machine **out, const struct machine_config *config, struct error *e)
@@ -193,6 +220,8 @@ void machine_free(struct machine *machine)
 {
 	if (!machine)
 		return;
+	if (machine->quota)
+		quota_set(machine->quota, &(struct quota_shares){0});
 	/* vCPUs write to the console, and the console's output nudges vCPUs. */
 	if (machine->crew)
 		crew_park(machine->crew);
@@ -206,6 +235,7 @@ void machine_free(struct machine *machine)
 	alarm_finish(&machine->alarm);
 	board_free(machine->board);
 	worker_free(machine->worker);
+	quota_free(machine->quota);
 	loop_free(machine->loop);
 	pthread_mutex_destroy(&machine->lock);
 	free(machine);

@@ -44,10 +44,17 @@ struct machine_share {
 	const char *tag;
 };
 
+/* Processor time, in percent of one processor; 0: no limit. */
+struct machine_quota {
+	unsigned machine_percent; /* of the whole machine: its process and those of its back ends */
+	unsigned vcpu_percent;    /* of each vCPU, and as much for each vCPU of the whole machine; at most 100 */
+};
+
 struct machine_config {
 	const char *name; /* NULL: one is made up */
 	uint64_t memory_bytes;
 	unsigned cpus;
+	struct machine_quota quota;
 	const struct engine *engine; /* NULL: the default for the architecture */
 	uint64_t code_cache;         /* bytes of translated code at most, for engines that translate; 0: the engine's choice */
 	bool profile;                /* for machine_profile */
@@ -142,6 +149,18 @@ MUST_USE int machine_console_attach(struct machine *machine, int fd, enum machin
 				    struct error *e);
 /* How many look at the console from elsewhere; *writer: who of them writes, or NULL, valid until the loop runs. */
 unsigned machine_console_viewers(const struct machine *machine, const char **writer);
+
+/* In any state; in force at once. -EINVAL. What is counted and how exact it is: docs/internals/shares.md. */
+MUST_USE int machine_set_quota(struct machine *machine, const struct machine_quota *quota, struct error *e);
+void machine_get_quota(const struct machine *machine, struct machine_quota *out);
+
+struct machine_use {
+	uint64_t cpu_ns;  /* processor time that counts for the machine's quota, since its process began */
+	uint64_t held_ns; /* time in which its quota kept it from running */
+	uint64_t vcpu_ns[RISCV_HARTS_MAX]; /* processor time of each vCPU's thread */
+};
+/* Any thread. */
+void machine_use(struct machine *machine, struct machine_use *out);
 
 /* Paused or created machines only (-EBUSY otherwise). load: on a created machine of the same configuration,
  * which is then paused; on failure it is as new. */

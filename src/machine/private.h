@@ -23,6 +23,10 @@ struct machine {
 	struct console *console;
 	struct board *board;
 	struct crew *crew;
+	struct quota *quota;
+	struct machine_quota shares; /* as it was set */
+	pid_t processes[QUOTA_PROCESSES_MAX]; /* of back ends, when the machine was made */
+	unsigned process_count;
 	struct profile *profile; /* or NULL */
 	struct worker *worker; /* serves all virtio devices; NULL when there are none */
 	struct virtio *balloon; /* the board's, or NULL */
@@ -67,6 +71,8 @@ MUST_USE int machine_check_state(const struct machine *machine, const char *what
 				 struct error *e);
 /* Makes the virtio devices that are configured, on the board and a worker. equipment.c */
 MUST_USE int machine_equip(struct machine *machine, const struct machine_config *config, struct error *e);
+/* This process counts as the machine's; `what` it is for. No process: pid 0. shares.c */
+MUST_USE int machine_count_process(struct machine *machine, pid_t pid, const char *what, struct error *e);
 /* Tells whoever asked for it. life.c */
 void machine_tell(struct machine *machine, enum machine_change change);
 #define IN(state) (1u << (state))

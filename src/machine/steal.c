@@ -15,19 +15,18 @@ static uint64_t read_waited(const struct steal *steal)
 {
 	unsigned long long waited;
 	char text[96];
-	ssize_t n = pread(steal->fd, text, sizeof text - 1, 0);
+	ssize_t n = steal->fd < 0 ? 0 : pread(steal->fd, text, sizeof text - 1, 0);
 
 	if (n <= 0)
-		return steal->waited_ns;
+		return 0;
 	text[n] = '\0';
-	return sscanf(text, "%*u %llu", &waited) == 1 ? waited : steal->waited_ns;
+	return sscanf(text, "%*u %llu", &waited) == 1 ? waited : 0;
 }
 
 void steal_begin(struct steal *steal)
 {
 	*steal = (struct steal){.fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC)};
-	if (steal->fd >= 0)
-		steal->waited_ns = read_waited(steal);
+	steal->waited_ns = read_waited(steal);
 }
 
 void steal_tell(struct steal *steal, struct hart *hart)
@@ -35,14 +34,14 @@ void steal_tell(struct steal *steal, struct hart *hart)
 	uint64_t now, waited, told;
 	le64_t stored;
 
-	if (steal->fd < 0 || !hart->sbi_sta_address)
+	if (!hart->sbi_sta_address)
 		return;
 	now = clock_host_ns();
 	if (now < steal->next_ns)
 		return;
 	steal->next_ns = now + STEAL_EVERY_NS;
-	waited = read_waited(steal);
-	if (waited == steal->waited_ns ||
+	waited = read_waited(steal) + steal->held_ns;
+	if (waited <= steal->waited_ns ||
 	    memory_read(hart->cluster->memory, gpa(hart->sbi_sta_address + AREA_STEAL), &stored, sizeof stored) < 0)
 		return;
 	told = le64_get(stored) + (waited - steal->waited_ns);

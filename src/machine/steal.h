@@ -1,6 +1,6 @@
 /*
- * Stolen time: how long the host let a vCPU's thread wait for a processor, told to a guest that asks for it (SBI
- * STA).
+ * Stolen time: how long the host let a vCPU's thread wait for a processor, and its quota held it, told to a guest that
+ * asks for it (SBI STA).
  *
  * Time is added to what the guest's own area says, so that it never runs backwards over a reset or a move to
  * another process. Thread: the vCPU's own, outside of a run.
@@ -13,8 +13,9 @@
 #define STEAL_EVERY_NS UINT64_C(100000000)
 
 struct steal {
-	int fd; /* of the thread's statistics; -1: this host keeps none, and nothing is ever stolen */
-	uint64_t waited_ns; /* at the last look */
+	int fd; /* of the thread's statistics; -1: this host keeps none */
+	uint64_t held_ns;   /* by its quota, so far: added to by the thread */
+	uint64_t waited_ns; /* with what it was held, at the last look */
 	uint64_t next_ns;   /* of CLOCK_MONOTONIC: when to look again */
 };
 

@@ -92,6 +92,11 @@ bool net_mac_is_fixed(const struct net *net)
 	return net->mac_is_fixed;
 }
 
+pid_t net_process(const struct net *net)
+{
+	return net->process.pid;
+}
+
 const struct net_forward *net_forwards(const struct net *net, unsigned *count)
 {
 	*count = net->forward_count;

@@ -16,6 +16,8 @@
 #ifndef DOPPEL_NET_NET_H
 #define DOPPEL_NET_NET_H
 
+#include <sys/types.h>
+
 #include "base/error.h"
 #include "base/types.h"
 
@@ -68,6 +70,8 @@ MUST_USE int net_set_offloads(struct net *net, unsigned offloads, struct error *
 uint16_t net_mtu(const struct net *net);
 /* Whether the guest must keep options.mac: frames from another address do not get out. */
 bool net_mac_is_fixed(const struct net *net);
+/* The process of its own behind a user network; 0: none, or one that serves other machines too. */
+pid_t net_process(const struct net *net);
 /* Forwards with the ports that were really taken. */
 const struct net_forward *net_forwards(const struct net *net, unsigned *count);
 /* After an end of file on the descriptor: why, for the log. On the descriptor's thread; the descriptor is then

@@ -169,6 +169,11 @@ int share_descriptor(const struct share *share)
 	return share->process.socket;
 }
 
+pid_t share_process(const struct share *share)
+{
+	return share->process.pid;
+}
+
 unsigned share_walls(const struct share *share)
 {
 	return share->process.parts;

@@ -12,6 +12,8 @@
 #ifndef DOPPEL_SHARE_SHARE_H
 #define DOPPEL_SHARE_SHARE_H
 
+#include <sys/types.h>
+
 #include "base/error.h"
 #include "base/types.h"
 
@@ -42,6 +44,8 @@ void share_close(struct share *share);
 void share_end(struct share *share, char *why, size_t room);
 /* SOCK_SEQPACKET, non-blocking, the share's own. End of file on it: the server died. */
 int share_descriptor(const struct share *share);
+/* The server. */
+pid_t share_process(const struct share *share);
 /* WALL_* that hold the server. */
 unsigned share_walls(const struct share *share);
 

@@ -72,7 +72,8 @@ static int unknown_option(const struct reader *r, const char *name, int length)
 	best = suggestion_for(written);
 	suggestion_consider(&best, "help");
 	for (size_t i = 0; i < verb->option_count; i++)
-		suggestion_consider(&best, verb->options[i].name);
+		if (verb_takes(verb, i))
+			suggestion_consider(&best, verb->options[i].name);
 	if (best.word)
 		return usage(r, "unknown option --%s; did you mean --%s?", written, best.word);
 	return usage(r, "unknown option --%s; see doppel help %s", written, verb->name);
@@ -91,7 +92,7 @@ static int read_long(struct reader *r, const char *argument)
 	for (size_t i = 0; i < verb->option_count; i++) {
 		const struct option_spec *spec = &verb->options[i];
 
-		if (strlen(spec->name) != length || strncmp(spec->name, argument, length) != 0)
+		if (!verb_takes(verb, i) || strlen(spec->name) != length || strncmp(spec->name, argument, length) != 0)
 			continue;
 		if (equals && spec->type == OPTION_FLAG)
 			return usage(r, "--%s takes no value; leave \"%s\" out", spec->name, equals);
@@ -103,7 +104,7 @@ static int read_long(struct reader *r, const char *argument)
 static int find_letter(const struct verb *verb, char letter, size_t *option)
 {
 	for (size_t i = 0; i < verb->option_count; i++) {
-		if (letter != '\0' && verb->options[i].letter == letter) {
+		if (letter != '\0' && verb->options[i].letter == letter && verb_takes(verb, i)) {
 			*option = i;
 			return 0;
 		}
@@ -225,10 +226,30 @@ int arguments_parse(struct arguments *out, const struct verb *verb, size_t count
 	return 0;
 }
 
+int arguments_parse_own(struct arguments *out, const struct verb *verb, size_t count, char **argv, struct error *e)
+{
+	int code = arguments_parse(out, verb, count, argv, e);
+
+	if (code == 0) {
+		out->own = argv;
+		out->own_count = count;
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++)
+		free(argv[i]);
+	free(argv);
+	return code;
+}
+
 void arguments_finish(struct arguments *arguments)
 {
+	for (size_t i = 0; i < arguments->own_count; i++)
+		free(arguments->own[i]);
+	free(arguments->own);
 	free(arguments->operands);
 	free(arguments->occurrences);
+	arguments->own = NULL;
+	arguments->own_count = 0;
 	arguments->operands = NULL;
 	arguments->occurrences = NULL;
 }

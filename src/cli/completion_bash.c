@@ -59,7 +59,7 @@ static void print_values(FILE *out, const struct verb *const *table)
 {
 	for (; *table; table++) {
 		for (size_t i = 0; i < (*table)->option_count; i++)
-			if ((*table)->options[i].type != OPTION_FLAG)
+			if (verb_takes(*table, i) && (*table)->options[i].type != OPTION_FLAG)
 				print_value(out, *table, &(*table)->options[i]);
 		if ((*table)->verbs)
 			print_values(out, (*table)->verbs);
@@ -87,7 +87,8 @@ static void print_choices(FILE *out, const struct verb *const *table)
 	for (; *table; table++) {
 		fprintf(out, "\t'%s/-'*) _doppel_words '--help", (*table)->name);
 		for (size_t i = 0; i < (*table)->option_count; i++)
-			fprintf(out, " --%s", (*table)->options[i].name);
+			if (verb_takes(*table, i))
+				fprintf(out, " --%s", (*table)->options[i].name);
 		fprintf(out, "' ;;\n\t'%s/'*) _doppel_words \"", (*table)->name);
 		print_operands(out, *table);
 		fputs("\" ;;\n", out);

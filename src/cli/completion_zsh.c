@@ -92,7 +92,8 @@ static void leaf(FILE *out, const struct verb *verb)
 	function_name(out, verb);
 	fputs("() {\n\t_arguments -s -S", out);
 	for (size_t i = 0; i < verb->option_count; i++)
-		option(out, &verb->options[i]);
+		if (verb_takes(verb, i))
+			option(out, &verb->options[i]);
 	option(out, &help);
 	if (verb->operand_kind == OPERAND_IMAGE)
 		fputs(" \\\n\t\t'*:IMAGE:_doppel_images'", out);

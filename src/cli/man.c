@@ -76,7 +76,8 @@ static void leaf(FILE *out, const struct verb *verb)
 	fputc('\n', out);
 	paragraphs(out, verb->description);
 	for (size_t i = 0; i < verb->option_count; i++)
-		option(out, &verb->options[i]);
+		if (verb_takes(verb, i))
+			option(out, &verb->options[i]);
 }
 
 static void leaves(FILE *out, const struct verb *const *table)

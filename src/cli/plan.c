@@ -170,7 +170,7 @@ static int choose_kernel(struct plan *plan, struct error *e)
 	return 0;
 }
 
-static int choose_payload(struct plan *plan, struct error *e)
+static int choose_payload(struct plan *plan, const char *folder, struct error *e)
 {
 	int r;
 
@@ -185,20 +185,32 @@ static int choose_payload(struct plan *plan, struct error *e)
 		if (r < 0)
 			return r;
 	}
-	r = run_image_disks(&plan->disks, plan->has_image ? &plan->image : NULL, plan->arguments, &plan->config, e);
+	r = run_image_disks(&plan->disks, plan->has_image ? &plan->image : NULL, plan->arguments, folder, &plan->config,
+			    e);
 	if (r == 0)
 		r = join_append(plan, e);
 	plan->config.append = plan->append && *plan->append ? plan->append : NULL;
 	return r;
 }
 
-int plan_make(struct plan *plan, const struct arguments *arguments, struct error *e)
+int plan_check(const struct arguments *arguments, struct error *e)
+{
+	struct plan plan = {.arguments = arguments, .disks = RUN_IMAGE_NONE};
+	int r = check_options(&plan, e);
+
+	if (r == 0 && arguments->operand_count > 0 && !image_recipe_find(arguments->operands[0], e))
+		r = -ENOENT;
+	plan_finish(&plan);
+	return r;
+}
+
+int plan_make(struct plan *plan, const struct arguments *arguments, const char *folder, struct error *e)
 {
 	int r;
 
 	*plan = (struct plan){.arguments = arguments, .disks = RUN_IMAGE_NONE};
 	r = check_options(plan, e);
-	return r < 0 ? r : choose_payload(plan, e);
+	return r < 0 ? r : choose_payload(plan, folder, e);
 }
 
 void plan_finish(struct plan *plan)

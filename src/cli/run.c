@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cli/machine_document.h"
 #include "cli/plan.h"
 #include "cli/run_net.h"
 #include "cli/run_options.h"
@@ -61,7 +62,7 @@ static int run(const struct arguments *arguments, struct error *e)
 	int r;
 
 	log_set_level((enum log_level)arguments->values[RUN_LOG_LEVEL].number);
-	r = plan_make(&plan, arguments, e);
+	r = plan_make(&plan, arguments, NULL, e);
 	if (r == 0)
 		r = machine_new(&machine, &plan.config, e);
 	if (r == 0)
@@ -74,6 +75,29 @@ static int run(const struct arguments *arguments, struct error *e)
 		r = conclude(&outcome, e);
 	plan_finish(&plan);
 	return r < 0 ? error_prefix(e, r, "run") : r;
+}
+
+/* With --file the arguments of a document stand in for those that were given; with --check they are only looked at. */
+static int run_given(const struct arguments *given, struct error *e)
+{
+	struct arguments arguments;
+	struct settings settings;
+	int r;
+
+	if (!given->values[RUN_FILE].given && !given->values[RUN_CHECK].given)
+		return run(given, e);
+	r = machine_resolve(given, 0, &settings, &arguments, e);
+	if (r < 0)
+		return error_prefix(e, r, "run");
+	if (given->values[RUN_CHECK].given) {
+		r = plan_check(&arguments, e);
+		r = r < 0 ? error_prefix(e, r, "run") : r;
+	} else {
+		r = run(&arguments, e);
+	}
+	settings_finish(&settings);
+	arguments_finish(&arguments);
+	return r;
 }
 
 static const struct verb_example examples[] = {
@@ -96,6 +120,7 @@ const struct verb verb_run = {
 	.name = "run",
 	.summary = "run a guest on this terminal until it ends",
 	.operands = "[IMAGE]",
+	.scope = SCOPE_RUN,
 	.operands_max = 1,
 	.operand_kind = OPERAND_IMAGE,
 	.description =
@@ -112,5 +137,5 @@ const struct verb verb_run = {
 	.examples = examples,
 	.options = run_options,
 	.option_count = RUN_OPTIONS,
-	.run = run,
+	.run = run_given,
 };

@@ -241,4 +241,15 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 			   .words = log_words,
 			   .fallback = "warning",
 			   .help = "what the monitor tells on standard error"},
+	[RUN_FILE] = {.name = "file",
+		      .letter = 'f',
+		      .type = OPTION_PATH,
+		      .scope = SCOPE_COMMAND,
+		      .placeholder = "FILE",
+		      .help = "the machine is as this document says, YAML or JSON; - is standard input; options that are given "
+			      "count more"},
+	[RUN_CHECK] = {.name = "check",
+		       .type = OPTION_FLAG,
+		       .scope = SCOPE_COMMAND,
+		       .help = "only tell what is wrong with options and document"},
 };

@@ -1,6 +1,8 @@
 /*
- * The options of `doppel run`: what they are. What they do to a machine's configuration is run.c's and run_devices.h's
- * business.
+ * The properties of a machine: the options of `doppel run` and `doppel create`, and the keys of a machine's document. What
+ * they do to a machine's configuration is plan.h's and run_devices.h's business.
+ *
+ * A new one is in documents unless its `scope` says otherwise.
  */
 #ifndef DOPPEL_CLI_RUN_OPTIONS_H
 #define DOPPEL_CLI_RUN_OPTIONS_H
@@ -37,6 +39,8 @@ enum run_option {
 	RUN_KEEP,
 	RUN_CLOUD_INIT,
 	RUN_SSH_KEY,
+	RUN_FILE,
+	RUN_CHECK,
 	RUN_OPTIONS,
 };
 

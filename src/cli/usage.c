@@ -116,7 +116,8 @@ static void print_leaf(FILE *out, const struct verb *verb)
 {
 	fputs("\noptions:\n", out);
 	for (size_t i = 0; i < verb->option_count; i++)
-		print_option(out, &verb->options[i]);
+		if (verb_takes(verb, i))
+			print_option(out, &verb->options[i]);
 	print_option(out, &help_option);
 	fputs("\nexamples:\n", out);
 	for (const struct verb_example *x = verb->examples; x->command; x++) {

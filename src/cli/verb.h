@@ -28,12 +28,15 @@ struct verb {
 	const struct verb_example *examples; /* ends with {NULL, NULL}; NULL for a group of verbs */
 	const struct option_spec *options;
 	size_t option_count;
+	enum option_scope scope;         /* options of a wider one are not the verb's */
 	const struct verb *const *verbs; /* of a group: what comes after its name; ends with NULL */
 	/* NULL for a group. Returns the exit status, or a negative errno with `e` filled. Prints results on standard
 	 * output only. */
 	int (*run)(const struct arguments *arguments, struct error *e);
 };
 
+/* Whether the option at this index is the verb's. */
+bool verb_takes(const struct verb *verb, size_t option);
 /* The last word of a verb's name. */
 const char *verb_word(const struct verb *verb);
 /* The verb called `word` in a table that ends with NULL, or NULL. */
@@ -43,7 +46,7 @@ const struct verb *verb_find(const struct verb *const *table, const char *word);
 extern const struct verb *const verbs[];
 
 /* Each in the file of its name. */
-extern const struct verb verb_run, verb_image, verb_disk, verb_engines, verb_doctor, verb_help, verb_version;
+extern const struct verb verb_run, verb_create, verb_schema, verb_image, verb_disk, verb_engines, verb_doctor, verb_help, verb_version;
 
 /* The options that every verb with a table has (table.h, document.h). */
 enum output_format { FORMAT_TABLE, FORMAT_JSON, FORMAT_YAML, FORMAT_CSV };

@@ -3,7 +3,7 @@
 #include <string.h>
 
 const struct verb *const verbs[] = {
-	&verb_run, &verb_image, &verb_disk, &verb_engines, &verb_doctor, &verb_help, &verb_version, NULL,
+	&verb_run, &verb_create, &verb_schema, &verb_image, &verb_disk, &verb_engines, &verb_doctor, &verb_help, &verb_version, NULL,
 };
 
 const char *const output_format_words[] = {[FORMAT_TABLE] = "table",
@@ -11,6 +11,11 @@ const char *const output_format_words[] = {[FORMAT_TABLE] = "table",
 					   [FORMAT_YAML] = "yaml",
 					   [FORMAT_CSV] = "csv",
 					   NULL};
+
+bool verb_takes(const struct verb *verb, size_t option)
+{
+	return option < verb->option_count && verb->options[option].scope <= verb->scope;
+}
 
 const char *verb_word(const struct verb *verb)
 {

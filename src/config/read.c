@@ -32,6 +32,15 @@ static const struct {
 	[OPTION_FORM] = {"a mapping or text", {[TREE_TEXT] = true, [TREE_MAP] = true}},
 };
 
+/* The row of a property that is called by its key, so that messages do so. */
+static struct option_spec named_by_key(const struct config_kind *kind, size_t option)
+{
+	struct option_spec row = *config_row(kind, option);
+
+	row.name = option_key(&row);
+	return row;
+}
+
 static void complain_at(struct reader *r, const struct tree_node *at, const struct error *e)
 {
 	complain_of(r->complaints, at->line, at->column, e);
@@ -48,23 +57,35 @@ static const char *truth_word(const struct option_spec *row, const struct tree_n
 	return NULL;
 }
 
+/* What the type of a row takes, for messages. */
+static const char *wanted(const struct option_spec *row, char words[160])
+{
+	const char *word;
+	size_t used = 0;
+
+	if (row->type != OPTION_ENUM)
+		return types[row->type].wanted;
+	used = (size_t)snprintf(words, 160, "one of ");
+	for (size_t i = 0; (word = option_word(row, i)) && used < 160; i++)
+		used += (size_t)snprintf(words + used, 160 - used, "%s%s", i ? ", " : "", word);
+	return words;
+}
+
 static void wrong_kind(struct reader *r, const struct option_spec *row, const char *label, const struct tree_node *node)
 {
-	const char *wanted = types[row->type].wanted;
-	bool bare = row->type != OPTION_FLAG && node->kind != TREE_MAP && node->kind != TREE_LIST;
+	bool text = row->type == OPTION_STRING || row->type == OPTION_PATH;
+	bool plain = node->kind != TREE_MAP && node->kind != TREE_LIST;
+	char words[160];
 
 	if (node->kind == TREE_NULL)
 		complain(r->complaints, node->line, node->column, "%s: the value is missing; give %s, or leave the key out",
-			 label, wanted);
+			 label, wanted(row, words));
 	else if (row->type == OPTION_INTEGER && node->kind == TREE_TEXT)
-		complain(r->complaints, node->line, node->column, "%s: \"%s\" is not a whole number; write digits, without quotes",
-			 label, node->text);
-	else if (bare && types[row->type].kinds[TREE_TEXT])
-		complain(r->complaints, node->line, node->column, "%s: %s where %s is wanted; put it in quotes if it is meant so",
-			 label, tree_kind_name(node->kind), wanted);
+		complain(r->complaints, node->line, node->column,
+			 "%s: \"%.60s\" is not a whole number; write digits, without quotes", label, node->text);
 	else
-		complain(r->complaints, node->line, node->column, "%s: %s where %s is wanted", label,
-			 tree_kind_name(node->kind), wanted);
+		complain(r->complaints, node->line, node->column, "%s: %s where %s is wanted%s", label,
+			 tree_kind_name(node->kind), wanted(row, words), text && plain ? "; put it in quotes" : "");
 }
 
 /* The value's text, checked; NULL after a complaint. */
@@ -126,7 +147,7 @@ static void read_part(struct reader *r, const struct option_spec *form_row, size
 	bool flag = row->type == OPTION_FLAG || row->bare;
 	char label[80];
 
-	snprintf(label, sizeof label, "%s %s", option_key(form_row), row->name);
+	snprintf(label, sizeof label, "%s %s", form_row->name, row->name);
 	if (flag && (node->kind == TREE_TRUE || node->kind == TREE_FALSE))
 		value->given = node->kind == TREE_TRUE;
 	else
@@ -139,7 +160,7 @@ static void read_key_of_form(struct reader *r, const struct option_spec *row, co
 	struct suggestion best = suggestion_for(key->text);
 	char of[72];
 
-	snprintf(of, sizeof of, "%s: ", option_key(row));
+	snprintf(of, sizeof of, "%s: ", row->name);
 	for (size_t i = 0; i < row->form->count; i++) {
 		const char *name = row->form->parts[i].name;
 
@@ -154,9 +175,9 @@ static void read_key_of_form(struct reader *r, const struct option_spec *row, co
 }
 
 /* The command line's text of a mapping's values, which each are as they should be. */
-static void add_form(struct reader *r, size_t option, const struct tree_node *map, const struct option_value *values)
+static void add_form(struct reader *r, size_t option, const struct option_spec *row, const struct tree_node *map,
+		     const struct option_value *values)
 {
-	const struct option_spec *row = config_row(r->kind, option);
 	struct error e;
 	char *text;
 	int code = form_join(row, values, &text, &e);
@@ -173,7 +194,7 @@ static void add_form(struct reader *r, size_t option, const struct tree_node *ma
 
 static void read_form(struct reader *r, size_t option, const struct tree_node *map)
 {
-	const struct option_spec *row = config_row(r->kind, option);
+	struct option_spec named = named_by_key(r->kind, option), *row = &named;
 	struct option_value values[FORM_PARTS_MAX] = {{.given = false}};
 	unsigned lines[FORM_PARTS_MAX] = {0};
 	size_t before = r->complaints->count + r->complaints->beyond;
@@ -182,27 +203,27 @@ static void read_form(struct reader *r, size_t option, const struct tree_node *m
 		read_key_of_form(r, row, key, values, lines);
 	for (size_t i = 0; i < row->form->count; i++)
 		if (row->form->parts[i].required && !lines[i])
-			complain(r->complaints, map->line, map->column, "%s: %s is missing", option_key(row),
+			complain(r->complaints, map->line, map->column, "%s: %s is missing", row->name,
 				 row->form->parts[i].name);
 	if (r->complaints->count + r->complaints->beyond == before)
-		add_form(r, option, map, values);
+		add_form(r, option, row, map, values);
 }
 
 static void read_value(struct reader *r, size_t option, const struct tree_node *node)
 {
-	const struct option_spec *row = config_row(r->kind, option);
+	struct option_spec row = named_by_key(r->kind, option);
 	struct option_value value;
 	const char *text;
 
-	if (row->type == OPTION_FORM && node->kind == TREE_MAP) {
+	if (row.type == OPTION_FORM && node->kind == TREE_MAP) {
 		read_form(r, option, node);
-	} else if (row->type == OPTION_FLAG) {
+	} else if (row.type == OPTION_FLAG) {
 		if (node->kind == TREE_TRUE)
 			add(r, option, NULL, node);
 		else if (node->kind != TREE_FALSE)
-			wrong_kind(r, row, option_key(row), node);
+			wrong_kind(r, &row, row.name, node);
 	} else {
-		text = read_scalar(r, row, option_key(row), node, &value);
+		text = read_scalar(r, &row, row.name, node, &value);
 		if (text)
 			add(r, option, text, node);
 	}

@@ -119,6 +119,8 @@ static void check_help(const struct verb *verb)
 	usage_verb(out, verb);
 	fclose(out);
 	for (size_t i = 0; i < verb->option_count; i++) {
+		if (!verb_takes(verb, i))
+			continue;
 		snprintf(option, sizeof option, "--%s", verb->options[i].name);
 		contains(text, option, verb->name);
 	}

@@ -1,6 +1,7 @@
 #include "device/devices.h"
 #include "device/virtio/balloon.h"
 #include "device/virtio/blk.h"
+#include "device/virtio/button.h"
 #include "device/virtio/console.h"
 #include "device/virtio/fs.h"
 #include "device/virtio/net.h"
@@ -9,8 +10,8 @@
 
 const struct device_type *const device_types[] = {
 	&aclint_type, &aclint_sswi_type, &finisher_type, &goldfish_rtc_type, &plic_type, &uart16550_type,
-	&virtio_balloon_type, &virtio_blk_type, &virtio_channels_type, &virtio_fs_type, &virtio_net_type,
-	&virtio_rng_type, &virtio_terminal_type, &virtio_vsock_type,
+	&virtio_balloon_type, &virtio_blk_type, &virtio_button_type, &virtio_channels_type, &virtio_fs_type,
+	&virtio_net_type, &virtio_rng_type, &virtio_terminal_type, &virtio_vsock_type,
 };
 
 const size_t device_type_count = ARRAY_SIZE(device_types);

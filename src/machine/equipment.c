@@ -5,6 +5,7 @@
 
 #include "device/virtio/balloon.h"
 #include "device/virtio/blk.h"
+#include "device/virtio/button.h"
 #include "device/virtio/console.h"
 #include "device/virtio/fs.h"
 #include "device/virtio/net.h"
@@ -224,12 +225,23 @@ static int add_terminal(struct machine *machine, const struct machine_config *co
 	return r;
 }
 
+static int add_button(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	int r;
+
+	if (!config->power_button)
+		return 0;
+	r = virtio_button_new(&machine->button, "button0", machine->worker, e);
+	return r < 0 ? r : add(machine, config, machine->button, e);
+}
+
 int machine_equip(struct machine *machine, const struct machine_config *config, struct error *e)
 {
 	typedef int add_fn(struct machine *machine, const struct machine_config *config, struct error *e);
-	static add_fn *const kinds[] = {add_disks,  add_nics,  add_rng,      add_balloon,
-					add_shares, add_vsock, add_channels, add_terminal};
-	int r = wants_others(config) || wants_rng(config) ? worker_new(&machine->worker, "doppel-io", e) : 0;
+	static add_fn *const kinds[] = {add_disks, add_nics,     add_rng,      add_balloon, add_shares,
+					add_vsock, add_channels, add_terminal, add_button};
+	bool any = wants_others(config) || wants_rng(config) || config->power_button;
+	int r = any ? worker_new(&machine->worker, "doppel-io", e) : 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(kinds); i++)
 		r = kinds[i](machine, config, e);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "device/virtio/button.h"
 #include "machine/private.h"
 #include "machine/signals.h"
 #include "machine/steal.h"
@@ -313,6 +314,18 @@ int machine_resume(struct machine *machine, struct error *e)
 		return r;
 	let_run(machine);
 	machine_tell(machine, MACHINE_CHANGED_STATE);
+	return 0;
+}
+
+int machine_press_power(struct machine *machine, struct error *e)
+{
+	int r = machine_check_state(machine, "asked to power off", IN(MACHINE_RUNNING), e);
+
+	if (r < 0)
+		return r;
+	if (!machine->button)
+		return error_set(e, ERROR_STATE, -ENODEV, "%s has no power button", machine->name);
+	virtio_button_press(machine->button);
 	return 0;
 }
 

@@ -65,6 +65,7 @@ struct machine_config {
 	bool virtio_console; /* what is typed goes to a virtio terminal (hvc0), not to the UART */
 	/* Virtio devices, in the order of their slots. */
 	enum machine_choice rng;
+	bool power_button; /* for machine_press_power */
 	bool balloon;
 	uint64_t balloon_keeps; /* memory that the guest keeps at the start, the balloon takes the rest; 0: all */
 	const struct block_options *disks;
@@ -125,6 +126,10 @@ MUST_USE int machine_resume(struct machine *machine, struct error *e);
  * -EBUSY for a created one. */
 MUST_USE int machine_wait(struct machine *machine, int timeout_ms, struct machine_outcome *outcome,
 			  struct error *e);
+/* Presses the power button for a moment. What the guest does then is its own affair: usually it shuts down and powers off.
+ * One that is still starting may miss it, so press again after some seconds. -EBUSY for a machine that does not run,
+ * -ENODEV (ERROR_STATE) for one without a button. */
+MUST_USE int machine_press_power(struct machine *machine, struct error *e);
 /* Ends it at once, in any state; a failed machine stays failed. */
 void machine_stop(struct machine *machine);
 enum machine_state machine_state(const struct machine *machine);

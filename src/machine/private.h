@@ -31,6 +31,7 @@ struct machine {
 	struct worker *worker; /* serves all virtio devices; NULL when there are none */
 	struct virtio *balloon; /* the board's, or NULL */
 	struct virtio *terminal; /* the board's, or NULL: the console is the UART */
+	struct virtio *button; /* the board's, or NULL */
 	uint16_t columns, rows; /* of the terminal, as the guest was told */
 	struct net_forward forwards[NET_FORWARDS_MAX];
 	unsigned forward_count;

@@ -1,13 +1,14 @@
 /*
  * Virtio devices over MMIO under a hostile driver: any registers in any order, any contents of the rings, pauses, and
- * damaged saved states, against the balloon and the entropy device with a real worker. After each step the registers
- * are possible and the wire is what they imply.
+ * damaged saved states, against the balloon, the entropy device and the button with a real worker. After each step the
+ * registers are possible and the wire is what they imply.
  */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "device/virtio/balloon.h"
+#include "device/virtio/button.h"
 #include "device/virtio/rng.h"
 
 #define RAM        UINT64_C(0x80000000)
@@ -45,13 +46,18 @@ static void wire(void *platform, unsigned number, bool level)
 static void platform_start(struct platform *p)
 {
 	const struct irq_line line = {.set = wire, .controller = p, .number = 1};
+	uint64_t choice;
 	int failed;
 
 	memory_init(&p->memory);
 	bus_init(&p->bus);
 	failed = memory_add_ram(&p->memory, gpa(RAM), RAM_SIZE, "ram", NULL);
-	failed |= next(p, 1) & 1 ? virtio_balloon_new(&p->virtio, "balloon0", worker, NULL)
-				 : virtio_rng_new(&p->virtio, "rng0", worker, NULL);
+	choice = next(p, 1);
+	if (choice >= 0xe0)
+		failed |= virtio_button_new(&p->virtio, "button0", worker, NULL);
+	else
+		failed |= choice & 1 ? virtio_balloon_new(&p->virtio, "balloon0", worker, NULL)
+				     : virtio_rng_new(&p->virtio, "rng0", worker, NULL);
 	assert(!failed);
 	virtio_mmio_place(p->virtio, gpa(WINDOW), line, &p->memory);
 	failed = device_attach(&p->virtio->device, &p->bus, NULL);
@@ -180,6 +186,10 @@ static void from_the_host(struct platform *p)
 {
 	struct balloon_statistics s;
 
+	if (p->virtio->device.type == &virtio_button_type) {
+		virtio_button_press(p->virtio);
+		return;
+	}
 	if (p->virtio->device.type != &virtio_balloon_type) {
 		virtio_config_change(p->virtio, 0, "", 0);
 		return;

@@ -244,6 +244,16 @@ static void on_bell(void *arg)
 	gather(viewers);
 }
 
+/* What it has sent is still the guest's, as far as there is room. */
+static void end_viewer(struct viewer *viewer)
+{
+	struct viewers *viewers = viewer->viewers;
+
+	if (viewers->writer == viewer)
+		viewers->config.writer(viewers->config.opaque);
+	cut_off(viewer);
+}
+
 /* Edge-triggered: a writer's input waits until the guest takes it, and must not make the loop spin. */
 static void on_event(void *arg, uint32_t events)
 {
@@ -255,7 +265,7 @@ static void on_event(void *arg, uint32_t events)
 	else
 		drop_input(viewer);
 	if (events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR))
-		cut_off(viewer);
+		end_viewer(viewer);
 	viewer->full = false;
 	serve(viewer, viewers->served);
 	sweep(viewers);
@@ -312,6 +322,15 @@ static void become_writer(struct viewer *viewer)
 	viewers->config.writer(viewers->config.opaque);
 }
 
+/* A writer that has gone may not have been noticed yet. */
+static void mind_writer(struct viewers *viewers)
+{
+	struct pollfd p = {.fd = viewers->writer ? viewers->writer->fd : -1, .events = POLLRDHUP};
+
+	if (poll(&p, 1, 0) > 0)
+		end_viewer(viewers->writer);
+}
+
 static int refuse(const struct viewers *viewers, enum machine_attach how, const char *busy, struct error *e)
 {
 	const char *writer = viewers->writer ? viewers->writer->who : busy;
@@ -332,6 +351,7 @@ int viewers_add(struct viewers *viewers, int fd, enum machine_attach how, const 
 	struct viewer *viewer;
 	int r;
 
+	mind_writer(viewers);
 	sweep(viewers);
 	r = refuse(viewers, how, busy, e);
 	if (r < 0)

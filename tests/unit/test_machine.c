@@ -510,6 +510,25 @@ static void test_first_event_wins(void **state)
 		assert_string_equal(outcome.message, "the guest reported a crash");
 }
 
+/* What a press does to the guest is the device's business. */
+static void test_press_power(void **state)
+{
+	struct error e;
+
+	(void)state;
+	assert_int_equal(machine_press_power(machine, &e), -EBUSY);
+	assert_int_equal(e.kind, ERROR_STATE);
+	start(spins);
+	assert_int_equal(machine_press_power(machine, &e), -ENODEV);
+	assert_non_null(strstr(e.message, "no power button"));
+	machine_free(machine);
+	config.power_button = true;
+	machine = make();
+	config.power_button = false;
+	start(spins);
+	assert_int_equal(machine_press_power(machine, &e), 0);
+}
+
 static void test_stop(void **state)
 {
 	(void)state;
@@ -885,6 +904,7 @@ int main(void)
 		TEST(test_pause_meets_power_off),
 		TEST(test_pause_meets_reset),
 		TEST(test_first_event_wins),
+		TEST(test_press_power),
 		TEST(test_stop),
 		TEST(test_free_while_running),
 		TEST(test_statistics),

@@ -14,7 +14,7 @@ static const char *const chosen[] = {
 	"arch/",           "block/",           "crypto/",         "fs/",           "lib/",
 	"mm/",             "net/",             "security/",       "drivers/base/", "drivers/block/",
 	"drivers/cdrom/",  "drivers/char/",   "drivers/crypto/virtio/", "drivers/dax/", "drivers/firmware/", "drivers/md/",
-	"drivers/nvdimm/", "drivers/rtc/",     "drivers/tty/",    "drivers/uio/",  "drivers/vdpa/",
+	"drivers/input/evdev", "drivers/nvdimm/", "drivers/rtc/",     "drivers/tty/",    "drivers/uio/",  "drivers/vdpa/",
 	"drivers/vhost/",  "drivers/virtio/",  "drivers/watchdog/",
 };
 /* Of the drivers of networks those without hardware: all in the folder itself, and these. */

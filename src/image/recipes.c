@@ -5,10 +5,11 @@
 
 static const char *const tiny_extra[] = {"busybox-static", NULL};
 
-/* What virtio over MMIO takes, and the file system of disks; ext4 asks for crc32c by name when it mounts. */
+/* What virtio over MMIO takes (evdev for the power button), and the file system of disks; ext4 asks for crc32c by name when
+ * it mounts. */
 static const char *const tiny_modules[] = {
 	"virtio_mmio",    "virtio_blk", "virtio_net", "virtio_balloon", "virtio_rng", "vmw_vsock_virtio_transport",
-	"crc32c_generic", "ext4",       NULL,
+	"virtio_input",   "evdev",      "crc32c_generic", "ext4", NULL,
 };
 
 static const struct image_recipe debian_tiny = {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/checked.h"
+#include "base/counter.h"
 #include "block/image.h"
 #include "block/io.h"
 #include "block/open.h"
@@ -76,13 +77,13 @@ static void count_done(struct block *block, const struct block_request *request,
 {
 	struct block_statistics *statistics = &block->statistics;
 
-	statistics->operations[request->operation]++;
+	counter_add(&statistics->operations[request->operation], 1);
 	if (result < 0)
-		statistics->errors++;
+		counter_add(&statistics->errors, 1);
 	else if (request->operation == BLOCK_READ)
-		statistics->bytes_read += request->length;
+		counter_add(&statistics->bytes_read, request->length);
 	else if (request->operation == BLOCK_WRITE)
-		statistics->bytes_written += request->length;
+		counter_add(&statistics->bytes_written, request->length);
 }
 
 static void task_done(struct task *task)
@@ -94,7 +95,7 @@ static void task_done(struct task *task)
 	block->image->ops->leave(block->image, task->ticket);
 	count_done(block, request, result);
 	task_free(task);
-	block->statistics.in_flight--;
+	counter_add(&block->statistics.in_flight, UINT64_MAX);
 	request->private = NULL;
 	request->done(request, result);
 	if (block->statistics.in_flight == 0 && block->drained)
@@ -225,7 +226,7 @@ static void start(void *owner, struct throttled *throttled, uint64_t waited_ns)
 	struct task *task = (struct task *)((char *)throttled - offsetof(struct task, throttled));
 	enum block_operation operation = task->request->operation;
 
-	block->statistics.throttled_ns += waited_ns;
+	counter_add(&block->statistics.throttled_ns, waited_ns);
 	task->ticket = block->image->ops->enter(block->image);
 	if (operation == BLOCK_FLUSH) {
 		start_flush(task);
@@ -255,7 +256,7 @@ static int check(const struct block *block, const struct block_request *request)
 
 static void refuse(struct block *block, struct block_request *request, int result)
 {
-	block->statistics.errors++;
+	counter_add(&block->statistics.errors, 1);
 	request->done(request, result);
 }
 
@@ -277,8 +278,9 @@ void block_submit(struct block *block, struct block_request *request)
 		return;
 	}
 	request->private = task;
-	if (++statistics->in_flight > statistics->in_flight_max)
-		statistics->in_flight_max = statistics->in_flight;
+	counter_add(&statistics->in_flight, 1);
+	if (statistics->in_flight > statistics->in_flight_max)
+		counter_add(&statistics->in_flight_max, 1);
 	throttle_submit(&block->throttle, &task->throttled, moves ? request->length : 0);
 }
 
@@ -402,5 +404,5 @@ void block_set_limits(struct block *block, const struct block_limits *limits)
 
 void block_get_statistics(const struct block *block, struct block_statistics *out)
 {
-	*out = block->statistics;
+	counters_read(out, &block->statistics, sizeof *out);
 }

@@ -11,7 +11,7 @@
  * Formats are never guessed from bytes that a guest can write: a writable disk's format is named or follows from
  * how the file was made (docs/internals/block.md); images are locked against a second writer.
  *
- * Thread: open, close and resize from one owner; submit, drain and statistics on the loop's thread. Between
+ * Thread: open, close and resize from one owner; submit and drain on the loop's thread, statistics on any. Between
  * block_open and the first submit the block is handed to a loop, which may be another thread's, by block_attach.
  */
 #ifndef DOPPEL_BLOCK_BLOCK_H
@@ -79,6 +79,7 @@ struct block_request {
 	void *private; /* the stack's while in flight */
 };
 
+/* All of it is uint64_t. */
 struct block_statistics {
 	uint64_t operations[BLOCK_OPERATIONS], bytes_read, bytes_written, errors, throttled_ns;
 	uint64_t in_flight, in_flight_max;

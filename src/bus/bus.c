@@ -61,10 +61,10 @@ int bus_add(struct bus *bus, const struct bus_region *region, struct error *e)
 }
 
 /* The region that takes this access, or NULL. */
-static const struct bus_region *find(const struct bus *bus, gpa_t address, unsigned size)
+static struct bus_region *find(struct bus *bus, gpa_t address, unsigned size)
 {
 	unsigned after = starts_below(bus, address);
-	const struct bus_region *region;
+	struct bus_region *region;
 	uint64_t offset;
 
 	if (after == 0 || size == 0 || size > 8)
@@ -76,12 +76,13 @@ static const struct bus_region *find(const struct bus *bus, gpa_t address, unsig
 	return (size & (size - 1)) == 0 && (address.value & (size - 1)) == 0 ? region : NULL;
 }
 
-int bus_read(const struct bus *bus, gpa_t address, unsigned size, uint64_t *value)
+int bus_read(struct bus *bus, gpa_t address, unsigned size, uint64_t *value)
 {
-	const struct bus_region *region = find(bus, address, size);
+	struct bus_region *region = find(bus, address, size);
 
 	if (!region)
 		return -EFAULT;
+	atomic_fetch_add_explicit(&region->reads, 1, memory_order_relaxed);
 	if (region->lock)
 		pthread_mutex_lock(region->lock);
 	*value = region->ops->read(region->device, address.value - region->base.value, size);
@@ -90,12 +91,13 @@ int bus_read(const struct bus *bus, gpa_t address, unsigned size, uint64_t *valu
 	return 0;
 }
 
-int bus_write(const struct bus *bus, gpa_t address, unsigned size, uint64_t value)
+int bus_write(struct bus *bus, gpa_t address, unsigned size, uint64_t value)
 {
-	const struct bus_region *region = find(bus, address, size);
+	struct bus_region *region = find(bus, address, size);
 
 	if (!region)
 		return -EFAULT;
+	atomic_fetch_add_explicit(&region->writes, 1, memory_order_relaxed);
 	if (region->lock)
 		pthread_mutex_lock(region->lock);
 	region->ops->write(region->device, address.value - region->base.value, value, size);

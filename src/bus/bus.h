@@ -12,6 +12,7 @@
 #define DOPPEL_BUS_BUS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/error.h"
 #include "base/types.h"
@@ -33,6 +34,7 @@ struct bus_region {
 	void *device;
 	pthread_mutex_t *lock; /* NULL: the device is safe to enter from any thread at once */
 	const char *name;
+	_Atomic uint64_t reads, writes; /* so far, for display */
 };
 
 struct bus {
@@ -46,7 +48,7 @@ MUST_USE int bus_add(struct bus *bus, const struct bus_region *region, struct er
 
 /* 0, or -EFAULT when nothing answers: no region, a size it does not take, misaligned. *value is
  * untouched on failure. Thread: any. */
-MUST_USE int bus_read(const struct bus *bus, gpa_t address, unsigned size, uint64_t *value);
-MUST_USE int bus_write(const struct bus *bus, gpa_t address, unsigned size, uint64_t value);
+MUST_USE int bus_read(struct bus *bus, gpa_t address, unsigned size, uint64_t *value);
+MUST_USE int bus_write(struct bus *bus, gpa_t address, unsigned size, uint64_t value);
 
 #endif

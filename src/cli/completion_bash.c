@@ -9,8 +9,8 @@ static const char prologue[] =
 	"\tcompopt -o filenames 2>/dev/null\n"
 	"\tmapfile -t COMPREPLY < <(compgen -W \"$1\" -- \"$current\"; compgen -f -- \"$current\")\n"
 	"}\n"
-	"_doppel_images() {\n"
-	"\t\"${COMP_WORDS[0]}\" image ls --quiet 2>/dev/null\n"
+	"_doppel_names() {\n"
+	"\t\"${COMP_WORDS[0]}\" \"$@\" 2>/dev/null\n"
 	"}\n"
 	"_doppel() {\n"
 	"\tlocal current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} verb= i\n"
@@ -78,8 +78,8 @@ static void print_operands(FILE *out, const struct verb *verb)
 		print_verb_words(out, verb->verbs);
 	else if (verb->operand_kind == OPERAND_VERB)
 		print_verb_words(out, verbs);
-	else if (verb->operand_kind == OPERAND_IMAGE)
-		fputs(" $(_doppel_images)", out);
+	else if (operand_names[verb->operand_kind])
+		fprintf(out, " $(_doppel_names %s)", operand_names[verb->operand_kind]);
 }
 
 static void print_choices(FILE *out, const struct verb *const *table)

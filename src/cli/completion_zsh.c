@@ -4,9 +4,9 @@
 
 static const char prologue[] = "#compdef doppel\n"
 			       "# Completion for doppel in zsh. Written by: doppel help --completion zsh\n"
-			       "_doppel_images() {\n"
+			       "_doppel_names() {\n"
 			       "\tlocal -a names\n"
-			       "\tnames=(${(f)\"$(doppel image ls --quiet 2>/dev/null)\"})\n"
+			       "\tnames=(${(f)\"$(doppel \"$@\" 2>/dev/null)\"})\n"
 			       "\tcompadd -a names\n"
 			       "}\n"
 			       "_doppel_words_or_files() {\n"
@@ -95,8 +95,9 @@ static void leaf(FILE *out, const struct verb *verb)
 		if (verb_takes(verb, i))
 			option(out, &verb->options[i]);
 	option(out, &help);
-	if (verb->operand_kind == OPERAND_IMAGE)
-		fputs(" \\\n\t\t'*:IMAGE:_doppel_images'", out);
+	if (operand_names[verb->operand_kind])
+		fprintf(out, " \\\n\t\t'*:%s: _doppel_names %s'",
+			verb->operand_kind == OPERAND_IMAGE ? "IMAGE" : "NAME", operand_names[verb->operand_kind]);
 	else if (verb->operand_kind == OPERAND_VERB)
 		fputs(" \\\n\t\t'*:VERB:_doppel_verbs'", out);
 	fputs("\n}\n", out);

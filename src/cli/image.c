@@ -157,11 +157,12 @@ static const struct option_spec import_options[IMPORT_OPTIONS] = {
 			 .type = OPTION_STRING,
 			 .placeholder = "NAME",
 			 .help = "what the image is called; by default as the file or folder, without its suffix"},
-	[IMPORT_KERNEL] = {.name = "kernel",
-			   .letter = 'k',
-			   .type = OPTION_PATH,
-			   .placeholder = "FILE",
-			   .help = "a kernel to boot the disk with; without one, run it with --kernel or --firmware"},
+	[IMPORT_KERNEL] =
+		{.name = "kernel",
+		 .letter = 'k',
+		 .type = OPTION_PATH,
+		 .placeholder = "FILE",
+		 .help = "a kernel to boot the disk with; without one, run it with --kernel or --firmware"},
 	[IMPORT_INITRD] = {.name = "initrd",
 			   .letter = 'i',
 			   .type = OPTION_PATH,
@@ -192,7 +193,8 @@ static void name_of(const char *path, char out[64])
 static int import(const struct arguments *arguments, const char *name, struct error *e)
 {
 	const char *source = arguments->operands[0], *kernel = arguments->values[IMPORT_KERNEL].text;
-	const char *initrd = arguments->values[IMPORT_INITRD].text, *append = arguments->values[IMPORT_APPEND].text;
+	const char *initrd = arguments->values[IMPORT_INITRD].text,
+		   *append = arguments->values[IMPORT_APPEND].text;
 	struct image_import all = {.kernel = kernel, .initrd = initrd, .disk = source, .append = append};
 	struct image_import folder = {.kernel = NULL};
 	struct progress progress;
@@ -221,7 +223,8 @@ static int run_import(const struct arguments *arguments, struct error *e)
 	int r;
 
 	if (given && strlen(given) >= sizeof name)
-		return error_set(e, ERROR_USAGE, -EINVAL, "image import: --name: at most 63 characters are possible");
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "image import: --name: at most 63 characters are possible");
 	if (given)
 		strcpy(name, given);
 	else
@@ -260,7 +263,8 @@ static const struct verb_example import_examples[] = {
 	{NULL, NULL},
 };
 static const struct verb_example export_examples[] = {
-	{"doppel image export debian exported", "kernel, initramfs, disk.raw and append, in the new folder exported"},
+	{"doppel image export debian exported",
+	 "kernel, initramfs, disk.raw and append, in the new folder exported"},
 	{NULL, NULL},
 };
 static const struct verb_example ls_examples[] = {
@@ -276,7 +280,7 @@ static const struct verb_example rm_examples[] = {
 	{NULL, NULL},
 };
 
-static const struct verb verb_ls = {
+static const struct verb verb_image_ls = {
 	.name = "image ls",
 	.summary = "list the images there are, and which of them are here",
 	.operands = "",
@@ -289,7 +293,7 @@ static const struct verb verb_ls = {
 	.run = run_ls,
 };
 
-static const struct verb verb_pull = {
+static const struct verb verb_image_pull = {
 	.name = "image pull",
 	.summary = "obtain an image, or mend it",
 	.operands = "IMAGE",
@@ -305,7 +309,7 @@ static const struct verb verb_pull = {
 	.run = run_pull,
 };
 
-static const struct verb verb_rm = {
+static const struct verb verb_image_rm = {
 	.name = "image rm",
 	.summary = "delete an image and what it was made from",
 	.operands = "IMAGE",
@@ -318,21 +322,22 @@ static const struct verb verb_rm = {
 	.run = run_rm,
 };
 
-static const struct verb verb_inspect = {
+static const struct verb verb_image_inspect = {
 	.name = "image inspect",
 	.summary = "tell what an image is made of",
 	.operands = "IMAGE",
 	.operands_min = 1,
 	.operands_max = 1,
 	.operand_kind = OPERAND_IMAGE,
-	.description = "Prints the kernel command line, the files with their sizes, and the packages with their versions.",
+	.description =
+		"Prints the kernel command line, the files with their sizes, and the packages with their versions.",
 	.examples = inspect_examples,
 	.options = ls_options,
 	.option_count = LS_OPTIONS,
 	.run = run_inspect,
 };
 
-static const struct verb verb_import = {
+static const struct verb verb_image_import = {
 	.name = "image import",
 	.summary = "make an image out of files",
 	.operands = "FILE|FOLDER",
@@ -348,7 +353,7 @@ static const struct verb verb_import = {
 	.run = run_import,
 };
 
-static const struct verb verb_export = {
+static const struct verb verb_image_export = {
 	.name = "image export",
 	.summary = "copy an image's files into a folder",
 	.operands = "IMAGE FOLDER",
@@ -360,8 +365,13 @@ static const struct verb verb_export = {
 	.run = run_export,
 };
 
-static const struct verb *const image_verbs[] = {&verb_ls,     &verb_pull,   &verb_inspect, &verb_import,
-						 &verb_export, &verb_rm,     NULL};
+static const struct verb *const image_verbs[] = {&verb_image_ls,
+						 &verb_image_pull,
+						 &verb_image_inspect,
+						 &verb_image_import,
+						 &verb_image_export,
+						 &verb_image_rm,
+						 NULL};
 
 const struct verb verb_image = {
 	.name = "image",

@@ -124,11 +124,15 @@ static void print_engine(FILE *out, const struct engine_statistics *s, double se
 		fprintf(out, "code cache      %" PRIu64 "K of %" PRIu64 "K, %" PRIu64 " units there, %" PRIu64
 			     " pages of guest code, used anew %" PRIu64 " times in pieces\n",
 			s->code_used / KIB, s->code_size / KIB, s->code_units, s->code_pages, s->code_recycled);
-	fprintf(out, "looked up by C  %" PRIu64 " units\n", s->lookups);
-	fprintf(out, "TLB misses      %" PRIu64 "\n", s->tlb_misses);
 	fprintf(out, "exceptions      %" PRIu64 "\n", s->exceptions);
-	fprintf(out, "interrupts      %" PRIu64 "\n", s->interrupts);
-	fprintf(out, "exits           %" PRIu64 "\n", s->exits);
+	fprintf(out, "exits           %" PRIu64 " to the machine; to the engine:\n", s->exits);
+	for (unsigned i = 0; i < ENGINE_CAUSES; i++)
+		if (s->causes[i])
+			fprintf(out, "  %-12s %12" PRIu64 "  %s\n", engine_causes[i].name, s->causes[i],
+				engine_causes[i].help);
+	fputs("TLB misses by mode\n", out);
+	for (unsigned i = 0; i < ENGINE_MODES; i++)
+		fprintf(out, "  %-15s %9" PRIu64 "\n", engine_modes[i], s->tlb_misses[i]);
 }
 
 static void print_regions(FILE *out, const struct region *regions, size_t count, uint64_t total)

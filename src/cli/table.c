@@ -135,7 +135,7 @@ void table_number(struct table *table, uint64_t number)
 	else if (type == COLUMN_SECONDS)
 		table_format_seconds(number, text);
 	else
-		snprintf(text, sizeof text, "%" PRIu64, number);
+		snprintf(text, sizeof text, "%" PRId64, (int64_t)number);
 	append(table, text, (struct cell){.number = number});
 }
 
@@ -157,6 +157,7 @@ struct layout {
 	FILE *out;
 	bool colour;
 	size_t columns; /* with a place of their own: all but a joined last one */
+	size_t last;    /* of those that are shown */
 	size_t widths[TABLE_COLUMNS_MAX];
 };
 
@@ -165,8 +166,10 @@ static struct layout lay_out(const struct table *table, FILE *out)
 	struct layout layout = {.out = out, .colour = text_colour_wanted(out)};
 
 	layout.columns = table->column_count - table->columns[table->column_count - 1].joined;
-	for (size_t c = 0; c < layout.columns; c++)
+	for (size_t c = 0; c < layout.columns; c++) {
 		layout.widths[c] = strlen(table->columns[c].key);
+		layout.last = table->columns[c].programs ? layout.last : c;
+	}
 	for (size_t i = 0; i < table->cell_count; i++) {
 		size_t *widest = &layout.widths[i % table->column_count];
 		size_t width = text_columns(shown(&table->cells[i]));
@@ -183,8 +186,10 @@ static void print_cell(const struct table *table, const struct layout *layout, s
 	enum column_type type = table->columns[c].type;
 	int room = (int)(layout->widths[c] - text_columns(text));
 	bool right = type >= COLUMN_COUNT && type != COLUMN_YES_NO;
-	bool last = c + 1 == layout->columns;
+	bool last = c == layout->last;
 
+	if (table->columns[c].programs)
+		return;
 	fprintf(layout->out, "%*s%s", right ? room : 0, "", text_tint(tint, layout->colour));
 	text_plain(layout->out, text);
 	fprintf(layout->out, "%s%*s", text_tint_end(tint, layout->colour), last ? 0 : 2 + (right ? 0 : room), "");
@@ -308,7 +313,7 @@ static void print_csv_cell(const struct column *column, const struct cell *cell,
 	if (column->type == COLUMN_REAL)
 		snprintf(number, sizeof number, "%.6g", cell->real);
 	else
-		snprintf(number, sizeof number, "%" PRIu64, cell->number);
+		snprintf(number, sizeof number, "%" PRId64, (int64_t)cell->number);
 	if (column->type == COLUMN_TEXT || column->type == COLUMN_LIST)
 		csv_field(out, cell->text);
 	else if (column->type == COLUMN_YES_NO)

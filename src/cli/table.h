@@ -22,7 +22,7 @@
 enum column_type {
 	COLUMN_TEXT,
 	COLUMN_LIST,    /* words with a blank between; an array of text in JSON and YAML */
-	COLUMN_COUNT,   /* table_number */
+	COLUMN_COUNT,   /* table_number, taken as an int64_t */
 	COLUMN_BYTES,   /* table_number; "31.2M" for a person */
 	COLUMN_SECONDS, /* table_number; "3h12m" for a person */
 	COLUMN_YES_NO,  /* table_number, 0 or 1 */
@@ -33,6 +33,7 @@ struct column {
 	const char *key; /* for programs; in capitals it is the heading */
 	enum column_type type;
 	bool joined; /* for a person, added to the column before after "; " when not empty (last column only) */
+	bool programs; /* not shown to a person */
 	bool names;  /* what is printed when quiet; without such a column, the first */
 };
 

@@ -11,7 +11,17 @@
 #include "config/option.h"
 
 /* What an operand names: for the completions. */
-enum operand_kind { OPERAND_NONE, OPERAND_IMAGE, OPERAND_VERB };
+enum operand_kind {
+	OPERAND_NONE,
+	OPERAND_VERB,
+	OPERAND_IMAGE,
+	OPERAND_MACHINE,      /* in any state */
+	OPERAND_MACHINE_LIVE, /* running or paused */
+	OPERAND_MACHINE_OVER, /* any other */
+	OPERAND_KINDS,
+};
+/* The arguments with which doppel prints the names that there are of a kind, one a line; NULL: of none. verbs.c */
+extern const char *const operand_names[OPERAND_KINDS];
 
 struct verb_example {
 	const char *command; /* a whole command line */
@@ -46,7 +56,8 @@ const struct verb *verb_find(const struct verb *const *table, const char *word);
 extern const struct verb *const verbs[];
 
 /* Each in the file of its name. */
-extern const struct verb verb_run, verb_create, verb_schema, verb_image, verb_disk, verb_engines, verb_doctor, verb_help, verb_version;
+extern const struct verb verb_run, verb_create, verb_ls, verb_ps, verb_schema, verb_image, verb_disk, verb_engines, verb_doctor;
+extern const struct verb verb_help, verb_version;
 
 /* The options that every verb with a table has (table.h, document.h). */
 enum output_format { FORMAT_TABLE, FORMAT_JSON, FORMAT_YAML, FORMAT_CSV };

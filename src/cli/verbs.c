@@ -3,7 +3,27 @@
 #include <string.h>
 
 const struct verb *const verbs[] = {
-	&verb_run, &verb_create, &verb_schema, &verb_image, &verb_disk, &verb_engines, &verb_doctor, &verb_help, &verb_version, NULL,
+	/* clang-format off */
+	&verb_run,
+	&verb_create,
+	&verb_ls,
+	&verb_ps,
+	&verb_image,
+	&verb_disk,
+	&verb_schema,
+	&verb_engines,
+	&verb_doctor,
+	&verb_help,
+	&verb_version,
+	NULL,
+	/* clang-format on */
+};
+
+const char *const operand_names[OPERAND_KINDS] = {
+	[OPERAND_IMAGE] = "image ls --quiet",
+	[OPERAND_MACHINE] = "ls --quiet",
+	[OPERAND_MACHINE_LIVE] = "ps --quiet",
+	[OPERAND_MACHINE_OVER] = "ls --quiet --state created --state stopped --state failed",
 };
 
 const char *const output_format_words[] = {[FORMAT_TABLE] = "table",

@@ -30,10 +30,33 @@ struct engine_exit {
 	char message[160];
 };
 
-/* Counted since the vCPU was made; read while it runs for display, so the values may be a moment old. */
+/* Why guest code was left, for the monitor's own code at least: what engine_causes names. */
+enum engine_cause {
+	ENGINE_CAUSE_SLICE,     /* a slice of instructions is used up, or someone wants attention: a look around */
+	ENGINE_CAUSE_INTERRUPT, /* the guest takes one */
+	ENGINE_CAUSE_FAULT,     /* a page fault of the guest's */
+	ENGINE_CAUSE_TRAP,      /* another exception of the guest's that is not taken in generated code */
+	ENGINE_CAUSE_SBI,       /* a call of the firmware */
+	ENGINE_CAUSE_SYSTEM,    /* an instruction on privileged state */
+	ENGINE_CAUSE_TLB,       /* a walk of the page tables */
+	ENGINE_CAUSE_LOOKUP,    /* translated code is looked up */
+	ENGINE_CAUSE_LINK,      /* a jump between units is taken for the first time */
+	ENGINE_CAUSE_FLOAT,     /* the host's float unit changes hands */
+	ENGINE_CAUSE_EMULATE,   /* the interpreter does what is not translated: device accesses, rare states */
+	ENGINE_CAUSE_IDLE,      /* it waits for an interrupt */
+	ENGINE_CAUSE_KICK,      /* the monitor wants it out */
+	ENGINE_CAUSES,
+};
+
+/* Modes that have a TLB of their own: user, supervisor, supervisor with leave to access user pages (SUM), machine. */
+#define ENGINE_MODES 4
+
+/* Counted since the vCPU was made (base/counter.h): read while it runs, the values are a moment old. All of it is
+ * uint64_t. */
 struct engine_statistics {
-	uint64_t instructions, blocks_built, tlb_misses, exits, interrupts, exceptions;
-	uint64_t lookups; /* of translated code, by C */
+	uint64_t instructions, blocks_built, exits, exceptions;
+	uint64_t causes[ENGINE_CAUSES];
+	uint64_t tlb_misses[ENGINE_MODES];
 	/* What the vCPUs of a cluster share, so the same for each: bytes of translated code and of room for it, units and
 	 * pages of guest code there, and how often a piece of the room was used anew. 0 for engines without. */
 	uint64_t code_used, code_size, code_units, code_pages, code_recycled;
@@ -74,6 +97,12 @@ struct engine {
 
 /* All engines in this build, best first, ends with NULL. engine/engines.c */
 extern const struct engine *const engines[];
+/* "interrupt", and what that means, by enum engine_cause. engine/engines.c */
+extern const struct engine_cause_name {
+	const char *name, *help;
+} engine_causes[ENGINE_CAUSES];
+/* "user", ... by mode of the TLB. */
+extern const char *const engine_modes[ENGINE_MODES];
 /* By name, or NULL. */
 const struct engine *engine_find(const char *name);
 /* The first preferred usable engine for `arch`, or NULL. */

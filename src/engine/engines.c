@@ -31,3 +31,21 @@ const struct engine *engine_default(enum engine_arch arch)
 	}
 	return NULL;
 }
+
+const struct engine_cause_name engine_causes[ENGINE_CAUSES] = {
+	[ENGINE_CAUSE_SLICE] = {"slice", "a slice of instructions is used up"},
+	[ENGINE_CAUSE_INTERRUPT] = {"interrupt", "the guest takes an interrupt"},
+	[ENGINE_CAUSE_FAULT] = {"fault", "the guest has a page fault"},
+	[ENGINE_CAUSE_TRAP] = {"trap", "the guest has another exception"},
+	[ENGINE_CAUSE_SBI] = {"sbi", "the guest calls its firmware"},
+	[ENGINE_CAUSE_SYSTEM] = {"system", "an instruction on privileged state"},
+	[ENGINE_CAUSE_TLB] = {"tlb", "a walk of the page tables"},
+	[ENGINE_CAUSE_LOOKUP] = {"lookup", "translated code is looked up"},
+	[ENGINE_CAUSE_LINK] = {"link", "a jump in translated code is taken for the first time"},
+	[ENGINE_CAUSE_FLOAT] = {"float", "the float unit changes hands"},
+	[ENGINE_CAUSE_EMULATE] = {"emulate", "an instruction that is not translated, such as a device access"},
+	[ENGINE_CAUSE_IDLE] = {"idle", "the guest waits for an interrupt"},
+	[ENGINE_CAUSE_KICK] = {"kick", "the monitor wants the CPU out of guest code"},
+};
+
+const char *const engine_modes[ENGINE_MODES] = {"user", "supervisor", "supervisor_user", "machine"};

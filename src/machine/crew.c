@@ -260,22 +260,15 @@ void crew_state_loaded(struct crew *crew)
 
 void crew_statistics(const struct crew *crew, struct engine_statistics *out)
 {
-	*out = (struct engine_statistics){0};
+	struct engine_statistics sum = {0};
+
 	for (unsigned i = 0; i < crew->count; i++) {
 		struct engine_statistics one;
 
 		crew->engine->statistics(crew->vcpus[i].engine, &one);
-		out->instructions += one.instructions;
-		out->blocks_built += one.blocks_built;
-		out->tlb_misses += one.tlb_misses;
-		out->exits += one.exits;
-		out->interrupts += one.interrupts;
-		out->exceptions += one.exceptions;
-		out->lookups += one.lookups;
-		out->code_used = one.code_used;
-		out->code_size = one.code_size;
-		out->code_units = one.code_units;
-		out->code_pages = one.code_pages;
-		out->code_recycled = one.code_recycled;
+		for (size_t j = 0; j < offsetof(struct engine_statistics, code_used) / sizeof(uint64_t); j++)
+			((uint64_t *)&one)[j] += ((const uint64_t *)&sum)[j];
+		sum = one;
 	}
+	*out = sum;
 }

@@ -250,7 +250,7 @@ static uint64_t interrupts(const struct target *t)
 	struct engine_statistics statistics;
 
 	t->engine->statistics(t->vcpu, &statistics);
-	return statistics.interrupts;
+	return statistics.causes[ENGINE_CAUSE_INTERRUPT];
 }
 
 /* From the start on, `first` instructions and then the rest of `count`. */

@@ -48,7 +48,7 @@ check 'bash: verbs of a group' 'ls pull inspect import export rm' "$(complete_ba
 check 'bash: options' '--memory' "$(complete_bash doppel run --mem)"
 check 'bash: help is an option of each' '--help' "$(complete_bash doppel image ls --he)"
 check 'bash: words of an option' 'json' "$(complete_bash doppel doctor --format j)"
-check 'bash: words after an equals sign' 'table json' "$(complete_bash doppel doctor --format =)"
+check 'bash: words after an equals sign' 'table json yaml csv' "$(complete_bash doppel doctor --format =)"
 check 'bash: part of a word after an equals sign' 'json' "$(complete_bash doppel doctor --format = j)"
 check 'bash: words of a short option' 'debug' "$(complete_bash doppel run -l d)"
 check 'bash: nothing for a size' '' "$(complete_bash doppel run --memory 5)"

@@ -130,7 +130,7 @@ static void side_run(struct side *side, unsigned turn, uint64_t limit)
 	side->engine->statistics(side->vcpus[turn], &before);
 	side->engine->run(side->vcpus[turn], limit, &side->exit);
 	side->engine->statistics(side->vcpus[turn], &after);
-	side->interrupts = after.interrupts - before.interrupts;
+	side->interrupts = after.causes[ENGINE_CAUSE_INTERRUPT] - before.causes[ENGINE_CAUSE_INTERRUPT];
 }
 
 static void save(const struct side *side, struct state_writer *w)

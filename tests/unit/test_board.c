@@ -64,7 +64,7 @@ static void test_reset_with_sbi(void **state)
 	board_free(board);
 }
 
-static uint64_t read_bus(const struct board *board, uint64_t address, unsigned size)
+static uint64_t read_bus(struct board *board, uint64_t address, unsigned size)
 {
 	uint64_t value = 0;
 	int r = bus_read(&board->bus, gpa(address), size, &value);

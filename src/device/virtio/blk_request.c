@@ -169,9 +169,8 @@ static int begin_transfer(struct request *request, const struct header *header, 
 	request->block.span_count = (unsigned)count;
 	request->written = write ? 0 : (uint32_t)length;
 	request->flush_after = write && is_write_through(request->blk);
-	atomic_fetch_add_explicit(write ? &request->blk->virtio.statistics.bytes_out :
-					  &request->blk->virtio.statistics.bytes_in,
-				  length, memory_order_relaxed);
+	virtio_count(write ? &request->blk->virtio.statistics.bytes_out : &request->blk->virtio.statistics.bytes_in,
+		     length);
 	return UNDER_WAY;
 }
 

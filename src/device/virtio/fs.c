@@ -48,6 +48,8 @@ static void give_back(struct virtio_fs *fs, struct slot *slot, uint32_t written)
 	if (slot->taken)
 		fs->in_flight--;
 	slot->taken = false;
+	virtio_count(&fs->virtio.statistics.bytes_in, written);
+	virtio_count(&fs->virtio.statistics.bytes_out, slot->chain.readable_bytes);
 	virtqueue_push(&fs->virtio.queues[slot->queue], &slot->chain, written);
 	virtio_notify(&fs->virtio, slot->queue);
 }

@@ -78,7 +78,6 @@ struct virtio_net {
 	uint32_t blocked;      /* a bit a queue: its packet waits for room in the back end */
 	size_t pending;        /* bytes of a packet that waits in `packet` */
 	unsigned pending_pair; /* where it is to go */
-	uint64_t dropped_in, dropped_out;
 	struct limit receive_limit, transmit_limit;
 	struct loop_timer receive_timer, transmit_timer;
 	uint8_t flows[256]; /* pair that the guest last used for a flow */

@@ -98,7 +98,7 @@ static bool deliver(struct virtio_net *card)
 	case NO_ROOM_NOW:
 		return false;
 	case NEVER_FITS:
-		card->dropped_in++;
+		virtio_count(&card->virtio.statistics.dropped_in, 1);
 		return true;
 	case FITS:
 		break;
@@ -106,7 +106,8 @@ static bool deliver(struct virtio_net *card)
 	header->buffers = le16_put((uint16_t)count);
 	fill(card, index, card->packet, card->pending, count);
 	virtio_notify(&card->virtio, index);
-	atomic_fetch_add_explicit(&card->virtio.statistics.bytes_out, card->pending, memory_order_relaxed);
+	virtio_count(&card->virtio.statistics.packets_in, 1);
+	virtio_count(&card->virtio.statistics.bytes_in, card->pending - sizeof *header);
 	if (card->receive_limit.rate)
 		(void)limit_take(&card->receive_limit, card->pending, clock_host_ns());
 	return true;
@@ -140,7 +141,7 @@ static int fetch(struct virtio_net *card)
 	if (size <= 0)
 		return -EPIPE;
 	if (!is_wanted(card, (size_t)size)) {
-		card->dropped_in++;
+		virtio_count(&card->virtio.statistics.dropped_in, 1);
 		return 1;
 	}
 	card->pending = (size_t)size;

@@ -25,14 +25,15 @@ static bool allowed(struct virtio_net *card)
 
 static void count(struct virtio_net *card, uint64_t bytes)
 {
-	atomic_fetch_add_explicit(&card->virtio.statistics.bytes_in, bytes, memory_order_relaxed);
+	virtio_count(&card->virtio.statistics.packets_out, 1);
+	virtio_count(&card->virtio.statistics.bytes_out, bytes);
 	if (card->transmit_limit.rate)
 		(void)limit_take(&card->transmit_limit, bytes, clock_host_ns());
 }
 
 static int drop(struct virtio_net *card, const char *why)
 {
-	card->dropped_out++;
+	virtio_count(&card->virtio.statistics.dropped_out, 1);
 	log_guest(LOG_DEBUG, "net", "%s: a packet of the guest is dropped: %s", card->virtio.device.name, why);
 	return 0;
 }

@@ -58,7 +58,7 @@ static void kicked(struct virtio *virtio, unsigned queue)
 		uint32_t given = fill(&rng->chain);
 
 		(void)limit_take(&rng->limit, given, clock_host_ns());
-		atomic_fetch_add_explicit(&virtio->statistics.bytes_out, given, memory_order_relaxed);
+		virtio_count(&virtio->statistics.bytes_in, given);
 		virtqueue_push(&virtio->queues[queue], &rng->chain, given);
 	}
 	virtio_notify(virtio, queue);

@@ -73,10 +73,16 @@ struct virtio_transport {
 	void (*config_interrupt)(struct virtio *virtio);
 };
 
-/* Counted by the core and, bytes and errors, by the kind; read for display from any thread. */
+/* Counted by the core and, from `bytes_in` on, by the kind; read for display from any thread. In: to the guest. */
 struct virtio_statistics {
-	_Atomic uint64_t kicks, interrupts, buffers, bytes_in, bytes_out, errors, resets;
+	_Atomic uint64_t kicks, interrupts, buffers, resets, bytes_in, bytes_out, errors;
+	_Atomic uint64_t packets_in, packets_out, dropped_in, dropped_out; /* of a network card */
 };
+
+static inline void virtio_count(_Atomic uint64_t *counter, uint64_t number)
+{
+	atomic_fetch_add_explicit(counter, number, memory_order_relaxed);
+}
 
 struct virtio {
 	struct device device;

@@ -175,6 +175,8 @@ static bool send_one(struct virtio_vsock *vsock)
 		virtqueue_unpop(ring, &vsock->chain);
 	else
 		virtqueue_push(ring, &vsock->chain, length);
+	virtio_count(&vsock->virtio.statistics.bytes_in,
+		     length > sizeof(struct vsock_header) ? length - sizeof(struct vsock_header) : 0);
 	return true;
 }
 
@@ -247,6 +249,8 @@ static void took_data(struct virtio_vsock *vsock, struct connection *connection,
 	if (!whole || !open ||
 	    connection_take(connection, &vsock->chain, sizeof(struct vsock_header), length) < 0)
 		abandon(vsock, connection);
+	else
+		virtio_count(&vsock->virtio.statistics.bytes_out, length);
 }
 
 /* A packet of a connection that exists. */

@@ -88,7 +88,7 @@ static void finish_block(struct engine_vcpu *v, struct block *block, unsigned by
 		.handler = v->handlers[INSN_IDS], .offset = (uint8_t)(bytes / 2), .id = INSN_IDS};
 	block->generation = v->generation;
 	block->next[0] = block->next[1] = NULL;
-	v->statistics.blocks_built++;
+	counter_add(&v->statistics.blocks_built, 1);
 }
 
 /* Decodes from `source`, which has `room` bytes left in its page, at most `count` instructions. The bytes are copied

@@ -293,7 +293,8 @@ exception:
 	if (cause == CAUSE_ILLEGAL)
 		v->tval = block_raw(block, op);
 fetch_exception:
-	v->statistics.exceptions++;
+	counter_add(&v->statistics.exceptions, 1);
+	count_trap(v, cause);
 	hart->instret = v->instret_base + (uint64_t)(v->given - budget);
 	hart_trap(hart, cause, v->tval);
 	/* Not retired, but charged: code that only traps must not run for ever. */

@@ -110,6 +110,7 @@ bool interpret_prepare(struct engine_vcpu *v, struct engine_exit *out)
 	atomic_store(&v->attention, 0);
 	hart_serve_requests(hart);
 	if (atomic_exchange(&v->stop, 0)) {
+		count_cause(v, ENGINE_CAUSE_KICK);
 		set_exit(out, ENGINE_EXIT_KICKED, UINT64_MAX);
 		return true;
 	}
@@ -119,6 +120,7 @@ bool interpret_prepare(struct engine_vcpu *v, struct engine_exit *out)
 		return true;
 	}
 	if (!sbi_resume(hart) || (hart->waiting && !hart_wake(hart))) {
+		count_cause(v, ENGINE_CAUSE_IDLE);
 		set_exit(out, ENGINE_EXIT_IDLE, deadline);
 		return true;
 	}
@@ -133,7 +135,7 @@ void interpret_take_interrupt(struct engine_vcpu *v)
 
 	if (interrupt < 0)
 		return;
-	v->statistics.interrupts++;
+	count_cause(v, ENGINE_CAUSE_INTERRUPT);
 	hart_trap(v->hart, CAUSE_INTERRUPT | (unsigned)interrupt, 0);
 }
 
@@ -177,14 +179,15 @@ static void interpret_run(struct engine_vcpu *v, uint64_t limit, struct engine_e
 	while (!interpret_prepare(v, out)) {
 		int64_t done = run_a_while(v, left);
 
-		v->statistics.instructions += (uint64_t)done;
+		counter_add(&v->statistics.instructions, (uint64_t)done);
+		count_cause(v, ENGINE_CAUSE_SLICE);
 		hart_sample(hart, (uint64_t)done);
 		if (limit && (left -= done) == 0) {
 			set_exit(out, ENGINE_EXIT_LIMIT, UINT64_MAX);
 			break;
 		}
 	}
-	v->statistics.exits++;
+	counter_add(&v->statistics.exits, 1);
 	atomic_store(&hart->in_guest, false);
 }
 
@@ -203,7 +206,7 @@ static void interpret_state_loaded(struct engine_vcpu *v)
 
 static void interpret_statistics(const struct engine_vcpu *v, struct engine_statistics *out)
 {
-	*out = v->statistics;
+	counters_read(out, &v->statistics, sizeof *out);
 }
 
 const struct engine engine_interpret = {

@@ -141,6 +141,7 @@ static const struct {
 
 unsigned system_execute(struct engine_vcpu *v, const struct op *op)
 {
+	count_cause(v, ENGINE_CAUSE_SYSTEM);
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
 		if (table[i].id == op->id)
 			return table[i].execute(v, op);

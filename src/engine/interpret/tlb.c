@@ -128,13 +128,21 @@ static bool crosses(uint64_t address, unsigned size)
 	return ((address ^ (address + size - 1)) & PAGE_MASK) != 0;
 }
 
+/* The mode that an access of this privilege is counted for. */
+static unsigned counted_mode(const struct hart *hart, unsigned privilege)
+{
+	if (privilege == PRIV_S)
+		return hart->mstatus & MSTATUS_SUM ? 2 : 1;
+	return privilege == PRIV_U ? 0 : ENGINE_MODES - 1;
+}
+
 /* A translation for the TLB; a failure shows again, with its tval, in the complete access that follows. */
 static uint8_t *refill(struct engine_vcpu *v, struct tlb_entry *table, uint64_t address, unsigned size,
 		       enum mmu_access access)
 {
 	struct mmu_page page;
 
-	v->statistics.tlb_misses++;
+	count_tlb_miss(v, counted_mode(v->hart, mmu_data_privilege(v->hart)));
 	if (crosses(address, size) || mmu_translate(v->hart, gva(address), size, access,
 						    mmu_data_privilege(v->hart), &page) != CAUSE_NONE)
 		return NULL;
@@ -184,7 +192,7 @@ enum riscv_cause fetch_page(struct engine_vcpu *v, uint64_t pc, const uint8_t **
 		*physical = memory_physical(v->memory, *host).value;
 		return CAUSE_NONE;
 	}
-	v->statistics.tlb_misses++;
+	count_tlb_miss(v, counted_mode(v->hart, v->hart->priv));
 	v->tval = pc;
 	*host = NULL;
 	cause = mmu_translate(v->hart, gva(pc), 2, MMU_FETCH, v->hart->priv, &page);

@@ -14,6 +14,7 @@
 #ifndef DOPPEL_ENGINE_INTERPRET_VCPU_H
 #define DOPPEL_ENGINE_INTERPRET_VCPU_H
 
+#include "base/counter.h"
 #include "engine/engine.h"
 #include "engine/superpages.h"
 #include "riscv/decode.h"
@@ -107,6 +108,27 @@ struct engine_vcpu {
 	_Alignas(8) uint8_t scratch[sizeof(struct block) + (BLOCK_OPS_MAX + 1) * sizeof(struct op)];
 	uint8_t scratch_copy[BLOCK_OPS_MAX * 4];
 };
+
+static inline void count_cause(struct engine_vcpu *v, enum engine_cause cause)
+{
+	counter_add(&v->statistics.causes[cause], 1);
+}
+
+/* An exception that C takes. */
+static inline void count_trap(struct engine_vcpu *v, enum riscv_cause cause)
+{
+	if (cause >= CAUSE_FETCH_PAGE && cause <= CAUSE_STORE_PAGE)
+		count_cause(v, ENGINE_CAUSE_FAULT);
+	else
+		count_cause(v, cause == CAUSE_ECALL_S && v->hart->cluster->sbi ? ENGINE_CAUSE_SBI : ENGINE_CAUSE_TRAP);
+}
+
+/* `mode`: of enum order user, supervisor, supervisor with SUM, machine. */
+static inline void count_tlb_miss(struct engine_vcpu *v, unsigned mode)
+{
+	count_cause(v, ENGINE_CAUSE_TLB);
+	counter_add(&v->statistics.tlb_misses[mode], 1);
+}
 
 static inline unsigned tlb_index(uint64_t address)
 {

@@ -44,6 +44,7 @@ static const void *go_on(struct translator *t)
 static const void *raise_trap(struct translator *t, enum riscv_cause cause, uint64_t tval)
 {
 	t->frame->trapped++;
+	count_trap(&t->interpreter, cause);
 	t->frame->reserved_host = 0;
 	hart_trap(t->interpreter.hart, cause, tval);
 	return go_on(t);

@@ -236,8 +236,6 @@ void depot_take(struct depot *s, struct unit *unit)
 
 void depot_statistics(struct depot *s, struct engine_statistics *out)
 {
-	const struct unit *unit;
-
 	pthread_mutex_lock(&s->lock);
 	out->code_size = code_cache_use(s->cache).size;
 	out->code_used = code_cache_use(s->cache).used;
@@ -245,13 +243,6 @@ void depot_statistics(struct depot *s, struct engine_statistics *out)
 		out->code_used = (s->segment_count - 1) * s->segment_size;
 	out->code_pages = s->pages.count;
 	out->code_recycled = s->recycled;
-	for (unsigned i = 0; i < s->segment_count; i++) {
-		if (!s->segments[i].live)
-			continue;
-		for (uint32_t at = s->segments[i].last; at; at = unit->earlier) {
-			unit = (const struct unit *)(const void *)(s->records + at);
-			out->code_units += !unit->stale;
-		}
-	}
+	out->code_units = s->unit_count;
 	pthread_mutex_unlock(&s->lock);
 }

@@ -94,6 +94,7 @@ struct depot {
 
 	_Atomic(struct unit *) buckets[DEPOT_BUCKETS];
 	struct code_pages pages;
+	uint64_t unit_count; /* that are in pages */
 };
 
 /* While no hart of the cluster runs: the hart will run the code of its cluster's depot, which is made for the first and

@@ -368,7 +368,7 @@ enum spaces_filled spaces_fill(struct translator *t, uint64_t address, unsigned 
 	struct mmu_page page;
 	uint8_t *host;
 
-	t->interpreter.statistics.tlb_misses++;
+	count_tlb_miss(&t->interpreter, t->frame->mode);
 	if ((address ^ (address + size - 1)) & PAGE_MASK)
 		return SPACES_OTHER;
 	*cause = mmu_translate(hart, gva(address), size, access, mmu_data_privilege(hart), &page);
@@ -406,7 +406,7 @@ const uint8_t *spaces_fetch(struct translator *t, uint64_t pc, uint64_t *physica
 	*physical = fetched->physical;
 	if (likely(fetched->page == tag && fetched->key == owner_of(s, t->frame->mode)->keys[t->frame->mode]))
 		return fetched->host;
-	t->interpreter.statistics.tlb_misses++;
+	count_tlb_miss(&t->interpreter, t->frame->mode);
 	if (mmu_translate(hart, gva(pc), 2, MMU_FETCH, hart->priv, &page) != CAUSE_NONE)
 		return NULL;
 	host = keepable(t, &page, MMU_FETCH);

@@ -63,6 +63,7 @@ enum next { NEXT_UNIT, NEXT_INTERPRET };
 /* So many instructions by the interpreter: returns what it used. */
 static int64_t by_interpreter(struct translator *t, int64_t instructions, bool exact)
 {
+	count_cause(&t->interpreter, ENGINE_CAUSE_EMULATE);
 	floats_end(t);
 	/* It leaves contexts that may not be those of the mode entered last. */
 	t->entered = false;
@@ -132,9 +133,11 @@ static int64_t run_units(struct translator *t, const uint8_t *code, int64_t left
 	carry_reservation_out(t);
 	switch (why) {
 	case EMIT_EXIT_LINK:
+		count_cause(&t->interpreter, ENGINE_CAUSE_LINK);
 		*next = units_connect(t, (uint32_t)t->frame->link) ? NEXT_UNIT : NEXT_INTERPRET;
 		break;
 	case EMIT_EXIT_FLOATS:
+		count_cause(&t->interpreter, ENGINE_CAUSE_FLOAT);
 		*next = floats_begin(t) ? NEXT_UNIT : NEXT_INTERPRET;
 		break;
 	case EMIT_EXIT_ENGINE:
@@ -152,7 +155,7 @@ static int64_t run_units(struct translator *t, const uint8_t *code, int64_t left
 	}
 	used = left - (int64_t)t->frame->budget;
 	hart->instret = t->instret_base + (uint64_t)used - t->frame->trapped;
-	t->interpreter.statistics.exceptions += t->frame->trapped;
+	counter_add(&t->interpreter.statistics.exceptions, t->frame->trapped);
 	return used;
 }
 
@@ -208,7 +211,8 @@ static void translate_run(struct engine_vcpu *v, uint64_t limit, struct engine_e
 		int64_t done = run_a_while(t, left);
 
 		depot_earn(t, done);
-		v->statistics.instructions += (uint64_t)done;
+		counter_add(&v->statistics.instructions, (uint64_t)done);
+		count_cause(v, ENGINE_CAUSE_SLICE);
 		hart_sample(hart, (uint64_t)done);
 		if (limit && (left -= done) == 0) {
 			*out = (struct engine_exit){.reason = ENGINE_EXIT_LIMIT, .deadline = UINT64_MAX};
@@ -216,7 +220,7 @@ static void translate_run(struct engine_vcpu *v, uint64_t limit, struct engine_e
 		}
 	}
 	floats_end(t);
-	v->statistics.exits++;
+	counter_add(&v->statistics.exits, 1);
 	atomic_store(&hart->in_guest, false);
 }
 
@@ -308,7 +312,7 @@ static void translate_state_loaded(struct engine_vcpu *v)
 
 static void translate_statistics(const struct engine_vcpu *v, struct engine_statistics *out)
 {
-	*out = v->statistics;
+	counters_read(out, &v->statistics, sizeof *out);
 	depot_statistics(((const struct translator *)v)->depot, out);
 }
 

@@ -37,6 +37,7 @@ static void leave_page(struct depot *s, struct unit *unit)
 		unit->next->back = unit->back;
 	/* First: whoever reads the page's time through the unit after that finds it stale. */
 	unit->stale = true;
+	s->unit_count--;
 	if (!page->units)
 		page_put(&s->pages, page);
 }
@@ -169,7 +170,7 @@ static struct unit *emit(struct translator *t, unsigned kind)
 	unit->code = (uint32_t)code_cache_offset(s->cache, run);
 	unit->invalid = (uint16_t)((const uint8_t *)t->result.invalid - run);
 	unit->kind = (uint8_t)kind;
-	t->interpreter.statistics.blocks_built++;
+	counter_add(&t->interpreter.statistics.blocks_built, 1);
 	return unit;
 }
 
@@ -184,6 +185,7 @@ static void publish(struct depot *s, struct unit *unit, struct unit *stale)
 	if (unit->next)
 		unit->next->back = &unit->next;
 	page->units = unit;
+	s->unit_count++;
 	if (stale) {
 		links_move(s, stale, unit);
 		leave_bucket(s, stale);
@@ -296,7 +298,7 @@ const uint8_t *units_find(struct translator *t, uint64_t pc, enum frame_mode mod
 
 	if (jump->tag == (pc ^ t->frame->salt))
 		return (const uint8_t *)(uintptr_t)jump->code;
-	t->interpreter.statistics.lookups++;
+	count_cause(&t->interpreter, ENGINE_CAUSE_LOOKUP);
 	unit = unit_for(t, pc, mode);
 	return unit ? depot_code(t->depot, unit) : NULL;
 }

@@ -1,10 +1,19 @@
 #include "base/limit.h"
 
 #define NS_PER_SECOND 1e9
+#define MOST          1e18 /* of a burst */
 
 void limit_init(struct limit *limit, uint64_t rate, uint64_t burst, uint64_t now_ns)
 {
 	*limit = (struct limit){.rate = rate, .burst = burst, .level = (double)burst, .at_ns = now_ns};
+}
+
+void limit_set(struct limit *limit, uint64_t rate, double burst_seconds, uint64_t least, uint64_t now_ns)
+{
+	double burst = (double)rate * (burst_seconds > 0 ? burst_seconds : LIMIT_BURST_SECONDS);
+
+	burst = burst > (double)least ? burst : (double)least;
+	limit_init(limit, rate, burst < MOST ? (uint64_t)burst : (uint64_t)MOST, now_ns);
 }
 
 static void fill(struct limit *limit, uint64_t now_ns)

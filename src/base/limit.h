@@ -21,6 +21,9 @@ struct limit {
 
 /* Full at the start. `now_ns`: clock_host_ns, here and below. */
 void limit_init(struct limit *limit, uint64_t rate, uint64_t burst, uint64_t now_ns);
+/* The same with a burst of so many seconds' worth (0: LIMIT_BURST_SECONDS), but of `least` at least. */
+#define LIMIT_BURST_SECONDS 0.1
+void limit_set(struct limit *limit, uint64_t rate, double burst_seconds, uint64_t least, uint64_t now_ns);
 /* Takes `amount`: 0. Or takes nothing and returns the nanoseconds after which to try again, because the bucket is empty. */
 uint64_t limit_take(struct limit *limit, uint64_t amount, uint64_t now_ns);
 

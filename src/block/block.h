@@ -33,7 +33,7 @@ enum block_compression { BLOCK_ZLIB, BLOCK_ZSTD };
 /* How the host's files are read and written: AUTO takes io_uring where it is allowed, else threads. */
 enum block_engine { BLOCK_ENGINE_AUTO, BLOCK_ENGINE_URING, BLOCK_ENGINE_THREADS };
 
-/* Bytes and operations a second, with bursts (a bucket of `burst` times a second's worth); 0: no limit. */
+/* Bytes and operations a second, with bursts of so many seconds' worth after a rest (0: 0.1); 0: no limit. */
 struct block_limits {
 	uint64_t bytes_per_second, operations_per_second;
 	double burst_seconds;

@@ -2,24 +2,13 @@
 
 #include "base/clock.h"
 
-/* At least one sector or one operation, else nothing would ever pass. */
-static uint64_t burst(uint64_t rate, double seconds, uint64_t least)
-{
-	double room = (double)rate * (seconds > 0 ? seconds : 0.1);
-
-	if (room < (double)least)
-		return least;
-	return room < 1e18 ? (uint64_t)room : UINT64_C(1000000000000000000);
-}
-
 static void set_limits(struct throttle *throttle, const struct block_limits *limits)
 {
 	uint64_t now = clock_host_ns();
 
-	limit_init(&throttle->bytes, limits->bytes_per_second,
-		   burst(limits->bytes_per_second, limits->burst_seconds, BLOCK_SECTOR), now);
-	limit_init(&throttle->operations, limits->operations_per_second,
-		   burst(limits->operations_per_second, limits->burst_seconds, 1), now);
+	/* At least one sector and one operation, else nothing would ever pass. */
+	limit_set(&throttle->bytes, limits->bytes_per_second, limits->burst_seconds, BLOCK_SECTOR, now);
+	limit_set(&throttle->operations, limits->operations_per_second, limits->burst_seconds, 1, now);
 }
 
 /* Nanoseconds to wait, or 0: paid. */

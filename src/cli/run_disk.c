@@ -22,6 +22,7 @@ void run_disk_options(const struct option_value *values, struct block_options *o
 		.backing_anywhere = values[DISK_ANYWHERE].given,
 		.direct = values[DISK_DIRECT].given,
 		.limits = {.bytes_per_second = limit(&values[DISK_BPS]),
-			   .operations_per_second = limit(&values[DISK_IOPS])},
+			   .operations_per_second = limit(&values[DISK_IOPS]),
+			   .burst_seconds = (double)limit(&values[DISK_BURST]) / 1000},
 	};
 }

@@ -10,13 +10,21 @@
 /* By index of the part's words. */
 static const enum net_kind kinds[] = {NET_USER, NET_TAP, NET_SWITCH, NET_NONE};
 
+/* 0, which is no limit, for one that is not given. */
+static uint64_t limit(const struct option_value *value)
+{
+	return value->given ? value->number : 0;
+}
+
 void run_net_options(const struct option_value *values, struct machine_nic *out)
 {
 	*out = (struct machine_nic){
 		.options = {.kind = kinds[values[NET_PART_KIND].number],
 			    .name = values[NET_PART_NAME].text,
 			    .isolated = values[NET_PART_ISOLATED].given},
-		.rate = values[NET_PART_RATE].given ? values[NET_PART_RATE].number : 0,
+		.limits = {.bytes_per_second = limit(&values[NET_PART_RATE]),
+			   .packets_per_second = limit(&values[NET_PART_PPS]),
+			   .burst_seconds = (double)limit(&values[NET_PART_BURST]) / 1000},
 	};
 	/* What was checked parses again. */
 	if (values[NET_PART_MAC].given && net_parse_mac(values[NET_PART_MAC].text, out->options.mac, NULL) < 0)

@@ -1,7 +1,7 @@
 /*
  * Network cards in the options of `doppel run`.
  *
- *   --net KIND[,mac=ADDRESS][,rate=BYTES][,isolated]    KIND: user, tap=INTERFACE, switch=NAME, none
+ *   --net KIND[,mac=ADDRESS][,rate=BYTES][,pps=N][,burst=TIME][,isolated]    KIND: user, tap=INTERFACE, switch=NAME, none
  *   --publish [tcp:|udp:][ADDRESS:]HOST_PORT:GUEST_PORT
  */
 #ifndef DOPPEL_CLI_RUN_NET_H

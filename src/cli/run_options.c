@@ -139,7 +139,7 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 		     .placeholder = "KIND[,mac=ADDRESS]...",
 		     .repeatable = true,
 		     .help = "a network card: user, tap=INTERFACE, switch=NAME or none; then mac=ADDRESS, "
-			     "rate=BYTES a second, isolated"},
+			     "rate=BYTES and pps=N a second, burst=TIME, isolated"},
 	[RUN_PUBLISH] = {.name = "publish",
 			 .letter = 'p',
 			 .type = OPTION_FORM,
@@ -162,7 +162,7 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 		      .key = "disks",
 		      .placeholder = "FILE[,ro][,overlay]...",
 		      .repeatable = true,
-		      .help = "a disk: also format=raw|qcow2, overlay=FILE, iops=N, bps=SIZE, direct, backing-anywhere"},
+		      .help = "a disk: also format=raw|qcow2, overlay=FILE, iops=N, bps=SIZE, burst=TIME, direct, backing-anywhere"},
 	[RUN_SHARE] = {.name = "share",
 		       .letter = 's',
 		       .type = OPTION_FORM,

@@ -63,7 +63,13 @@ static int add_disk(struct machine *machine, const struct machine_config *config
 		return r;
 	snprintf(name, sizeof name, "disk%u", index);
 	r = virtio_blk_new(&blk, name, machine->worker, block, &options, e);
-	return r < 0 ? r : add(machine, config, blk, e);
+	if (r == 0)
+		r = add(machine, config, blk, e);
+	if (r < 0)
+		return r;
+	machine->disk_limits[index] = config->disks[index].limits;
+	machine->disks[machine->disk_count++] = blk;
+	return 0;
 }
 
 static int add_disks(struct machine *machine, const struct machine_config *config, struct error *e)
@@ -75,21 +81,11 @@ static int add_disks(struct machine *machine, const struct machine_config *confi
 	return r;
 }
 
-static void keep_forwards(struct machine *machine, const struct net *net)
-{
-	unsigned count, room = NET_FORWARDS_MAX - machine->forward_count;
-	const struct net_forward *forwards = net_forwards(net, &count);
-
-	count = count < room ? count : room;
-	memcpy(machine->forwards + machine->forward_count, forwards, count * sizeof *forwards);
-	machine->forward_count += count;
-}
-
 static int add_nic(struct machine *machine, const struct machine_config *config, unsigned index, struct error *e)
 {
 	static const uint8_t none[NET_MAC_BYTES];
 	struct net_options options = config->nics[index].options;
-	struct virtio_net_options card = {.rate = config->nics[index].rate};
+	struct virtio_net_options card = {.limits = config->nics[index].limits};
 	struct virtio *nic;
 	struct net *net;
 	char name[16];
@@ -104,14 +100,20 @@ static int add_nic(struct machine *machine, const struct machine_config *config,
 	r = net_open(&net, &options, e);
 	if (r < 0)
 		return r;
-	keep_forwards(machine, net);
 	r = machine_count_process(machine, net_process(net), name, e);
 	if (r < 0) {
 		net_close(net);
 		return r;
 	}
 	r = virtio_net_new(&nic, name, machine->worker, net, &card, e);
-	return r < 0 ? r : add(machine, config, nic, e);
+	if (r == 0)
+		r = add(machine, config, nic, e);
+	if (r < 0)
+		return r;
+	machine->nic_limits[index] = card.limits;
+	machine->nets[index] = net;
+	machine->nics[machine->nic_count++] = nic;
+	return 0;
 }
 
 static int add_nics(struct machine *machine, const struct machine_config *config, struct error *e)
@@ -152,6 +154,7 @@ static int add_balloon(struct machine *machine, const struct machine_config *con
 	if (r < 0)
 		return r;
 	virtio_balloon_set_target(balloon, config->memory_bytes - keeps);
+	machine->memory_left = keeps;
 	machine->balloon = balloon;
 	return 0;
 }
@@ -243,13 +246,9 @@ int machine_equip(struct machine *machine, const struct machine_config *config, 
 	bool any = wants_others(config) || wants_rng(config) || config->power_button;
 	int r = any ? worker_new(&machine->worker, "doppel-io", e) : 0;
 
+	machine->memory_bytes = machine->memory_left = config->memory_bytes;
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(kinds); i++)
 		r = kinds[i](machine, config, e);
+	machine_note_forwards(machine);
 	return r;
-}
-
-const struct net_forward *machine_forwards(const struct machine *machine, unsigned *count)
-{
-	*count = machine->forward_count;
-	return machine->forwards;
 }

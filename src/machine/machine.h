@@ -35,7 +35,7 @@ enum machine_choice { MACHINE_OFF, MACHINE_ON, MACHINE_AUTO };
 /* A network card. */
 struct machine_nic {
 	struct net_options options; /* a MAC address of zeros: one is made of the machine's name */
-	uint64_t rate;              /* bytes a second at most, in each direction; 0: no limit */
+	struct net_limits limits;
 };
 
 /* A folder that the guest mounts by its tag. */
@@ -164,6 +164,24 @@ struct machine_use {
 	uint64_t held_ns; /* time in which its quota kept it from running */
 	uint64_t vcpu_ns[RISCV_HARTS_MAX]; /* processor time of each vCPU's thread */
 };
+/* From the owner, in any state: */
+/* Of the disk or the card in that place; get: as they were last set. -ENOENT. */
+MUST_USE int machine_set_disk_limits(struct machine *machine, unsigned index, const struct block_limits *limits,
+				     struct error *e);
+MUST_USE int machine_get_disk_limits(const struct machine *machine, unsigned index, struct block_limits *out,
+				     struct error *e);
+MUST_USE int machine_set_nic_limits(struct machine *machine, unsigned index, const struct net_limits *limits,
+				    struct error *e);
+MUST_USE int machine_get_nic_limits(const struct machine *machine, unsigned index, struct net_limits *out,
+				    struct error *e);
+/* How much of its memory the balloon shall leave to the guest, which takes its time. -EOPNOTSUPP without a balloon;
+ * -EINVAL. get: what the machine has, and what the balloon shall leave. */
+MUST_USE int machine_set_memory(struct machine *machine, uint64_t bytes, struct error *e);
+void machine_get_memory(const struct machine *machine, uint64_t *bytes, uint64_t *left);
+/* As net_publish and net_unpublish, on the first user network that is not isolated. */
+MUST_USE int machine_publish(struct machine *machine, struct net_forward *forward, struct error *e);
+MUST_USE int machine_unpublish(struct machine *machine, const struct net_forward *forward, struct error *e);
+
 /* Any thread. */
 void machine_use(struct machine *machine, struct machine_use *out);
 

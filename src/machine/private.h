@@ -33,6 +33,12 @@ struct machine {
 	struct virtio *terminal; /* the board's, or NULL: the console is the UART */
 	struct virtio *button; /* the board's, or NULL */
 	uint16_t columns, rows; /* of the terminal, as the guest was told */
+	struct virtio *disks[MACHINE_DISKS_MAX], *nics[MACHINE_NICS_MAX]; /* the board's */
+	struct block_limits disk_limits[MACHINE_DISKS_MAX];
+	struct net_limits nic_limits[MACHINE_NICS_MAX];
+	struct net *nets[MACHINE_NICS_MAX]; /* the cards' */
+	unsigned disk_count, nic_count;
+	uint64_t memory_bytes, memory_left; /* what it has, and what the balloon shall leave */
 	struct net_forward forwards[NET_FORWARDS_MAX];
 	unsigned forward_count;
 	struct alarm alarm;
@@ -74,6 +80,8 @@ MUST_USE int machine_check_state(const struct machine *machine, const char *what
 MUST_USE int machine_equip(struct machine *machine, const struct machine_config *config, struct error *e);
 /* This process counts as the machine's; `what` it is for. No process: pid 0. shares.c */
 MUST_USE int machine_count_process(struct machine *machine, pid_t pid, const char *what, struct error *e);
+/* Gathers machine->forwards anew. shares.c */
+void machine_note_forwards(struct machine *machine);
 /* Tells whoever asked for it. life.c */
 void machine_tell(struct machine *machine, enum machine_change change);
 #define IN(state) (1u << (state))

@@ -1,6 +1,10 @@
 /* What a machine may use of its host, set before it starts and while it runs. */
 #include <errno.h>
+#include <string.h>
 
+#include "device/virtio/balloon.h"
+#include "device/virtio/blk.h"
+#include "device/virtio/net.h"
 #include "machine/private.h"
 
 int machine_set_quota(struct machine *machine, const struct machine_quota *quota, struct error *e)
@@ -43,4 +47,133 @@ int machine_count_process(struct machine *machine, pid_t pid, const char *what, 
 				 QUOTA_PROCESSES_MAX);
 	machine->processes[machine->process_count++] = pid;
 	return 0;
+}
+
+/* The worker does it at once, also when the quota has it wait. */
+static void on_worker(struct machine *machine, loop_fn *fn, void *arg)
+{
+	quota_suspend(machine->quota, true);
+	worker_call(machine->worker, fn, arg);
+	quota_suspend(machine->quota, false);
+}
+
+static int no_such(const char *what, unsigned index, unsigned count, struct error *e)
+{
+	if (count == 0)
+		return error_set(e, ERROR_NOT_FOUND, -ENOENT, "the machine has no %s", what);
+	return error_set(e, ERROR_NOT_FOUND, -ENOENT, "the machine has no %s %u; give 0 to %u", what, index, count - 1);
+}
+
+struct disk_change {
+	struct block *block;
+	const struct block_limits *limits;
+};
+
+static void change_disk(void *arg)
+{
+	const struct disk_change *change = arg;
+
+	block_set_limits(change->block, change->limits);
+}
+
+int machine_set_disk_limits(struct machine *machine, unsigned index, const struct block_limits *limits,
+			    struct error *e)
+{
+	struct disk_change change = {.limits = limits};
+
+	if (index >= machine->disk_count)
+		return no_such("disk", index, machine->disk_count, e);
+	change.block = virtio_blk_block(machine->disks[index]);
+	on_worker(machine, change_disk, &change);
+	machine->disk_limits[index] = *limits;
+	return 0;
+}
+
+int machine_get_disk_limits(const struct machine *machine, unsigned index, struct block_limits *out, struct error *e)
+{
+	if (index >= machine->disk_count)
+		return no_such("disk", index, machine->disk_count, e);
+	*out = machine->disk_limits[index];
+	return 0;
+}
+
+int machine_set_nic_limits(struct machine *machine, unsigned index, const struct net_limits *limits, struct error *e)
+{
+	if (index >= machine->nic_count)
+		return no_such("network card", index, machine->nic_count, e);
+	quota_suspend(machine->quota, true);
+	virtio_net_set_limits(machine->nics[index], limits);
+	quota_suspend(machine->quota, false);
+	machine->nic_limits[index] = *limits;
+	return 0;
+}
+
+int machine_get_nic_limits(const struct machine *machine, unsigned index, struct net_limits *out, struct error *e)
+{
+	if (index >= machine->nic_count)
+		return no_such("network card", index, machine->nic_count, e);
+	*out = machine->nic_limits[index];
+	return 0;
+}
+
+int machine_set_memory(struct machine *machine, uint64_t bytes, struct error *e)
+{
+	if (!machine->balloon)
+		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
+				 "the machine has no balloon to take memory with; start it with --balloon");
+	if (bytes < BOARD_MEMORY_MIN || bytes > machine->memory_bytes)
+		return error_set(e, ERROR_USAGE, -EINVAL, "the guest can be left %lluM to %lluM, not %lluM",
+				 (unsigned long long)(BOARD_MEMORY_MIN / MIB),
+				 (unsigned long long)(machine->memory_bytes / MIB), (unsigned long long)(bytes / MIB));
+	virtio_balloon_set_target(machine->balloon, machine->memory_bytes - bytes);
+	machine->memory_left = bytes;
+	return 0;
+}
+
+void machine_get_memory(const struct machine *machine, uint64_t *bytes, uint64_t *left)
+{
+	*bytes = machine->memory_bytes;
+	*left = machine->memory_left;
+}
+
+void machine_note_forwards(struct machine *machine)
+{
+	machine->forward_count = 0;
+	for (unsigned i = 0; i < machine->nic_count; i++) {
+		unsigned count, room = NET_FORWARDS_MAX - machine->forward_count;
+		const struct net_forward *forwards = net_forwards(machine->nets[i], &count);
+
+		count = count < room ? count : room;
+		memcpy(machine->forwards + machine->forward_count, forwards, count * sizeof *forwards);
+		machine->forward_count += count;
+	}
+}
+
+const struct net_forward *machine_forwards(const struct machine *machine, unsigned *count)
+{
+	*count = machine->forward_count;
+	return machine->forwards;
+}
+
+int machine_publish(struct machine *machine, struct net_forward *forward, struct error *e)
+{
+	int r = error_set(e, ERROR_STATE, -EOPNOTSUPP,
+			  "the machine has no user network, whose ports can be published; start it with --net user");
+
+	for (unsigned i = 0; i < machine->nic_count && r == -EOPNOTSUPP; i++)
+		r = net_publish(machine->nets[i], forward, e);
+	machine_note_forwards(machine);
+	return r;
+}
+
+int machine_unpublish(struct machine *machine, const struct net_forward *forward, struct error *e)
+{
+	int r = -ENOENT;
+
+	for (unsigned i = 0; i < machine->nic_count && (r == -ENOENT || r == -EOPNOTSUPP); i++)
+		r = net_unpublish(machine->nets[i], forward, e);
+	machine_note_forwards(machine);
+	if (machine->nic_count == 0)
+		return error_set(e, ERROR_NOT_FOUND, r, "port %u is not published", forward->host_port);
+	return r;
 }

@@ -34,6 +34,8 @@ int net_open(struct net **out, const struct net_options *options, struct error *
 		return error_errno(e, -ENOMEM, "cannot make a network");
 	net->backend = backends[options->kind];
 	net->descriptor = -1;
+	net->control = -1;
+	net->isolated = options->isolated;
 	net->mtu = NET_MTU;
 	net->forward_count = options->forward_count;
 	memcpy(net->forwards, options->forwards, sizeof net->forwards);
@@ -62,6 +64,8 @@ void net_close(struct net *net)
 		wall_end(&net->process, NULL);
 	else
 		close_descriptor(net);
+	if (net->control >= 0)
+		close(net->control);
 	free(net);
 }
 
@@ -101,6 +105,61 @@ const struct net_forward *net_forwards(const struct net *net, unsigned *count)
 {
 	*count = net->forward_count;
 	return net->forwards;
+}
+
+/* Index of the forward of that port, or the count. */
+static unsigned find_forward(const struct net *net, const struct net_forward *wanted)
+{
+	unsigned i = 0;
+
+	while (i < net->forward_count &&
+	       (net->forwards[i].udp != wanted->udp || net->forwards[i].host_port != wanted->host_port ||
+		strcmp(net->forwards[i].address, wanted->address) != 0))
+		i++;
+	return i;
+}
+
+static int check_publish(const struct net *net, struct error *e)
+{
+	if (!net->backend->publish || net->control < 0)
+		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
+				 "only a user network has ports to publish; give the machine --net user");
+	if (net->isolated)
+		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
+				 "an isolated network has left the host's; publish its ports when the machine starts");
+	return 0;
+}
+
+int net_publish(struct net *net, struct net_forward *forward, struct error *e)
+{
+	int r = check_publish(net, e);
+
+	if (r == 0 && net->forward_count == NET_FORWARDS_MAX)
+		r = error_set(e, ERROR_USAGE, -E2BIG, "at most %d ports can be published; end one first",
+			      NET_FORWARDS_MAX);
+	if (r == 0)
+		r = net->backend->publish(net, forward, true, e);
+	if (r == 0)
+		net->forwards[net->forward_count++] = *forward;
+	return r;
+}
+
+int net_unpublish(struct net *net, const struct net_forward *forward, struct error *e)
+{
+	unsigned index = find_forward(net, forward);
+	struct net_forward own;
+	int r = check_publish(net, e);
+
+	if (r < 0)
+		return r;
+	if (index == net->forward_count)
+		return error_set(e, ERROR_NOT_FOUND, -ENOENT, "port %u of %s is not published", forward->host_port,
+				 *forward->address ? forward->address : "127.0.0.1");
+	own = net->forwards[index];
+	r = net->backend->publish(net, &own, false, e);
+	if (r == 0)
+		net->forwards[index] = net->forwards[--net->forward_count];
+	return r;
 }
 
 void net_ended(struct net *net, struct error *e)

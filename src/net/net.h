@@ -34,6 +34,13 @@ struct net_forward {
 	uint16_t host_port, guest_port; /* host_port 0: any free one, told by net_forwards */
 };
 
+/* Of a card, in each direction: bytes and packets a second, with bursts of so many seconds' worth after a rest (0: 0.1);
+ * 0: no limit. A segment that the host cuts later counts as one packet. */
+struct net_limits {
+	uint64_t bytes_per_second, packets_per_second;
+	double burst_seconds;
+};
+
 struct net_options {
 	enum net_kind kind;
 	const char *name;              /* tap: the interface; switch: the segment's name */
@@ -74,6 +81,12 @@ bool net_mac_is_fixed(const struct net *net);
 pid_t net_process(const struct net *net);
 /* Forwards with the ports that were really taken. */
 const struct net_forward *net_forwards(const struct net *net, unsigned *count);
+/* User networks, from the owner, while they work: another port leads to the guest from now on, or one does no longer
+ * (which has the address, the port and the protocol of `forward`; connections that it made stay). publish tells
+ * the port that was taken. The process does it behind its walls, so ports below 1024 can not be had any more.
+ * -EOPNOTSUPP: another kind, or isolated; -EADDRINUSE; -EACCES; -E2BIG; unpublish: -ENOENT. */
+MUST_USE int net_publish(struct net *net, struct net_forward *forward, struct error *e);
+MUST_USE int net_unpublish(struct net *net, const struct net_forward *forward, struct error *e);
 /* After an end of file on the descriptor: why, for the log. On the descriptor's thread; the descriptor is then
  * -1. */
 void net_ended(struct net *net, struct error *e);

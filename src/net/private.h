@@ -15,6 +15,8 @@ struct net_backend {
 	MUST_USE int (*open)(struct net *net, const struct net_options *options, struct error *e);
 	/* NULL: nothing to tell. */
 	int (*set_offloads)(struct net *net, unsigned offloads, struct error *e);
+	/* NULL: there are no ports. */
+	int (*publish)(struct net *net, struct net_forward *forward, bool on, struct error *e);
 	/* Fills `e` with why the descriptor came to its end. */
 	void (*ended)(struct net *net, struct error *e);
 };
@@ -28,6 +30,8 @@ struct net {
 	struct net_forward forwards[NET_FORWARDS_MAX];
 	unsigned forward_count;
 	char name[32];
+	bool isolated;
+	int control; /* the owner's way to the process of a user network; -1: none */
 	struct wall_process process; /* user; its socket is the descriptor */
 };
 
@@ -42,9 +46,22 @@ struct user_plan {
 	uint16_t ports[NET_FORWARDS_MAX]; /* that were taken */
 	struct user *user;                /* made by prepare */
 };
+/* First on the socket, with the monitor's end of the control socket (SCM_RIGHTS): what is asked there can not be said in
+ * a packet. */
 struct user_hello {
 	uint16_t ports[NET_FORWARDS_MAX];
 };
+/* On the control socket, and its answer, one at a time. */
+struct user_request {
+	bool on; /* publish, or end it */
+	struct net_forward forward;
+};
+struct user_answer {
+	int32_t code; /* 0 or a negative errno */
+	uint16_t port; /* that was taken */
+};
+/* Why a port can not be published: `code`, with its message. */
+int user_no_port(const struct net_forward *forward, int code, struct error *e);
 int user_prepare(void *plan, struct error *e);
 int user_main(int socket, void *plan);
 extern const struct wall_filter user_filter;

@@ -1,23 +1,43 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "net/private.h"
 
-#define HELLO_MS 10000
+#define HELLO_MS  10000
+#define ANSWER_MS 1000
 
 /* Connections each have a descriptor; the memory is for their buffers. */
 #define USER_FILES  1024
 #define USER_MEMORY (512 * MIB)
+
+/* The ports, and the control socket. */
+static bool take_hello(struct net *net, struct user_hello *hello)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec part = {hello, sizeof *hello};
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+	ssize_t size = recvmsg(net->process.socket, &message, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *passed = size < 0 ? NULL : CMSG_FIRSTHDR(&message);
+
+	if (passed && passed->cmsg_type == SCM_RIGHTS && passed->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(&net->control, CMSG_DATA(passed), sizeof net->control);
+	return size == sizeof *hello && net->control >= 0;
+}
 
 static int await_hello(struct net *net, struct error *e)
 {
 	struct pollfd waiting = {.fd = net->process.socket, .events = POLLIN};
 	struct user_hello hello;
 
-	if (poll(&waiting, 1, HELLO_MS) != 1 || read(net->process.socket, &hello, sizeof hello) != sizeof hello) {
+	if (poll(&waiting, 1, HELLO_MS) != 1 || !take_hello(net, &hello)) {
 		net_ended(net, e);
 		return -EPIPE;
 	}
@@ -62,6 +82,28 @@ static int user_open(struct net *net, const struct net_options *options, struct 
 	return await_hello(net, e);
 }
 
+/* The answer is no more trusted than the process: a guest may have it in its hands. */
+static int user_publish(struct net *net, struct net_forward *forward, bool on, struct error *e)
+{
+	struct pollfd waiting = {.fd = net->control, .events = POLLIN};
+	struct user_request request;
+	struct user_answer answer;
+
+	memset(&request, 0, sizeof request);
+	request.on = on;
+	request.forward = *forward;
+	if (send(net->control, &request, sizeof request, MSG_NOSIGNAL) != sizeof request ||
+	    poll(&waiting, 1, ANSWER_MS) != 1 ||
+	    recv(net->control, &answer, sizeof answer, MSG_DONTWAIT) != sizeof answer || answer.code > 0)
+		return error_set(e, ERROR_FAILED, -EPIPE,
+				 "the process of the user network does not answer; restart the machine");
+	if (answer.code < 0)
+		return user_no_port(forward, answer.code, e);
+	if (on)
+		forward->host_port = answer.port;
+	return 0;
+}
+
 static void user_ended(struct net *net, struct error *e)
 {
 	char how[96];
@@ -74,4 +116,4 @@ static void user_ended(struct net *net, struct error *e)
 	(void)error_set(e, ERROR_FAILED, -EPIPE, "the process of the user network %s", how);
 }
 
-const struct net_backend net_user_backend = {.open = user_open, .ended = user_ended};
+const struct net_backend net_user_backend = {.open = user_open, .publish = user_publish, .ended = user_ended};

@@ -45,6 +45,8 @@ struct timer {
 
 struct user {
 	Slirp *slirp;
+	const struct net_options *options;
+	int control, controller; /* our end, and the monitor's until it was passed on */
 	struct outbox outbox;
 	bool ended; /* the machine's end of the socket is closed */
 	struct timer timers[TIMERS_MAX];
@@ -230,7 +232,7 @@ static int try_port(const struct net_forward *forward, union address *address, s
 	return r;
 }
 
-static int no_port(const struct net_forward *forward, int code, struct error *e)
+int user_no_port(const struct net_forward *forward, int code, struct error *e)
 {
 	const char *address = *forward->address ? forward->address : "127.0.0.1";
 
@@ -251,13 +253,13 @@ static int add_forward(struct user *user, const struct net_options *options, con
 	int r = try_port(forward, &host, host_length);
 
 	if (r < 0)
-		return no_port(forward, r, e);
+		return user_no_port(forward, r, e);
 	guest_length = guest_address(options, forward->guest_port, host.any.sa_family == AF_INET6, &guest);
 	*port = ntohs(host.any.sa_family == AF_INET6 ? host.ip6.sin6_port : host.ip4.sin_port);
 	errno = 0;
 	if (slirp_add_hostxfwd(user->slirp, &host.any, host_length, &guest.any, guest_length,
 			       forward->udp ? SLIRP_HOSTFWD_UDP : 0) < 0)
-		return no_port(forward, errno ? -errno : -EADDRINUSE, e);
+		return user_no_port(forward, errno ? -errno : -EADDRINUSE, e);
 	return 0;
 }
 
@@ -265,8 +267,15 @@ int user_prepare(void *context, struct error *e)
 {
 	struct user_plan *plan = context;
 	struct user *user = calloc(1, sizeof *user);
-	int r = user ? make_slirp(user, plan->options, e) : -ENOMEM;
+	int r = user ? make_slirp(user, plan->options, e) : -ENOMEM, pair[2];
 
+	if (r == 0)
+		r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
+	if (r < 0)
+		return error_errno(e, r, "the process of the user network");
+	user->options = plan->options;
+	user->control = pair[0];
+	user->controller = pair[1];
 	for (unsigned i = 0; r == 0 && i < plan->options->forward_count; i++)
 		r = add_forward(user, plan->options, &plan->options->forwards[i], &plan->ports[i], e);
 	plan->user = user;
@@ -274,6 +283,33 @@ int user_prepare(void *context, struct error *e)
 }
 
 /* Work, behind the walls. */
+
+static int remove_forward(struct user *user, const struct net_forward *forward)
+{
+	union address host;
+	socklen_t length = host_address(forward, &host);
+
+	return slirp_remove_hostxfwd(user->slirp, &host.any, length, forward->udp ? SLIRP_HOSTFWD_UDP : 0) < 0 ? -ENOENT
+													       : 0;
+}
+
+static void answer_request(struct user *user)
+{
+	struct user_request request;
+	struct user_answer answer;
+	struct error e;
+	ssize_t size = recv(user->control, &request, sizeof request, MSG_DONTWAIT);
+
+	if (size != sizeof request) {
+		user->ended = size == 0 || user->ended;
+		return;
+	}
+	memset(&answer, 0, sizeof answer);
+	answer.code = request.on ? add_forward(user, user->options, &request.forward, &answer.port, &e)
+				 : remove_forward(user, &request.forward);
+	if (send(user->control, &answer, sizeof answer, MSG_NOSIGNAL) != sizeof answer)
+		user->ended = true;
+}
 
 /* While the guest does not take what is there for it, the host's data waits in the host's sockets. */
 static int add_poll(int fd, int wanted, void *opaque)
@@ -371,7 +407,8 @@ static void turn(struct user *user)
 	user->fds[0] = (struct pollfd){.fd = user->outbox.fd, .events = POLLIN};
 	if (outbox_waits(&user->outbox))
 		user->fds[0].events |= POLLOUT;
-	user->fd_count = 1;
+	user->fds[1] = (struct pollfd){.fd = user->control, .events = POLLIN};
+	user->fd_count = 2;
 	slirp_pollfds_fill(user->slirp, &timeout, add_poll, user);
 	timeout = until_timers(user, timeout < 60000 ? timeout : 60000);
 	r = poll(user->fds, user->fd_count, (int)timeout);
@@ -382,7 +419,32 @@ static void turn(struct user *user)
 	if (user->fds[0].revents & (POLLIN | POLLHUP | POLLERR))
 		for (unsigned i = 0; i < BATCH && take_packet(user); i++)
 			;
+	if (user->fds[1].revents)
+		answer_request(user);
 	run_timers(user);
+}
+
+static bool say_hello(struct user *user, int socket, const struct user_hello *hello)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = {.room = {0}};
+	union {
+		const void *given;
+		void *taken;
+	} u = {.given = hello};
+	struct iovec part = {u.taken, sizeof *hello};
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+	bool said;
+
+	control.header = (struct cmsghdr){
+		.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+	memcpy(CMSG_DATA(&control.header), &user->controller, sizeof user->controller);
+	said = sendmsg(socket, &message, MSG_NOSIGNAL) == sizeof *hello;
+	close(user->controller);
+	return said;
 }
 
 int user_main(int socket, void *context)
@@ -392,7 +454,7 @@ int user_main(int socket, void *context)
 	struct user_hello hello;
 
 	memcpy(hello.ports, plan->ports, sizeof hello.ports);
-	if (write(socket, &hello, sizeof hello) != sizeof hello || fcntl(socket, F_SETFL, O_NONBLOCK) < 0)
+	if (!say_hello(user, socket, &hello) || fcntl(socket, F_SETFL, O_NONBLOCK) < 0)
 		return 1;
 	net_widen_socket(socket);
 	outbox_init(&user->outbox, socket, OUTBOX_LIMIT);

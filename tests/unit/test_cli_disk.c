@@ -36,13 +36,14 @@ static void test_all_parts(void **state)
 	assert_string_equal(options.path, "a.raw");
 	assert_int_equal(options.format, BLOCK_FORMAT_AUTO);
 	assert_false(options.read_only || options.overlay || options.backing_anywhere || options.direct);
-	if (parse("a,,b,ro,format=qcow2,backing-anywhere,direct,iops=100,bps=2M", &options, &e) < 0)
+	if (parse("a,,b,ro,format=qcow2,backing-anywhere,direct,iops=100,bps=2M,burst=500ms", &options, &e) < 0)
 		fail_msg("%s", e.message);
 	assert_string_equal(options.path, "a,b");
 	assert_int_equal(options.format, BLOCK_QCOW2);
 	assert_true(options.read_only && options.backing_anywhere && options.direct);
 	assert_int_equal(options.limits.operations_per_second, 100);
 	assert_int_equal(options.limits.bytes_per_second, 2 * MIB);
+	assert_true(options.limits.burst_seconds == 0.5);
 	if (parse("a.img,overlay", &options, &e) < 0)
 		fail_msg("%s", e.message);
 	assert_true(options.overlay);

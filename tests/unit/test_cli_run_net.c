@@ -45,13 +45,16 @@ static void cards_are_parsed(void **state)
 		if (parse(cases[i].text, &nic, &e) < 0)
 			fail_msg("%s: %s", cases[i].text, e.message);
 		assert_int_equal(nic.options.kind, cases[i].kind);
-		assert_int_equal(nic.rate, cases[i].rate);
+		assert_int_equal(nic.limits.bytes_per_second, cases[i].rate);
 		assert_int_equal(nic.options.isolated, cases[i].isolated);
 		if (cases[i].name)
 			assert_string_equal(nic.options.name, cases[i].name);
 		else
 			assert_null(nic.options.name);
 	}
+	assert_int_equal(parse("none,pps=300,burst=2s", &nic, &e), 0);
+	assert_int_equal(nic.limits.packets_per_second, 300);
+	assert_true(nic.limits.burst_seconds == 2.0);
 	assert_int_equal(parse("user,mac=52:54:00:12:34:56", &nic, &e), 0);
 	assert_memory_equal(nic.options.mac, "\x52\x54\x00\x12\x34\x56", 6);
 }
@@ -76,7 +79,7 @@ static void wrong_cards_are_refused(void **state)
 		{"user,rate=fast", "fast"},
 		{"user,rate=1", "1"},
 	};
-	struct machine_nic nic = {.rate = 77};
+	struct machine_nic nic = {.limits = {.bytes_per_second = 77}};
 	struct error e;
 
 	(void)state;
@@ -87,7 +90,7 @@ static void wrong_cards_are_refused(void **state)
 		if (e.kind != ERROR_USAGE || !strstr(e.message, cases[i].part))
 			fail_msg("\"%s\": \"%s\" does not say \"%s\"", cases[i].text, e.message, cases[i].part);
 	}
-	assert_int_equal(nic.rate, 77);
+	assert_int_equal(nic.limits.bytes_per_second, 77);
 }
 
 static void ports_belong_to_the_user_network(void **state)

@@ -208,6 +208,56 @@ static void user_publishes_ports(void **state)
 	close(client);
 }
 
+static void ports_come_and_go(void **state)
+{
+	struct net_options options = {.kind = NET_USER};
+	struct net_forward forward = {.udp = true, .guest_port = 7}, again, low = {.host_port = 1, .guest_port = 1};
+	struct net *net;
+	struct sockaddr_in address;
+	struct error e = {.kind = ERROR_NONE};
+	unsigned count;
+	int client = bind_udp(&address);
+
+	(void)state;
+	memcpy(options.mac, mac, 6);
+	net = open_net(&options);
+	discover(net);
+	if (net_publish(net, &forward, &e) < 0)
+		fail_msg("publish: %s", e.message);
+	address.sin_port = htons(forward.host_port);
+	assert_int_equal(sendto(client, "hello", 5, 0, (void *)&address, sizeof address), 5);
+	assert_int_equal(await_udp(net, 7), 5);
+	again = forward;
+	assert_int_equal(net_publish(net, &again, &e), -EADDRINUSE);
+	assert_int_equal(net_publish(net, &low, &e), -EACCES);
+	assert_int_equal(net_unpublish(net, &low, &e), -ENOENT);
+	assert_int_equal(net_unpublish(net, &forward, &e), 0);
+	net_forwards(net, &count);
+	assert_int_equal(count, 0);
+	assert_int_equal(net_publish(net, &again, &e), 0);
+	kill(net->process.pid, SIGKILL);
+	assert_int_equal(net_unpublish(net, &again, &e), -EPIPE);
+	net_close(net);
+	close(client);
+}
+
+static void only_user_networks_publish(void **state)
+{
+	struct net_options isolated = {.kind = NET_USER, .isolated = true}, none = {.kind = NET_NONE};
+	struct net_forward forward = {.guest_port = 7};
+	struct net *net;
+	struct error e;
+
+	(void)state;
+	net = open_net(&isolated);
+	assert_int_equal(net_publish(net, &forward, &e), -EOPNOTSUPP);
+	net_close(net);
+	net = open_net(&none);
+	assert_int_equal(net_publish(net, &forward, &e), -EOPNOTSUPP);
+	assert_int_equal(net_unpublish(net, &forward, &e), -EOPNOTSUPP);
+	net_close(net);
+}
+
 static void a_hostile_guest_ends_nothing(void **state)
 {
 	struct net_options options = {.kind = NET_USER};
@@ -407,6 +457,8 @@ int main(void)
 		cmocka_unit_test(user_gives_addresses_and_reaches_the_host),
 		cmocka_unit_test(isolated_users_reach_nothing),
 		cmocka_unit_test(user_publishes_ports),
+		cmocka_unit_test(ports_come_and_go),
+		cmocka_unit_test(only_user_networks_publish),
 		cmocka_unit_test(a_hostile_guest_ends_nothing),
 		cmocka_unit_test(a_killed_process_is_told),
 		cmocka_unit_test(machines_meet_on_a_switch),

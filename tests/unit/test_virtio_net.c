@@ -533,14 +533,14 @@ static void state_is_kept(void **state)
 
 static void rates_are_kept(void **state)
 {
-	struct virtio_net_options options = {.pairs = 1, .rate = 100000};
+	const struct net_limits limits = {.bytes_per_second = 100000, .burst_seconds = 0.01};
 	unsigned got = 0;
 	uint64_t before;
 	uint32_t length;
 	uint16_t id;
 
 	(void)state;
-	limit_init(&rig.card->receive_limit, options.rate, 1000, clock_host_ns());
+	virtio_net_set_limits(rig.virtio, &limits);
 	start_driver(false);
 	give_buffers(0, 20, 1500);
 	before = clock_host_ns();

@@ -12,8 +12,6 @@
 
 #define QUEUE_SIZE   256
 #define CONTROL_SIZE 64
-/* What a limited card may send at once after a rest, as a part of a second's worth. */
-#define BURST_PART   10
 
 static const struct {
 	uint64_t out, in; /* features */
@@ -85,7 +83,7 @@ void net_show_status(struct virtio_net *card)
 
 void net_watch(struct virtio_net *card)
 {
-	uint32_t wanted = (card->starved || card->receive_timer.armed ? 0 : EPOLLIN) | (card->blocked ? EPOLLOUT : 0);
+	uint32_t wanted = (card->starved || card->receive_gate.timer.armed ? 0 : EPOLLIN) | (card->blocked ? EPOLLOUT : 0);
 
 	if (!card->watch || wanted == card->events)
 		return;
@@ -194,8 +192,8 @@ static void quiesce(struct virtio *virtio)
 	struct loop *loop = worker_loop(virtio->worker);
 
 	unwatch(card);
-	loop_timer_cancel(loop, &card->receive_timer);
-	loop_timer_cancel(loop, &card->transmit_timer);
+	loop_timer_cancel(loop, &card->receive_gate.timer);
+	loop_timer_cancel(loop, &card->transmit_gate.timer);
 	card->starved = false;
 	card->blocked = 0;
 	virtio_quiet(virtio);
@@ -306,7 +304,6 @@ int virtio_net_new(struct virtio **out, const char *name, struct worker *worker,
 {
 	uint16_t sizes[2 * VIRTIO_NET_PAIRS_MAX + 1];
 	struct virtio_net *card = calloc(1, sizeof *card);
-	uint64_t burst = options->rate / BURST_PART + 1, now = clock_host_ns();
 	unsigned queues = 2 * options->pairs;
 	int r;
 
@@ -327,10 +324,10 @@ int virtio_net_new(struct virtio **out, const char *name, struct worker *worker,
 	card->pairs_max = options->pairs;
 	card->link_up = net_descriptor(net) >= 0;
 	memcpy(card->mac, options->mac, NET_MAC_BYTES);
-	limit_init(&card->receive_limit, options->rate, burst, now);
-	limit_init(&card->transmit_limit, options->rate, burst, now);
-	card->receive_timer = (struct loop_timer){.fn = receive_again, .arg = card};
-	card->transmit_timer = (struct loop_timer){.fn = transmit_again, .arg = card};
+	card->receive_gate.timer = (struct loop_timer){.fn = receive_again, .arg = card};
+	card->transmit_gate.timer = (struct loop_timer){.fn = transmit_again, .arg = card};
+	net_gate_set(&card->receive_gate, &options->limits);
+	net_gate_set(&card->transmit_gate, &options->limits);
 	forget(card);
 	configure(card);
 	*out = &card->virtio;
@@ -345,6 +342,31 @@ static void announce(void *arg)
 		return;
 	card->announcing = true;
 	net_show_status(card);
+}
+
+struct new_limits {
+	struct virtio_net *card;
+	const struct net_limits *limits;
+};
+
+/* What waits is looked at again. */
+static void set_limits(void *arg)
+{
+	const struct new_limits *new = arg;
+	struct net_gate *const gates[] = {&new->card->receive_gate, &new->card->transmit_gate};
+
+	for (size_t i = 0; i < ARRAY_SIZE(gates); i++) {
+		net_gate_set(gates[i], new->limits);
+		if (gates[i]->timer.armed)
+			loop_timer_set(worker_loop(new->card->virtio.worker), &gates[i]->timer, clock_host_ns());
+	}
+}
+
+void virtio_net_set_limits(struct virtio *virtio, const struct net_limits *limits)
+{
+	struct new_limits new = {(struct virtio_net *)virtio, limits};
+
+	worker_call(virtio->worker, set_limits, &new);
 }
 
 void virtio_net_announce(struct virtio *virtio)

@@ -18,12 +18,14 @@
 struct virtio_net_options {
 	uint8_t mac[NET_MAC_BYTES];
 	unsigned pairs; /* of queues: 1 to VIRTIO_NET_PAIRS_MAX, best one for each vCPU */
-	uint64_t rate;  /* bytes a second at most, in each direction; 0: no limit */
+	struct net_limits limits;
 };
 
 /* `net` becomes the device's, also on failure. -ENOMEM. Released with device_free. */
 MUST_USE int virtio_net_new(struct virtio **out, const char *name, struct worker *worker, struct net *net,
 			    const struct virtio_net_options *options, struct error *e);
+/* Any thread: other limits from now on, with full bursts. */
+void virtio_net_set_limits(struct virtio *virtio, const struct net_limits *limits);
 /* Any thread: asks the guest to tell the network where it is now (5.1.6.5.4), after it was moved. */
 void virtio_net_announce(struct virtio *virtio);
 

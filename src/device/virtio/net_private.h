@@ -57,6 +57,12 @@ struct net_part {
 	uint64_t bytes;
 };
 
+/* What may pass in one direction, and when it goes on. */
+struct net_gate {
+	struct limit bytes, packets;
+	struct loop_timer timer;
+};
+
 struct virtio_net {
 	struct virtio virtio;
 	struct net *net;
@@ -78,8 +84,7 @@ struct virtio_net {
 	uint32_t blocked;      /* a bit a queue: its packet waits for room in the back end */
 	size_t pending;        /* bytes of a packet that waits in `packet` */
 	unsigned pending_pair; /* where it is to go */
-	struct limit receive_limit, transmit_limit;
-	struct loop_timer receive_timer, transmit_timer;
+	struct net_gate receive_gate, transmit_gate;
 	uint8_t flows[256]; /* pair that the guest last used for a flow */
 	struct virtqueue_chain chain;
 	struct net_part parts[VIRTQUEUE_SIZE_MAX];
@@ -108,6 +113,12 @@ void net_watch(struct virtio_net *card);
 /* net_receive.c, net_transmit.c. */
 void net_receive(struct virtio_net *card);
 void net_transmit(struct virtio_net *card, unsigned queue);
+/* net_gate.c */
+void net_gate_set(struct net_gate *gate, const struct net_limits *limits);
+/* Whether another packet may pass now; otherwise the timer is set for when. */
+bool net_gate_open(struct virtio_net *card, struct net_gate *gate);
+/* One did. */
+void net_gate_count(struct net_gate *gate, uint64_t bytes);
 /* A flow is the same in both directions. */
 unsigned net_flow(const uint8_t *frame, size_t length);
 

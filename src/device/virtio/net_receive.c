@@ -3,25 +3,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "device/virtio/net_private.h"
 
 #define BATCH 128
 
 enum fit { FITS, NO_ROOM_NOW, NEVER_FITS };
-
-static bool allowed(struct virtio_net *card)
-{
-	uint64_t now, wait;
-
-	if (!card->receive_limit.rate)
-		return true;
-	now = clock_host_ns();
-	wait = limit_take(&card->receive_limit, 0, now);
-	if (wait)
-		loop_timer_set(worker_loop(card->virtio.worker), &card->receive_timer, now + wait);
-	return wait == 0;
-}
 
 static void put_back(struct virtio_net *card, struct virtqueue *queue, unsigned count)
 {
@@ -108,8 +94,7 @@ static bool deliver(struct virtio_net *card)
 	virtio_notify(&card->virtio, index);
 	virtio_count(&card->virtio.statistics.packets_in, 1);
 	virtio_count(&card->virtio.statistics.bytes_in, card->pending - sizeof *header);
-	if (card->receive_limit.rate)
-		(void)limit_take(&card->receive_limit, card->pending, clock_host_ns());
+	net_gate_count(&card->receive_gate, card->pending);
 	return true;
 }
 
@@ -162,7 +147,7 @@ void net_receive(struct virtio_net *card)
 
 	for (unsigned i = 0; i < BATCH && r > 0 && virtio_live(&card->virtio); i++) {
 		if (!card->pending) {
-			if (!allowed(card) || net_descriptor(card->net) < 0)
+			if (!net_gate_open(card, &card->receive_gate) || net_descriptor(card->net) < 0)
 				break;
 			r = fetch(card);
 		}

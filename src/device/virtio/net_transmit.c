@@ -3,32 +3,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "device/virtio/net_private.h"
 
 #define SPANS_MAX 512 /* of one packet */
 
-/* Whether more may be sent now; otherwise the timer is set for when. */
-static bool allowed(struct virtio_net *card)
-{
-	uint64_t now, wait;
-
-	if (!card->transmit_limit.rate)
-		return true;
-	now = clock_host_ns();
-	wait = limit_take(&card->transmit_limit, 0, now);
-	if (wait)
-		loop_timer_set(worker_loop(card->virtio.worker), &card->transmit_timer, now + wait);
-	return wait == 0;
-}
-
 static void count(struct virtio_net *card, uint64_t bytes)
 {
 	virtio_count(&card->virtio.statistics.packets_out, 1);
 	virtio_count(&card->virtio.statistics.bytes_out, bytes);
-	if (card->transmit_limit.rate)
-		(void)limit_take(&card->transmit_limit, bytes, clock_host_ns());
+	net_gate_count(&card->transmit_gate, bytes);
 }
 
 static int drop(struct virtio_net *card, const char *why)
@@ -101,7 +85,7 @@ void net_transmit(struct virtio_net *card, unsigned queue)
 {
 	struct virtio *virtio = &card->virtio;
 
-	while (allowed(card) && virtio_next(virtio, queue, &card->chain)) {
+	while (net_gate_open(card, &card->transmit_gate) && virtio_next(virtio, queue, &card->chain)) {
 		int r = send_chain(card, queue);
 
 		if (r == -EAGAIN) {

@@ -9,13 +9,18 @@
 #include "cli/usage.h"
 #include "cli/verb.h"
 
-static int report(const struct error *e)
+void cli_report(const struct error *e)
 {
 	bool colour = text_colour_wanted(stderr);
 
 	fprintf(stderr, "%sdoppel:%s ", text_tint(TINT_BAD, colour), text_tint_end(TINT_BAD, colour));
 	text_plain(stderr, *e->message ? e->message : "it failed, and nothing tells why");
 	fputc('\n', stderr);
+}
+
+static int report(const struct error *e)
+{
+	cli_report(e);
 	return e->kind == ERROR_NONE ? 1 : error_exit_code(e->kind);
 }
 
@@ -89,6 +94,8 @@ static int run_top(size_t count, char *const *argv, struct error *e)
 	}
 	if (strcmp(argv[0], "--version") == 0 || strcmp(argv[0], "-V") == 0)
 		verb = &verb_version;
+	else if (strcmp(argv[0], verb_monitor.name) == 0) /* for doppel itself: not listed */
+		verb = &verb_monitor;
 	else
 		verb = verb_find(verbs, argv[0]);
 	if (!verb)

@@ -10,4 +10,8 @@
  * "doppel: <what>: <why>; <remedy>". */
 int cli_main(int argc, char **argv);
 
+struct error;
+/* The line for one error, for verbs that go on after some. */
+void cli_report(const struct error *e);
+
 #endif

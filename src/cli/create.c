@@ -1,3 +1,5 @@
+#include "cli/create.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -6,53 +8,31 @@
 #include <unistd.h>
 
 #include "base/name.h"
-#include "cli/machine_document.h"
 #include "cli/plan.h"
 #include "cli/run_options.h"
 #include "cli/verb.h"
-#include "registry/registry.h"
 
-/* A machine amid its creation. */
-struct creation {
-	struct settings settings;
-	struct arguments arguments; /* of the verb run */
-	const char *name;
-	char *document;
-	struct registry *registry;
-};
+/* More machines of one image than this need names of their own. */
+#define NUMBERS_MAX 100000
 
-static int choose_name(struct creation *creation, const struct arguments *given, struct error *e)
+static const char *payload_of(const struct arguments *arguments)
 {
-	const char *operand = given->operand_count > 0 ? given->operands[0] : NULL;
-	const struct option_value *option = &given->values[RUN_NAME];
-
-	if (operand && option->given && strcmp(operand, option->text) != 0)
-		return error_set(e, ERROR_USAGE, -EINVAL, "both \"%s\" and --name %s are given; give one of them", operand,
-				 option->text);
-	creation->name = operand ? operand : creation->arguments.values[RUN_NAME].text;
-	if (!creation->name)
-		return error_set(e, ERROR_USAGE, -EINVAL, "the machine has no name; give NAME, or name: in the document");
-	if (name_is_valid(creation->name))
-		return 0;
-	return error_set(e, ERROR_USAGE, -EINVAL,
-			 "\"%s\" is no name; give 1 to 63 letters, digits, dots, dashes and underscores, the first a "
-			 "letter or digit", creation->name);
+	return arguments->operand_count > 0	    ? arguments->operands[0]
+	       : arguments->values[RUN_KERNEL].text ? arguments->values[RUN_KERNEL].text
+						    : arguments->values[RUN_FIRMWARE].text;
 }
 
-static void fill_record(const struct creation *creation, struct record *record)
+static void fill_record(const struct arguments *arguments, const char *name, struct record *record)
 {
-	const struct arguments *arguments = &creation->arguments;
-	const char *image = arguments->operand_count > 0	? arguments->operands[0]
-			    : arguments->values[RUN_KERNEL].text ? arguments->values[RUN_KERNEL].text
-								 : arguments->values[RUN_FIRMWARE].text;
+	const char *image = payload_of(arguments);
 
 	*record = (struct record){
 		.state = MACHINE_CREATED,
 		.memory_bytes = arguments->values[RUN_MEMORY].number,
 		.cpus = (unsigned)arguments->values[RUN_CPUS].number,
 	};
-	snprintf(record->name, sizeof record->name, "%s", creation->name);
-	snprintf(record->image, sizeof record->image, "%s", image);
+	snprintf(record->name, sizeof record->name, "%s", name);
+	snprintf(record->image, sizeof record->image, "%s", image ? image : "");
 }
 
 /* What takes long, or fails for want of room, does so now and not at the start: an image that is not there yet is pulled,
@@ -67,88 +47,144 @@ static int prepare(const struct arguments *arguments, const char *folder, struct
 }
 
 /* Nobody starts the machine meanwhile. */
-static int fill_folder(const struct creation *creation, struct error *e)
+static int fill_folder(const struct creation *creation, struct registry *registry, const char *name, struct error *e)
 {
 	char folder[PATH_MAX];
-	int lock, r = registry_lock(creation->registry, creation->name, &lock, e);
+	int lock, r = registry_lock(registry, name, &lock, e);
 
 	if (r < 0)
 		return r;
-	registry_path(creation->registry, creation->name, "", folder);
+	registry_path(registry, name, "", folder);
 	folder[strlen(folder) - 1] = '\0';
-	r = prepare(&creation->arguments, folder, e);
+	r = prepare(creation->arguments, folder, e);
 	close(lock);
-	if (r < 0 && registry_remove(creation->registry, creation->name, NULL) < 0)
+	if (r < 0 && registry_remove(registry, name, NULL) < 0)
 		fprintf(stderr, "doppel: %s could not be removed again\n", folder);
 	return r;
 }
 
-static int make(struct creation *creation, struct error *e)
+static int make(const struct creation *creation, struct registry *registry, const char *name, struct error *e)
 {
 	struct record record;
-	int r = machine_document(&creation->settings, creation->name, &creation->document, e);
+	char *document;
+	int r = machine_document(creation->settings, name, &document, e);
 
-	if (r == 0)
-		r = prepare(&creation->arguments, NULL, e);
-	if (r == 0)
-		r = registry_open(&creation->registry, e);
 	if (r < 0)
 		return r;
-	fill_record(creation, &record);
-	r = registry_create(creation->registry, creation->name, creation->document, strlen(creation->document), &record,
-			    e);
-	return r < 0 ? r : fill_folder(creation, e);
+	fill_record(creation->arguments, name, &record);
+	r = registry_create(registry, name, document, strlen(document), &record, e);
+	free(document);
+	return r;
+}
+
+static int make_unnamed(const struct creation *creation, struct registry *registry, char name[REGISTRY_NAME_SIZE],
+			struct error *e)
+{
+	const char *payload = payload_of(creation->arguments);
+	const char *base = payload && name_is_valid(payload) ? payload : "machine";
+	int r = -EEXIST;
+
+	for (unsigned i = 1; r == -EEXIST && i <= NUMBERS_MAX; i++) {
+		snprintf(name, REGISTRY_NAME_SIZE, "%.40s-%u", base, i);
+		r = make(creation, registry, name, e);
+	}
+	return r;
 }
 
 /* Its first line of history; a machine without one is whole too. */
-static void note(const struct creation *creation)
+static void note(const struct creation *creation, struct registry *registry, const char *name)
 {
-	json_t *details = json_pack("{s:s}", "image", creation->arguments.operand_count ? creation->arguments.operands[0] : "");
+	json_t *details = json_pack("{s:s*}", "image", payload_of(creation->arguments));
 	char *text = json_dumps(details, 0);
 	struct error e = {.message = ""};
-	int fd, r = registry_history_open(creation->registry, creation->name, &fd, &e);
+	int fd, r = registry_history_open(registry, name, &fd, &e);
 
 	if (r == 0) {
 		r = registry_history_add(fd, "created", text, &e);
 		close(fd);
 	}
 	if (r < 0)
-		fprintf(stderr, "doppel: the history of %s: %s\n", creation->name, e.message);
+		fprintf(stderr, "doppel: the history of %s: %s\n", name, e.message);
 	free(text);
 	json_decref(details);
 }
 
-static void finish(struct creation *creation)
+int create_machine(const struct creation *creation, struct registry *registry, char name[REGISTRY_NAME_SIZE],
+		   struct error *e)
 {
-	settings_finish(&creation->settings);
-	arguments_finish(&creation->arguments);
-	free(creation->document);
-	registry_close(creation->registry);
+	int r = creation->brief ? 0 : prepare(creation->arguments, NULL, e);
+
+	if (r == 0 && creation->name) {
+		snprintf(name, REGISTRY_NAME_SIZE, "%s", creation->name);
+		r = make(creation, registry, name, e);
+	} else if (r == 0) {
+		r = make_unnamed(creation, registry, name, e);
+	}
+	if (r == 0 && !creation->brief)
+		r = fill_folder(creation, registry, name, e);
+	if (r == 0)
+		note(creation, registry, name);
+	return r;
 }
 
-static int create(struct creation *creation, const struct arguments *given, struct error *e)
+/* ---- The verb ---- */
+
+static int choose_name(const struct arguments *given, const struct arguments *resolved, const char **name, struct error *e)
+{
+	const char *operand = given->operand_count > 0 ? given->operands[0] : NULL;
+	const struct option_value *option = &given->values[RUN_NAME];
+
+	if (operand && option->given && strcmp(operand, option->text) != 0)
+		return error_set(e, ERROR_USAGE, -EINVAL, "both \"%s\" and --name %s are given; give one of them", operand,
+				 option->text);
+	*name = operand ? operand : resolved->values[RUN_NAME].text;
+	if (!*name)
+		return error_set(e, ERROR_USAGE, -EINVAL, "the machine has no name; give NAME, or name: in the document");
+	if (name_is_valid(*name))
+		return 0;
+	return error_set(e, ERROR_USAGE, -EINVAL,
+			 "\"%s\" is no name; give 1 to 63 letters, digits, dots, dashes and underscores, the first a "
+			 "letter or digit", *name);
+}
+
+static int make_whole(const struct creation *creation, struct error *e)
+{
+	char name[REGISTRY_NAME_SIZE];
+	struct registry *registry;
+	int r = registry_open(&registry, e);
+
+	if (r < 0)
+		return r;
+	r = create_machine(creation, registry, name, e);
+	registry_close(registry);
+	return r;
+}
+
+static int create(const struct arguments *given, struct error *e)
 {
 	bool check = given->values[RUN_CHECK].given;
-	int r = machine_resolve(given, 1, &creation->settings, &creation->arguments, e);
+	struct settings settings;
+	struct arguments arguments;
+	struct creation creation = {.settings = &settings, .arguments = &arguments};
+	int r = machine_resolve(given, 1, &settings, &arguments, e);
 
-	if (r == 0 && !(check && given->operand_count == 0))
-		r = choose_name(creation, given, e);
-	if (r == 0)
-		r = plan_check(&creation->arguments, e);
-	if (r < 0 || check)
+	if (r < 0)
 		return r;
-	r = make(creation, e);
+	if (!(check && given->operand_count == 0))
+		r = choose_name(given, &arguments, &creation.name, e);
 	if (r == 0)
-		note(creation);
+		r = plan_check(&arguments, e);
+	if (r == 0 && !check)
+		r = make_whole(&creation, e);
+	settings_finish(&settings);
+	arguments_finish(&arguments);
 	return r;
 }
 
 static int run(const struct arguments *arguments, struct error *e)
 {
-	struct creation creation = {.name = NULL};
-	int r = create(&creation, arguments, e);
+	int r = create(arguments, e);
 
-	finish(&creation);
 	return r < 0 ? error_prefix(e, r, "create") : r;
 }
 

@@ -22,6 +22,13 @@ struct plan {
 	struct machine_config config;
 };
 
+/* For plan_finish where plan_make may not have been called. */
+#define PLAN_NONE                                                                                                 \
+	(struct plan)                                                                                             \
+	{                                                                                                         \
+		.disks = RUN_IMAGE_NONE                                                                           \
+	}
+
 /* Checks what can be found wrong without obtaining or making anything. `arguments` are of the verb run. */
 MUST_USE int plan_check(const struct arguments *arguments, struct error *e);
 /* Checks everything that can be found wrong without starting anything, pulls an image that is not there yet, and makes

@@ -6,9 +6,9 @@
 #include "base/log.h"
 #include "cli/machine_document.h"
 #include "cli/plan.h"
+#include "cli/run_named.h"
 #include "cli/run_net.h"
 #include "cli/run_options.h"
-#include "cli/run_profile.h"
 #include "cli/verb.h"
 #include "machine/machine.h"
 
@@ -36,68 +36,84 @@ static int watch(struct machine *machine, const struct option_value *timeout, st
 	if (machine_console_path(machine))
 		fprintf(stderr, "doppel: the console is %s\n", machine_console_path(machine));
 	run_net_tell(machine);
-	r = machine_wait(machine, timeout->given ? (int)timeout->number : -1, outcome, e);
-	if (r == -ETIMEDOUT)
-		return error_set(e, ERROR_TIMEOUT, r,
-				 "the guest did not end within %g s and was switched off; give a longer "
-				 "--timeout",
-				 (double)timeout->number / 1000);
-	return r;
+	return machine_wait(machine, timeout->given ? (int)timeout->number : -1, outcome, e);
 }
 
-static int write_profile(const struct plan *plan, struct machine *machine, uint64_t ns, struct error *e)
-{
-	const struct option_value *values = plan->arguments->values;
-
-	machine_stop(machine);
-	return run_profile_write(machine, values[RUN_PROFILE].text, values[RUN_SYMBOLS].text, (double)ns / 1e9, e);
-}
-
-static int run(const struct arguments *arguments, struct error *e)
+/* Without a name nobody but this process knows of the machine. */
+static int run_alone(const struct arguments *arguments, struct machine_outcome *outcome, struct error *e)
 {
 	struct plan plan;
-	struct machine_outcome outcome = {.state = MACHINE_CREATED};
 	struct machine *machine = NULL;
 	uint64_t started = clock_host_ns();
-	int r;
+	int r = plan_make(&plan, arguments, NULL, e);
 
-	log_set_level((enum log_level)arguments->values[RUN_LOG_LEVEL].number);
-	r = plan_make(&plan, arguments, NULL, e);
 	if (r == 0)
 		r = machine_new(&machine, &plan.config, e);
 	if (r == 0)
-		r = watch(machine, &arguments->values[RUN_TIMEOUT], &outcome, e);
-	if (machine && r == 0 && plan.config.profile)
-		r = write_profile(&plan, machine, clock_host_ns() - started, e);
+		r = watch(machine, &arguments->values[RUN_TIMEOUT], outcome, e);
+	if (machine && r == 0)
+		r = run_finish_profile(arguments, machine, started, e);
 	/* Gives the terminal back, before anything is printed on it. */
 	machine_free(machine);
-	if (r == 0)
-		r = conclude(&outcome, e);
 	plan_finish(&plan);
-	return r < 0 ? error_prefix(e, r, "run") : r;
+	return r;
 }
 
-/* With --file the arguments of a document stand in for those that were given; with --check they are only looked at. */
-static int run_given(const struct arguments *given, struct error *e)
+static int run_here(const struct arguments *arguments, const struct settings *settings, struct error *e)
+{
+	const struct option_value *timeout = &arguments->values[RUN_TIMEOUT];
+	struct machine_outcome outcome = {.state = MACHINE_CREATED};
+	int r;
+
+	if (arguments->values[RUN_NAME].given)
+		r = run_named(arguments, settings, &outcome, e);
+	else
+		r = run_alone(arguments, &outcome, e);
+	if (r == -ETIMEDOUT && timeout->given)
+		return error_set(e, ERROR_TIMEOUT, r,
+				 "the guest did not end within %g s and was switched off; give a longer --timeout",
+				 (double)timeout->number / 1000);
+	return r < 0 ? r : conclude(&outcome, e);
+}
+
+/* `given` says what is to be done with the machine of `arguments`. */
+static int run_resolved(const struct arguments *given, const struct arguments *arguments,
+			const struct settings *settings, struct error *e)
+{
+	log_set_level((enum log_level)arguments->values[RUN_LOG_LEVEL].number);
+	if (given->values[RUN_CHECK].given)
+		return plan_check(arguments, e);
+	if (given->values[RUN_DETACH].given)
+		return run_detached(arguments, settings, e);
+	return run_here(arguments, settings, e);
+}
+
+/* A document is read, or is to be written. */
+static bool has_document(const struct arguments *given)
+{
+	return given->values[RUN_FILE].given || given->values[RUN_CHECK].given || given->values[RUN_NAME].given ||
+	       given->values[RUN_DETACH].given;
+}
+
+static int run_with_document(const struct arguments *given, struct error *e)
 {
 	struct arguments arguments;
 	struct settings settings;
-	int r;
+	int r = machine_resolve(given, 0, &settings, &arguments, e);
 
-	if (!given->values[RUN_FILE].given && !given->values[RUN_CHECK].given)
-		return run(given, e);
-	r = machine_resolve(given, 0, &settings, &arguments, e);
 	if (r < 0)
-		return error_prefix(e, r, "run");
-	if (given->values[RUN_CHECK].given) {
-		r = plan_check(&arguments, e);
-		r = r < 0 ? error_prefix(e, r, "run") : r;
-	} else {
-		r = run(&arguments, e);
-	}
+		return r;
+	r = run_resolved(given, &arguments, &settings, e);
 	settings_finish(&settings);
 	arguments_finish(&arguments);
 	return r;
+}
+
+static int run(const struct arguments *given, struct error *e)
+{
+	int r = has_document(given) ? run_with_document(given, e) : run_resolved(given, given, NULL, e);
+
+	return r < 0 ? error_prefix(e, r, "run") : r;
 }
 
 static const struct verb_example examples[] = {
@@ -110,6 +126,8 @@ static const struct verb_example examples[] = {
 	 "the same with more of everything and less on its console"},
 	{"doppel run debian-tiny --profile profile.txt --symbols System.map",
 	 "where the guest spends its time, with the names of its kernel's functions"},
+	{"doppel run -d --name web debian --publish 8080:80",
+	 "a machine named web, in a process of its own; see doppel stop, doppel console, doppel rm"},
 	{"doppel run --kernel Image --initrd initrd.gz --append 'console=ttyS0'", "a kernel of your own"},
 	{"doppel run --firmware fw_jump.elf --kernel Image --timeout 5m",
 	 "firmware in M-mode, which starts the kernel; ended after five minutes"},
@@ -137,5 +155,5 @@ const struct verb verb_run = {
 	.examples = examples,
 	.options = run_options,
 	.option_count = RUN_OPTIONS,
-	.run = run_given,
+	.run = run,
 };

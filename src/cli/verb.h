@@ -23,6 +23,9 @@ enum operand_kind {
 /* The arguments with which doppel prints the names that there are of a kind, one a line; NULL: of none. verbs.c */
 extern const char *const operand_names[OPERAND_KINDS];
 
+/* At most so many machines are named at once. */
+#define NAMED_MAX 100000
+
 struct verb_example {
 	const char *command; /* a whole command line */
 	const char *meaning; /* what it does, a phrase */
@@ -57,7 +60,11 @@ extern const struct verb *const verbs[];
 
 /* Each in the file of its name. */
 extern const struct verb verb_run, verb_create, verb_ls, verb_ps, verb_schema, verb_image, verb_disk, verb_engines, verb_doctor;
+extern const struct verb verb_start, verb_stop, verb_restart, verb_pause, verb_resume, verb_rm, verb_wait, verb_inspect;
+extern const struct verb verb_events, verb_history, verb_port;
 extern const struct verb verb_help, verb_version;
+/* What runs a machine with a name; found by its name, and not listed. */
+extern const struct verb verb_monitor;
 
 /* The options that every verb with a table has (table.h, document.h). */
 enum output_format { FORMAT_TABLE, FORMAT_JSON, FORMAT_YAML, FORMAT_CSV };

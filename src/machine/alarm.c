@@ -68,5 +68,6 @@ void alarm_finish(struct alarm *alarm)
 	if (!alarm->rtc)
 		return;
 	goldfish_rtc_on_alarm(alarm->rtc, NULL, NULL);
+	bell_silence(&alarm->changed);
 	alarm_run(alarm, false);
 }

@@ -162,9 +162,28 @@ static struct device *find_rtc(const struct board *board)
 	return NULL;
 }
 
+static int choose_loop(struct machine *machine, struct loop *loop, struct error *e)
+{
+	machine->loop = loop;
+	machine->owns_loop = !loop;
+	return loop ? 0 : loop_new(&machine->loop, e);
+}
+
+/* Nothing of the machine is called from the loop any more. */
+static void leave_loop(struct machine *machine)
+{
+	if (!machine->loop)
+		return;
+	bell_silence(&machine->bell);
+	bell_silence(&machine->room_bell);
+	loop_timer_cancel(machine->loop, &machine->tick);
+	if (machine->owns_loop)
+		loop_free(machine->loop);
+}
+
 static int build(struct machine *machine, const struct machine_config *config, struct error *e)
 {
-	int r = loop_new(&machine->loop, e);
+	int r = choose_loop(machine, config->loop, e);
 
 	machine->bell = (struct bell){.loop = machine->loop, .fn = machine_attend, .arg = machine};
 	machine->room_bell = (struct bell){.loop = machine->loop, .fn = machine_mind_room, .arg = machine};
@@ -236,7 +255,7 @@ void machine_free(struct machine *machine)
 	board_free(machine->board);
 	worker_free(machine->worker);
 	quota_free(machine->quota);
-	loop_free(machine->loop);
+	leave_loop(machine);
 	pthread_mutex_destroy(&machine->lock);
 	free(machine);
 }

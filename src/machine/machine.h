@@ -78,6 +78,7 @@ struct machine_config {
 	unsigned channel_count;
 	const char *vsock; /* folder of the sockets; NULL: no such device */
 	uint32_t vsock_cid;
+	struct loop *loop; /* that machine_wait shall run, the caller's until after machine_free; NULL: one of its own */
 	uint64_t virtio_withheld; /* feature bits that no device offers, for tests of drivers */
 };
 
@@ -92,7 +93,8 @@ struct machine_outcome {
 	char message[256];        /* why it failed; empty otherwise */
 };
 
-/* Everything but the config's engine is copied. The machine is as after power-on, its clock at 0. */
+/* Everything but the config's engine and loop is copied. The machine is as after power-on, its clock at 0. A loop of the
+ * caller's may be run by another thread until machine_new has returned. */
 MUST_USE int machine_new(struct machine **out, const struct machine_config *config, struct error *e);
 /* Stops what runs, joins threads, restores the terminal; accepts NULL. Console output is still written for as
  * long as its reader takes some every second. */

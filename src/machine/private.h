@@ -20,6 +20,7 @@ struct event {
 struct machine {
 	char name[64];
 	struct loop *loop;
+	bool owns_loop;
 	struct console *console;
 	struct board *board;
 	struct crew *crew;

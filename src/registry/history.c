@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -203,4 +204,63 @@ int registry_history_read(struct registry *registry, const char *name, void (*ea
 	if (r == 0 || r == -ENOENT)
 		r = old == -ENOENT ? 0 : old;
 	return r < 0 ? error_errno(e, r, "the history of machine %s", name) : 0;
+}
+
+/* The machine whose file this is. What was put aside has a newer file beside it. */
+static bool name_of(const char *file, char out[REGISTRY_NAME_SIZE])
+{
+	const char *end = strstr(file, ".jsonl");
+
+	if (!end || end[sizeof ".jsonl" - 1] || end - file >= REGISTRY_NAME_SIZE)
+		return false;
+	snprintf(out, REGISTRY_NAME_SIZE, "%.*s", (int)(end - file), file);
+	return name_is_valid(out);
+}
+
+static int gather_names(DIR *directory, char (**names)[REGISTRY_NAME_SIZE], size_t *count)
+{
+	const struct dirent *entry;
+
+	while ((entry = readdir(directory))) {
+		char name[REGISTRY_NAME_SIZE], (*grown)[REGISTRY_NAME_SIZE];
+
+		if (!name_of(entry->d_name, name))
+			continue;
+		grown = realloc(*names, (*count + 1) * sizeof *grown);
+		if (!grown)
+			return -ENOMEM;
+		*names = grown;
+		memcpy(grown[(*count)++], name, sizeof name);
+	}
+	return 0;
+}
+
+int registry_history_names(struct registry *registry, char (**out)[REGISTRY_NAME_SIZE], size_t *count, struct error *e)
+{
+	int fd = registry_root_open(registry, "history", false), r;
+	char (*names)[REGISTRY_NAME_SIZE] = NULL;
+	size_t found = 0;
+	DIR *directory;
+
+	if (fd == -ENOENT) {
+		*out = NULL;
+		*count = 0;
+		return 0;
+	}
+	directory = fd < 0 ? NULL : fdopendir(fd);
+	if (!directory) {
+		r = fd < 0 ? fd : -errno;
+		if (fd >= 0)
+			close(fd);
+		return error_errno(e, r, "the histories");
+	}
+	r = gather_names(directory, &names, &found);
+	closedir(directory);
+	if (r < 0) {
+		free(names);
+		return error_errno(e, r, "the histories");
+	}
+	*out = names;
+	*count = found;
+	return 0;
 }

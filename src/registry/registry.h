@@ -83,5 +83,8 @@ MUST_USE int registry_history_add(int fd, const char *event, const char *details
 /* Calls each(context, line) for every line, oldest first. -ENOENT when nothing was ever done to such a machine. */
 MUST_USE int registry_history_read(struct registry *registry, const char *name,
 				   void (*each)(void *context, const char *line), void *context, struct error *e);
+/* All machines that have a history, those that are gone too, in no order; free() them. */
+MUST_USE int registry_history_names(struct registry *registry, char (**out)[REGISTRY_NAME_SIZE], size_t *count,
+				    struct error *e);
 
 #endif

@@ -187,7 +187,7 @@ extern const struct state_descriptor hart_state;
 struct hart *hart_new(struct hart_cluster *cluster, uint32_t id);
 void hart_free(struct hart *hart);
 #define HART_ENGINE_AREA_AT   ((sizeof(struct hart) + 4095) & ~(size_t)4095)
-#define HART_ENGINE_AREA_SIZE ((size_t)768 * 1024)
+#define HART_ENGINE_AREA_SIZE ((size_t)512 * 1024)
 static inline void *hart_engine_area(struct hart *hart)
 {
 	return (char *)hart + HART_ENGINE_AREA_AT;

@@ -18,7 +18,7 @@
 #include "riscv/hart.h"
 
 #define FRAME_BIAS   128
-#define FRAME_TLB    4096
+#define FRAME_TLB    1024
 #define FRAME_JUMPS  16384
 #define FRAME_BUDGET X64_R15
 

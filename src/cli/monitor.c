@@ -1,0 +1,106 @@
+/* The process of a machine with a name: `doppel monitor NAME`, started by monitor_start. */
+#include "monitor/monitor.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/machine_document.h"
+#include "cli/plan.h"
+#include "cli/run_options.h"
+#include "cli/verb.h"
+#include "config/tree.h"
+
+enum { MONITOR_STARTER, MONITOR_OPTIONS };
+
+struct session {
+	struct registry *registry;
+	const char *name;
+	char folder[PATH_MAX];
+	struct arguments arguments; /* of the verb run, by its document */
+	struct plan plan;
+};
+
+static int read_document(struct session *session, struct error *e)
+{
+	char path[PATH_MAX];
+	uint8_t *text;
+	size_t length;
+	int r;
+
+	registry_path(session->registry, session->name, "machine.yaml", path);
+	r = file_read(path, TREE_BYTES_MAX, &text, &length, e);
+	if (r < 0)
+		return r;
+	r = machine_document_read(text, length, path, &session->arguments, NULL, e);
+	free(text);
+	return r;
+}
+
+static int configure(void *context, struct monitor_setup *setup, struct error *e)
+{
+	struct session *session = context;
+	int r = read_document(session, e);
+
+	if (r < 0)
+		return r;
+	registry_path(session->registry, session->name, "", session->folder);
+	session->folder[strlen(session->folder) - 1] = '\0';
+	r = plan_make(&session->plan, &session->arguments, session->folder, e);
+	setup->config = session->plan.config;
+	setup->config.console = CONSOLE_NONE;
+	return r;
+}
+
+static int run(const struct arguments *arguments, struct error *e)
+{
+	const struct option_value *starter = &arguments->values[MONITOR_STARTER];
+	struct session session = {.name = arguments->operands[0], .plan = PLAN_NONE};
+	const struct monitor_options options = {
+		.name = session.name,
+		.starter = starter->given ? (int)starter->number : -1,
+		.hooks = {.configure = configure, .context = &session},
+	};
+	struct machine_outcome outcome;
+	int r = registry_open(&session.registry, e);
+
+	if (r < 0)
+		return r;
+	log_set_level(LOG_INFO);
+	r = monitor_run(session.registry, &options, &outcome, e);
+	plan_finish(&session.plan);
+	arguments_finish(&session.arguments);
+	registry_close(session.registry);
+	return r < 0 ? r : outcome.exit_code;
+}
+
+static const struct option_spec monitor_options[MONITOR_OPTIONS] = {
+	[MONITOR_STARTER] = {.name = "starter",
+			     .letter = 's',
+			     .type = OPTION_INTEGER,
+			     .placeholder = "FD",
+			     .minimum = 3,
+			     .maximum = INT_MAX,
+			     .help = "a socket at which somebody waits to hear that the machine runs"},
+};
+
+static const struct verb_example examples[] = {
+	{"doppel monitor web", "runs web in this process, without a terminal"},
+	{NULL, NULL},
+};
+
+const struct verb verb_monitor = {
+	.name = "monitor",
+	.summary = "run a machine that was created, in this process",
+	.operands = "NAME",
+	.operands_min = 1,
+	.operands_max = 1,
+	.operand_kind = OPERAND_MACHINE,
+	.description = "What doppel start starts. A service manager may run it itself.",
+	.examples = examples,
+	.options = monitor_options,
+	.option_count = MONITOR_OPTIONS,
+	.run = run,
+};

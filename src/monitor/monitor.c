@@ -1,0 +1,282 @@
+#include "monitor/monitor.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/socket.h"
+#include "monitor/private.h"
+#include "monitor/starter.h"
+
+/* How long clients may take to fetch their last answer. */
+#define LAST_ANSWER_MS 1000
+
+static void close_one(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* ---- The folder ---- */
+
+static void open_history(struct monitor *monitor)
+{
+	struct error e;
+
+	if (registry_history_open(monitor->registry, monitor->options->name, &monitor->history, &e) < 0)
+		log_line(LOG_WARNING, "monitor", "%s", e.message);
+}
+
+/* The lock before the rest of the folder: only who has it may touch that. */
+static int take_folder(struct monitor *monitor, struct error *e)
+{
+	const char *name = monitor->options->name;
+	int r;
+
+	open_history(monitor); /* which may be put aside while the lock is free, and then only */
+	r = registry_lock(monitor->registry, name, &monitor->lock, e);
+
+	if (r == 0)
+		r = registry_folder(monitor->registry, name, &monitor->folder, e);
+	if (r == 0)
+		r = registry_record(monitor->registry, name, &monitor->record, e);
+	return r;
+}
+
+/* What an earlier life left in the record goes. */
+static void renew_record(struct monitor *monitor)
+{
+	monitor->record.monitor = getpid();
+	monitor->record.foreground = monitor->options->foreground;
+	monitor->record.stalled = false;
+	monitor->record.exit_code = 0;
+	*monitor->record.message = 0;
+	monitor->record.state = MACHINE_CREATED;
+	monitor->record.changed_s = (int64_t)time(NULL);
+}
+
+/* ---- The socket ---- */
+
+static int listen_at_control(struct monitor *monitor, struct error *e)
+{
+	int r = socket_listen_at(monitor->folder, MONITOR_CONTROL, &monitor->listener, e);
+
+	if (r == 0)
+		r = loop_new(&monitor->loop, e);
+	if (r == 0)
+		r = control_server_new(&monitor->server, monitor->loop, monitor->listener, monitor_verbs, monitor, e);
+	return r;
+}
+
+static void stop_listening(struct monitor *monitor)
+{
+	if (monitor->listener >= 0)
+		(void)unlinkat(monitor->folder, MONITOR_CONTROL, 0);
+}
+
+/* ---- Signals between two waits of the machine ---- */
+
+static void on_signal(void *opaque, int number)
+{
+	((struct monitor *)opaque)->signal = number;
+}
+
+static int hold_signals(struct monitor *monitor, struct error *e)
+{
+	int r = loop_new(&monitor->signal_loop, e);
+
+	if (r == 0)
+		r = signals_begin(&monitor->signals, monitor->signal_loop, on_signal, monitor, e);
+	monitor->signals_held = r == 0;
+	return r;
+}
+
+static void release_signals(struct monitor *monitor)
+{
+	if (monitor->signals_held)
+		signals_end(&monitor->signals);
+	monitor->signals_held = false;
+}
+
+static bool signal_came(struct monitor *monitor)
+{
+	return loop_run(monitor->signal_loop, 0) == -ETIMEDOUT && monitor->signal != 0;
+}
+
+/* ---- The machine's life ---- */
+
+static int make_machine(struct monitor *monitor, struct machine **machine, struct error *e)
+{
+	const struct monitor_hooks *hooks = &monitor->options->hooks;
+	int r = hooks->configure(hooks->context, &monitor->setup, e);
+
+	if (r < 0)
+		return r;
+	monitor->setup.config.loop = monitor->loop;
+	monitor->setup.config.name = monitor->options->name;
+	return machine_new(machine, &monitor->setup.config, e);
+}
+
+static void tell_starter(struct monitor *monitor, const struct error *failure)
+{
+	if (monitor->starter >= 0)
+		starter_tell(monitor->starter, failure);
+	close_one(&monitor->starter);
+}
+
+static int start(struct monitor *monitor, struct error *e)
+{
+	const struct monitor_hooks *hooks = &monitor->options->hooks;
+	int r;
+
+	if (monitor->stopping || signal_came(monitor))
+		return error_set(e, ERROR_STATE, -ECANCELED, "%s was stopped before it ran", monitor->options->name);
+	machine_on_change(monitor->machine, monitor_changed, monitor);
+	r = machine_start(monitor->machine, e);
+	if (r < 0)
+		return r;
+	tell_starter(monitor, NULL);
+	if (hooks->started)
+		hooks->started(hooks->context, monitor->machine);
+	monitor_keep_house(monitor);
+	return 0;
+}
+
+/* A signal asks for an orderly end, a second one for any. */
+static int wait_for_end(struct monitor *monitor, struct machine_outcome *outcome, struct error *e)
+{
+	int timeout = monitor->setup.timeout_ms, r = machine_wait(monitor->machine, timeout, outcome, e);
+	int signal = outcome->signal;
+
+	release_signals(monitor);
+	if (r == 0 && signal && !monitor->options->foreground) {
+		log_line(LOG_INFO, "monitor", "SIG%s came; %s is stopped", sigabbrev_np(signal), monitor->options->name);
+		monitor_stop(monitor, MONITOR_STOP_MS);
+		r = machine_wait(monitor->machine, timeout, outcome, e);
+	}
+	return r;
+}
+
+static int let_live(struct monitor *monitor, struct machine_outcome *outcome, struct error *e)
+{
+	const struct monitor_hooks *hooks = &monitor->options->hooks;
+	int r = start(monitor, e);
+	struct error own;
+
+	if (r < 0)
+		return r;
+	r = wait_for_end(monitor, outcome, e);
+	/* After a signal, its time, or because the user left. */
+	machine_stop(monitor->machine);
+	if (outcome->state != MACHINE_FAILED)
+		outcome->state = MACHINE_STOPPED;
+	if (hooks->ended && hooks->ended(hooks->context, monitor->machine, &own) < 0)
+		log_line(LOG_ERROR, "monitor", "%s", own.message);
+	return r;
+}
+
+static int live(struct monitor *monitor, struct machine_outcome *outcome, struct error *e)
+{
+	struct machine *machine = NULL;
+	int r = monitor_greet(monitor, e);
+
+	/* While others are answered already. */
+	monitor_save_record(monitor);
+	if (r == 0)
+		r = make_machine(monitor, &machine, e);
+	monitor_greet_end(monitor);
+	monitor->machine = machine;
+	if (r == 0)
+		r = let_live(monitor, outcome, e);
+	monitor->machine = NULL;
+	machine_free(machine);
+	return r;
+}
+
+/* ---- The end ---- */
+
+static json_t *end_details(const struct monitor *monitor)
+{
+	if (monitor->record.state == MACHINE_FAILED)
+		return json_pack("{s:s}", "message", monitor->record.message);
+	return json_pack("{s:i, s:b}", "exit_code", monitor->record.exit_code, "forced", monitor->forced);
+}
+
+static void conclude(struct monitor *monitor, int r, const struct machine_outcome *outcome, const struct error *e)
+{
+	const char *message = outcome->message;
+	enum machine_state state = outcome->state;
+
+	if (state == MACHINE_CREATED) {
+		message = e->message;
+		state = r == -ECANCELED ? MACHINE_STOPPED : MACHINE_FAILED;
+	}
+	monitor->record.monitor = 0;
+	monitor->record.stalled = false;
+	monitor->record.exit_code = outcome->exit_code;
+	snprintf(monitor->record.message, sizeof monitor->record.message, "%.255s",
+		 state == MACHINE_FAILED ? message : "");
+	monitor_enter(monitor, state);
+	if (state == MACHINE_FAILED)
+		log_line(LOG_ERROR, "monitor", "%s failed: %s", monitor->options->name, monitor->record.message);
+	monitor_note(monitor, machine_state_name(state), end_details(monitor));
+}
+
+static void finish(struct monitor *monitor)
+{
+	if (monitor->loop) {
+		loop_timer_cancel(monitor->loop, &monitor->housekeeping);
+		loop_timer_cancel(monitor->loop, &monitor->patience);
+	}
+	close_one(&monitor->lock);
+	if (monitor->server)
+		monitor_answer_waiters(monitor, true);
+	control_server_free(monitor->server, LAST_ANSWER_MS);
+	release_signals(monitor);
+	loop_free(monitor->signal_loop);
+	loop_free(monitor->loop);
+	close_one(&monitor->listener);
+	close_one(&monitor->history);
+	close_one(&monitor->folder);
+	close_one(&monitor->starter);
+}
+
+int monitor_run(struct registry *registry, const struct monitor_options *options, struct machine_outcome *outcome,
+		struct error *e)
+{
+	struct monitor monitor = {
+		.options = options,
+		.registry = registry,
+		.folder = -1,
+		.lock = -1,
+		.listener = -1,
+		.history = -1,
+		.starter = options->starter,
+		.setup.timeout_ms = -1,
+	};
+	struct error own = {.kind = ERROR_NONE};
+	int r = take_folder(&monitor, &own);
+	bool taken = r == 0;
+
+	*outcome = (struct machine_outcome){.state = MACHINE_CREATED};
+	if (r == 0)
+		r = hold_signals(&monitor, &own);
+	if (r == 0)
+		r = listen_at_control(&monitor, &own);
+	if (taken)
+		renew_record(&monitor);
+	if (r == 0)
+		r = live(&monitor, outcome, &own);
+	stop_listening(&monitor);
+	if (taken)
+		conclude(&monitor, r, outcome, &own);
+	if (r < 0)
+		tell_starter(&monitor, &own);
+	finish(&monitor);
+	return r < 0 ? error_set(e, own.kind, r, "%s", own.message) : 0;
+}

@@ -1,0 +1,66 @@
+/*
+ * The process of a machine that has a name: it holds the machine's lock, answers at its control socket, keeps its record
+ * and history, and lets the machine run until its end.
+ *
+ * The socket is the first thing: it answers while the machine is still being made, by a thread which runs the loop until
+ * machine_new has returned and is gone before the machine starts. The record is written at each change. When the machine has
+ * ended everything of it is freed, then the lock is released, then the calls that waited for the end are answered: who was
+ * told that a machine has stopped can start it.
+ *
+ * What can fail beside the machine fails alone: a full disk under ROOT costs records and history, and is told in the log.
+ * When the folder is removed under a machine, the guest is asked to power off, is ended if it does not, and nothing is left.
+ *
+ * Thread: the main one.
+ */
+#ifndef DOPPEL_MONITOR_MONITOR_H
+#define DOPPEL_MONITOR_MONITOR_H
+
+#include <jansson.h>
+
+#include "machine/machine.h"
+#include "registry/registry.h"
+
+#define MONITOR_CONTROL "control" /* the socket in the machine's folder */
+#define MONITOR_LOG     "monitor.log"
+/* How long a guest that was asked to power off may take, unless said otherwise. */
+#define MONITOR_STOP_MS 30000
+
+/* What the machine's document asks for. */
+struct monitor_setup {
+	struct machine_config config;
+	int timeout_ms; /* the machine is ended after that; -1: never */
+};
+
+struct monitor_hooks {
+	/* Fills *setup; what that points to outlives monitor_run. It may take long: control is answered meanwhile. */
+	int (*configure)(void *context, struct monitor_setup *setup, struct error *e);
+	/* The machine runs. May be NULL. */
+	void (*started)(void *context, struct machine *machine);
+	/* It has ended, and is freed next. A failure is logged. May be NULL. */
+	int (*ended)(void *context, struct machine *machine, struct error *e);
+	void *context;
+};
+
+struct monitor_options {
+	const char *name;
+	bool foreground; /* SIGINT, SIGTERM and SIGHUP end it at once; else the guest is asked to power off first */
+	int starter;     /* monitor_starter's socket, closed by monitor_run; -1: nobody waits */
+	struct monitor_hooks hooks;
+};
+
+/* Until the machine's end. -EBUSY (ERROR_STATE): it has a monitor already. *outcome is set when the machine was started; else
+ * the machine's record says that it failed, and why. -ETIMEDOUT with *outcome set: its time was over. */
+MUST_USE int monitor_run(struct registry *registry, const struct monitor_options *options,
+			 struct machine_outcome *outcome, struct error *e);
+
+/* Starts `doppel monitor NAME` in a session of its own, with monitor.log as its standard error, and waits until the machine
+ * runs. When it does not get there: the reason, of the kind it had there. *pid (may be NULL) is a child of this process. */
+MUST_USE int monitor_start(struct registry *registry, const char *name, pid_t *pid, struct error *e);
+
+/* -EBUSY (ERROR_STATE): "web is stopped and can not be paused; doppel start web starts it". */
+int monitor_refuse(const char *name, enum machine_state state, const char *what, struct error *e);
+
+/* A record as an object with the keys that `inspect` has; a new reference, NULL without memory. */
+json_t *monitor_describe(const struct record *record);
+
+#endif

@@ -1,0 +1,86 @@
+/* What the parts of monitor/ share about a monitor; nobody else includes this. */
+#ifndef DOPPEL_MONITOR_PRIVATE_H
+#define DOPPEL_MONITOR_PRIVATE_H
+
+#include <jansson.h>
+#include <pthread.h>
+
+#include "base/loop.h"
+#include "control/server.h"
+#include "machine/signals.h"
+#include "monitor/monitor.h"
+
+/* Somebody who waits for a state of the machine. */
+struct waiter {
+	struct control_call *call;
+	struct monitor *monitor;
+	unsigned states; /* 1 << enum machine_state */
+	struct waiter *next;
+};
+
+struct monitor {
+	const struct monitor_options *options;
+	struct registry *registry;
+	int folder, lock, listener, history, starter; /* descriptors; -1 while not open */
+	struct loop *loop;
+	struct control_server *server;
+	struct machine *machine; /* NULL before it starts and after it is freed */
+	struct monitor_setup setup;
+
+	/* What its folder says; until the machine starts nobody writes here. */
+	struct record record;
+	bool record_is_old; /* it could not be written */
+	bool orphaned;      /* the folder was removed */
+	struct loop_timer housekeeping;
+
+	struct waiter *waiters;
+	bool stopping; /* its end was asked for */
+	bool forced;   /* the guest did not do it in time */
+	struct loop_timer patience;
+
+	/* The thread that runs the loop while the machine is made. */
+	pthread_t greeter;
+	bool greeting;
+	/* Catches signals between two waits; its loop runs only to look. */
+	struct loop *signal_loop;
+	struct signals_watch signals;
+	bool signals_held;
+	int signal;
+};
+
+/* ---- record.c ---- */
+
+/* One thing that happened: into the history, and to all who listen. `details` (taken; may be NULL) are more members. */
+void monitor_note(struct monitor *monitor, const char *event, json_t *details);
+/* Writes the record; a failure is logged, and tried again by monitor_keep_house. */
+void monitor_save_record(struct monitor *monitor);
+/* The machine is in this state from now on. */
+void monitor_enter(struct monitor *monitor, enum machine_state state);
+/* The hook of machine_on_change. */
+void monitor_changed(void *monitor, enum machine_change change);
+/* Begins to look every few seconds whether folder and record are as they should be. */
+void monitor_keep_house(struct monitor *monitor);
+
+/* ---- greeter.c: the loop runs on a thread of its own ---- */
+
+MUST_USE int monitor_greet(struct monitor *monitor, struct error *e);
+/* The loop is the caller's again. Harmless when it always was. */
+void monitor_greet_end(struct monitor *monitor);
+
+/* ---- stop.c ---- */
+
+/* Asks the guest to power off, and ends the machine `timeout_ms` later if that did not help; 0: at once. */
+void monitor_stop(struct monitor *monitor, int timeout_ms);
+
+/* ---- wait.c ---- */
+
+/* Answers the call once the machine is in one of `states`; ends of the machine count when everything of it is gone. */
+MUST_USE int monitor_await(struct monitor *monitor, struct control_call *call, unsigned states, struct error *e);
+/* Answers those who wait for the present state; `last`: everybody. */
+void monitor_answer_waiters(struct monitor *monitor, bool last);
+
+/* ---- verbs.c ---- */
+
+extern const struct control_verb monitor_verbs[];
+
+#endif

@@ -1,0 +1,160 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "monitor/private.h"
+
+#define HOUSEKEEPING_NS UINT64_C(3000000000)
+#define LOG_BYTES_MAX   ((off_t)(4 * MIB))
+
+static void add_history(struct monitor *monitor, const char *event, const json_t *details)
+{
+	char *text = details ? json_dumps(details, JSON_COMPACT) : NULL;
+	struct error e;
+
+	if (monitor->history >= 0 && registry_history_add(monitor->history, event, text, &e) < 0)
+		log_line(LOG_WARNING, "monitor", "%s", e.message);
+	free(text);
+}
+
+static json_t *time_now(void)
+{
+	struct timespec now;
+	struct tm parts;
+	char seconds[32], text[48];
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (!gmtime_r(&now.tv_sec, &parts) || !strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &parts))
+		return json_null();
+	snprintf(text, sizeof text, "%s.%03dZ", seconds, (int)(now.tv_nsec / 1000000));
+	return json_string(text);
+}
+
+static void tell(struct monitor *monitor, const char *event, json_t *details)
+{
+	json_t *object = json_pack("{s:o, s:s, s:s}", "time", time_now(), "machine", monitor->options->name, "event",
+				   event);
+
+	if (object && details)
+		json_object_update(object, details);
+	if (object && monitor->server)
+		control_tell(monitor->server, object);
+	json_decref(object);
+}
+
+void monitor_note(struct monitor *monitor, const char *event, json_t *details)
+{
+	add_history(monitor, event, details);
+	tell(monitor, event, details);
+	json_decref(details);
+}
+
+void monitor_save_record(struct monitor *monitor)
+{
+	struct error e;
+	bool was_old = monitor->record_is_old;
+
+	if (monitor->orphaned)
+		return;
+	monitor->record_is_old = registry_write_record(monitor->folder, &monitor->record, &e) < 0;
+	if (monitor->record_is_old && !was_old)
+		log_line(LOG_WARNING, "monitor", "%s; what doppel ps tells may be old until that works again", e.message);
+}
+
+void monitor_enter(struct monitor *monitor, enum machine_state state)
+{
+	monitor->record.state = state;
+	monitor->record.changed_s = (int64_t)time(NULL);
+	monitor_save_record(monitor);
+}
+
+static const char *event_of(enum machine_state before, enum machine_state now)
+{
+	if (now == MACHINE_PAUSED)
+		return "paused";
+	return before == MACHINE_PAUSED ? "resumed" : "started";
+}
+
+/* Ends are told when all of the machine is gone. */
+static void state_changed(struct monitor *monitor)
+{
+	enum machine_state before = monitor->record.state, now = machine_state(monitor->machine);
+
+	if (now == MACHINE_STOPPED || now == MACHINE_FAILED)
+		return;
+	monitor->record.stalled = false;
+	monitor_enter(monitor, now);
+	monitor_note(monitor, event_of(before, now), NULL);
+	monitor_answer_waiters(monitor, false);
+}
+
+static void stall_changed(struct monitor *monitor)
+{
+	monitor->record.stalled = machine_is_stalled(monitor->machine);
+	monitor_save_record(monitor);
+	monitor_note(monitor, monitor->record.stalled ? "stalled" : "unstalled", NULL);
+}
+
+void monitor_changed(void *opaque, enum machine_change change)
+{
+	struct monitor *monitor = opaque;
+
+	switch (change) {
+	case MACHINE_CHANGED_STATE:
+		state_changed(monitor);
+		break;
+	case MACHINE_CHANGED_RESET:
+		monitor_note(monitor, "reset", NULL);
+		break;
+	case MACHINE_CHANGED_STALL:
+		stall_changed(monitor);
+		break;
+	}
+}
+
+/* A machine that nobody can find any more shall not run on in the dark. */
+static void look_for_folder(struct monitor *monitor)
+{
+	struct stat stat;
+
+	if (monitor->orphaned || fstat(monitor->folder, &stat) < 0 || stat.st_nlink > 0)
+		return;
+	monitor->orphaned = true;
+	log_line(LOG_ERROR, "monitor", "the folder of %s was removed; the machine is stopped", monitor->options->name);
+	monitor_note(monitor, "folder removed", NULL);
+	monitor_stop(monitor, MONITOR_STOP_MS);
+}
+
+/* The log is a file that guests, too, may cause to grow. */
+static void look_at_log(void)
+{
+	struct stat stat;
+
+	if (fstat(STDERR_FILENO, &stat) == 0 && S_ISREG(stat.st_mode) && stat.st_size > LOG_BYTES_MAX &&
+	    ftruncate(STDERR_FILENO, 0) == 0)
+		log_line(LOG_WARNING, "monitor", "the log was cut off: it was longer than 4 MiB");
+}
+
+static void keep_house(void *arg)
+{
+	struct monitor *monitor = arg;
+
+	look_for_folder(monitor);
+	if (monitor->record_is_old)
+		monitor_save_record(monitor);
+	if (!monitor->options->foreground)
+		look_at_log();
+	loop_timer_set(monitor->loop, &monitor->housekeeping, clock_host_ns() + HOUSEKEEPING_NS);
+}
+
+void monitor_keep_house(struct monitor *monitor)
+{
+	monitor->housekeeping = (struct loop_timer){.fn = keep_house, .arg = monitor};
+	loop_timer_set(monitor->loop, &monitor->housekeeping, clock_host_ns() + HOUSEKEEPING_NS);
+}

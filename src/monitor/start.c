@@ -1,0 +1,162 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "control/frame.h"
+#include "monitor/monitor.h"
+#include "monitor/starter.h"
+#include "wall/wall.h"
+
+#define STARTER_FD 3
+#define TEXT_MAX   4096
+
+extern char **environ;
+
+void starter_tell(int socket, const struct error *failure)
+{
+	json_t *object = failure ? frame_of_error(failure) : json_object();
+	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+	ssize_t ignored;
+
+	/* Who does not wait any more does not want to know. */
+	ignored = text ? send(socket, text, strlen(text), MSG_NOSIGNAL) : 0;
+	(void)ignored;
+	free(text);
+	json_decref(object);
+}
+
+/* Out of the way of the descriptors that the monitor gets. */
+static int lift(int fd)
+{
+	int lifted = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, STARTER_FD + 1);
+	int r = lifted < 0 ? -errno : lifted;
+
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+/* Standard error of the monitor: its log, or nothing where that can not be had. */
+static int open_log(const struct registry *registry, const char *name)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	registry_path(registry, name, MONITOR_LOG, path);
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	return lift(fd >= 0 ? fd : open("/dev/null", O_WRONLY | O_CLOEXEC));
+}
+
+static int set_attributes(posix_spawnattr_t *attributes)
+{
+	sigset_t none, all;
+	int r;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	r = posix_spawnattr_setsigmask(attributes, &none);
+	if (r == 0)
+		r = posix_spawnattr_setsigdefault(attributes, &all);
+	if (r == 0)
+		r = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+								 POSIX_SPAWN_SETSIGDEF);
+	return r;
+}
+
+static int set_files(posix_spawn_file_actions_t *files, int log, int socket)
+{
+	int r = posix_spawn_file_actions_addopen(files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+
+	if (r == 0)
+		r = posix_spawn_file_actions_adddup2(files, socket, STARTER_FD);
+	if (r == 0)
+		r = posix_spawn_file_actions_adddup2(files, log, STDOUT_FILENO);
+	if (r == 0)
+		r = posix_spawn_file_actions_adddup2(files, log, STDERR_FILENO);
+	if (r == 0)
+		r = posix_spawn_file_actions_addclosefrom_np(files, STARTER_FD + 1);
+	return r;
+}
+
+static int spawn(const char *name, int log, int socket, pid_t *pid)
+{
+	char verb[] = "monitor", option[] = "--starter", program[] = "doppel", number[4], copy[REGISTRY_NAME_SIZE];
+	char *arguments[] = {program, verb, copy, option, number, NULL};
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attributes;
+	int r;
+
+	snprintf(number, sizeof number, "%d", STARTER_FD);
+	snprintf(copy, sizeof copy, "%s", name);
+	posix_spawn_file_actions_init(&files);
+	posix_spawnattr_init(&attributes);
+	r = set_attributes(&attributes);
+	if (r == 0)
+		r = set_files(&files, log, socket);
+	if (r == 0)
+		r = posix_spawn(pid, "/proc/self/exe", &files, &attributes, arguments, environ);
+	posix_spawnattr_destroy(&attributes);
+	posix_spawn_file_actions_destroy(&files);
+	return -r;
+}
+
+/* The monitor is gone and said nothing. */
+static int died(const struct registry *registry, const char *name, pid_t pid, struct error *e)
+{
+	char how[200] = "ended", path[PATH_MAX];
+	int status;
+
+	registry_path(registry, name, MONITOR_LOG, path);
+	if (waitpid(pid, &status, 0) == pid)
+		wall_describe_end(status, how, sizeof how);
+	return error_set(e, ERROR_FAILED, -EIO, "the monitor of %s %s before the machine ran; see %.200s", name, how, path);
+}
+
+static int hear(const struct registry *registry, const char *name, int socket, pid_t pid, struct error *e)
+{
+	char text[TEXT_MAX];
+	ssize_t length;
+	json_t *said;
+	int r;
+
+	do
+		length = recv(socket, text, sizeof text, 0);
+	while (length < 0 && errno == EINTR);
+	said = length > 0 ? json_loadb(text, (size_t)length, 0, NULL) : NULL;
+	if (!said)
+		return died(registry, name, pid, e);
+	r = json_object_get(said, "error") ? frame_to_error(said, e) : 0;
+	json_decref(said);
+	if (r < 0)
+		waitpid(pid, NULL, 0);
+	return r;
+}
+
+int monitor_start(struct registry *registry, const char *name, pid_t *pid, struct error *e)
+{
+	int sockets[2], log, r;
+	pid_t child = 0;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+		return error_errno(e, -errno, "starting %s", name);
+	sockets[1] = lift(sockets[1]);
+	log = sockets[1] < 0 ? sockets[1] : open_log(registry, name);
+	r = log < 0 ? log : spawn(name, log, sockets[1], &child);
+	if (log >= 0)
+		close(log);
+	if (sockets[1] >= 0)
+		close(sockets[1]);
+	r = r < 0 ? error_errno(e, r, "starting %s", name) : hear(registry, name, sockets[0], child, e);
+	close(sockets[0]);
+	if (r == 0 && pid)
+		*pid = child;
+	return r;
+}

@@ -1,0 +1,51 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include "monitor/private.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+
+static void end_now(struct monitor *monitor)
+{
+	machine_stop(monitor->machine);
+	loop_quit(monitor->loop);
+}
+
+static void out_of_patience(void *arg)
+{
+	struct monitor *monitor = arg;
+
+	monitor->forced = true;
+	monitor_note(monitor, "forced", NULL);
+	end_now(monitor);
+}
+
+/* A guest that stands still hears nothing. */
+static void let_it_hear(struct monitor *monitor)
+{
+	struct error e;
+
+	if (machine_state(monitor->machine) == MACHINE_PAUSED && machine_resume(monitor->machine, &e) < 0)
+		log_line(LOG_WARNING, "monitor", "%s", e.message);
+}
+
+void monitor_stop(struct monitor *monitor, int timeout_ms)
+{
+	uint64_t deadline = clock_host_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+	bool first = !monitor->stopping;
+
+	monitor->stopping = true;
+	if (!monitor->machine) /* it will not be started */
+		return;
+	if (timeout_ms == 0) {
+		end_now(monitor);
+		return;
+	}
+	monitor->patience.fn = out_of_patience;
+	monitor->patience.arg = monitor;
+	if (first || deadline < monitor->patience.deadline_ns)
+		loop_timer_set(monitor->loop, &monitor->patience, deadline);
+	if (!first)
+		return;
+	monitor_note(monitor, "stopping", NULL);
+	let_it_hear(monitor);
+}

@@ -27,6 +27,7 @@ static const struct {
 	[OPTION_PATH] = {"a path", {[TREE_TEXT] = true}},
 	[OPTION_SIZE] = {"a size such as 512M", {[TREE_TEXT] = true, [TREE_NUMBER] = true}},
 	[OPTION_INTEGER] = {"a whole number", {[TREE_NUMBER] = true}},
+	[OPTION_PERCENT] = {"a percentage such as 40%", {[TREE_TEXT] = true, [TREE_NUMBER] = true}},
 	[OPTION_DURATION] = {"a duration such as 30s", {[TREE_TEXT] = true, [TREE_NUMBER] = true}},
 	[OPTION_ENUM] = {"a word", {[TREE_TEXT] = true}},
 	[OPTION_FORM] = {"a mapping or text", {[TREE_TEXT] = true, [TREE_MAP] = true}},

@@ -4,9 +4,15 @@
 
 #include "config/form.h"
 
-/* Units as option.c reads them, in any case of letters. */
-#define SIZE_PATTERN     "^[0-9]+([KkMmGgTt]([Ii][Bb])?|[Bb])?$"
-#define DURATION_PATTERN "^[0-9]+([Mm][Ss]|[HhMmSs])?$"
+/* How option.c reads types that have units, in any case of letters, and what a bare number counts of the least unit. */
+static const struct measure {
+	const char *pattern;
+	uint64_t unit;
+} measures[OPTION_TYPES] = {
+	[OPTION_SIZE] = {"^[0-9]+([KkMmGgTt]([Ii][Bb])?|[Bb])?$", 1},
+	[OPTION_PERCENT] = {"^[0-9]+%?$", 1},
+	[OPTION_DURATION] = {"^[0-9]+([Mm][Ss]|[HhMmSs])?$", 1000},
+};
 
 static json_t *type_of(const char *type)
 {
@@ -36,13 +42,11 @@ static json_t *number_of(const struct option_spec *row, uint64_t unit)
 	return schema;
 }
 
-/* A bare number of a duration counts seconds. */
 static json_t *measure_of(const struct option_spec *row)
 {
-	bool duration = row->type == OPTION_DURATION;
+	const struct measure *measure = &measures[row->type];
 
-	return json_pack("{s:[o, o]}", "anyOf", number_of(row, duration ? 1000 : 1),
-			 string_of(duration ? DURATION_PATTERN : SIZE_PATTERN));
+	return json_pack("{s:[o, o]}", "anyOf", number_of(row, measure->unit), string_of(measure->pattern));
 }
 
 static json_t *choice_of(const struct option_spec *row)
@@ -101,6 +105,7 @@ static json_t *value_of(const struct option_spec *row)
 	case OPTION_PATH:
 		return json_pack("{s:s, s:i}", "type", "string", "minLength", 1);
 	case OPTION_SIZE:
+	case OPTION_PERCENT:
 	case OPTION_DURATION:
 		return measure_of(row);
 	case OPTION_INTEGER:

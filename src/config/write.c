@@ -18,11 +18,12 @@ static bool is_number(const char *text)
 /* NULL for text that is no UTF-8, or without memory. */
 static json_t *scalar(const struct option_spec *row, const char *text)
 {
-	bool numeric = row->type == OPTION_INTEGER || row->type == OPTION_SIZE || row->type == OPTION_DURATION;
+	static const bool numeric[OPTION_TYPES] = {[OPTION_INTEGER] = true, [OPTION_SIZE] = true,
+						   [OPTION_PERCENT] = true, [OPTION_DURATION] = true};
 
 	if (row->type == OPTION_FLAG || !text)
 		return json_true();
-	if (numeric && is_number(text))
+	if (numeric[row->type] && is_number(text))
 		return json_integer(strtoll(text, NULL, 10));
 	return json_string(text);
 }

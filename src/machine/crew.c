@@ -258,6 +258,11 @@ void crew_state_loaded(struct crew *crew)
 		crew->engine->state_loaded(crew->vcpus[i].engine);
 }
 
+const struct engine *crew_engine(const struct crew *crew)
+{
+	return crew->engine;
+}
+
 void crew_statistics(const struct crew *crew, struct engine_statistics *out)
 {
 	struct engine_statistics sum = {0};

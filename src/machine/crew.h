@@ -53,6 +53,7 @@ void crew_stop_one(struct crew *crew, unsigned vcpu);
 
 /* While parked: harts or memory were changed from outside. */
 void crew_state_loaded(struct crew *crew);
+const struct engine *crew_engine(const struct crew *crew);
 /* Sums over all vCPUs. */
 void crew_statistics(const struct crew *crew, struct engine_statistics *out);
 

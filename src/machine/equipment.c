@@ -212,7 +212,10 @@ static int add_channels(struct machine *machine, const struct machine_config *co
 
 static bool terminal_write(void *opaque, const uint8_t *bytes, size_t length)
 {
-	return console_write(((struct machine *)opaque)->console, bytes, length);
+	struct machine *machine = opaque;
+
+	atomic_fetch_add_explicit(&machine->printed, length, memory_order_relaxed);
+	return console_write(machine->console, bytes, length);
 }
 
 static int add_terminal(struct machine *machine, const struct machine_config *config, struct error *e)

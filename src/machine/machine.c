@@ -12,6 +12,7 @@ static void serial_write(void *opaque, const uint8_t *bytes, size_t length)
 {
 	struct machine *machine = opaque;
 
+	atomic_fetch_add_explicit(&machine->printed, length, memory_order_relaxed);
 	if (console_write(machine->console, bytes, length))
 		crew_throttle(machine->crew);
 }
@@ -212,6 +213,7 @@ int machine_new(struct machine **out, const struct machine_config *config, struc
 	if (!machine)
 		return error_errno(e, -ENOMEM, "a machine");
 	pthread_mutex_init(&machine->lock, NULL);
+	gauge_open(&machine->gauge);
 	choose_name(machine, config->name);
 	machine->state = MACHINE_CREATED;
 	r = build(machine, config, e);
@@ -248,6 +250,7 @@ void machine_free(struct machine *machine)
 		machine_pause_devices(machine);
 	if (machine->console)
 		tell_end(machine);
+	gauge_close(&machine->gauge);
 	console_free(machine->console);
 	crew_free(machine->crew);
 	profile_free(machine->profile);

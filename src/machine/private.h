@@ -6,6 +6,7 @@
 #include "machine/alarm.h"
 #include "machine/console.h"
 #include "machine/crew.h"
+#include "machine/gauge.h"
 #include "machine/machine.h"
 
 enum event_kind { EVENT_NONE, EVENT_OFF, EVENT_RESET, EVENT_FAILED };
@@ -29,6 +30,8 @@ struct machine {
 	pid_t processes[QUOTA_PROCESSES_MAX]; /* of back ends, when the machine was made */
 	unsigned process_count;
 	struct profile *profile; /* or NULL */
+	struct gauge gauge;
+	_Atomic uint64_t printed; /* bytes of console output */
 	struct worker *worker; /* serves all virtio devices; NULL when there are none */
 	struct virtio *balloon; /* the board's, or NULL */
 	struct virtio *terminal; /* the board's, or NULL: the console is the UART */

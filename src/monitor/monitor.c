@@ -110,6 +110,26 @@ static bool signal_came(struct monitor *monitor)
 
 /* ---- The machine's life ---- */
 
+/* What a machine that is reached by its name is reached with. */
+static void equip(struct monitor *monitor)
+{
+	struct machine_config *config = &monitor->setup.config;
+	const char *name = monitor->options->name;
+
+	config->loop = monitor->loop;
+	config->name = name;
+	config->power_button = true;
+	if (!config->vsock) {
+		registry_path(monitor->registry, name, MONITOR_VSOCK, monitor->vsock);
+		config->vsock = monitor->vsock;
+		config->vsock_cid = MONITOR_VSOCK_CID;
+	}
+	if (!config->console_log) {
+		registry_path(monitor->registry, name, MONITOR_CONSOLE_LOG, monitor->console_log);
+		config->console_log = monitor->console_log;
+	}
+}
+
 static int make_machine(struct monitor *monitor, struct machine **machine, struct error *e)
 {
 	const struct monitor_hooks *hooks = &monitor->options->hooks;
@@ -117,8 +137,7 @@ static int make_machine(struct monitor *monitor, struct machine **machine, struc
 
 	if (r < 0)
 		return r;
-	monitor->setup.config.loop = monitor->loop;
-	monitor->setup.config.name = monitor->options->name;
+	equip(monitor);
 	return machine_new(machine, &monitor->setup.config, e);
 }
 
@@ -232,6 +251,7 @@ static void finish(struct monitor *monitor)
 	if (monitor->loop) {
 		loop_timer_cancel(monitor->loop, &monitor->housekeeping);
 		loop_timer_cancel(monitor->loop, &monitor->patience);
+		loop_timer_cancel(monitor->loop, &monitor->reminder);
 	}
 	close_one(&monitor->lock);
 	if (monitor->server)

@@ -3,6 +3,7 @@
 #define DOPPEL_MONITOR_PRIVATE_H
 
 #include <jansson.h>
+#include <limits.h>
 #include <pthread.h>
 
 #include "base/loop.h"
@@ -26,6 +27,7 @@ struct monitor {
 	struct control_server *server;
 	struct machine *machine; /* NULL before it starts and after it is freed */
 	struct monitor_setup setup;
+	char vsock[PATH_MAX], console_log[PATH_MAX]; /* that the setup points to */
 
 	/* What its folder says; until the machine starts nobody writes here. */
 	struct record record;
@@ -36,7 +38,7 @@ struct monitor {
 	struct waiter *waiters;
 	bool stopping; /* its end was asked for */
 	bool forced;   /* the guest did not do it in time */
-	struct loop_timer patience;
+	struct loop_timer patience, reminder;
 
 	/* The thread that runs the loop while the machine is made. */
 	pthread_t greeter;

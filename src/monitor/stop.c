@@ -2,7 +2,8 @@
 #include "base/log.h"
 #include "monitor/private.h"
 
-#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_MS   UINT64_C(1000000)
+#define REMINDER_NS UINT64_C(3000000000)
 
 static void end_now(struct monitor *monitor)
 {
@@ -17,6 +18,17 @@ static void out_of_patience(void *arg)
 	monitor->forced = true;
 	monitor_note(monitor, "forced", NULL);
 	end_now(monitor);
+}
+
+/* A guest that was still starting may not have heard it. */
+static void ask(void *arg)
+{
+	struct monitor *monitor = arg;
+	struct error e;
+
+	if (machine_press_power(monitor->machine, &e) < 0)
+		log_line(LOG_WARNING, "monitor", "%s", e.message);
+	loop_timer_set(monitor->loop, &monitor->reminder, clock_host_ns() + REMINDER_NS);
 }
 
 /* A guest that stands still hears nothing. */
@@ -48,4 +60,6 @@ void monitor_stop(struct monitor *monitor, int timeout_ms)
 		return;
 	monitor_note(monitor, "stopping", NULL);
 	let_it_hear(monitor);
+	monitor->reminder = (struct loop_timer){.fn = ask, .arg = monitor};
+	ask(monitor);
 }

@@ -62,6 +62,11 @@ static int check_disk(const struct option_value *values, struct error *e)
 
 const struct option_form form_disk = {FORM_COMMAS, false, disk_parts, DISK_PARTS, check_disk};
 
+static int check_something(const char *text, struct error *e)
+{
+	return *text ? 0 : error_set(e, ERROR_USAGE, -EINVAL, "it is empty; give at least one letter");
+}
+
 static int check_mac(const char *text, struct error *e)
 {
 	uint8_t mac[NET_MAC_BYTES];
@@ -79,6 +84,8 @@ static const struct option_spec net_parts[NET_PARTS] = {
 	[NET_PART_NAME] = {.name = "name",
 			   .type = OPTION_STRING,
 			   .placeholder = "NAME",
+			   .check = check_something,
+			   .pattern = ".",
 			   .help = "of a tap: the interface; of a switch: the segment"},
 	[NET_PART_MAC] = {.name = "mac",
 			  .type = OPTION_STRING,
@@ -113,11 +120,11 @@ static int check_net(const struct option_value *values, struct error *e)
 {
 	static const bool named[] = {false, true, true, false};
 	uint64_t kind = values[NET_PART_KIND].number;
-	const char *word = net_words[kind], *name = values[NET_PART_NAME].given ? values[NET_PART_NAME].text : "";
+	const char *word = net_words[kind], *name = values[NET_PART_NAME].text;
 
-	if (named[kind] && !*name)
+	if (named[kind] && !name)
 		return error_set(e, ERROR_USAGE, -EINVAL, "%s takes a name; give %s=NAME", word, word);
-	if (!named[kind] && values[NET_PART_NAME].given)
+	if (!named[kind] && name)
 		return error_set(e, ERROR_USAGE, -EINVAL, "%s takes no name; leave \"%s\" out", word, name);
 	if (values[NET_PART_ISOLATED].given && kind != 0)
 		return error_set(e, ERROR_USAGE, -EINVAL, "only a user network can be isolated");
@@ -163,11 +170,6 @@ static const struct option_spec publish_parts[PUBLISH_PARTS] = {
 };
 
 const struct option_form form_publish = {FORM_COLONS, false, publish_parts, PUBLISH_PARTS, NULL};
-
-static int check_something(const char *text, struct error *e)
-{
-	return *text ? 0 : error_set(e, ERROR_USAGE, -EINVAL, "it is empty; give at least one letter");
-}
 
 static const struct option_spec share_parts[SHARE_PARTS] = {
 	[SHARE_FOLDER] = {.name = "folder",

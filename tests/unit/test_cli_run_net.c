@@ -68,7 +68,7 @@ static void wrong_cards_are_refused(void **state)
 		{"bridge", "choose from: user"},
 		{"user=1", "takes no name"},
 		{"tap", "takes a name"},
-		{"tap=", "takes a name"},
+		{"tap=", "it is empty"},
 		{"user,mac=52:54:00:12:34", "is no MAC"},
 		{"switch=a/b", "is no name of a switch"},
 		{"user,mac=01:00:00:00:00:00", "address of a group"},

@@ -65,7 +65,7 @@ static void test_spellings(void **state)
 		{"image: x\nmemory: 2G", {"x", "-m", "2G"}},
 		{"image: x\nmemory: 536870912", {"x", "-m", "536870912"}},
 		{"image: x\ndisks: /a,ro", {"x", "--disk", "/a,ro"}},
-		{"image: x\ndisks:\n- /a,ro\n- {file: /b, overlay: true, ro: false}", {"x", "-d/a,ro", "-d", "/b,overlay"}},
+		{"image: x\ndisks:\n- /a,ro\n- {file: /b, overlay: true, ro: false}", {"x", "-D/a,ro", "-D", "/b,overlay"}},
 		{"image: x\ndisks: [{file: '/a,b', overlay: /c, iops: 5, bps: 1M}]",
 		 {"x", "--disk", "/a,,b,overlay=/c,iops=5,bps=1M"}},
 		{"kernel: /k\nnets: [user, {kind: switch, name: lan}]", {"-k/k", "--net=user", "--net", "switch=lan"}},

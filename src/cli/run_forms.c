@@ -9,7 +9,12 @@
 
 /* run_disk.c and run_net.c rely on the order of these. */
 static const char *const format_words[] = {"raw", "qcow2", NULL};
-static const char *const net_words[] = {"user", "tap", "switch", "none", NULL};
+enum { NET_WORD_USER, NET_WORD_TAP, NET_WORD_SWITCH, NET_WORD_NONE };
+static const char *const net_words[] = {[NET_WORD_USER] = "user",
+					[NET_WORD_TAP] = "tap",
+					[NET_WORD_SWITCH] = "switch",
+					[NET_WORD_NONE] = "none",
+					NULL};
 static const char *const protocol_words[] = {"tcp", "udp", NULL};
 
 static const struct option_spec disk_parts[DISK_PARTS] = {
@@ -118,7 +123,7 @@ static const struct option_spec net_parts[NET_PARTS] = {
 
 static int check_net(const struct option_value *values, struct error *e)
 {
-	static const bool named[] = {false, true, true, false};
+	static const bool named[] = {[NET_WORD_TAP] = true, [NET_WORD_SWITCH] = true, [NET_WORD_NONE] = false};
 	uint64_t kind = values[NET_PART_KIND].number;
 	const char *word = net_words[kind], *name = values[NET_PART_NAME].text;
 
@@ -126,9 +131,9 @@ static int check_net(const struct option_value *values, struct error *e)
 		return error_set(e, ERROR_USAGE, -EINVAL, "%s takes a name; give %s=NAME", word, word);
 	if (!named[kind] && name)
 		return error_set(e, ERROR_USAGE, -EINVAL, "%s takes no name; leave \"%s\" out", word, name);
-	if (values[NET_PART_ISOLATED].given && kind != 0)
+	if (values[NET_PART_ISOLATED].given && kind != NET_WORD_USER)
 		return error_set(e, ERROR_USAGE, -EINVAL, "only a user network can be isolated");
-	return named[kind] && kind == 2 ? net_check_segment(name, e) : 0;
+	return kind == NET_WORD_SWITCH ? net_check_segment(name, e) : 0;
 }
 
 const struct option_form form_net = {FORM_COMMAS, true, net_parts, NET_PARTS, check_net};

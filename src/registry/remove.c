@@ -11,6 +11,7 @@
 #include "registry/private.h"
 
 #define DEPTH_MAX 32
+#define ATTEMPTS  16
 /* Longer than the making of a folder takes by far. */
 #define MAKING_S 600
 
@@ -46,9 +47,14 @@ static int empty(int parent, const char *name, unsigned depth)
 	return r;
 }
 
+static bool remove_directory(int parent, const char *name)
+{
+	return unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
+}
+
 static int delete_at(int parent, const char *name, unsigned depth)
 {
-	int r;
+	int r = 0;
 
 	if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
 		return 0;
@@ -56,10 +62,13 @@ static int delete_at(int parent, const char *name, unsigned depth)
 		return -errno;
 	if (depth >= DEPTH_MAX)
 		return -ELOOP;
-	if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
-		return 0;
-	r = empty(parent, name, depth);
-	return unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT ? 0 : r < 0 ? r : -errno;
+	/* Who opened a machine's folder before it was hidden may still put a file there, a lock for one. */
+	for (unsigned i = 0; i < ATTEMPTS && r == 0; i++) {
+		if (remove_directory(parent, name))
+			return 0;
+		r = errno == ENOTEMPTY || errno == EEXIST ? empty(parent, name, depth) : -errno;
+	}
+	return remove_directory(parent, name) ? 0 : r < 0 ? r : -errno;
 }
 
 int registry_delete(int parent, const char *name)

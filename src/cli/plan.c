@@ -126,7 +126,6 @@ static int check_options(struct plan *plan, struct error *e)
 	if (r < 0)
 		return r;
 	plan->config.name = given(plan, RUN_NAME);
-	plan->config.power_button = plan->config.name != NULL; /* others can not be asked to stop */
 	plan->config.memory_bytes = values[RUN_MEMORY].number;
 	plan->config.cpus = (unsigned)values[RUN_CPUS].number;
 	plan->config.quota.machine_percent = percent(&values[RUN_CPU_QUOTA]);

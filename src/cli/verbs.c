@@ -15,6 +15,8 @@ const struct verb *const verbs[] = {
 	&verb_ls,
 	&verb_ps,
 	&verb_inspect,
+	&verb_console,
+	&verb_logs,
 	&verb_port,
 	&verb_wait,
 	&verb_events,

@@ -81,6 +81,11 @@ MUST_USE int monitor_await(struct monitor *monitor, struct control_call *call, u
 /* Answers those who wait for the present state; `last`: everybody. */
 void monitor_answer_waiters(struct monitor *monitor, bool last);
 
+/* ---- console.c ---- */
+
+/* The call "console". */
+int monitor_console(struct control_call *call, const json_t *with, struct error *e);
+
 /* ---- verbs.c ---- */
 
 extern const struct control_verb monitor_verbs[];

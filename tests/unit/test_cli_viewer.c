@@ -31,6 +31,10 @@ _Noreturn static void view(int socket, int in, int out, bool writes, int to)
 		_exit(99);
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0)
 		_exit(98);
+	/* The test's own ends, or nothing would ever be closed. */
+	for (int fd = 3; fd < 256; fd++)
+		if (fd != socket && fd != to)
+			close(fd);
 	if (viewer_run(socket, writes, &outcome, &e) < 0) {
 		fprintf(stderr, "viewer: %s\n", e.message);
 		_exit(97);

@@ -37,11 +37,6 @@ void queue_text_drop(struct queue_text *text)
 	free(text);
 }
 
-static size_t cost(const struct queue_entry *entry)
-{
-	return entry->text->length + sizeof *entry;
-}
-
 static void close_passed(int fd)
 {
 	if (fd >= 0)
@@ -63,7 +58,7 @@ int queue_add(struct queue *queue, struct queue_text *text, int fd)
 	else
 		queue->first = entry;
 	queue->last = entry;
-	queue->waiting += cost(entry);
+	queue->waiting += sizeof *entry + text->length;
 	return 0;
 }
 
@@ -74,7 +69,7 @@ static void remove_first(struct queue *queue)
 	queue->first = entry->next;
 	if (!queue->first)
 		queue->last = NULL;
-	queue->waiting -= cost(entry);
+	queue->waiting -= sizeof *entry + entry->text->length - entry->sent;
 	close_passed(entry->fd);
 	queue_text_drop(entry->text);
 	free(entry);
@@ -92,6 +87,7 @@ int queue_send(struct queue *queue, int socket)
 		close_passed(entry->fd);
 		entry->fd = -1;
 		entry->sent += (size_t)count;
+		queue->waiting -= (size_t)count;
 		if (entry->sent == entry->text->length)
 			remove_first(queue);
 	}

@@ -75,11 +75,12 @@ static void settle(struct client *client)
 	loop_watch_events(client->server->loop, client->watch, events);
 }
 
-/* `text` is shared, `fd` is taken. */
+/* `text` is shared, `fd` is taken. A frame of any length is put where little waits. */
 static void put(struct client *client, struct queue_text *text, int fd)
 {
-	if (queue_add(&client->out, text, fd) < 0 || queue_send(&client->out, client->fd) < 0 ||
-	    client->out.waiting > SERVER_BACKLOG)
+	bool behind = client->out.waiting > SERVER_BACKLOG;
+
+	if (queue_add(&client->out, text, fd) < 0 || queue_send(&client->out, client->fd) < 0 || behind)
 		client->broken = true;
 	settle(client);
 }

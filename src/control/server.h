@@ -2,8 +2,9 @@
  * The monitor's end of the control socket: takes clients, reads their calls, answers.
  *
  * A call is a row of a table. Its function runs on the loop and answers now, or keeps the call and answers later. A
- * client that does not read is cut off as soon as SERVER_BACKLOG bytes wait for it: nothing is left out silently, and no
- * memory grows with it. At most SERVER_CLIENTS are served at once, further ones wait in the socket's queue.
+ * client that does not read is cut off when one more frame comes while SERVER_BACKLOG bytes wait for it: nothing is left
+ * out silently, and no memory grows with it. At most SERVER_CLIENTS are served at once, further ones wait in the socket's
+ * queue.
  *
  * Only the socket's owner and root may call: others are cut off (SO_PEERCRED).
  *

@@ -14,7 +14,7 @@
 #define CONNECT_MS 5000
 #define NS_PER_MS  UINT64_C(1000000)
 /* Of events that come before an answer: the monitor may be in a guest's hands. */
-#define EVENTS_MAX 1024
+#define EVENTS_MAX 256
 
 struct control_client {
 	int fd;

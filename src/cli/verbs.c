@@ -17,6 +17,8 @@ const struct verb *const verbs[] = {
 	&verb_inspect,
 	&verb_console,
 	&verb_logs,
+	&verb_exec,
+	&verb_cp,
 	&verb_port,
 	&verb_wait,
 	&verb_events,

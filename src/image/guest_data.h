@@ -1,5 +1,5 @@
 /*
- * The files of guest/ as bytes; meson makes the definitions with embed.sh.
+ * The files of guest/ and the program of src/guest/ as bytes; meson makes the definitions with embed.sh.
  */
 #ifndef DOPPEL_IMAGE_GUEST_DATA_H
 #define DOPPEL_IMAGE_GUEST_DATA_H
@@ -13,6 +13,8 @@
 GUEST_DATA(init);
 GUEST_DATA(tour);
 GUEST_DATA(setup);
+GUEST_DATA(unit);
+GUEST_DATA(program); /* built for riscv64; of size 0 where there was no compiler for it */
 GUEST_DATA(seed);
 GUEST_DATA(seed_service);
 GUEST_DATA(seed_run_service);

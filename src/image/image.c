@@ -26,7 +26,8 @@ struct present {
 	struct cache cache;
 	struct manifest manifest;
 	enum image_state state;
-	char recipe[MANIFEST_HASH_SIZE], packages[MANIFEST_HASH_SIZE]; /* as this program would make it */
+	/* As this program would make it. */
+	char recipe[MANIFEST_HASH_SIZE], packages[MANIFEST_HASH_SIZE], disk[MANIFEST_HASH_SIZE];
 };
 
 struct progress {
@@ -40,27 +41,43 @@ static void hash_list(FILE *out, const char *const *list)
 		fprintf(out, "%s\n", *list);
 }
 
-/* All that shapes an image, so that one made by another version of the program is known. */
-static int hash_recipe(const struct image_recipe *recipe, struct present *present)
+/* The hash of what `print` prints. */
+static int hash_text(void (*print)(const struct image_recipe *recipe, FILE *out), const struct image_recipe *recipe,
+		     char hash[MANIFEST_HASH_SIZE])
 {
 	char *text;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
+	int r;
 
 	if (!out)
 		return -ENOMEM;
-	if (recipe->local) {
-		fclose(out);
-		free(text);
-		strcpy(present->recipe, LOCAL_RECIPE);
-		return 0;
-	}
+	print(recipe, out);
+	r = fclose(out) == 0 ? 0 : -ENOMEM;
+	if (r == 0)
+		manifest_hash(text, size, hash);
+	free(text);
+	return r;
+}
+
+static void print_packages(const struct image_recipe *recipe, FILE *out)
+{
 	fprintf(out, "%s %s %s\n", recipe->architecture, recipe->suite, recipe->kernel);
 	hash_list(out, recipe->extra);
 	if (recipe->system)
 		hash_list(out, recipe->system);
-	if (fflush(out) == 0)
-		manifest_hash(text, size, present->packages);
+}
+
+static void print_disk(const struct image_recipe *recipe, FILE *out)
+{
+	print_packages(recipe, out);
+	fprintf(out, "%d\n", LAYOUT);
+	disk_describe(recipe, out);
+}
+
+static void print_all(const struct image_recipe *recipe, FILE *out)
+{
+	print_packages(recipe, out);
 	fprintf(out, "%d\n", LAYOUT);
 	hash_list(out, recipe->modules);
 	for (size_t i = 0; i < guest_files_count; i++) {
@@ -69,13 +86,21 @@ static int hash_recipe(const struct image_recipe *recipe, struct present *presen
 	}
 	if (recipe->system)
 		disk_describe(recipe, out);
-	if (fclose(out) != 0) {
-		free(text);
-		return -ENOMEM;
+}
+
+/* All that shapes an image, so that one made by another version of the program is known. */
+static int hash_recipe(const struct image_recipe *recipe, struct present *present)
+{
+	int r;
+
+	if (recipe->local) {
+		strcpy(present->recipe, LOCAL_RECIPE);
+		return 0;
 	}
-	manifest_hash(text, size, present->recipe);
-	free(text);
-	return 0;
+	r = hash_text(print_packages, recipe, present->packages);
+	if (r == 0 && recipe->system)
+		r = hash_text(print_disk, recipe, present->disk);
+	return r < 0 ? r : hash_text(print_all, recipe, present->recipe);
 }
 
 /* What an image is made of, the disk only if it has one. */
@@ -249,12 +274,17 @@ static void on_unpacked(void *context, uint64_t unpacked)
 			       &(struct image_progress){.step = "unpacking", .done = unpacked, .bytes = true});
 }
 
+/* Making the disk takes minutes: one that would be the same is kept. `same`: of the packages it was made of. */
+static bool keeps_disk(const struct present *present, bool same)
+{
+	return (same || present->state == IMAGE_DAMAGED) && strcmp(present->manifest.disk, present->disk) == 0 &&
+	       manifest_holds(&present->manifest, present->cache.directory, DISK_NAME);
+}
+
 static int make(const struct present *present, const struct image_recipe *recipe,
-		const struct apt_packages *packages, struct progress *progress, struct error *e)
+		const struct apt_packages *packages, bool same, struct progress *progress, struct error *e)
 {
 	struct contents contents = {.progress = on_unpacked, .context = progress};
-	bool whole_disk = present->state == IMAGE_DAMAGED && strcmp(present->manifest.recipe, present->recipe) == 0 &&
-			  manifest_holds(&present->manifest, present->cache.directory, DISK_NAME);
 	int r = read_packages(&present->cache, recipe, packages, &contents, e);
 
 	if (r == 0)
@@ -262,7 +292,7 @@ static int make(const struct present *present, const struct image_recipe *recipe
 	if (r == 0)
 		r = write_parts(&present->cache, &contents, e);
 	contents_finish(&contents);
-	if (r < 0 || !recipe->system || whole_disk)
+	if (r < 0 || !recipe->system || keeps_disk(present, same))
 		return r;
 	return disk_make(&present->cache, recipe, packages, progress->tell, progress->context, e);
 }
@@ -277,6 +307,7 @@ static int seal(struct present *present, const struct image_recipe *recipe, cons
 	*manifest = (struct manifest){.made = (int64_t)time(NULL)};
 	memcpy(manifest->recipe, present->recipe, sizeof manifest->recipe);
 	memcpy(manifest->packages, present->packages, sizeof manifest->packages);
+	memcpy(manifest->disk, present->disk, sizeof manifest->disk);
 	memcpy(manifest->version, packages->version, sizeof manifest->version);
 	for (size_t i = 0; r == 0 && i < part_count(recipe); i++)
 		r = manifest_add(manifest, present->cache.directory, parts[i], e);
@@ -323,11 +354,12 @@ static int pull(struct present *present, const struct image_recipe *recipe, stru
 {
 	struct apt_packages *packages = calloc(1, sizeof *packages);
 	int r = packages ? 0 : error_errno(e, -ENOMEM, "image %s", recipe->name);
+	bool same = r == 0 && packages_from_manifest(present, packages);
 
-	if (r == 0 && !packages_from_manifest(present, packages))
+	if (r == 0 && !same)
 		r = apt_download(&present->cache, recipe, progress->tell, progress->context, packages, e);
 	if (r == 0)
-		r = make(present, recipe, packages, progress, e);
+		r = make(present, recipe, packages, same, progress, e);
 	if (r == 0)
 		r = seal(present, recipe, packages, e);
 	if (r == 0) {

@@ -12,6 +12,8 @@
 const struct guest_file guest_files[] = {
 	{"init", 0755, guest_init, &guest_init_size},
 	{"bin/tour", 0755, guest_tour, &guest_tour_size},
+	{"bin/doppel-guest", 0755, guest_program, &guest_program_size},
+	{"lib/doppel-guest.service", 0644, guest_unit, &guest_unit_size},
 };
 const size_t guest_files_count = ARRAY_SIZE(guest_files);
 
@@ -77,8 +79,9 @@ static int fill(struct cpio *cpio, const struct contents *contents)
 	add_text(cpio, "etc/filesystems", "ext4\n");
 	cpio_file(cpio, "bin/busybox", 0755, contents->busybox, contents->busybox_size);
 	for (size_t i = 0; i < guest_files_count; i++)
-		cpio_file(cpio, guest_files[i].path, guest_files[i].mode, guest_files[i].bytes,
-			  *guest_files[i].size);
+		if (*guest_files[i].size > 0)
+			cpio_file(cpio, guest_files[i].path, guest_files[i].mode, guest_files[i].bytes,
+				  *guest_files[i].size);
 	return add_modules(cpio, contents);
 }
 

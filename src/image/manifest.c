@@ -143,6 +143,8 @@ static int print(const struct manifest *manifest, char **text, size_t *size)
 		return -ENOMEM;
 	fprintf(out, FORM "\nrecipe %s\npackages %s\nversion %s\nmade %" PRId64 "\n", manifest->recipe,
 		manifest->packages, manifest->version, manifest->made);
+	if (*manifest->disk)
+		fprintf(out, "disk %s\n", manifest->disk);
 	if (*manifest->append)
 		fprintf(out, "append %s\n", manifest->append);
 	for (size_t i = 0; i < manifest->count; i++) {
@@ -241,6 +243,8 @@ static bool parse_line(struct manifest *manifest, char *line)
 		return is_hash(value) && copy(manifest->recipe, sizeof manifest->recipe, value);
 	if (strcmp(key, "packages") == 0)
 		return is_hash(value) && copy(manifest->packages, sizeof manifest->packages, value);
+	if (strcmp(key, "disk") == 0)
+		return is_hash(value) && copy(manifest->disk, sizeof manifest->disk, value);
 	if (strcmp(key, "version") == 0)
 		return copy(manifest->version, sizeof manifest->version, value);
 	if (strcmp(key, "made") != 0 || !parse_number(value, &number) || number > INT64_MAX)

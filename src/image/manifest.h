@@ -26,6 +26,7 @@ struct manifest_file {
 struct manifest {
 	char recipe[MANIFEST_HASH_SIZE];   /* of all that doppel put into it; see image.c */
 	char packages[MANIFEST_HASH_SIZE]; /* of the names of what was downloaded */
+	char disk[MANIFEST_HASH_SIZE];     /* of all that doppel put onto the disk; empty without one */
 	char version[128];                 /* of the kernel package */
 	int64_t made;                      /* seconds since 1970 */
 	char append[1024];                 /* of an imported image: the kernel's command line; may be empty */

@@ -44,10 +44,19 @@ static bool is_control(char c)
 	return (unsigned char)c < 0x20 || c == 0x7f;
 }
 
+/* Of a control character that Unicode adds (U+0080 to U+009f), which some terminals obey: its first byte, or the second. */
+static bool is_high_control(const char *text, const char *start)
+{
+	const char *first = text > start && ((unsigned char)*text & 0xc0) == 0x80 ? text - 1 : text;
+
+	return (unsigned char)first[0] == 0xc2 && (unsigned char)first[1] >= 0x80 &&
+	       (unsigned char)first[1] < 0xa0;
+}
+
 void text_plain(FILE *out, const char *text)
 {
-	for (; *text; text++) {
-		if (is_control(*text))
+	for (const char *start = text; *text; text++) {
+		if (is_control(*text) || is_high_control(text, start))
 			fprintf(out, "\\x%02x", (unsigned char)*text);
 		else
 			fputc(*text, out);
@@ -58,8 +67,8 @@ size_t text_columns(const char *text)
 {
 	size_t columns = 0;
 
-	for (; *text; text++) {
-		if (is_control(*text))
+	for (const char *start = text; *text; text++) {
+		if (is_control(*text) || is_high_control(text, start))
 			columns += 4;
 		else if (((unsigned char)*text & 0xc0) != 0x80)
 			columns++;

@@ -14,6 +14,7 @@ const struct verb *const verbs[] = {
 	&verb_rm,
 	&verb_ls,
 	&verb_ps,
+	&verb_top,
 	&verb_inspect,
 	&verb_console,
 	&verb_logs,

@@ -90,4 +90,8 @@ int monitor_console(struct control_call *call, const json_t *with, struct error 
 
 extern const struct control_verb monitor_verbs[];
 
+/* ---- statistics.c ---- */
+
+MUST_USE int monitor_statistics(struct control_call *call, const json_t *with, struct error *e);
+
 #endif

@@ -120,5 +120,7 @@ static int events(struct control_call *call, const json_t *with, struct error *e
 const struct control_verb monitor_verbs[] = {
 	{"ping", ping},		   {"inspect", inspect}, {"pause", pause_machine},
 	{"resume", resume_machine}, {"stop", stop},	 {"wait", wait},
-	{"events", events},	   {"console", monitor_console}, {NULL, NULL},
+	{"events", events},	   {"console", monitor_console},
+	{"statistics", monitor_statistics},
+	{NULL, NULL},
 };

@@ -70,9 +70,15 @@ static void test_aligned(void **state)
 
 static void test_control_characters(void **state)
 {
-	char *text = printed(FORMAT_TABLE, "\033[2J\nx");
+	char *text = printed(FORMAT_TABLE, "\302\2332J\302\240x"), *other;
 
 	(void)state;
+	assert_null(strstr(text, "\302\233"));
+	assert_non_null(strstr(text, "\n\\xc2\\x9b2J\302\240x  "));
+	other = text;
+	text = printed(FORMAT_TABLE, "\033[2J\nx");
+	free(other);
+
 	assert_null(strchr(text, '\033'));
 	assert_non_null(strstr(text, "\n\\x1b[2J\\x0ax "));
 	free(text);

@@ -115,8 +115,8 @@ static int send_all(struct control_client *client, const uint8_t *bytes, size_t 
 static int send_request(struct control_client *client, const char *call, json_t *with, uint64_t deadline)
 {
 	json_t *request = json_pack("{s:s, s:o}", "call", call, "with", with ? with : json_object());
-	size_t length;
-	uint8_t *bytes;
+	size_t length = 0;
+	uint8_t *bytes = NULL;
 	int r = request ? frame_make(request, &bytes, &length) : -ENOMEM;
 
 	json_decref(request);

@@ -58,16 +58,18 @@ static int folder_of(const char *file, char folder[PATH_MAX], struct error *e)
 	return 0;
 }
 
+/* All but those that are about the command itself. */
 static int add_occurrences(const struct arguments *arguments, const char *folder, struct settings *out, struct error *e)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < arguments->occurrence_count; i++)
-		if (arguments->occurrences[i].option != RUN_FILE)
+		if (run_options[arguments->occurrences[i].option].scope != SCOPE_COMMAND)
 			r = settings_add(out, &machine_kind, arguments->occurrences[i].option,
 					 arguments->occurrences[i].text, folder, e);
 	for (size_t i = 0; r == 0 && i < RUN_OPTIONS; i++)
-		if (run_options[i].type == OPTION_FLAG && arguments->values[i].given)
+		if (run_options[i].type == OPTION_FLAG && run_options[i].scope != SCOPE_COMMAND &&
+		    arguments->values[i].given)
 			r = settings_add(out, &machine_kind, i, NULL, NULL, e);
 	return r;
 }
@@ -93,6 +95,8 @@ static int add_others(struct settings *file, struct settings *out, struct error 
 static int read_file(const char *path, struct settings *out, struct complaints *complaints, struct error *e)
 {
 	bool standard = strcmp(path, "-") == 0;
+	bool whole = !settings_have(out, CONFIG_OPERAND) && !settings_have(out, RUN_KERNEL) &&
+		     !settings_have(out, RUN_FIRMWARE);
 	struct settings file = {.list = NULL};
 	char folder[PATH_MAX];
 	uint8_t *bytes;
@@ -104,7 +108,7 @@ static int read_file(const char *path, struct settings *out, struct complaints *
 	if (r < 0)
 		return error_prefix(e, r, "--file");
 	complaints->source = standard ? "standard input" : path;
-	r = document_read(&machine_kind, bytes, size, folder, out->count == 0, &file, complaints);
+	r = document_read(&machine_kind, bytes, size, folder, whole, &file, complaints);
 	free(bytes);
 	if (r == -ENOMEM)
 		return error_errno(e, r, "--file");

@@ -251,6 +251,35 @@ static int ensure_root(struct tree *tree)
 	return 0;
 }
 
+/* Whether a line begins at `at`, as libyaml counts lines: also after NEL, LS and PS, and after the byte order mark. */
+static bool begins_line(const char *text, size_t at)
+{
+	static const char *const breaks[] = {"\n", "\r", "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9", "\xef\xbb\xbf"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(breaks); i++) {
+		size_t length = strlen(breaks[i]);
+
+		if (at >= length && memcmp(text + at - length, breaks[i], length) == 0)
+			return true;
+	}
+	return at == 0;
+}
+
+/* libyaml's time for the directives of a document is the square of their number, and none has a use here. */
+static int refuse_directives(const char *text, size_t length, struct complaints *complaints)
+{
+	unsigned line = 1;
+
+	for (size_t at = 0; at < length; at++) {
+		if (text[at] == '%' && begins_line(text, at)) {
+			complain(complaints, line, 1, "directives are not taken; no line may begin with %%");
+			return -EINVAL;
+		}
+		line += text[at] == '\n';
+	}
+	return 0;
+}
+
 int tree_parse(struct tree **out, const void *bytes, size_t length, struct complaints *complaints)
 {
 	struct reader r = {.complaints = complaints, .tree = calloc(1, sizeof *r.tree)};
@@ -266,7 +295,9 @@ int tree_parse(struct tree **out, const void *bytes, size_t length, struct compl
 		complain(complaints, 0, 0, "the document is longer than %zu KiB", TREE_BYTES_MAX / KIB);
 		result = -EINVAL;
 	} else {
-		result = read_stream(&r);
+		result = refuse_directives(bytes, length, complaints);
+		if (result == 0)
+			result = read_stream(&r);
 	}
 	yaml_parser_delete(&r.yaml);
 	if (result == 0)

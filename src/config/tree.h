@@ -1,8 +1,8 @@
 /*
  * A YAML or JSON document (JSON is YAML to this parser) as a tree of values that know where they stand.
  *
- * What comes from outside is bounded: TREE_BYTES_MAX, TREE_DEPTH_MAX, TREE_NODES_MAX. Aliases and tags are refused, so a
- * tree is no larger than its text; so are a second document and a text with a NUL. Values without quotes are told apart
+ * What comes from outside is bounded: TREE_BYTES_MAX, TREE_DEPTH_MAX, TREE_NODES_MAX. Aliases, tags and directives are refused,
+ * so a tree is no larger than its text; so are a second document and a text with a NUL. Values without quotes are told apart
  * as YAML 1.2's core schema does: null, true and false, numbers, and all else is text ("on", "yes" and "8080:80" are).
  *
  * Thread: any.

@@ -83,6 +83,8 @@ doppel: create: bad.yaml holds 2 mistakes 2' "$("$doppel" create bad --file bad.
 check 'and nothing is made' no "$([[ -e $machines/bad ]] && echo yes || echo no)"
 check 'one mistake is the message' 'doppel: create: standard input:1: "nam" is not known; did you mean name?' \
 	"$(printf 'nam: x\nimage: y\n' | "$doppel" create --check --file - 2>&1)"
+check 'an empty document is told so' 'doppel: create: standard input: image, kernel or firmware is missing' \
+	"$("$doppel" create --check --file - 2>&1 </dev/null)"
 check 'a machine wants a name' \
 	'doppel: create: the machine has no name; give NAME, or name: in the document' "$("$doppel" create --kernel k 2>&1)"
 check 'a machine wants something to run' 2 "$("$doppel" create empty 2>/dev/null; echo $?)"

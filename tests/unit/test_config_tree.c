@@ -83,7 +83,7 @@ static void test_json(void **state)
 
 static void test_nothing(void **state)
 {
-	static const char *const texts[] = {"", "\n\n", "# nothing\n", "---\n", "--- ~\n...\n", "\xef\xbb\xbf# mark\n"};
+	static const char *const texts[] = {"", "\n\n", "# nothing\n", "---\n", "--- ~\n...\n", "# \xc3\xa9%\n", "\xef\xbb\xbf# mark\n"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -107,6 +107,10 @@ static void test_refused(void **state)
 		{"a: &x 1\nb: *x\n", "aliases", 2},
 		{"a: !!str 1\n", "tags", 1},
 		{"a: !mine {}\n", "tags", 1},
+		{"# x\n%YAML 1.2\n---\na: 1\n", "directives", 2},
+		{"\xef\xbb\xbf%YAML 1.2\n---\na: 1\n", "directives", 1},
+		{"# x\r%YAML 1.2\r---\ra: 1\r", "directives", 1},
+		{"# x\xe2\x80\xa8%YAML 1.2\n---\na: 1\n", "directives", 1},
 		{"a: 1\n---\nb: 2\n", "second document", 2},
 		{"a: \"x\\0y\"\n", "NUL", 1},
 		{"a: 1\n[1]: 2\n", "must be a text", 2},
@@ -153,6 +157,7 @@ static void test_limits(void **state)
 		{"- 1\n", TREE_NODES_MAX - 1, NULL}, {"- 1\n", TREE_NODES_MAX, "too many"}, {"[", 100000, "deeply"},
 		{"#\n", TREE_BYTES_MAX / 2, NULL},   {"##\n", TREE_BYTES_MAX / 2, "longer"}, {"? ", 100000, "deeply"},
 		{"- ", 100000, "deeply"},            {"{a: ", 1000, "deeply"},
+		{"%TAG !a! b\n", 50000, "directives"},
 	};
 
 	(void)state;

@@ -131,7 +131,10 @@ static int check_options(struct plan *plan, struct error *e)
 	plan->config.quota.machine_percent = percent(&values[RUN_CPU_QUOTA]);
 	plan->config.quota.vcpu_percent = percent(&values[RUN_VCPU_QUOTA]);
 	plan->config.profile = given(plan, RUN_PROFILE) != NULL;
-	plan->config.code_cache = values[RUN_CODE_CACHE].number;
+	plan->config.memory_max = values[RUN_MEMORY_MAX].given ? values[RUN_MEMORY_MAX].number : 0;
+	/* Without the user's word one is chosen that fits below the ceiling. */
+	if (!plan->config.memory_max || values[RUN_CODE_CACHE].given)
+		plan->config.code_cache = values[RUN_CODE_CACHE].number;
 	plan->config.firmware = given(plan, RUN_FIRMWARE);
 	choose_console(plan);
 	return run_devices_parse(&plan->devices, plan->arguments, &plan->config, e);

@@ -77,6 +77,9 @@ struct engine {
 	const char *name; /* "interpret" */
 	const char *help;
 	enum engine_arch arch;
+	/* Memory that it may come to use: bytes a vCPU, and times the cluster's code_cache. */
+	uint64_t vcpu_bytes;
+	unsigned cache_copies;
 	/* Tells the truth by measuring; never fails. */
 	void (*probe)(struct engine_report *report);
 	/* A vCPU that executes `hart`, which stays the caller's and must outlive it. What the vCPUs of a cluster share is made

@@ -136,15 +136,8 @@ static int make_quota(struct machine *machine, struct error *e)
 static int make_crew(struct machine *machine, const struct machine_config *config, struct error *e)
 {
 	const struct crew_hooks hooks = {.failed = vcpu_failed, .crowded = crowded, .opaque = machine};
-	const struct engine *engine = config->engine;
 	int r;
 
-	machine->board->cluster.code_cache = config->code_cache;
-	if (!engine)
-		engine = engine_default(ENGINE_RISCV64);
-	if (!engine)
-		return error_set(e, ERROR_FAILED, -ENODEV,
-				 "no engine runs riscv64 guests here; see doppel engines");
 	if (config->profile) {
 		r = profile_new(&machine->profile, &machine->board->cluster, e);
 
@@ -152,7 +145,7 @@ static int make_crew(struct machine *machine, const struct machine_config *confi
 			return r;
 	}
 	r = make_quota(machine, e);
-	return r < 0 ? r : crew_new(&machine->crew, engine, &machine->board->cluster, machine->quota, &hooks, e);
+	return r < 0 ? r : crew_new(&machine->crew, machine->engine, &machine->board->cluster, machine->quota, &hooks, e);
 }
 
 static struct device *find_rtc(const struct board *board)
@@ -182,6 +175,33 @@ static void leave_loop(struct machine *machine)
 		loop_free(machine->loop);
 }
 
+static int choose_engine(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	machine->engine = config->engine ? config->engine : engine_default(ENGINE_RISCV64);
+	if (machine->engine)
+		return 0;
+	return error_set(e, ERROR_FAILED, -ENODEV, "no engine runs riscv64 guests here; see doppel engines");
+}
+
+static int plan_memory(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	uint64_t *cache = &machine->board->cluster.code_cache;
+
+	*cache = config->code_cache;
+	if (!config->memory_max)
+		return 0;
+	return ceiling_plan(&machine->ceiling, config->memory_max, config->memory_bytes, config->cpus,
+			    machine->engine, cache, e);
+}
+
+/* When everything is made. */
+static int set_shares(struct machine *machine, const struct machine_config *config, struct error *e)
+{
+	int r = machine_set_quota(machine, &config->quota, e);
+
+	return r < 0 || !config->memory_max ? r : ceiling_impose(&machine->ceiling, e);
+}
+
 static int build(struct machine *machine, const struct machine_config *config, struct error *e)
 {
 	int r = choose_loop(machine, config->loop, e);
@@ -189,9 +209,13 @@ static int build(struct machine *machine, const struct machine_config *config, s
 	machine->bell = (struct bell){.loop = machine->loop, .fn = machine_attend, .arg = machine};
 	machine->room_bell = (struct bell){.loop = machine->loop, .fn = machine_mind_room, .arg = machine};
 	machine->tick = (struct loop_timer){.fn = machine_tick, .arg = machine};
+	if (r == 0)
+		r = choose_engine(machine, config, e);
 	/* The board first: it finds most of what can be wrong with a configuration, and opens nothing. */
 	if (r == 0)
 		r = make_board(machine, config, e);
+	if (r == 0)
+		r = plan_memory(machine, config, e);
 	if (r == 0)
 		r = machine_equip(machine, config, e);
 	if (r == 0)
@@ -202,7 +226,7 @@ static int build(struct machine *machine, const struct machine_config *config, s
 		return r;
 	alarm_init(&machine->alarm, machine->loop, find_rtc(machine->board));
 	r = machine_power_on(machine, e);
-	return r < 0 ? r : machine_set_quota(machine, &config->quota, e);
+	return r < 0 ? r : set_shares(machine, config, e);
 }
 
 int machine_new(struct machine **out, const struct machine_config *config, struct error *e)

@@ -53,6 +53,7 @@ struct machine_quota {
 struct machine_config {
 	const char *name; /* NULL: one is made up */
 	uint64_t memory_bytes;
+	uint64_t memory_max; /* of monitor and guest together (machine/ceiling.h); 0: no limit. One machine a process */
 	unsigned cpus;
 	struct machine_quota quota;
 	const struct engine *engine; /* NULL: the default for the architecture */

@@ -4,6 +4,7 @@
 
 #include "base/loop.h"
 #include "machine/alarm.h"
+#include "machine/ceiling.h"
 #include "machine/console.h"
 #include "machine/crew.h"
 #include "machine/gauge.h"
@@ -23,9 +24,11 @@ struct machine {
 	struct loop *loop;
 	bool owns_loop;
 	struct console *console;
+	const struct engine *engine;
 	struct board *board;
 	struct crew *crew;
 	struct quota *quota;
+	struct ceiling ceiling;
 	struct machine_quota shares; /* as it was set */
 	pid_t processes[QUOTA_PROCESSES_MAX]; /* of back ends, when the machine was made */
 	unsigned process_count;

@@ -4,11 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "fake_engine.h"
+#include "machine/ceiling.h"
 #include "machine/machine.h"
 
 #define CPUS      2
@@ -321,6 +324,71 @@ static void ports_are_published_while_it_runs(void **state)
 	machine_free(machine);
 }
 
+static void room_is_reckoned_before_anything_is_made(void **state)
+{
+	const struct engine engine = {.vcpu_bytes = 10 * MIB, .cache_copies = 2};
+	const uint64_t fixed = 64 * MIB + 2 * 10 * MIB + CEILING_BASE + CEILING_GROWTH;
+	struct ceiling ceiling;
+	uint64_t cache = 0;
+	struct error e;
+
+	(void)state;
+	assert_int_equal(ceiling_plan(&ceiling, fixed + 2 * CEILING_CACHE_MIN - 1, 64 * MIB, 2, &engine, &cache, &e), -EINVAL);
+	assert_int_equal(e.kind, ERROR_USAGE);
+	assert_string_equal(e.message, "a machine of 64M can not be kept within 109M: it may come to use 110M; give it that "
+				       "much, or less memory, CPUs or code cache");
+	assert_int_equal(cache, 0);
+	ok(ceiling_plan(&ceiling, fixed + 20 * MIB, 64 * MIB, 2, &engine, &cache, &e), &e);
+	assert_int_equal(cache, 10 * MIB);
+	assert_int_equal(ceiling.growth, CEILING_GROWTH);
+	ok(ceiling_plan(&ceiling, fixed + 25 * MIB, 64 * MIB, 2, &engine, &cache, &e), &e);
+	assert_int_equal(cache, 10 * MIB);
+	assert_int_equal(ceiling.growth, CEILING_GROWTH + 5 * MIB);
+	cache = 0;
+	ok(ceiling_plan(&ceiling, GIB, 64 * MIB, 2, &engine, &cache, &e), &e);
+	assert_int_equal(cache, CEILING_CACHE_MAX);
+}
+
+static bool can_map(uint64_t bytes)
+{
+	void *there = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return there != MAP_FAILED && munmap(there, bytes) == 0;
+}
+
+/* The limit is for the rest of a process's life: a child's. Exit status 0 when all was as it should be. */
+static int live_below_a_ceiling(void)
+{
+	struct machine *machine;
+	struct error e;
+
+	config.memory_max = 16 * MIB + CEILING_BASE + CEILING_GROWTH;
+	config.quota = (struct machine_quota){0};
+	if (machine_new(&machine, &config, &e) < 0)
+		return 1;
+	if (!can_map(CEILING_GROWTH / 2) || can_map(CEILING_GROWTH + MIB))
+		return 2;
+	fake_guest = sleeps;
+	if (machine_start(machine, &e) < 0 || machine_pause(machine, &e) < 0)
+		return 3;
+	machine_free(machine);
+	config.memory_max -= MIB;
+	return machine_new(&machine, &config, &e) == -EINVAL ? 0 : 4;
+}
+
+static void a_machine_lives_below_its_ceiling(void **state)
+{
+	pid_t child = fork();
+	int status = 0;
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(live_below_a_ceiling());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +400,8 @@ int main(void)
 		cmocka_unit_test(limits_are_changed),
 		cmocka_unit_test(memory_is_taken_by_the_balloon),
 		cmocka_unit_test(ports_are_published_while_it_runs),
+		cmocka_unit_test(room_is_reckoned_before_anything_is_made),
+		cmocka_unit_test(a_machine_lives_below_its_ceiling),
 	};
 
 	return cmocka_run_group_tests(tests, make_files, remove_files);

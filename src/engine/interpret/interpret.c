@@ -213,6 +213,7 @@ const struct engine engine_interpret = {
 	.name = "interpret",
 	.help = "portable interpreter of RISC-V guests; the reference for the other engines",
 	.arch = ENGINE_RISCV64,
+	.vcpu_bytes = INTERPRET_VCPU_BYTES,
 	.probe = interpret_probe,
 	.vcpu_new = interpret_vcpu_new,
 	.vcpu_free = interpret_vcpu_free,

@@ -4,6 +4,9 @@
 
 #include "engine/engine.h"
 
+/* Decoded blocks, TLBs and the hart's area. */
+#define INTERPRET_VCPU_BYTES (34 * MIB)
+
 extern const struct engine engine_interpret;
 
 #endif

@@ -3,6 +3,10 @@
 #define DOPPEL_ENGINE_TRANSLATE_TRANSLATE_H
 
 #include "engine/engine.h"
+#include "engine/interpret/interpret.h"
+
+/* Besides the interpreter's: TLBs, spaces and the jump table. */
+#define TRANSLATE_VCPU_BYTES (5 * MIB)
 
 extern const struct engine engine_translate;
 

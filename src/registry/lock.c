@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,6 +43,27 @@ int registry_lock_at(int folder)
 	return r;
 }
 
+/* For those who can not read it in the record; the lock itself does not need it. */
+static void sign(int fd)
+{
+	char text[16];
+	int length = snprintf(text, sizeof text, "%d\n", (int)getpid());
+	ssize_t ignored = ftruncate(fd, 0) == 0 ? pwrite(fd, text, (size_t)length, 0) : 0;
+
+	(void)ignored;
+}
+
+pid_t registry_holder(int folder, const char *path)
+{
+	char text[16];
+	long pid;
+
+	if (registry_is_locked(folder, path) != 1)
+		return 0;
+	pid = registry_read_file(folder, path, text, sizeof text - 1) > 0 ? strtol(text, NULL, 10) : 0;
+	return pid > 0 && pid <= INT32_MAX ? (pid_t)pid : -1;
+}
+
 /* Whether the open folder still is the machine's: its remover held the lock while it took the folder away. */
 static bool is_in_place(const struct registry *registry, const char *name, int folder)
 {
@@ -67,6 +90,7 @@ int registry_lock(struct registry *registry, const char *name, int *fd, struct e
 		close(own);
 		return error_set(e, ERROR_NOT_FOUND, -ENOENT, "machine %s was removed just now", name);
 	}
+	sign(own);
 	*fd = own;
 	return 0;
 }

@@ -39,6 +39,8 @@ int registry_record_at(int machines, const char *name, struct record *out);
 
 /* 1: somebody has the lock; 0: nobody; negative errno. `path` from the folder. lock.c */
 int registry_is_locked(int folder, const char *path);
+/* The process that has it: 0: none; -1: one that did not say. */
+pid_t registry_holder(int folder, const char *path);
 /* Takes it in a machine's open folder: a descriptor, -EBUSY, or another negative errno. */
 int registry_lock_at(int folder);
 

@@ -136,32 +136,38 @@ static void bury(struct record *record, const char *boot)
 	failed(record, message);
 }
 
-static int damaged(struct record *out, const char *name, const char *message)
+/* Its monitor, if one lives, can still be asked, and writes a new one at the next change. */
+static int damaged(int machines, struct record *out, const char *lock, const char *name, const char *what)
 {
-	*out = (struct record){0};
+	char message[sizeof out->message];
+	pid_t monitor = registry_holder(machines, lock);
+
+	*out = (struct record){.monitor = monitor};
 	snprintf(out->name, sizeof out->name, "%s", name);
+	snprintf(message, sizeof message, "its " RECORD_FILE " is %s; %s", what,
+		 monitor ? "its monitor lives, and doppel inspect asks it" : "starting it makes a new one");
 	failed(out, message);
 	return 0;
 }
 
 int registry_record_at(int machines, const char *name, struct record *out)
 {
-	char path[REGISTRY_NAME_SIZE + 16], bytes[RECORD_MAX + 1], boot[64];
+	char path[REGISTRY_NAME_SIZE + 16], lock[REGISTRY_NAME_SIZE + 16], bytes[RECORD_MAX + 1], boot[64];
 	struct record record = {0};
 	struct stat stat;
 	ssize_t length;
 
 	snprintf(path, sizeof path, "%s/" RECORD_FILE, name);
+	snprintf(lock, sizeof lock, "%s/" LOCK_FILE, name);
 	length = registry_read_file(machines, path, bytes, RECORD_MAX);
 	if (length < 0 && (fstatat(machines, name, &stat, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(stat.st_mode)))
 		return -ENOENT;
 	if (length == -ENOENT)
-		return damaged(out, name, "its " RECORD_FILE " is gone; starting it makes a new one");
+		return damaged(machines, out, lock, name, "gone");
 	if (length < 0 || !parse(bytes, (size_t)length, &record, boot, sizeof boot))
-		return damaged(out, name, "its " RECORD_FILE " is damaged; starting it makes a new one");
+		return damaged(machines, out, lock, name, "damaged");
 	snprintf(record.name, sizeof record.name, "%s", name);
-	snprintf(path, sizeof path, "%s/" LOCK_FILE, name);
-	if (record.monitor && registry_is_locked(machines, path) == 0)
+	if (record.monitor && registry_is_locked(machines, lock) == 0)
 		bury(&record, boot);
 	*out = record;
 	return 0;

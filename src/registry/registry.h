@@ -3,7 +3,7 @@
  *
  *   ROOT/machines/NAME/machine.yaml   its configuration, as it was created (config/)
  *                      state.json     what became of it (struct record), replaced atomically by its monitor
- *                      lock           held by its monitor as long as that lives, whatever kills it
+ *                      lock           held by its monitor as long as that lives, whatever kills it; has its process id
  *                      control        the monitor's socket (control/)
  *                      console.log, monitor.log, vsock/ and disks made for it
  *   ROOT/history/NAME.jsonl           what was done to it and when; stays when the machine is removed
@@ -39,7 +39,7 @@ struct record {
 	enum machine_state state;
 	bool stalled;         /* running, but standing still for want of room on the host's disk */
 	bool foreground;      /* its monitor sits on a terminal */
-	pid_t monitor;        /* 0: none lives */
+	pid_t monitor;        /* 0: none lives; -1: one does, but the record is damaged and does not tell which */
 	int64_t created_s, changed_s; /* seconds of the Unix epoch: of the folder; of the state */
 	int exit_code;        /* in MACHINE_STOPPED */
 	char message[256];    /* in MACHINE_FAILED */
@@ -70,7 +70,7 @@ void registry_path(const struct registry *registry, const char *name, const char
 
 /* Takes the lock: -EBUSY (ERROR_STATE) when a monitor has it. *fd holds it until it is closed; forks must not keep it. */
 MUST_USE int registry_lock(struct registry *registry, const char *name, int *fd, struct error *e);
-/* Replaces state.json in the folder: by the holder of the lock, to which only the descriptor of the folder may be left. */
+/* Replaces state.json in the folder (created_s and changed_s are the caller's): by the holder of the lock, to which only the descriptor of the folder may be left. */
 MUST_USE int registry_write_record(int folder, const struct record *record, struct error *e);
 
 /* ---- History: one JSON object a line: {"time": "2026-11-21T15:04:05.123Z", "event": "started", ...} ---- */

@@ -309,6 +309,31 @@ static void damaged_records_are_failed_machines(void **state)
 	assert_int_equal(record.state, MACHINE_STOPPED);
 }
 
+/* Its monitor can still be asked to stop. */
+static void a_damaged_record_does_not_hide_a_monitor(void **state)
+{
+	char path[PATH_MAX];
+	struct record record;
+	pid_t child;
+
+	(void)state;
+	assert_ok(create("web"));
+	child = start_monitor();
+	path_of("web", "state.json", path);
+	put_file(path, "{", 1);
+	assert_ok(registry_record(registry, "web", &record, &failure));
+	assert_int_equal(record.state, MACHINE_FAILED);
+	assert_int_equal(record.monitor, child);
+	path_of("web", "lock", path);
+	put_file(path, "", 0);
+	assert_ok(registry_record(registry, "web", &record, &failure));
+	assert_int_equal(record.monitor, -1);
+	kill(child, SIGKILL);
+	wait_status(child);
+	assert_ok(registry_record(registry, "web", &record, &failure));
+	assert_int_equal(record.monitor, 0);
+}
+
 /* Texts of every byte are told, and do not make the record unreadable. */
 static void texts_may_have_any_bytes(void **state)
 {
@@ -633,6 +658,7 @@ int main(void)
 		with_registry(a_restart_of_the_host_is_noticed),
 		with_registry(what_ended_in_order_is_no_failure),
 		with_registry(damaged_records_are_failed_machines),
+		with_registry(a_damaged_record_does_not_hide_a_monitor),
 		with_registry(texts_may_have_any_bytes),
 		with_registry(a_full_disk_leaves_the_old_record),
 		with_registry(a_record_is_never_seen_half_written),

@@ -16,7 +16,7 @@ static const struct image_recipe debian_tiny = {
 	.name = "debian-tiny",
 	.help = "Debian's kernel and a busybox shell, in memory only",
 	.architecture = "riscv64",
-	.append = "console=ttyS0 quiet",
+	.append = "console=ttyS0 quiet psi=0 cgroup_disable=memory",
 	.download_bytes = 123 * MIB,
 	.suite = "trixie",
 	.kernel = "linux-image-riscv64",

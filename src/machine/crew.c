@@ -235,11 +235,17 @@ void crew_nudge(struct crew *crew)
 	pthread_mutex_unlock(&crew->lock);
 }
 
-void crew_tick(struct crew *crew)
+bool crew_tick(struct crew *crew)
 {
-	for (unsigned i = 0; i < crew->count; i++)
-		if (!atomic_load(&crew->vcpus[i].hart->sleeping))
-			crew->engine->stop(crew->vcpus[i].engine);
+	bool awake = false;
+
+	for (unsigned i = 0; i < crew->count; i++) {
+		if (atomic_load(&crew->vcpus[i].hart->sleeping))
+			continue;
+		crew->engine->stop(crew->vcpus[i].engine);
+		awake = true;
+	}
+	return awake;
 }
 
 bool crew_is_awake(const struct crew *crew, unsigned vcpu)

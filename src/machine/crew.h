@@ -44,8 +44,8 @@ void crew_throttle(struct crew *crew);
 void crew_nudge(struct crew *crew);
 
 /* Any thread, from time to time: a vCPU that keeps running leaves guest code for a moment, for what is only done
- * outside (machine/steal.h). Sleepers sleep on. */
-void crew_tick(struct crew *crew);
+ * outside (machine/steal.h). Sleepers sleep on; returns whether there was any other. */
+bool crew_tick(struct crew *crew);
 
 /* For the quota's hooks; any thread. */
 bool crew_is_awake(const struct crew *crew, unsigned vcpu);

@@ -11,6 +11,8 @@
 #include "machine/steal.h"
 
 #define NS_PER_MS UINT64_C(1000000)
+/* Time that is stolen from a vCPU which was idle until now is told so much later at most. */
+#define TICK_RAREST_NS (32 * STEAL_EVERY_NS)
 
 int machine_check_state(const struct machine *machine, const char *what, unsigned allowed, struct error *e)
 {
@@ -38,26 +40,32 @@ static void enter(struct machine *machine, enum machine_state state)
 	machine_tell(machine, MACHINE_CHANGED_STATE);
 }
 
-/* The guest's terminal follows the host's. */
-static void follow_size(struct machine *machine)
+/* The guest's terminal follows the host's. Returns whether there is one to follow. */
+static bool follow_size(struct machine *machine)
 {
 	uint16_t columns, rows;
 
-	if (!machine->terminal || !console_size(machine->console, &columns, &rows) ||
-	    (columns == machine->columns && rows == machine->rows))
-		return;
-	machine->columns = columns;
-	machine->rows = rows;
-	virtio_terminal_resize(machine->terminal, columns, rows);
+	if (!machine->terminal || !console_size(machine->console, &columns, &rows))
+		return false;
+	if (columns != machine->columns || rows != machine->rows) {
+		machine->columns = columns;
+		machine->rows = rows;
+		virtio_terminal_resize(machine->terminal, columns, rows);
+	}
+	return true;
 }
 
+/* While nothing needs it, ever more rarely: a host with hundreds of idle machines shall sleep too. */
 void machine_tick(void *opaque)
 {
 	struct machine *machine = opaque;
+	bool busy = crew_tick(machine->crew), watched = follow_size(machine);
 
-	crew_tick(machine->crew);
-	follow_size(machine);
-	loop_timer_set(machine->loop, &machine->tick, clock_host_ns() + STEAL_EVERY_NS);
+	if (busy || watched)
+		machine->tick_ns = STEAL_EVERY_NS;
+	else if (machine->tick_ns < TICK_RAREST_NS)
+		machine->tick_ns *= 2;
+	loop_timer_set(machine->loop, &machine->tick, clock_host_ns() + machine->tick_ns);
 }
 
 /* All out of guest code, and time stands still. */
@@ -75,6 +83,7 @@ static void go_on(struct machine *machine)
 	console_hold(machine->console, false);
 	clock_start(&machine->board->clock);
 	alarm_run(&machine->alarm, true);
+	machine->tick_ns = STEAL_EVERY_NS;
 	machine_tick(machine);
 	machine->stalled = false;
 	crew_release(machine->crew);

@@ -50,6 +50,7 @@ struct machine {
 	unsigned forward_count;
 	struct alarm alarm;
 	struct loop_timer tick; /* for crew_tick, while it runs */
+	uint64_t tick_ns;       /* until the next */
 	struct bell bell; /* an event is there, or the console is drained */
 
 	enum machine_state state;

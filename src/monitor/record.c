@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "monitor/private.h"
 
-#define HOUSEKEEPING_NS UINT64_C(3000000000)
+#define HOUSEKEEPING_NS UINT64_C(5000000000)
 #define LOG_BYTES_MAX   ((off_t)(4 * MIB))
 
 static void add_history(struct monitor *monitor, const char *event, const json_t *details)

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -69,6 +70,8 @@ static int run(const struct arguments *arguments, struct error *e)
 	if (r < 0)
 		return r;
 	log_set_level(LOG_INFO);
+	/* It was started as /proc/self/exe. */
+	(void)prctl(PR_SET_NAME, "doppel");
 	r = monitor_run(session.registry, &options, &outcome, e);
 	plan_finish(&session.plan);
 	arguments_finish(&session.arguments);

@@ -51,15 +51,19 @@ static void take_over(void)
 	}
 }
 
-static void give_back(void)
+void signals_forget(void)
 {
 	uint64_t count;
-	ssize_t ignored;
+	ssize_t ignored = read(atomic_load(&event), &count, sizeof count);
 
+	(void)ignored;
+}
+
+static void give_back(void)
+{
 	for (unsigned i = 0; i < COUNT; i++)
 		sigaction(numbers[i], &before[i], NULL);
-	ignored = read(atomic_load(&event), &count, sizeof count); /* what came while the last watch ended */
-	(void)ignored;
+	signals_forget(); /* what came while the last watch ended */
 }
 
 static int open_event(void)

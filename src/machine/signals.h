@@ -21,5 +21,7 @@ struct signals_watch {
 MUST_USE int signals_begin(struct signals_watch *watch, struct loop *loop, void (*fn)(void *opaque, int number),
 			   void *opaque, struct error *e);
 void signals_end(struct signals_watch *watch);
+/* What came until now is dealt with: whoever watches from now on hears of the next one only. */
+void signals_forget(void);
 
 #endif

@@ -172,8 +172,8 @@ static int wait_for_end(struct monitor *monitor, struct machine_outcome *outcome
 	int timeout = monitor->setup.timeout_ms, r = machine_wait(monitor->machine, timeout, outcome, e);
 	int signal = outcome->signal;
 
-	release_signals(monitor);
 	if (r == 0 && signal && !monitor->options->foreground) {
+		signals_forget();
 		log_line(LOG_INFO, "monitor", "SIG%s came; %s is stopped", sigabbrev_np(signal), monitor->options->name);
 		monitor_stop(monitor, MONITOR_STOP_MS);
 		r = machine_wait(monitor->machine, timeout, outcome, e);

@@ -59,7 +59,8 @@ static int conclude(const char *name, const struct viewer_outcome *outcome, stru
 {
 	switch (outcome->end) {
 	case VIEWER_LEFT:
-		fprintf(stderr, "doppel: left the console; %s goes on\n", name);
+		/* The guest's cursor stands anywhere in its line. */
+		fprintf(stderr, "%sdoppel: left the console; %s goes on\n", isatty(STDOUT_FILENO) ? "\n" : "", name);
 		return 0;
 	case VIEWER_SIGNAL:
 		return 128 + outcome->code;

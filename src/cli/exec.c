@@ -102,7 +102,7 @@ static int refusal(int code, struct error *e)
 	return code == -ENOENT ? 127 : 126;
 }
 
-static int execute(struct wire *wire, const struct arguments *arguments, const struct guest_command *command,
+static int execute(struct wire *wire, const struct arguments *arguments, struct guest_command *command,
 		   struct error *e)
 {
 	struct guest_run run = {.command = command,
@@ -114,6 +114,9 @@ static int execute(struct wire *wire, const struct arguments *arguments, const s
 	int status = 0, r = take_signals(&run.signals, e);
 	bool refused = false;
 
+	/* From now on no change of the size is missed. */
+	if (r == 0 && command->tty)
+		window(&command->rows, &command->columns);
 	if (r == 0 && command->tty)
 		r = terminal_raw(STDIN_FILENO, e);
 	if (r == 0)
@@ -157,8 +160,6 @@ static int run(const struct arguments *arguments, struct error *e)
 		words[i - named] = arguments->operands[i];
 	command.arguments = words;
 	command.environment = variables;
-	if (command.tty)
-		window(&command.rows, &command.columns);
 	if (r == 0)
 		r = guest_target_open(&wire, arguments->operands[0], &values[EXEC_VSOCK], &values[EXEC_TIMEOUT], e);
 	if (r == 0) {

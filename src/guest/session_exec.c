@@ -192,7 +192,10 @@ static int begin(struct running *running, const struct wire_frame *request, stru
 	outflow_init(&running->out[0], GUEST_STDOUT, running->child.out);
 	outflow_init(&running->out[1], GUEST_STDERR, running->child.err);
 	r = inflow_init(&running->in, GUEST_STDIN, running->child.in);
-	return r == 0 ? wire_put(running->wire, GUEST_STARTED, 0, NULL, 0) : r;
+	if (r == 0)
+		r = wire_put(running->wire, GUEST_STARTED, 0, NULL, 0);
+	/* A terminal has no stderr of its own. */
+	return r == 0 && running->tty ? wire_put(running->wire, GUEST_END, GUEST_STDERR, NULL, 0) : r;
 }
 
 int session_exec(struct wire *wire, const struct wire_frame *request, struct error *e)

@@ -21,6 +21,7 @@ const struct verb *const verbs[] = {
 	&verb_exec,
 	&verb_cp,
 	&verb_port,
+	&verb_set,
 	&verb_wait,
 	&verb_events,
 	&verb_history,

@@ -1,6 +1,7 @@
 #include "monitor/monitor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -119,6 +120,9 @@ static void equip(struct monitor *monitor)
 	config->loop = monitor->loop;
 	config->name = name;
 	config->power_button = true;
+	if (!config->balloon)
+		config->balloon_keeps = 0;
+	config->balloon = true;
 	if (!config->vsock) {
 		registry_path(monitor->registry, name, MONITOR_VSOCK, monitor->vsock);
 		config->vsock = monitor->vsock;
@@ -138,7 +142,10 @@ static int make_machine(struct monitor *monitor, struct machine **machine, struc
 	if (r < 0)
 		return r;
 	equip(monitor);
-	return machine_new(machine, &monitor->setup.config, e);
+	r = machine_new(machine, &monitor->setup.config, e);
+	if (r == 0)
+		monitor->vsock_folder = open(monitor->setup.config.vsock, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return r;
 }
 
 static void tell_starter(struct monitor *monitor, const struct error *failure)
@@ -264,6 +271,8 @@ static void finish(struct monitor *monitor)
 	close_one(&monitor->history);
 	close_one(&monitor->folder);
 	close_one(&monitor->starter);
+	close_one(&monitor->vsock_folder);
+	close_one(&monitor->request);
 }
 
 int monitor_run(struct registry *registry, const struct monitor_options *options, struct machine_outcome *outcome,
@@ -276,6 +285,8 @@ int monitor_run(struct registry *registry, const struct monitor_options *options
 		.lock = -1,
 		.listener = -1,
 		.history = -1,
+		.vsock_folder = -1,
+		.request = -1,
 		.starter = options->starter,
 		.setup.timeout_ms = -1,
 	};

@@ -39,6 +39,9 @@ struct monitor {
 	bool stopping; /* its end was asked for */
 	bool forced;   /* the guest did not do it in time */
 	struct loop_timer patience, reminder;
+	unsigned reminders;
+	int vsock_folder; /* descriptors: the folder of the guest's sockets, and of a request to the program in it; -1 */
+	int request;
 
 	/* The thread that runs the loop while the machine is made. */
 	pthread_t greeter;
@@ -85,6 +88,12 @@ void monitor_answer_waiters(struct monitor *monitor, bool last);
 
 /* The call "console". */
 int monitor_console(struct control_call *call, const json_t *with, struct error *e);
+
+/* ---- set.c ---- */
+
+MUST_USE int monitor_set(struct control_call *call, const json_t *with, struct error *e);
+/* What can be set, as it is; a new reference. */
+json_t *monitor_describe_settings(const struct machine *machine);
 
 /* ---- verbs.c ---- */
 

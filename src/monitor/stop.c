@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "base/log.h"
+#include "guest/client.h"
 #include "monitor/private.h"
 
 #define NS_PER_MS   UINT64_C(1000000)
@@ -20,12 +21,23 @@ static void out_of_patience(void *arg)
 	end_now(monitor);
 }
 
+/* Guests that know no power button may have our program. */
+static void ask_program(struct monitor *monitor)
+{
+	struct error e;
+
+	if (monitor->vsock_folder >= 0 && guest_ask_power_off(monitor->vsock_folder, &monitor->request, &e) < 0)
+		log_line(LOG_INFO, "monitor", "%s", e.message);
+}
+
 /* A guest that was still starting may not have heard it. */
 static void ask(void *arg)
 {
 	struct monitor *monitor = arg;
 	struct error e;
 
+	if (monitor->reminders++ == 1)
+		ask_program(monitor);
 	if (machine_press_power(monitor->machine, &e) < 0)
 		log_line(LOG_WARNING, "monitor", "%s", e.message);
 	loop_timer_set(monitor->loop, &monitor->reminder, clock_host_ns() + REMINDER_NS);

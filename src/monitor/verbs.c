@@ -19,10 +19,16 @@ static int ping(struct control_call *call, const json_t *with, struct error *e)
 static int inspect(struct control_call *call, const json_t *with, struct error *e)
 {
 	const struct monitor *monitor = control_opaque(call);
+	json_t *tree = monitor_describe(&monitor->record);
+	json_t *settings = monitor->machine ? monitor_describe_settings(monitor->machine) : NULL;
 
 	(void)with;
-	(void)e;
-	control_answer(call, monitor_describe(&monitor->record), -1);
+	if (!tree)
+		return error_errno(e, -ENOMEM, "inspect");
+	if (settings)
+		json_object_update(tree, settings);
+	json_decref(settings);
+	control_answer(call, tree, -1);
 	return 0;
 }
 
@@ -121,6 +127,6 @@ const struct control_verb monitor_verbs[] = {
 	{"ping", ping},		   {"inspect", inspect}, {"pause", pause_machine},
 	{"resume", resume_machine}, {"stop", stop},	 {"wait", wait},
 	{"events", events},	   {"console", monitor_console},
-	{"statistics", monitor_statistics},
+	{"statistics", monitor_statistics}, {"set", monitor_set},
 	{NULL, NULL},
 };

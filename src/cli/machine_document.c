@@ -99,8 +99,8 @@ static int read_file(const char *path, struct settings *out, struct complaints *
 		     !settings_have(out, RUN_FIRMWARE);
 	struct settings file = {.list = NULL};
 	char folder[PATH_MAX];
-	uint8_t *bytes;
-	size_t size;
+	uint8_t *bytes = NULL;
+	size_t size = 0;
 	int r = folder_of(standard ? NULL : path, folder, e);
 
 	if (r == 0)

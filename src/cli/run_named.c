@@ -24,7 +24,7 @@ int run_detached(const struct arguments *arguments, const struct settings *setti
 {
 	const struct creation creation = {settings, arguments, arguments->values[RUN_NAME].text, false};
 	char name[REGISTRY_NAME_SIZE];
-	struct registry *registry;
+	struct registry *registry = NULL;
 	int r = check_detached(arguments, e);
 
 	if (r == 0)

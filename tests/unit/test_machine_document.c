@@ -36,7 +36,7 @@ static char *document_of(const struct arguments *arguments)
 	struct complaints complaints = {.source = NULL};
 	struct settings settings;
 	struct error e = {.message = ""};
-	char *text;
+	char *text = NULL;
 
 	if (machine_settings(arguments, 0, &settings, &complaints, &e) < 0 ||
 	    machine_document(&settings, NULL, &text, &e) < 0)

@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "cli/machine_document.h"
+#include "config/form.h"
+
 /* roff takes "-" for a hyphen, "\" for an escape, and "." or "'" at the beginning of a line for a request. */
 static void escaped_part(FILE *out, const char *text, size_t length, bool line_start)
 {
@@ -44,19 +47,11 @@ static void macro(FILE *out, const char *request, const char *text)
 	fputc('\n', out);
 }
 
-static void option(FILE *out, const struct option_spec *spec)
+/* What an option or a part is, and what it may be. */
+static void meaning(FILE *out, const struct option_spec *spec)
 {
 	char values[USAGE_VALUES_SIZE];
 
-	fputs(".TP\n\\fB", out);
-	if (spec->letter)
-		fprintf(out, "\\-%c\\fR, \\fB", spec->letter);
-	fputs("\\-\\-", out);
-	escaped(out, spec->name, false);
-	fputs("\\fR", out);
-	if (spec->placeholder)
-		fprintf(out, " \\fI%s\\fR", spec->placeholder);
-	fputc('\n', out);
 	escaped(out, spec->help, true);
 	usage_values(spec, values);
 	if (*values) {
@@ -67,6 +62,60 @@ static void option(FILE *out, const struct option_spec *spec)
 	fputs(".\n", out);
 }
 
+static void option(FILE *out, const struct option_spec *spec)
+{
+	fputs(".TP\n\\fB", out);
+	if (spec->letter)
+		fprintf(out, "\\-%c\\fR, \\fB", spec->letter);
+	fputs("\\-\\-", out);
+	escaped(out, spec->name, false);
+	fputs("\\fR", out);
+	if (spec->placeholder)
+		fprintf(out, " \\fI%s\\fR", spec->placeholder);
+	fputc('\n', out);
+	meaning(out, spec);
+}
+
+/* The verb above whose options these are too, or NULL. */
+static const struct verb *told_above(const struct verb *verb)
+{
+	for (const struct verb *const *above = verbs; *above && *above != verb; above++)
+		if (verb->option_count > 0 && (*above)->options == verb->options)
+			return *above;
+	return NULL;
+}
+
+static void refer(FILE *out, const struct verb *verb, const struct verb *above)
+{
+	const char *separator = ", but not";
+
+	fputs(".PP\nTakes the options of \\fBdoppel ", out);
+	escaped(out, above->name, false);
+	fputs("\\fR", out);
+	for (size_t i = 0; i < verb->option_count; i++) {
+		if (verb_takes(verb, i) || !verb_takes(above, i))
+			continue;
+		fprintf(out, "%s \\fB\\-\\-", separator);
+		escaped(out, verb->options[i].name, false);
+		fputs("\\fR", out);
+		separator = ",";
+	}
+	fputs(".\n", out);
+}
+
+static void options(FILE *out, const struct verb *verb)
+{
+	const struct verb *above = told_above(verb);
+
+	if (above) {
+		refer(out, verb, above);
+		return;
+	}
+	for (size_t i = 0; i < verb->option_count; i++)
+		if (verb_takes(verb, i))
+			option(out, &verb->options[i]);
+}
+
 static void leaf(FILE *out, const struct verb *verb)
 {
 	fputs(".SS doppel ", out);
@@ -75,9 +124,7 @@ static void leaf(FILE *out, const struct verb *verb)
 	escaped(out, verb->operands, false);
 	fputc('\n', out);
 	paragraphs(out, verb->description);
-	for (size_t i = 0; i < verb->option_count; i++)
-		if (verb_takes(verb, i))
-			option(out, &verb->options[i]);
+	options(out, verb);
 }
 
 static void leaves(FILE *out, const struct verb *const *table)
@@ -104,6 +151,32 @@ static void examples(FILE *out, const struct verb *const *table)
 	}
 }
 
+/* A key of documents that is not just an option's name, or has parts. */
+static void key(FILE *out, const struct option_spec *spec)
+{
+	fputs(".TP\n", out);
+	macro(out, "B", option_key(spec));
+	fputs(spec->repeatable ? "one or a list of what \\-\\-" : "what \\-\\-", out);
+	escaped(out, spec->name, false);
+	fputs(spec->form ? " takes, or a mapping:\n.RS\n" : " takes.\n", out);
+	for (size_t i = 0; spec->form && i < spec->form->count; i++) {
+		fputs(".TP\n", out);
+		macro(out, "B", spec->form->parts[i].name);
+		meaning(out, &spec->form->parts[i]);
+	}
+	fputs(spec->form ? ".RE\n" : "", out);
+}
+
+static void documents(FILE *out)
+{
+	fputs(".SH DOCUMENTS\nA document for \\fB\\-\\-file\\fR is YAML or JSON: a mapping with the image as "
+	      "\\fBimage\\fR, and the options' names as keys for all else, apart from these:\n",
+	      out);
+	for (size_t i = 0; i < machine_kind.option_count; i++)
+		if (config_is_written(&machine_kind, i) && (machine_kind.options[i].key || machine_kind.options[i].form))
+			key(out, &machine_kind.options[i]);
+}
+
 static void facts(FILE *out, const char *heading, const struct usage_fact *fact)
 {
 	macro(out, "SH", heading);
@@ -123,6 +196,7 @@ void usage_man(FILE *out)
 	paragraphs(out, usage_description);
 	fputs(".SH VERBS\nEach of them also takes \\fB\\-h\\fR, \\fB\\-\\-help\\fR.\n", out);
 	leaves(out, verbs);
+	documents(out);
 	fputs(".SH EXAMPLES\n", out);
 	examples(out, verbs);
 	facts(out, "EXIT STATUS", usage_statuses);

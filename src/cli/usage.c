@@ -30,12 +30,16 @@ const struct usage_fact usage_statuses[] = {
 
 const struct usage_fact usage_environment[] = {
 	{"NO_COLOR", "when set and not empty, output is never coloured; it is only on terminals anyway"},
+	{"DOPPEL_STATE", "where machines with names are kept; $XDG_STATE_HOME/doppel when not set (or "
+			 "$HOME/.local/state/doppel), and /var/lib/doppel for root"},
 	{"XDG_CACHE_HOME", "where images are kept, in a directory doppel of it; $HOME/.cache when not set"},
 	{NULL, NULL},
 };
 
 const struct usage_fact usage_files[] = {
 	{"$XDG_CACHE_HOME/doppel", "images and what they were made from; may be deleted at any time"},
+	{"$DOPPEL_STATE/machines/NAME", "a machine: its document machine.yaml, what became of it, its own disk, its console's log"},
+	{"$DOPPEL_STATE/history", "what was done to machines, also to those that are gone"},
 	{NULL, NULL},
 };
 

@@ -45,7 +45,7 @@ fi
 
 check 'bash: verbs' 'doctor' "$(complete_bash doppel do)"
 check 'bash: verbs of a group' 'ls pull inspect import export rm' "$(complete_bash doppel image '')"
-check 'bash: options' '--memory' "$(complete_bash doppel run --mem)"
+check 'bash: options' '--memory --memory-max' "$(complete_bash doppel run --mem)"
 check 'bash: help is an option of each' '--help' "$(complete_bash doppel image ls --he)"
 check 'bash: words of an option' 'json' "$(complete_bash doppel doctor --format j)"
 check 'bash: words after an equals sign' 'table json yaml csv' "$(complete_bash doppel doctor --format =)"

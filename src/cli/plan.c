@@ -108,9 +108,23 @@ static void choose_console(struct plan *plan)
 	plan->config.console_path = console->text;
 }
 
-static unsigned percent(const struct option_value *value)
+static unsigned number(const struct option_value *value)
 {
 	return value->given ? (unsigned)value->number : 0;
+}
+
+static struct place_wish place(const struct plan *plan)
+{
+	const struct option_value *values = plan->arguments->values;
+
+	return (struct place_wish){
+		.group = {.cpu_weight = number(&values[RUN_CPU_WEIGHT]),
+			  .io_weight = number(&values[RUN_IO_WEIGHT]),
+			  .cpu_max_percent = number(&values[RUN_CPU_MAX]),
+			  .memory_max = values[RUN_MEMORY_MAX].given ? values[RUN_MEMORY_MAX].number : 0,
+			  .cpus = given(plan, RUN_CPUSET)},
+		.dedicated = values[RUN_DEDICATED].given,
+	};
 }
 
 /* Everything that can be found wrong without starting anything. */
@@ -128,8 +142,9 @@ static int check_options(struct plan *plan, struct error *e)
 	plan->config.name = given(plan, RUN_NAME);
 	plan->config.memory_bytes = values[RUN_MEMORY].number;
 	plan->config.cpus = (unsigned)values[RUN_CPUS].number;
-	plan->config.quota.machine_percent = percent(&values[RUN_CPU_QUOTA]);
-	plan->config.quota.vcpu_percent = percent(&values[RUN_VCPU_QUOTA]);
+	plan->config.quota.machine_percent = number(&values[RUN_CPU_QUOTA]);
+	plan->config.quota.vcpu_percent = number(&values[RUN_VCPU_QUOTA]);
+	plan->config.place = place(plan);
 	plan->config.profile = given(plan, RUN_PROFILE) != NULL;
 	plan->config.memory_max = values[RUN_MEMORY_MAX].given ? values[RUN_MEMORY_MAX].number : 0;
 	/* Without the user's word one is chosen that fits below the ceiling. */

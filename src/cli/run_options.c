@@ -6,6 +6,8 @@
 #include "board/board.h"
 #include "cli/run_forms.h"
 #include "engine/engine.h"
+#include "host/cgroup.h"
+#include "host/cpus.h"
 
 /* Where run.c and run_devices.c give the words a meaning, they rely on their order here. */
 static const char *const console_words[] = {"stdio", "none", "pty", NULL};
@@ -16,6 +18,13 @@ static const char *const log_words[] = {"error", "warning", "info", "debug", NUL
 static const char *const choice_words[] = {"off", "on", "auto", NULL};
 /* Features that drivers do without, and their bits. */
 static const char *const withheld_words[] = {"packed", "event-index", "indirect", "in-order", NULL};
+
+static int check_cpuset(const char *text, struct error *e)
+{
+	cpu_set_t set;
+
+	return cpus_parse(text, &set, e);
+}
 
 static const char *engine_word(size_t index)
 {
@@ -96,6 +105,33 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 			    .minimum = 1,
 			    .maximum = 100,
 			    .help = "the same for each virtual CPU, and all of the machine may use as much for each"},
+	[RUN_CPU_WEIGHT] = {.name = "cpu-weight",
+			    .type = OPTION_INTEGER,
+			    .placeholder = "N",
+			    .minimum = CGROUP_WEIGHT_MIN,
+			    .maximum = CGROUP_WEIGHT_MAX,
+			    .help = "share of the processors when they are short, against others that have 100; needs control groups"},
+	[RUN_CPU_MAX] = {.name = "cpu-max",
+			 .type = OPTION_PERCENT,
+			 .placeholder = "PERCENT",
+			 .minimum = 1,
+			 .maximum = 100 * (RISCV_HARTS_MAX + 1),
+			 .help = "as --cpu-quota, kept by the kernel and for every process of the machine; needs control groups"},
+	[RUN_IO_WEIGHT] = {.name = "io-weight",
+			   .type = OPTION_INTEGER,
+			   .placeholder = "N",
+			   .minimum = CGROUP_WEIGHT_MIN,
+			   .maximum = CGROUP_WEIGHT_MAX,
+			   .help = "the same for the host's disks; needs control groups"},
+	[RUN_CPUSET] = {.name = "cpuset",
+			.type = OPTION_STRING,
+			.placeholder = "LIST",
+			.check = check_cpuset,
+			.help = "run on these of the host's processors only, such as 0-3,8"},
+	[RUN_DEDICATED] = {.name = "dedicated",
+			   .type = OPTION_FLAG,
+			   .help = "the processors of --cpuset are the machine's alone, its memory is locked in huge pages; "
+				   "refused when the host can not promise that"},
 	[RUN_ENGINE] = {.name = "engine",
 			.letter = 'e',
 			.type = OPTION_ENUM,

@@ -258,6 +258,22 @@ void crew_stop_one(struct crew *crew, unsigned vcpu)
 	crew->engine->stop(crew->vcpus[vcpu].engine);
 }
 
+int crew_pin(struct crew *crew, const cpu_set_t *cpus, struct error *e)
+{
+	for (unsigned i = 0; i < crew->count; i++) {
+		unsigned cpu = cpus_nth(cpus, i);
+		cpu_set_t one;
+		int r;
+
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		r = pthread_setaffinity_np(crew->vcpus[i].thread, sizeof one, &one);
+		if (r != 0)
+			return error_errno(e, -r, "CPU %u can not be pinned to processor %u", i, cpu);
+	}
+	return 0;
+}
+
 void crew_state_loaded(struct crew *crew)
 {
 	for (unsigned i = 0; i < crew->count; i++)

@@ -10,6 +10,7 @@
 #define DOPPEL_MACHINE_CREW_H
 
 #include "engine/engine.h"
+#include "host/cpus.h"
 #include "machine/quota.h"
 #include "riscv/hart.h"
 
@@ -50,6 +51,9 @@ bool crew_tick(struct crew *crew);
 /* For the quota's hooks; any thread. */
 bool crew_is_awake(const struct crew *crew, unsigned vcpu);
 void crew_stop_one(struct crew *crew, unsigned vcpu);
+
+/* Each vCPU's thread runs on one processor of its own, of a set that has as many. */
+MUST_USE int crew_pin(struct crew *crew, const cpu_set_t *cpus, struct error *e);
 
 /* While parked: harts or memory were changed from outside. */
 void crew_state_loaded(struct crew *crew);

@@ -199,6 +199,8 @@ static int set_shares(struct machine *machine, const struct machine_config *conf
 {
 	int r = machine_set_quota(machine, &config->quota, e);
 
+	if (r == 0)
+		r = place_keep(&config->place, machine->crew, machine->board->cluster.memory, e);
 	return r < 0 || !config->memory_max ? r : ceiling_impose(&machine->ceiling, e);
 }
 
@@ -211,6 +213,8 @@ static int build(struct machine *machine, const struct machine_config *config, s
 	machine->tick = (struct loop_timer){.fn = machine_tick, .arg = machine};
 	if (r == 0)
 		r = choose_engine(machine, config, e);
+	if (r == 0)
+		r = place_enter(&config->place, machine->name, config->cpus, config->memory_bytes, e);
 	/* The board first: it finds most of what can be wrong with a configuration, and opens nothing. */
 	if (r == 0)
 		r = make_board(machine, config, e);

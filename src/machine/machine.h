@@ -17,6 +17,7 @@
 #include "board/board.h"
 #include "device/virtio/console.h"
 #include "engine/engine.h"
+#include "machine/place.h"
 #include "machine/profile.h"
 #include "net/net.h"
 #include "share/share.h"
@@ -56,6 +57,7 @@ struct machine_config {
 	uint64_t memory_max; /* of monitor and guest together (machine/ceiling.h); 0: no limit. One machine a process */
 	unsigned cpus;
 	struct machine_quota quota;
+	struct place_wish place; /* a group has the machine's name */
 	const struct engine *engine; /* NULL: the default for the architecture */
 	uint64_t code_cache;         /* bytes of translated code at most, for engines that translate; 0: the engine's choice */
 	bool profile;                /* for machine_profile */

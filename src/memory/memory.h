@@ -68,6 +68,9 @@ MUST_USE int memory_discard(struct memory *memory, gpa_t address, uint64_t lengt
 /* memcpy where one side is the guest's: that it changes under the copy is no error of ours. Marks nothing dirty. */
 void memory_copy(void *to, const void *from, uint64_t length);
 
+/* Touches all of it, in huge pages, and locks it in the host's memory. Owner, before vCPUs run. -EOPNOTSUPP, -ENOMEM,
+ * -EPERM; then part of it may be locked. memory/lock.c */
+MUST_USE int memory_lock(struct memory *memory, struct error *e);
 /* Total bytes of RAM. */
 uint64_t memory_size(const struct memory *memory);
 

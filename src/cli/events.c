@@ -31,7 +31,7 @@ static int run(const struct arguments *arguments, struct error *e)
 			break;
 	}
 	followed_free(followed);
-	return r;
+	return r == -ENODATA ? 0 : r;
 }
 
 static const struct verb_example examples[] = {
@@ -49,7 +49,7 @@ const struct verb verb_events = {
 	.description =
 		"Prints a line for each event: its time, its machine, and what it was: started, paused, resumed, reset, stalled, "
 		"unstalled, stopping, forced, stopped, failed. Without a name all machines are followed, those that are made "
-		"later too. doppel history tells what was before.\n\n"
+		"later too; with names it ends when all of these are removed. doppel history tells what was before.\n\n"
 		"Nothing is left out silently: who reads too slowly is told so, and cut off.",
 	.examples = examples,
 	.run = run,

@@ -25,6 +25,7 @@ struct one {
 	struct control_client *client; /* NULL: it has no monitor */
 	pid_t monitor;                 /* of the client */
 	unsigned retries;              /* left; 0: it is not tried again before its folder changes */
+	bool removed;                  /* it is forgotten when its monitor has said all */
 };
 
 struct followed {
@@ -179,6 +180,25 @@ static void socket_appeared(struct followed *followed, int watch)
 			followed->ones[i].retries = RETRIES;
 }
 
+static void folder_vanished(struct followed *followed, int watch)
+{
+	for (size_t i = 0; i < followed->count; i++)
+		if (followed->ones[i].watch == watch)
+			followed->ones[i].removed = true;
+}
+
+/* Another machine of that name is a new one. */
+static bool forget_removed(struct followed *followed)
+{
+	size_t kept = 0, before = followed->count;
+
+	for (size_t i = 0; i < before; i++)
+		if (!followed->ones[i].removed || followed->ones[i].client)
+			followed->ones[kept++] = followed->ones[i];
+	followed->count = kept;
+	return kept < before;
+}
+
 /* What changed in folders: new machines, new sockets. */
 static int look_around(struct followed *followed, struct error *e)
 {
@@ -193,6 +213,8 @@ static int look_around(struct followed *followed, struct error *e)
 			event = (const struct inotify_event *)at;
 			if (event->wd == followed->machines || event->mask & IN_Q_OVERFLOW)
 				more = true;
+			else if (event->mask & IN_IGNORED)
+				folder_vanished(followed, event->wd);
 			else if (event->len && strcmp(event->name, MONITOR_CONTROL) == 0)
 				socket_appeared(followed, event->wd);
 		}
@@ -274,9 +296,17 @@ static int wait_for_more(struct followed *followed, int timeout_ms, struct error
 int followed_next(struct followed *followed, json_t **event, struct error *e)
 {
 	for (;;) {
-		bool soon = connect_new(followed);
-		int r = take(followed, event, e);
+		bool soon;
+		int r = 0;
 
+		/* One that was made meanwhile with the name of a removed one was known until now. */
+		if (forget_removed(followed) && followed->all)
+			r = add_all(followed, e);
+		if (r == 0 && followed->count == 0 && !followed->all)
+			return error_set(e, ERROR_NOT_FOUND, -ENODATA, "all machines that were followed are removed");
+		soon = connect_new(followed);
+		if (r == 0)
+			r = take(followed, event, e);
 		if (r != -EAGAIN)
 			return r;
 		r = wait_for_more(followed, soon ? RETRY_MS : -1, e);

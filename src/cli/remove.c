@@ -45,10 +45,16 @@ static int remove_one(struct named *named, void *context, struct error *e)
 	return r;
 }
 
+static bool is_any(const struct record *record)
+{
+	(void)record;
+	return true;
+}
+
 static int run(const struct arguments *arguments, struct error *e)
 {
-	return named_each(arguments, arguments->values[REMOVE_ALL].given, named_is_at_rest, remove_one, (void *)arguments,
-			  e);
+	return named_each(arguments, arguments->values[REMOVE_ALL].given,
+			  arguments->values[REMOVE_FORCE].given ? is_any : named_is_at_rest, remove_one, (void *)arguments, e);
 }
 
 static const struct option_spec options[REMOVE_OPTIONS] = {
@@ -56,7 +62,7 @@ static const struct option_spec options[REMOVE_OPTIONS] = {
 			  .letter = 'f',
 			  .type = OPTION_FLAG,
 			  .help = "switch off what still runs"},
-	[REMOVE_ALL] = OPTION_ALL_ROW("all machines that are at rest"),
+	[REMOVE_ALL] = OPTION_ALL_ROW("all machines that are at rest; with --force those that are not, too"),
 };
 
 static const struct verb_example examples[] = {

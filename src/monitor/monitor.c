@@ -173,13 +173,13 @@ static int start(struct monitor *monitor, struct error *e)
 	return 0;
 }
 
-/* A signal asks for an orderly end, a second one for any. */
+/* A signal asks for an orderly end; when one was asked for already, for any. */
 static int wait_for_end(struct monitor *monitor, struct machine_outcome *outcome, struct error *e)
 {
 	int timeout = monitor->setup.timeout_ms, r = machine_wait(monitor->machine, timeout, outcome, e);
 	int signal = outcome->signal;
 
-	if (r == 0 && signal && !monitor->options->foreground) {
+	if (r == 0 && signal && !monitor->options->foreground && !monitor->stopping) {
 		signals_forget();
 		log_line(LOG_INFO, "monitor", "SIG%s came; %s is stopped", sigabbrev_np(signal), monitor->options->name);
 		monitor_stop(monitor, MONITOR_STOP_MS);

@@ -208,7 +208,8 @@ const struct verb verb_create = {
 		"what the document says of the same. The name may stand in the document.\n\n"
 		"A document is YAML or JSON: a key for each option (doppel schema tells all), with the image as image. Paths in it "
 		"are as seen from its folder.\n\n"
-		"An image is pulled when it is not there yet. One with a disk, such as debian, is copied for the machine.",
+		"An image is pulled when it is not there yet. The machine has it for its own from then on: it keeps what it writes to "
+		"the disk of an image such as debian, and does not change when the image does.",
 	.examples = examples,
 	.options = run_options,
 	.option_count = RUN_OPTIONS,

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/machine_image.h"
 #include "cli/progress.h"
 #include "cli/run_options.h"
 
@@ -170,6 +171,24 @@ static int obtain_image(const char *name, struct image *image, struct error *e)
 	return r < 0 ? r : image_find(recipe, image, e);
 }
 
+/* The machine's own image, which is made first if need be. */
+static int obtain_own_image(const char *name, const char *folder, struct image *image, struct error *e)
+{
+	struct image origin;
+	int r = machine_image_find(folder, image, e);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = obtain_image(name, &origin, e);
+	if (r < 0)
+		return r;
+	r = machine_image_make(&origin, folder, e);
+	image_finish(&origin);
+	if (r == 0)
+		r = machine_image_find(folder, image, e);
+	return r < 0 ? r : 0;
+}
+
 /* An image brings its kernel along; only an imported one may lack it. */
 static int choose_kernel(struct plan *plan, struct error *e)
 {
@@ -190,12 +209,14 @@ static int choose_kernel(struct plan *plan, struct error *e)
 
 static int choose_payload(struct plan *plan, const char *folder, struct error *e)
 {
+	bool own = folder && !given(plan, RUN_KEEP);
 	int r;
 
 	plan->config.kernel = given(plan, RUN_KERNEL);
 	plan->config.initrd = given(plan, RUN_INITRD);
 	if (plan->arguments->operand_count > 0) {
-		r = obtain_image(plan->arguments->operands[0], &plan->image, e);
+		r = own ? obtain_own_image(plan->arguments->operands[0], folder, &plan->image, e)
+			: obtain_image(plan->arguments->operands[0], &plan->image, e);
 		if (r < 0)
 			return r;
 		plan->has_image = true;
@@ -203,8 +224,7 @@ static int choose_payload(struct plan *plan, const char *folder, struct error *e
 		if (r < 0)
 			return r;
 	}
-	r = run_image_disks(&plan->disks, plan->has_image ? &plan->image : NULL, plan->arguments, folder, &plan->config,
-			    e);
+	r = run_image_disks(&plan->disks, plan->has_image ? &plan->image : NULL, own, plan->arguments, &plan->config, e);
 	if (r == 0)
 		r = join_append(plan, e);
 	plan->config.append = plan->append && *plan->append ? plan->append : NULL;

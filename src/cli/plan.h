@@ -32,8 +32,8 @@ struct plan {
 /* Checks what can be found wrong without obtaining or making anything. `arguments` are of the verb run. */
 MUST_USE int plan_check(const struct arguments *arguments, struct error *e);
 /* Checks everything that can be found wrong without starting anything, pulls an image that is not there yet, and makes
- * the disks that it needs. `folder` is that of a machine with a name, which keeps the disk of its image there; NULL: what
- * the guest writes to it is dropped. Both must outlive the plan. plan_finish is due in any case. */
+ * the disks that it needs. `folder` is that of a machine with a name, which has its image there (machine_image.h); NULL: what
+ * the guest writes to an image's disk is dropped. Both must outlive the plan. plan_finish is due in any case. */
 MUST_USE int plan_make(struct plan *plan, const struct arguments *arguments, const char *folder, struct error *e);
 void plan_finish(struct plan *plan);
 

@@ -27,35 +27,16 @@ static int no_room(struct error *e)
 			 MACHINE_DISKS_MAX);
 }
 
-/* Where the image's disk is kept; *path is NULL when it is not. */
-static int kept_disk(struct run_image *run_image, const struct image *image, const struct arguments *arguments,
-		     const char *folder, const char **path, struct error *e)
+static int add_root(struct run_image *run_image, const struct image *image, bool own,
+		    const struct arguments *arguments, struct machine_config *config, struct error *e)
 {
-	*path = arguments->values[RUN_KEEP].text;
-	if (*path || !folder)
-		return 0;
-	if (asprintf(&run_image->root_path, "%s/disk.%s", folder, image->disk_qcow2 ? "qcow2" : "raw") < 0) {
-		run_image->root_path = NULL;
-		return error_errno(e, -ENOMEM, "%s", folder);
-	}
-	*path = run_image->root_path;
-	return 0;
-}
-
-static int add_root(struct run_image *run_image, const struct image *image, const struct arguments *arguments,
-		    const char *folder, struct machine_config *config, struct error *e)
-{
-	const char *keep;
+	const char *keep = arguments->values[RUN_KEEP].text;
 	enum block_format format = image->disk_qcow2 ? BLOCK_QCOW2 : BLOCK_RAW;
-	struct block_options root = {.path = image->disk, .format = format, .overlay = true};
-	int r = kept_disk(run_image, image, arguments, folder, &keep, e);
+	struct block_options root = {.path = keep ? keep : image->disk, .format = format, .overlay = !keep && !own};
+	int r = 0;
 
-	if (r < 0)
-		return r;
-	if (keep) {
-		root = (struct block_options){.path = keep, .format = format};
-		r = access(keep, F_OK) == 0 ? 0 : progress_copy_disk(image, keep, e);
-	}
+	if (keep && access(keep, F_OK) < 0)
+		r = progress_copy_disk(image, keep, e);
 	if (r == 0 && config->disk_count + 1 > MACHINE_DISKS_MAX)
 		r = no_room(e);
 	if (r < 0)
@@ -117,8 +98,8 @@ static int add_seed(struct run_image *run_image, const struct arguments *argumen
 	return 0;
 }
 
-int run_image_disks(struct run_image *run_image, const struct image *image, const struct arguments *arguments,
-		    const char *folder, struct machine_config *config, struct error *e)
+int run_image_disks(struct run_image *run_image, const struct image *image, bool own,
+		    const struct arguments *arguments, struct machine_config *config, struct error *e)
 {
 	bool disk = image && image->disk;
 	int r = 0;
@@ -127,7 +108,7 @@ int run_image_disks(struct run_image *run_image, const struct image *image, cons
 		return error_set(e, ERROR_USAGE, -EINVAL,
 				 "--keep: there is no image with a disk to keep; give an image such as debian");
 	if (disk)
-		r = add_root(run_image, image, arguments, folder, config, e);
+		r = add_root(run_image, image, own, arguments, config, e);
 	if (disk && !arguments->values[RUN_NET].given && config->nic_count == 0) {
 		run_image->nic.options = (struct net_options){.kind = NET_USER, .hostname = config->name};
 		config->nics = &run_image->nic;
@@ -142,6 +123,5 @@ void run_image_finish(struct run_image *run_image)
 {
 	if (run_image->seed >= 0)
 		close(run_image->seed);
-	free(run_image->root_path);
 	*run_image = RUN_IMAGE_NONE;
 }

@@ -16,7 +16,6 @@ struct run_image {
 	struct machine_nic nic;
 	int seed; /* memory that holds the seed's disk; -1: none */
 	char seed_path[32];
-	char *root_path; /* of the machine's own disk, or NULL */
 };
 #define RUN_IMAGE_NONE                                                                                            \
 	(struct run_image)                                                                                        \
@@ -24,13 +23,11 @@ struct run_image {
 		.seed = -1                                                                                        \
 	}
 
-/* Puts the disk of `image` (NULL: none) before the configuration's disks and a seed, if the options ask for
- * one, behind them. What the guest writes to its root disk is dropped in the end, unless a copy of the image's
- * disk is kept, made now if need be: as --keep says, or in the `folder` of a machine with a name (or NULL). A machine with such a disk has a user network unless the
- * options tell one. */
-MUST_USE int run_image_disks(struct run_image *run_image, const struct image *image,
-			     const struct arguments *arguments, const char *folder, struct machine_config *config,
-			     struct error *e);
+/* Puts the disk of `image` (NULL: none) before the configuration's disks and a seed, if the options ask for one, behind them.
+ * What the guest writes to that disk is dropped in the end, unless it is the machine's `own`, or --keep asks for a copy, which
+ * is made now if need be. A machine with such a disk has a user network unless the options tell one. */
+MUST_USE int run_image_disks(struct run_image *run_image, const struct image *image, bool own,
+			     const struct arguments *arguments, struct machine_config *config, struct error *e);
 /* What the seed adds to the kernel's command line; "" for nothing. */
 const char *run_image_append(const struct arguments *arguments);
 void run_image_finish(struct run_image *run_image);

@@ -57,6 +57,8 @@ check 'what is kept is sound, and means the same' "$(<"$machines/web/machine.yam
 	"$("$doppel" create again --file "$machines/web/machine.yaml" 2>/dev/null
 	sed 's/^name: again$/name: web/' "$machines/again/machine.yaml")"
 check 'the machine has a disk of its own' yes "$(cmp -s "$scratch/small/disk.raw" "$machines/web/disk.raw" && [[ -w $machines/web/disk.raw ]] && echo yes)"
+check 'and the rest of its image, whatever becomes of that' 'append disk.raw kernel' \
+	"$(cd "$machines/web" && ls -d append disk.* initramfs kernel 2>/dev/null | paste -sd' ')"
 check 'it is created' 'created 67108864 1' "$(python3 -c 'import json, sys
 record = json.load(open(sys.argv[1]))
 print(record["state"], record["memory"], record["cpus"])' "$machines/web/state.json")"

@@ -1,0 +1,97 @@
+#include "cli/machine_image.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cli/progress.h"
+#include "image/copy.h"
+
+static int path_of(const char *folder, const char *file, char path[PATH_MAX], struct error *e)
+{
+	int length = snprintf(path, PATH_MAX, "%s/%s", folder, file);
+
+	return length < PATH_MAX ? 0 : error_errno(e, -ENAMETOOLONG, "%.300s", folder);
+}
+
+/* Files of an image in the cache are replaced, never written to. `from` may be NULL. */
+static int take_file(const char *from, const char *folder, const char *file, struct error *e)
+{
+	char path[PATH_MAX];
+	int r = from ? path_of(folder, file, path, e) : 0;
+
+	if (r < 0 || !from || access(path, F_OK) == 0 || link(from, path) == 0)
+		return r;
+	return copy_file(from, path, NULL, NULL, e);
+}
+
+static int take_disk(const struct image *image, const char *folder, struct error *e)
+{
+	char path[PATH_MAX];
+	int r = image->disk ? path_of(folder, image->disk_qcow2 ? "disk.qcow2" : "disk.raw", path, e) : 0;
+
+	if (r < 0 || !image->disk || access(path, F_OK) == 0)
+		return r;
+	return progress_copy_disk(image, path, e);
+}
+
+int machine_image_make(const struct image *image, const char *folder, struct error *e)
+{
+	const char *append = image->append ? image->append : "";
+	char path[PATH_MAX];
+	int r = take_disk(image, folder, e);
+
+	if (r == 0)
+		r = take_file(image->initrd, folder, "initramfs", e);
+	if (r == 0)
+		r = take_file(image->kernel, folder, "kernel", e);
+	if (r == 0)
+		r = path_of(folder, "append", path, e);
+	return r < 0 ? r : file_write(path, append, strlen(append), 0600, e);
+}
+
+/* A copy of a text, or NULL for NULL. */
+static bool copy_text(char **to, const char *from)
+{
+	*to = from ? strdup(from) : NULL;
+	return *to || !from;
+}
+
+static bool is_qcow2(const char *disk)
+{
+	const char *dot = disk ? strrchr(disk, '.') : NULL;
+
+	return dot && strcmp(dot, ".qcow2") == 0;
+}
+
+int machine_image_find(const char *folder, struct image *out, struct error *e)
+{
+	struct image_import found;
+	struct image image = {.kernel = NULL};
+	char path[PATH_MAX];
+	bool copied;
+	int r = path_of(folder, "append", path, e);
+
+	if (r < 0)
+		return r;
+	if (access(path, F_OK) < 0)
+		return errno == ENOENT ? 0 : error_errno(e, -errno, "%s", path);
+	r = image_import_folder(folder, &found, e);
+	if (r < 0)
+		return r;
+	copied = copy_text(&image.kernel, found.kernel) && copy_text(&image.initrd, found.initrd) &&
+		 copy_text(&image.disk, found.disk) &&
+		 copy_text(&image.append, found.append && *found.append ? found.append : NULL);
+	image.disk_qcow2 = is_qcow2(found.disk);
+	image_import_finish(&found);
+	if (copied) {
+		*out = image;
+		return 1;
+	}
+	image_finish(&image);
+	return error_errno(e, -ENOMEM, "%s", folder);
+}

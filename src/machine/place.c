@@ -32,8 +32,8 @@ static int check_promise(const struct place_wish *wish, const cpu_set_t *cpus, u
 
 	if (count < vcpus)
 		return error_set(e, ERROR_USAGE, -EINVAL,
-				 "a dedicated machine of %u vCPUs needs as many processors of its own, and has %u; give "
-				 "--cpuset, best with one more for devices",
+				 "a dedicated machine needs a processor of its own for each of its %u vCPUs, and is given %u; "
+				 "name them with --cpuset, best with one more for devices",
 				 vcpus, count);
 	if (available < memory + SPARE_BYTES)
 		return error_set(e, ERROR_STATE, -ENOMEM,

@@ -201,6 +201,38 @@ static void finish_twice(void **state)
 	assert_null(memory_find(&memory, gpa(BASE), 1));
 }
 
+static uint64_t locked_bytes(void)
+{
+	FILE *status = fopen("/proc/self/status", "re");
+	unsigned long long kilobytes = 0;
+	char line[128];
+
+	assert_non_null(status);
+	while (fgets(line, sizeof line, status))
+		if (sscanf(line, "VmLck: %llu", &kilobytes) == 1)
+			break;
+	fclose(status);
+	return kilobytes * KIB;
+}
+
+/* A host without huge pages, free memory or the right to lock refuses, and says why. */
+static void locked_in_huge_pages(void **state)
+{
+	struct error e = {.kind = ERROR_NONE};
+	int r;
+
+	(void)state;
+	assert_int_equal(memory_add_ram(&memory, gpa(0x80000000), 64 * MIB, "ram", NULL), 0);
+	r = memory_lock(&memory, &e);
+	if (r == 0)
+		assert_true(locked_bytes() >= 64 * MIB);
+	else
+		assert_non_null(strstr(e.message, "ram"));
+	print_message("# %s\n", r == 0 ? "locked" : e.message);
+	memory_finish(&memory);
+	assert_int_equal(locked_bytes(), 0);
+}
+
 int main(void)
 {
 #define WITH_MEMORY(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -216,6 +248,7 @@ int main(void)
 		WITH_MEMORY(spans_stay_in_one_region),
 		WITH_MEMORY(there_and_back),
 		WITH_MEMORY(finish_twice),
+		WITH_MEMORY(locked_in_huge_pages),
 	};
 
 	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);

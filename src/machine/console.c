@@ -36,6 +36,7 @@ struct console {
 	struct console_log *log; /* or NULL */
 	struct viewers *viewers;
 	bool taken; /* a viewer writes, and the terminal here was told so */
+	uint16_t columns, rows; /* of the viewer's terminal who wrote last */
 
 	struct console_line line;
 	bool started;
@@ -174,6 +175,19 @@ static void tell_taken(struct console *console)
 	say(console, text);
 }
 
+static void mind_size(struct console *console)
+{
+	uint16_t columns, rows;
+
+	if (!viewers_size(console->viewers, &columns, &rows) ||
+	    (columns == console->columns && rows == console->rows))
+		return;
+	console->columns = columns;
+	console->rows = rows;
+	if (console->hooks.resized)
+		console->hooks.resized(console->hooks.opaque);
+}
+
 static void pump(void *arg)
 {
 	struct console *console = arg;
@@ -185,6 +199,7 @@ static void pump(void *arg)
 		more = read_viewer(console);
 		more |= read_local(console);
 		tell_taken(console);
+		mind_size(console);
 		if (!more)
 			return;
 	}

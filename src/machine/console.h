@@ -26,6 +26,7 @@ struct console_hooks {
 	void (*leave)(void *opaque);   /* owner, inside the loop: Ctrl-A x */
 	void (*room)(void *opaque);    /* output's thread: crowded no longer */
 	void (*drained)(void *opaque); /* output's thread: all is written, after a console_drained that said no */
+	void (*resized)(void *opaque); /* owner, inside the loop: the terminal of the viewer who writes has a new size */
 	void *opaque;
 };
 

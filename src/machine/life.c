@@ -68,6 +68,15 @@ void machine_tick(void *opaque)
 	loop_timer_set(machine->loop, &machine->tick, clock_host_ns() + machine->tick_ns);
 }
 
+/* Ticks may be rare, and a person waits. */
+void machine_resized(void *opaque)
+{
+	struct machine *machine = opaque;
+
+	if (machine->state == MACHINE_RUNNING && !machine->stalled)
+		machine_tick(machine);
+}
+
 /* All out of guest code, and time stands still. */
 static void halt(struct machine *machine)
 {

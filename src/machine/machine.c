@@ -87,7 +87,11 @@ static int make_console(struct machine *machine, const struct machine_config *co
 		.output = STDOUT_FILENO,
 		.log = config->console_log,
 		.loop = machine->loop,
-		.hooks = {.leave = machine_leave, .room = room, .drained = drained, .opaque = machine},
+		.hooks = {.leave = machine_leave,
+			  .room = room,
+			  .drained = drained,
+			  .resized = machine_resized,
+			  .opaque = machine},
 	};
 
 	return console_new(&machine->console, &console, e);

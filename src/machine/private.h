@@ -71,10 +71,11 @@ struct machine {
 
 /* Any thread: the first event wins until the owner has acted on it; all vCPUs park. life.c */
 void machine_raise(struct machine *machine, const struct event *event);
-/* The functions of the bell and the tick, and the console's hook for Ctrl-A x. life.c */
+/* The functions of the bell and the tick, and the console's hooks for Ctrl-A x and a new size. life.c */
 void machine_attend(void *machine);
 void machine_tick(void *machine);
 void machine_leave(void *machine);
+void machine_resized(void *machine);
 /* Back to power-on while quiet; on failure it is in MACHINE_FAILED. life.c */
 int machine_power_on(struct machine *machine, struct error *e);
 /* The function of the room bell: a guest whose disk finds no room on the host stands still until it does. life.c */

@@ -161,6 +161,27 @@ on_terminal 'it is removed: the console ends' 0 web 'web \(has stopped\|was swit
 wait $follower
 same_status 'and so does the log' 0 $? "$(cat "$scratch/follow.errors")"
 
+# ---- The size of the terminal ----
+
+"$doppel" run -d --name sized --engine "$engine" --memory 256M --console-device virtio --append 'console=hvc0 quiet' \
+	debian-tiny >/dev/null && within $seconds logged sized 'built-in commands'
+result $? 'a machine has a virtio terminal'
+on_terminal 'whose size is that of the terminal that writes, also when it changes' 0 sized 'left the console' '
+	set terminal $spawn_out(slave,name)
+	exec stty cols 97 rows 31 < $terminal
+	expect "built-in commands"
+	foreach {rows columns} {31 97 50 120} {
+		exec stty cols $columns rows $rows < $terminal
+		for {set i 0} {1} {incr i} {
+			send "stty size\r"
+			expect -re "\n$rows $columns" break -re "\n\[0-9\]+ \[0-9\]+"
+			if {$i == 50} { exit 97 }
+			after 100
+		}
+	}
+	send "\001d"'
+"$doppel" rm --force sized
+
 # ---- Beside a terminal ----
 
 output=$(expect -c "

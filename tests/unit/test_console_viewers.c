@@ -43,12 +43,21 @@ static void leave(void *opaque)
 	(void)opaque;
 }
 
+static unsigned resizes;
+
+static void resized(void *opaque)
+{
+	(void)opaque;
+	resizes++;
+}
+
 static void open_console(struct console_config config)
 {
 	struct error e;
 
 	config.loop = loop;
 	config.hooks.leave = leave;
+	config.hooks.resized = resized;
 	if (console_new(&console, &config, &e) < 0)
 		fail_msg("console: %s", e.message);
 	if (console_start(console, &(struct console_line){receive, on_room, NULL}, &e) < 0)
@@ -62,6 +71,7 @@ static int setup(void **state)
 
 	(void)state;
 	typed_length = 0;
+	resizes = 0;
 	typed_room = sizeof typed;
 	assert_int_equal(loop_new(&loop, &e), 0);
 	open_console((struct console_config){.kind = CONSOLE_NONE});
@@ -331,6 +341,7 @@ static void test_size(void **state)
 	assert_true(console_size(console, &columns, &rows));
 	assert_int_equal(columns, 132);
 	assert_int_equal(rows, 43);
+	assert_int_equal(resizes, 1);
 	close(writer);
 	run_loop();
 	assert_false(console_size(console, &columns, &rows));

@@ -8,6 +8,7 @@
 #include <yaml.h>
 
 #include "base/types.h"
+#include "config/surrogate.h"
 
 /* Nodes stay where they are: they come in blocks. */
 #define BLOCK_NODES 64
@@ -280,28 +281,40 @@ static int refuse_directives(const char *text, size_t length, struct complaints 
 	return 0;
 }
 
+static int read_text(struct reader *r, const char *text, size_t length)
+{
+	int result = refuse_directives(text, length, r->complaints);
+
+	if (result < 0)
+		return result;
+	yaml_parser_set_encoding(&r->yaml, YAML_UTF8_ENCODING);
+	yaml_parser_set_input_string(&r->yaml, (const unsigned char *)text, length);
+	result = read_stream(r);
+	return result < 0 ? result : ensure_root(r->tree);
+}
+
 int tree_parse(struct tree **out, const void *bytes, size_t length, struct complaints *complaints)
 {
-	struct reader r = {.complaints = complaints, .tree = calloc(1, sizeof *r.tree)};
+	struct reader r = {.complaints = complaints};
+	char *text;
 	int result;
 
-	if (!r.tree || !yaml_parser_initialize(&r.yaml)) {
+	if (length > TREE_BYTES_MAX) {
+		complain(complaints, 0, 0, "the document is longer than %zu KiB", TREE_BYTES_MAX / KIB);
+		return -EINVAL;
+	}
+	text = malloc(length + 1);
+	r.tree = calloc(1, sizeof *r.tree);
+	if (!text || !r.tree || !yaml_parser_initialize(&r.yaml)) {
+		free(text);
 		free(r.tree);
 		return -ENOMEM;
 	}
-	yaml_parser_set_encoding(&r.yaml, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&r.yaml, bytes, length);
-	if (length > TREE_BYTES_MAX) {
-		complain(complaints, 0, 0, "the document is longer than %zu KiB", TREE_BYTES_MAX / KIB);
-		result = -EINVAL;
-	} else {
-		result = refuse_directives(bytes, length, complaints);
-		if (result == 0)
-			result = read_stream(&r);
-	}
+	if (length > 0)
+		memcpy(text, bytes, length);
+	result = read_text(&r, text, surrogate_join(text, length));
 	yaml_parser_delete(&r.yaml);
-	if (result == 0)
-		result = ensure_root(r.tree);
+	free(text);
 	if (result < 0)
 		tree_free(r.tree);
 	else

@@ -81,6 +81,40 @@ static void test_json(void **state)
 	tree_free(tree);
 }
 
+/* Characters beyond U+FFFF, which JSON escapes in halves. */
+static void test_surrogates(void **state)
+{
+	static const struct {
+		const char *text, *value; /* NULL: it is refused */
+	} cases[] = {
+		{"[\"\\ud83d\\ude00\"]", "\xf0\x9f\x98\x80"},
+		{" {\"a\":\"x\\uD83D\\uDE00y\"}", "x\xf0\x9f\x98\x80y"},
+		{"[\"\\udbff\\udffd\"]", "\xf4\x8f\xbf\xbd"},
+		{"[\"\\\\ud83d\\\\ude00\"]", "\\ud83d\\ude00"},
+		{"[\"\\\\\\ud83d\\ude00\"]", "\\\xf0\x9f\x98\x80"},
+		{"[\"\\\"\\ud83d\\ude00\"]", "\"\xf0\x9f\x98\x80"},
+		{"- '\\ud83d\\ude00'\n", "\\ud83d\\ude00"},
+		{"['\\ud83d\\ude00']", "\\ud83d\\ude00"},
+		{"[\"\\ud83d\"]", NULL},
+		{"[\"\\ud83d\\u0041\"]", NULL},
+		{"[\"\\ude00\\ud83d\"]", NULL},
+		{"[\"\\ud83d\\ude0", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct complaints complaints;
+		struct tree *tree = parse(cases[i].text, &complaints);
+		const struct tree_node *first = tree ? tree_root(tree)->first : NULL;
+		const char *value = !first ? NULL : first->value ? first->value->text : first->text;
+
+		if (!value != !cases[i].value || (value && strcmp(value, cases[i].value) != 0))
+			fail_msg("%s is %s, not %s", cases[i].text, value ? value : complaints.list[0].text,
+				 cases[i].value ? cases[i].value : "refused");
+		tree_free(tree);
+	}
+}
+
 static void test_nothing(void **state)
 {
 	static const char *const texts[] = {"", "\n\n", "# nothing\n", "---\n", "--- ~\n...\n", "# \xc3\xa9%\n", "\xef\xbb\xbf# mark\n"};
@@ -180,7 +214,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kinds),   cmocka_unit_test(test_json),   cmocka_unit_test(test_nothing),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_limits), cmocka_unit_test(test_surrogates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,7 +159,8 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 			 .letter = 'y',
 			 .type = OPTION_PATH,
 			 .placeholder = "FILE",
-			 .help = "names of the kernel's functions for --profile, as in System.map or the guest's /proc/kallsyms"},
+			 .help = "names of the guest's functions for --profile: an ELF file such as vmlinux, System.map, or the "
+				 "guest's /proc/kallsyms"},
 	[RUN_NAME] = {.name = "name",
 		      .letter = 'n',
 		      .type = OPTION_STRING,

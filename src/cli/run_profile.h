@@ -6,7 +6,7 @@
 
 #include "machine/machine.h"
 
-/* To the file `path`, or standard error for "-". `symbols`: the kernel's, as in System.map or /proc/kallsyms; NULL: none. The
+/* To the file `path`, or standard error for "-". `symbols`: a file for cli/symbols.h; NULL: none. The
  * machine does not run, and was made with `profile`. */
 MUST_USE int run_profile_write(struct machine *machine, const char *path, const char *symbols, double seconds,
 			       struct error *e);

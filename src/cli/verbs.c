@@ -15,6 +15,7 @@ const struct verb *const verbs[] = {
 	&verb_ls,
 	&verb_ps,
 	&verb_top,
+	&verb_profile,
 	&verb_inspect,
 	&verb_console,
 	&verb_logs,

@@ -185,7 +185,7 @@ void machine_raise(struct machine *machine, const struct event *event)
 	bell_ring(&machine->bell);
 }
 
-static bool has_event(struct machine *machine)
+bool machine_has_event(struct machine *machine)
 {
 	bool there;
 
@@ -234,7 +234,7 @@ static bool wait_is_over(struct machine *machine)
 
 static void settle(struct machine *machine)
 {
-	if (machine->state != MACHINE_RUNNING || !has_event(machine))
+	if (machine->state != MACHINE_RUNNING || !machine_has_event(machine))
 		return;
 	make_quiet(machine);
 	act(machine);

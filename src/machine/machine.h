@@ -201,6 +201,10 @@ struct board *machine_board(struct machine *machine);
 struct virtio *machine_balloon(struct machine *machine);
 /* Where the guest spent its instructions, as profile_spots; for machines made with `profile`, while they do not run. */
 struct profile_spot *machine_profile(const struct machine *machine, size_t *count, uint64_t *elsewhere);
+/* Profiles one that runs or is paused from now on: -EBUSY when it is profiled already. What follows is undone by
+ * machine_profile_end, which returns what machine_profile does. */
+MUST_USE int machine_profile_begin(struct machine *machine, struct error *e);
+struct profile_spot *machine_profile_end(struct machine *machine, size_t *count, uint64_t *elsewhere);
 /* Sums over all vCPUs; machine/load.h has that and more. Any thread. */
 void machine_statistics(const struct machine *machine, struct engine_statistics *out);
 

@@ -91,6 +91,8 @@ MUST_USE int machine_equip(struct machine *machine, const struct machine_config 
 MUST_USE int machine_count_process(struct machine *machine, pid_t pid, const char *what, struct error *e);
 /* Gathers machine->forwards anew. shares.c */
 void machine_note_forwards(struct machine *machine);
+/* The guest asked for something that the owner has not acted on yet. life.c */
+bool machine_has_event(struct machine *machine);
 /* Tells whoever asked for it. life.c */
 void machine_tell(struct machine *machine, enum machine_change change);
 #define IN(state) (1u << (state))

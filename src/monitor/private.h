@@ -35,6 +35,7 @@ struct monitor {
 	bool orphaned;      /* the folder was removed */
 	struct loop_timer housekeeping;
 
+	struct profiling *profiling; /* profile.c; NULL: none is under way */
 	struct waiter *waiters;
 	bool stopping; /* its end was asked for */
 	bool forced;   /* the guest did not do it in time */
@@ -99,8 +100,9 @@ json_t *monitor_describe_settings(const struct machine *machine);
 
 extern const struct control_verb monitor_verbs[];
 
-/* ---- statistics.c ---- */
+/* ---- statistics.c, profile.c ---- */
 
 MUST_USE int monitor_statistics(struct control_call *call, const json_t *with, struct error *e);
+MUST_USE int monitor_profile(struct control_call *call, const json_t *with, struct error *e);
 
 #endif

@@ -128,5 +128,6 @@ const struct control_verb monitor_verbs[] = {
 	{"resume", resume_machine}, {"stop", stop},	 {"wait", wait},
 	{"events", events},	   {"console", monitor_console},
 	{"statistics", monitor_statistics}, {"set", monitor_set},
+	{"profile", monitor_profile},
 	{NULL, NULL},
 };

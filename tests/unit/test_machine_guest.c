@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "machine/load.h"
 #include "machine/machine.h"
 
 #define CPUS     3
@@ -211,6 +212,41 @@ static void test_starts_again(void **state)
 	machine_free(machine);
 }
 
+/* A guest that is looked at, again and again and closely, computes the same. */
+static void test_is_profiled_and_measured(void **state)
+{
+	struct machine *machine = make();
+	uint64_t seen = 0, elsewhere;
+	struct machine_load load;
+	size_t count;
+	struct error e;
+
+	(void)state;
+	ok(machine_start(machine, &e), &e);
+	for (unsigned i = 0; i < 50 && run_for(machine, 1); i++) {
+		struct profile_spot *spots;
+		int r = machine_profile_begin(machine, &e);
+
+		if (r == -EBUSY)
+			break;
+		ok(r, &e);
+		assert_int_equal(machine_profile_begin(machine, &e), -EBUSY);
+		machine_measure(machine, &load);
+		run_for(machine, 2);
+		spots = machine_profile_end(machine, &count, &elsewhere);
+		for (size_t j = 0; j < count; j++)
+			seen += spots[j].instructions;
+		free(spots);
+	}
+	expect_end(machine);
+	machine_measure(machine, &load);
+	assert_true(seen > 0);
+	assert_int_equal(load.console_bytes, strlen(DOTS));
+	assert_true(load.engine.instructions >= seen);
+	assert_true(load.engine.causes[ENGINE_CAUSE_SLICE] > 0);
+	machine_free(machine);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 /* Once with each engine that works here. */
@@ -218,6 +254,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_runs),
+		TEST(test_is_profiled_and_measured),
 		TEST(test_pauses),
 		TEST(test_moves),
 		TEST(test_starts_again),

@@ -21,7 +21,7 @@ static struct cgroup_place place;
 
 static void write_file(const char *path, const char *text)
 {
-	char full[512];
+	char full[600];
 	FILE *file;
 
 	snprintf(full, sizeof full, "%s/%s", folder, path);
@@ -33,7 +33,7 @@ static void write_file(const char *path, const char *text)
 
 static void expect_file(const char *path, const char *text)
 {
-	char full[512], found[256] = "";
+	char full[600], found[256] = "";
 	FILE *file;
 
 	snprintf(full, sizeof full, "%s/%s", folder, path);

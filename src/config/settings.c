@@ -17,13 +17,13 @@ bool config_is_written(const struct config_kind *kind, size_t option)
 	return config_row(kind, option)->scope == SCOPE_MACHINE;
 }
 
-/* A path that does not begin at the root, and is no word with a meaning of its own. */
+/* A path that does not begin at the root, and is neither "-" nor a word with a meaning of its own. */
 static bool is_relative(const struct option_spec *row, const char *text)
 {
 	struct option_value value = {.number = OPTION_NO_WORD};
 
-	return row->type == OPTION_PATH && text && *text && *text != '/' && option_parse(row, text, &value, NULL) == 0 &&
-	       value.number == OPTION_NO_WORD;
+	return row->type == OPTION_PATH && text && *text && *text != '/' && strcmp(text, "-") != 0 &&
+	       option_parse(row, text, &value, NULL) == 0 && value.number == OPTION_NO_WORD;
 }
 
 static int join_path(const char *folder, const char *text, char **out, struct error *e)

@@ -380,6 +380,33 @@ static void test_file_and_arguments(void **state)
 	rmdir(folder);
 }
 
+/* What is a path on the command line, and what only looks like one. */
+static void test_what_is_a_path(void **state)
+{
+	static const char *const words[] = {"--profile=-", "--console=pty", "--symbols=map", "--append=a/b", "--share=.:t", "x"};
+	const char *expected[] = {"-", "pty", NULL, "a/b", NULL};
+	struct complaints complaints = {.source = NULL};
+	char here[512], map[600], folder[600];
+	struct settings settings;
+	struct arguments given;
+	struct error e = {.message = ""};
+
+	(void)state;
+	assert_non_null(getcwd(here, sizeof here));
+	snprintf(map, sizeof map, "%s/map", here);
+	snprintf(folder, sizeof folder, "%s/.:t", here);
+	expected[2] = map;
+	expected[4] = folder;
+	parse(&given, 6, words);
+	if (machine_settings(&given, 0, &settings, &complaints, &e) < 0)
+		fail_msg("%s", e.message);
+	assert_int_equal(settings.count, 6);
+	for (size_t i = 0; i < 5; i++)
+		assert_string_equal(settings.list[i + 1].text, expected[i]);
+	settings_finish(&settings);
+	arguments_finish(&given);
+}
+
 /* Bytes that are no UTF-8 have no place in a document. */
 static void test_no_utf8(void **state)
 {
@@ -403,7 +430,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_spellings),	   cmocka_unit_test(test_complaints),
 		cmocka_unit_test(test_many_complaints),	   cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_file_and_arguments), cmocka_unit_test(test_no_utf8),
+		cmocka_unit_test(test_file_and_arguments), cmocka_unit_test(test_what_is_a_path),
+		cmocka_unit_test(test_no_utf8),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

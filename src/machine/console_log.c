@@ -18,7 +18,7 @@
 #define NS_PER_SECOND UINT64_C(1000000000)
 /* A guest that prints byte by byte is not worth a write for each. */
 #define GATHER_NS (20 * UINT64_C(1000000))
-/* A file that could not be put aside for want of room is not copied again for each line. */
+/* A full disk is not tried again for each line. */
 #define RETRY_NS NS_PER_SECOND
 
 struct console_log {
@@ -34,7 +34,7 @@ struct console_log {
 	int fd, aside;
 	uint64_t size, length; /* the file's, at most and now */
 	uint64_t missing;      /* bytes left out since the last that were written */
-	uint64_t retry_ns;
+	uint64_t retry_ns;     /* after a failure: nothing is written before that */
 	uint8_t bytes[CHUNK];
 };
 
@@ -90,16 +90,11 @@ static int copy_aside(struct console_log *log)
 
 static int put_aside(struct console_log *log)
 {
-	int r;
+	int r = copy_aside(log);
 
-	if (clock_host_ns() < log->retry_ns)
-		return -ENOSPC;
-	r = copy_aside(log);
 	if (r == 0 && ftruncate(log->fd, 0) < 0)
 		r = -errno;
-	if (r < 0)
-		log->retry_ns = clock_host_ns() + RETRY_NS;
-	else
+	if (r == 0)
 		log->length = 0;
 	return r;
 }
@@ -131,15 +126,31 @@ static int confess(struct console_log *log)
 	return r;
 }
 
-static void keep(struct console_log *log, size_t length)
+/* With the line before it, or not at all: a full disk may have room for lines that tell of gaps, and nothing else. */
+static int add(struct console_log *log, size_t length)
 {
+	uint64_t before = log->length, missing = log->missing;
 	int r = confess(log);
 
 	if (r == 0)
 		r = append(log, log->bytes, length);
+	if (r < 0 && log->length > before && ftruncate(log->fd, (off_t)before) == 0) {
+		log->length = before;
+		log->missing = missing;
+	}
+	return r;
+}
+
+static void keep(struct console_log *log, size_t length)
+{
+	bool told = log->missing != 0;
+	int r = clock_host_ns() < log->retry_ns ? -EAGAIN : add(log, length);
+
 	if (r == 0)
 		return;
-	if (!log->missing)
+	if (r != -EAGAIN)
+		log->retry_ns = clock_host_ns() + RETRY_NS;
+	if (!told)
 		log_line(LOG_WARNING, "console", "the log of the console has a gap: %s", strerror(-r));
 	log->missing += length;
 }

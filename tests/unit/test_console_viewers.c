@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "base/log.h"
 #include "machine/console.h"
 #include "machine/console_log.h"
 #include "machine/viewers.h"
@@ -623,26 +624,55 @@ static void test_log_is_bounded(void **state)
 	unlink(aside_path);
 }
 
-/* No room: what is missing is told once there is some again, and the guest never waits. */
+static void wait_for_size(off_t size)
+{
+	uint64_t end = clock_host_ns() + LONG_MS * MS;
+	struct stat status;
+
+	while (stat(log_path, &status) < 0 || status.st_size != size) {
+		if (clock_host_ns() > end)
+			fail_msg("the log has %lld bytes instead of %lld", (long long)status.st_size, (long long)size);
+		usleep(1000);
+	}
+}
+
+static void set_room(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes == RLIM_INFINITY ? limit.rlim_max : bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* No room: what is missing is told once there is some again, and the guest never waits. There is room for the line that
+ * tells it all the time. */
 static void test_log_without_room(void **state)
 {
-	struct rlimit before, small;
-	char got[1024];
+	char much[801], got[1024], warning[256] = "";
+	int messages[2];
 
 	(void)state;
+	memset(much, 'x', sizeof much - 1);
+	much[sizeof much - 1] = '\0';
+	make_pipe(messages);
 	open_logged(0);
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-	small = (struct rlimit){.rlim_cur = 100, .rlim_max = before.rlim_max};
 	guest_writes("begun ");
-	usleep(100000);
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-	write_numbered(0, 100);
-	usleep(200000);
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	wait_for_size(6);
+	log_set_fd(messages[1]);
+	set_room(100);
+	guest_writes(much); /* at once, so that all or nothing of it is written */
+	read_some(messages[0], warning, sizeof warning - 1);
+	set_room(RLIM_INFINITY);
+	log_set_fd(STDERR_FILENO);
+	assert_non_null(strstr(warning, "has a gap"));
+	usleep(1100000); /* a full disk is left alone for a second */
 	guest_writes("goes on");
 	close_logged();
 	file_content(log_path, got, sizeof got);
 	assert_string_equal(got, "begun \n[doppel: 800 bytes of output are missing here]\ngoes on");
+	close(messages[0]);
+	close(messages[1]);
 	unlink(log_path);
 	unlink(aside_path);
 }

@@ -1,15 +1,38 @@
 /*
- * The program's own threads: started so that no signal for the process lands on them.
+ * The program's own threads: started so that no signal for the process lands on them, and known, so that something
+ * can be done on each of them.
  */
 #ifndef DOPPEL_BASE_THREADS_H
 #define DOPPEL_BASE_THREADS_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "base/error.h"
 
-/* Starts a thread with every signal blocked but those of its own faults, whose handlers restore the terminal.
- * The name is cut to 15 bytes. 0 or a negative errno. */
-MUST_USE int thread_start(pthread_t *thread, const char *name, void *(*main)(void *arg), void *arg);
+/* What a thread is for; the walls of a monitor differ by it (wall/self.h). */
+enum thread_kind {
+	THREAD_MAIN,    /* the first one, which is not started here, and what stands in for it */
+	THREAD_VCPU,    /* runs guest code */
+	THREAD_DEVICES, /* serves virtio devices */
+	THREAD_DISK,    /* one blocking job of a disk at a time */
+	THREAD_OUTPUT,  /* writes console output, or the log of it */
+	THREAD_GOVERNOR, /* holds vCPUs to their shares */
+	THREAD_KINDS,
+};
+
+/* Starts a thread with every signal blocked but those of its own faults, whose handlers restore the terminal, and
+ * THREADS_SIGNAL. The name is cut to 15 bytes. 0 or a negative errno. */
+MUST_USE int thread_start(pthread_t *thread, enum thread_kind kind, const char *name, void *(*main)(void *arg),
+			  void *arg);
+
+/* Calls fn(kind, later) on every thread that thread_start started: on those that run now before this returns, on later
+ * ones before their `main`. It interrupts them wherever they are: async-signal-safe. Blocking calls of theirs that
+ * handlers do not restart return EINTR once. Once in a process; from a thread that was not started here. */
+void threads_guard(void (*fn)(enum thread_kind kind, bool later));
+#define THREADS_SIGNAL (SIGRTMAX - 1)
+
+/* "vcpu", ... */
+const char *thread_kind_name(enum thread_kind kind);
 
 #endif

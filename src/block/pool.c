@@ -132,7 +132,7 @@ static bool provide_thread(struct pool *pool)
 {
 	if (pool->backlog <= pool->idle || pool->thread_count == pool->threads_max)
 		return pool->thread_count > 0;
-	if (thread_start(&pool->threads[pool->thread_count], "doppel-disk", thread_main, pool) == 0)
+	if (thread_start(&pool->threads[pool->thread_count], THREAD_DISK, "doppel-disk", thread_main, pool) == 0)
 		pool->thread_count++;
 	return pool->thread_count > 0;
 }

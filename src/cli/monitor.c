@@ -11,6 +11,7 @@
 #include "cli/machine_document.h"
 #include "cli/plan.h"
 #include "cli/run_options.h"
+#include "cli/run_walls.h"
 #include "cli/verb.h"
 #include "config/tree.h"
 
@@ -55,6 +56,13 @@ static int configure(void *context, struct monitor_setup *setup, struct error *e
 	return r;
 }
 
+static int made(void *context, int folder, struct error *e)
+{
+	const struct session *session = context;
+
+	return run_walls_put_up(&session->arguments, folder, e);
+}
+
 static int run(const struct arguments *arguments, struct error *e)
 {
 	const struct option_value *starter = &arguments->values[MONITOR_STARTER];
@@ -62,7 +70,7 @@ static int run(const struct arguments *arguments, struct error *e)
 	const struct monitor_options options = {
 		.name = session.name,
 		.starter = starter->given ? (int)starter->number : -1,
-		.hooks = {.configure = configure, .context = &session},
+		.hooks = {.configure = configure, .made = made, .context = &session},
 	};
 	struct machine_outcome outcome;
 	int r = registry_open(&session.registry, e);

@@ -9,6 +9,8 @@
 #include "cli/run_named.h"
 #include "cli/run_net.h"
 #include "cli/run_options.h"
+#include "cli/run_profile.h"
+#include "cli/run_walls.h"
 #include "cli/verb.h"
 #include "machine/machine.h"
 
@@ -39,23 +41,47 @@ static int watch(struct machine *machine, const struct option_value *timeout, st
 	return machine_wait(machine, timeout->given ? (int)timeout->number : -1, outcome, e);
 }
 
+struct running {
+	struct plan plan;
+	struct keeper keeper; /* of sockets */
+	struct run_profile profile;
+};
+
+static int run_machine(struct running *running, struct machine_outcome *outcome, struct error *e)
+{
+	const struct plan *plan = &running->plan;
+	struct machine *machine = NULL;
+	uint64_t started = clock_host_ns();
+	int r = machine_new(&machine, &plan->config, e);
+
+	if (r == 0) {
+		keeper_arm(&running->keeper);
+		r = run_walls_put_up(plan->arguments, -1, e);
+	}
+	if (r == 0)
+		r = watch(machine, &plan->arguments->values[RUN_TIMEOUT], outcome, e);
+	if (machine && r == 0)
+		r = run_profile_write(&running->profile, machine, started, e);
+	/* Gives the terminal back, before anything is printed on it. */
+	machine_free(machine);
+	return r;
+}
+
 /* Without a name nobody but this process knows of the machine. */
 static int run_alone(const struct arguments *arguments, struct machine_outcome *outcome, struct error *e)
 {
-	struct plan plan;
-	struct machine *machine = NULL;
-	uint64_t started = clock_host_ns();
-	int r = plan_make(&plan, arguments, NULL, e);
+	struct running running = {.plan = PLAN_NONE, .profile = RUN_PROFILE_NONE};
+	int r = plan_make(&running.plan, arguments, NULL, e);
 
 	if (r == 0)
-		r = machine_new(&machine, &plan.config, e);
+		r = run_walls_keep_sockets(&running.keeper, &running.plan, e);
 	if (r == 0)
-		r = watch(machine, &arguments->values[RUN_TIMEOUT], outcome, e);
-	if (machine && r == 0)
-		r = run_finish_profile(arguments, machine, started, e);
-	/* Gives the terminal back, before anything is printed on it. */
-	machine_free(machine);
-	plan_finish(&plan);
+		r = run_profile_open(&running.profile, arguments, e);
+	if (r == 0)
+		r = run_machine(&running, outcome, e);
+	run_profile_finish(&running.profile);
+	keeper_end(&running.keeper);
+	plan_finish(&running.plan);
 	return r;
 }
 

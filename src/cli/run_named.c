@@ -8,7 +8,10 @@
 #include "cli/run_net.h"
 #include "cli/run_options.h"
 #include "cli/run_profile.h"
+#include "cli/run_walls.h"
 #include "monitor/monitor.h"
+#include "wall/keeper.h"
+#include "wall/self.h"
 
 /* Of a process of its own nobody waits, and nobody looks. */
 static int check_detached(const struct arguments *arguments, struct error *e)
@@ -48,6 +51,9 @@ int run_detached(const struct arguments *arguments, const struct settings *setti
 struct session {
 	const struct arguments *arguments;
 	struct plan plan;
+	struct run_profile profile;
+	struct keeper keeper; /* removes the machine, which its process behind walls cannot do */
+	const char *name;
 	uint64_t started_ns;
 };
 
@@ -57,10 +63,20 @@ static int configure(void *context, struct monitor_setup *setup, struct error *e
 	const struct option_value *timeout = &session->arguments->values[RUN_TIMEOUT];
 	int r = plan_make(&session->plan, session->arguments, NULL, e);
 
+	if (r == 0)
+		r = run_profile_open(&session->profile, session->arguments, e);
 	setup->config = session->plan.config;
 	setup->timeout_ms = timeout->given ? (int)timeout->number : -1;
 	session->started_ns = clock_host_ns();
 	return r;
+}
+
+static int made(void *context, int folder, struct error *e)
+{
+	struct session *session = context;
+
+	keeper_arm(&session->keeper);
+	return run_walls_put_up(session->arguments, folder, e);
 }
 
 static void started(void *context, struct machine *machine)
@@ -75,18 +91,7 @@ static int ended(void *context, struct machine *machine, struct error *e)
 {
 	const struct session *session = context;
 
-	return run_finish_profile(session->arguments, machine, session->started_ns, e);
-}
-
-int run_finish_profile(const struct arguments *arguments, struct machine *machine, uint64_t started_ns, struct error *e)
-{
-	const struct option_value *values = arguments->values;
-
-	if (!values[RUN_PROFILE].text)
-		return 0;
-	machine_stop(machine);
-	return run_profile_write(machine, values[RUN_PROFILE].text, values[RUN_SYMBOLS].text,
-				 (double)(clock_host_ns() - started_ns) / 1e9, e);
+	return run_profile_write(&session->profile, machine, session->started_ns, e);
 }
 
 /* What a killed monitor left of a machine that was to be removed anyway is in nobody's way. */
@@ -98,17 +103,46 @@ static void clear_leftover(struct registry *registry, const char *name)
 		(void)!registry_remove(registry, name, NULL);
 }
 
+/* In the keeper. */
+static void remove_machine(void *context)
+{
+	const struct session *session = context;
+	struct registry *registry;
+
+	if (registry_open(&registry, NULL) < 0)
+		return;
+	(void)!registry_remove(registry, session->name, NULL);
+	registry_close(registry);
+}
+
+static int run_created(struct registry *registry, const struct monitor_options *options, struct session *session,
+		       struct machine_outcome *outcome, struct error *e)
+{
+	int r = 0;
+	bool walls = run_walls_wanted(session->arguments);
+
+	if (walls)
+		r = keeper_start(&session->keeper, "doppel-keeper", remove_machine, session, e);
+	if (r == 0)
+		r = monitor_run(registry, options, outcome, e);
+	/* It was armed if the walls are up. */
+	keeper_end(&session->keeper);
+	if (!wall_self_is_up())
+		(void)!registry_remove(registry, session->name, NULL);
+	return r;
+}
+
 int run_named(const struct arguments *arguments, const struct settings *settings, struct machine_outcome *outcome,
 	      struct error *e)
 {
 	const struct creation creation = {settings, arguments, arguments->values[RUN_NAME].text, true};
-	struct session session = {.arguments = arguments, .plan = PLAN_NONE};
+	struct session session = {.arguments = arguments, .plan = PLAN_NONE, .profile = RUN_PROFILE_NONE};
 	char name[REGISTRY_NAME_SIZE];
 	const struct monitor_options options = {
 		.name = name,
 		.foreground = true,
 		.starter = -1,
-		.hooks = {configure, started, ended, &session},
+		.hooks = {configure, made, started, ended, &session},
 	};
 	struct registry *registry;
 	int r = registry_open(&registry, e);
@@ -117,10 +151,10 @@ int run_named(const struct arguments *arguments, const struct settings *settings
 		return r;
 	clear_leftover(registry, creation.name);
 	r = create_machine(&creation, registry, name, e);
-	if (r == 0) {
-		r = monitor_run(registry, &options, outcome, e);
-		(void)!registry_remove(registry, name, NULL);
-	}
+	session.name = name;
+	if (r == 0)
+		r = run_created(registry, &options, &session, outcome, e);
+	run_profile_finish(&session.profile);
 	plan_finish(&session.plan);
 	registry_close(registry);
 	return r;

@@ -17,8 +17,5 @@ MUST_USE int run_detached(const struct arguments *arguments, const struct settin
 /* Makes the machine, runs it in this process until it ends, and removes it. Returns as monitor_run does. */
 MUST_USE int run_named(const struct arguments *arguments, const struct settings *settings,
 		       struct machine_outcome *outcome, struct error *e);
-/* What comes between the machine's end and its removal: writes the profile, if one is asked for. */
-MUST_USE int run_finish_profile(const struct arguments *arguments, struct machine *machine, uint64_t started_ns,
-				struct error *e);
 
 #endif

@@ -12,6 +12,7 @@
 /* Where run.c and run_devices.c give the words a meaning, they rely on their order here. */
 static const char *const console_words[] = {"stdio", "none", "pty", NULL};
 static const char *const console_device_words[] = {"serial", "virtio", NULL};
+static const char *const walls_words[] = {"off", "on", NULL};
 static const char *const log_words[] = {"error", "warning", "info", "debug", NULL};
 
 /* In the order of enum machine_choice. */
@@ -302,4 +303,11 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 		       .type = OPTION_FLAG,
 		       .scope = SCOPE_COMMAND,
 		       .help = "only tell what is wrong with options and document"},
+	[RUN_WALLS] = {.name = "walls",
+		       .type = OPTION_ENUM,
+		       .placeholder = "WHETHER",
+		       .words = walls_words,
+		       .fallback = "on",
+		       .help = "give up, before the guest runs, every power over the host that the machine does not need; "
+			       "off is for debugging the monitor"},
 };

@@ -46,6 +46,7 @@ enum run_option {
 	RUN_KEEP,
 	RUN_CLOUD_INIT,
 	RUN_SSH_KEY,
+	RUN_WALLS,
 	RUN_FILE,
 	RUN_CHECK,
 	RUN_OPTIONS,

@@ -1,13 +1,16 @@
 #include "cli/run_profile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "base/file.h"
+#include "base/clock.h"
 #include "cli/regions.h"
+#include "cli/run_options.h"
 
 static void print_engine(FILE *out, const struct engine_statistics *s, double seconds)
 {
@@ -74,26 +77,57 @@ static int print(FILE *out, struct machine *machine, const struct symbols *symbo
 	return r;
 }
 
-int run_profile_write(struct machine *machine, const char *path, const char *symbols, double seconds,
-		      struct error *e)
+int run_profile_open(struct run_profile *profile, const struct arguments *arguments, struct error *e)
 {
-	struct symbols *names = NULL;
+	const char *path = arguments->values[RUN_PROFILE].text, *symbols = arguments->values[RUN_SYMBOLS].text;
+	int r = path && symbols ? symbols_read(&profile->symbols, symbols, e) : 0;
+
+	if (r < 0 || !path)
+		return r;
+	profile->fd = strcmp(path, "-") == 0 ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)
+					     : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+	return profile->fd < 0 ? error_errno(e, -errno, "cannot write '%s'", path) : 0;
+}
+
+static int put(int fd, const char *text, size_t size, struct error *e)
+{
+	while (size > 0) {
+		ssize_t n = write(fd, text, size);
+
+		if (n < 0 && errno != EINTR)
+			return error_errno(e, -errno, "cannot write the profile");
+		text += n > 0 ? n : 0;
+		size -= n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+int run_profile_write(const struct run_profile *profile, struct machine *machine, uint64_t started_ns, struct error *e)
+{
 	char *text = NULL;
 	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
-	int r = out ? 0 : error_errno(e, -ENOMEM, "the profile");
+	FILE *out;
+	int r;
 
-	if (r == 0 && symbols)
-		r = symbols_read(&names, symbols, e);
-	if (r == 0)
-		r = print(out, machine, names, seconds, e);
-	if (out && fclose(out) != 0 && r == 0)
+	if (profile->fd < 0)
+		return 0;
+	machine_stop(machine);
+	out = open_memstream(&text, &size);
+	if (!out)
+		return error_errno(e, -ENOMEM, "the profile");
+	r = print(out, machine, profile->symbols, (double)(clock_host_ns() - started_ns) / 1e9, e);
+	if (fclose(out) != 0 && r == 0)
 		r = error_errno(e, -ENOMEM, "the profile");
-	if (r == 0 && strcmp(path, "-") == 0)
-		fputs(text, stderr);
-	else if (r == 0)
-		r = file_write(path, text, size, 0666, e);
-	symbols_free(names);
+	if (r == 0)
+		r = put(profile->fd, text, size, e);
 	free(text);
 	return r;
+}
+
+void run_profile_finish(struct run_profile *profile)
+{
+	if (profile->fd >= 0)
+		close(profile->fd);
+	symbols_free(profile->symbols);
+	*profile = RUN_PROFILE_NONE;
 }

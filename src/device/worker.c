@@ -31,7 +31,7 @@ int worker_new(struct worker **out, const char *name, struct error *e)
 		return error_errno(e, -ENOMEM, "worker %s", name);
 	r = loop_new(&worker->loop, e);
 	if (r == 0) {
-		r = thread_start(&worker->thread, name, worker_main, worker);
+		r = thread_start(&worker->thread, THREAD_DEVICES, name, worker_main, worker);
 		worker->threaded = r == 0;
 		if (r < 0)
 			error_errno(e, r, "a thread for the worker %s", name);

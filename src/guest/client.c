@@ -130,14 +130,11 @@ void guest_close(struct wire *wire)
 	wire_finish(wire);
 }
 
-int guest_ask_power_off(int folder, int *fd, struct error *e)
+int guest_ask_power_off(int fd, struct error *e)
 {
 	struct wire wire;
-	int own, r = connect_to(folder, &own);
+	int r = wire_init(&wire, fd, e);
 
-	if (r < 0)
-		return error_set(e, ERROR_STATE, -ECONNREFUSED, "the machine has no socket device to ask its guest by");
-	r = wire_init(&wire, own, e);
 	if (r == 0)
 		r = greet(&wire);
 	if (r == 0)
@@ -145,10 +142,6 @@ int guest_ask_power_off(int folder, int *fd, struct error *e)
 	if (r == 0)
 		r = wire_write(&wire, e);
 	wire_finish(&wire);
-	if (r < 0)
-		close(own);
-	else
-		*fd = own;
 	return r;
 }
 

@@ -17,10 +17,10 @@
 MUST_USE int guest_open(struct wire *wire, int folder, const char *name, unsigned timeout_ms, struct error *e);
 void guest_close(struct wire *wire);
 
-/* Asks the guest to switch itself off and does not wait for anything: *fd is then a connection (non-blocking, the
- * caller's) that is closed when the machine has ended or the caller gives up; closed before, the request may be lost.
- * It becomes readable when the guest answers; at its end (a read of 0) nobody in the guest listens. -ECONNREFUSED. */
-MUST_USE int guest_ask_power_off(int folder, int *fd, struct error *e);
+/* Asks the guest to switch itself off and does not wait for anything: `fd` is a connection (non-blocking) to the vsock
+ * device's FOLDER/guest. The caller closes it when the machine has ended or it gives up; closed before, the request may be
+ * lost. It becomes readable when the guest answers; at its end (a read of 0) nobody in the guest listens. */
+MUST_USE int guest_ask_power_off(int fd, struct error *e);
 
 /* What `doppel exec` connects with a command. */
 struct guest_run {

@@ -276,7 +276,7 @@ int console_log_new(struct console_log **out, struct tape *tape, const char *pat
 	init_locks(log);
 	r = open_files(log, path, e);
 	if (r == 0) {
-		r = thread_start(&log->thread, "console-log", writer, log);
+		r = thread_start(&log->thread, THREAD_OUTPUT, "console-log", writer, log);
 		if (r < 0)
 			error_errno(e, r, "a thread for the console's log");
 	}

@@ -135,7 +135,7 @@ static int add_vcpu(struct crew *crew, struct hart *hart, struct error *e)
 	vcpu->hart = hart;
 	crew->count++;
 	snprintf(name, sizeof name, "vcpu%u", hart->id);
-	r = thread_start(&vcpu->thread, name, vcpu_main, vcpu);
+	r = thread_start(&vcpu->thread, THREAD_VCPU, name, vcpu_main, vcpu);
 	if (r < 0)
 		return error_errno(e, r, "a thread for CPU %u", hart->id);
 	vcpu->threaded = true;

@@ -196,7 +196,18 @@ static int add_vsock(struct machine *machine, const struct machine_config *confi
 	if (!config->vsock)
 		return 0;
 	r = virtio_vsock_new(&vsock, "vsock0", machine->worker, config->vsock_cid, config->vsock, e);
-	return r < 0 ? r : add(machine, config, vsock, e);
+	if (r == 0)
+		r = add(machine, config, vsock, e);
+	if (r == 0)
+		machine->vsock = vsock;
+	return r;
+}
+
+int machine_dial_guest(struct machine *machine, int *fd, struct error *e)
+{
+	int r = machine->vsock ? virtio_vsock_dial(machine->vsock, fd) : -ENODEV;
+
+	return r < 0 ? error_errno(e, r, "%s has no socket to ask its guest by", machine->name) : 0;
 }
 
 static int add_channels(struct machine *machine, const struct machine_config *config, struct error *e)

@@ -195,6 +195,9 @@ void machine_use(struct machine *machine, struct machine_use *out);
 MUST_USE int machine_save(struct machine *machine, struct state_writer *w, struct error *e);
 MUST_USE int machine_load(struct machine *machine, const void *bytes, size_t length, struct error *e);
 
+/* A socket as if it had connected to the vsock device's FOLDER/guest; non-blocking, the caller's. -ENODEV: it has no such
+ * device. */
+MUST_USE int machine_dial_guest(struct machine *machine, int *fd, struct error *e);
 /* The board, for tests and inspection; look only while the machine does not run. */
 struct board *machine_board(struct machine *machine);
 /* Its balloon (device/virtio/balloon.h, whose functions may be called from any thread), or NULL. */

@@ -192,7 +192,7 @@ int output_new(struct output **out, int fd, bool line, const struct output_hooks
 	output->hooks = *hooks;
 	init_locks(output);
 	sigaction(INTERRUPT, &action, NULL);
-	r = thread_start(&output->thread, "console", writer, output);
+	r = thread_start(&output->thread, THREAD_OUTPUT, "console", writer, output);
 	if (r < 0) {
 		destroy(output);
 		return error_errno(e, r, "a thread for console output");

@@ -37,6 +37,7 @@ struct machine {
 	_Atomic uint64_t printed; /* bytes of console output */
 	struct worker *worker; /* serves all virtio devices; NULL when there are none */
 	struct virtio *balloon; /* the board's, or NULL */
+	struct virtio *vsock; /* the same */
 	struct virtio *terminal; /* the board's, or NULL: the console is the UART */
 	struct virtio *button; /* the board's, or NULL */
 	uint16_t columns, rows; /* of the terminal, as the guest was told */

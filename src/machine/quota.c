@@ -262,7 +262,7 @@ int quota_new(struct quota **out, unsigned vcpus, const struct quota_hooks *hook
 	quota->hooks = *hooks;
 	quota->vcpu_count = vcpus;
 	quota->processors = processors > 0 ? (unsigned)processors : 1;
-	r = thread_start(&quota->governor, "governor", governor_main, quota);
+	r = thread_start(&quota->governor, THREAD_GOVERNOR, "governor", governor_main, quota);
 	quota->threaded = r == 0;
 	if (r < 0) {
 		quota_free(quota);

@@ -14,7 +14,7 @@ static void *greet(void *arg)
 
 int monitor_greet(struct monitor *monitor, struct error *e)
 {
-	int r = thread_start(&monitor->greeter, "greeter", greet, monitor);
+	int r = thread_start(&monitor->greeter, THREAD_MAIN, "greeter", greet, monitor);
 
 	if (r < 0)
 		return error_errno(e, r, "a thread that answers while %s is made", monitor->options->name);

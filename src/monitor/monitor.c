@@ -142,10 +142,7 @@ static int make_machine(struct monitor *monitor, struct machine **machine, struc
 	if (r < 0)
 		return r;
 	equip(monitor);
-	r = machine_new(machine, &monitor->setup.config, e);
-	if (r == 0)
-		monitor->vsock_folder = open(monitor->setup.config.vsock, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return r;
+	return machine_new(machine, &monitor->setup.config, e);
 }
 
 static void tell_starter(struct monitor *monitor, const struct error *failure)
@@ -162,6 +159,9 @@ static int start(struct monitor *monitor, struct error *e)
 
 	if (monitor->stopping || signal_came(monitor))
 		return error_set(e, ERROR_STATE, -ECANCELED, "%s was stopped before it ran", monitor->options->name);
+	r = hooks->made ? hooks->made(hooks->context, monitor->folder, e) : 0;
+	if (r < 0)
+		return r;
 	machine_on_change(monitor->machine, monitor_changed, monitor);
 	r = machine_start(monitor->machine, e);
 	if (r < 0)
@@ -271,7 +271,6 @@ static void finish(struct monitor *monitor)
 	close_one(&monitor->history);
 	close_one(&monitor->folder);
 	close_one(&monitor->starter);
-	close_one(&monitor->vsock_folder);
 	close_one(&monitor->request);
 }
 
@@ -285,7 +284,6 @@ int monitor_run(struct registry *registry, const struct monitor_options *options
 		.lock = -1,
 		.listener = -1,
 		.history = -1,
-		.vsock_folder = -1,
 		.request = -1,
 		.starter = options->starter,
 		.setup.timeout_ms = -1,

@@ -38,6 +38,9 @@ struct monitor_setup {
 struct monitor_hooks {
 	/* Fills *setup; what that points to outlives monitor_run. It may take long: control is answered meanwhile. */
 	int (*configure)(void *context, struct monitor_setup *setup, struct error *e);
+	/* The machine is made and starts next: the last moment for what needs power over the host. `folder` is its own, a
+	 * descriptor. May be NULL. */
+	int (*made)(void *context, int folder, struct error *e);
 	/* The machine runs. May be NULL. */
 	void (*started)(void *context, struct machine *machine);
 	/* It has ended, and is freed next. A failure is logged. May be NULL. */

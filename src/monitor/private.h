@@ -41,8 +41,7 @@ struct monitor {
 	bool forced;   /* the guest did not do it in time */
 	struct loop_timer patience, reminder;
 	unsigned reminders;
-	int vsock_folder; /* descriptors: the folder of the guest's sockets, and of a request to the program in it; -1 */
-	int request;
+	int request; /* a connection to the program in the guest, or -1 */
 
 	/* The thread that runs the loop while the machine is made. */
 	pthread_t greeter;

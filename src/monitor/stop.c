@@ -26,7 +26,8 @@ static void ask_program(struct monitor *monitor)
 {
 	struct error e;
 
-	if (monitor->vsock_folder >= 0 && guest_ask_power_off(monitor->vsock_folder, &monitor->request, &e) < 0)
+	if (machine_dial_guest(monitor->machine, &monitor->request, &e) < 0 ||
+	    guest_ask_power_off(monitor->request, &e) < 0)
 		log_line(LOG_INFO, "monitor", "%s", e.message);
 }
 

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "wall/private.h"
@@ -26,46 +27,80 @@ static const char *const base_calls[] = {
 struct argument_rule {
 	const char *call;
 	bool without_folder_only; /* with a folder the call is allowed whole */
+	bool own;                 /* the value is this process's id */
 	struct scmp_arg_cmp is;
 };
 
 #define MASKED(argument, mask, value) SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, (scmp_datum_t)(mask), (value))
 #define EQUAL(argument, value)        SCMP_CMP64(argument, SCMP_CMP_EQ, (value), 0)
 
-/* Calls that are allowed only with one of these arguments. */
+/* Calls that are allowed only with one of these arguments. A name with a colon is of tables that mean less than the
+ * whole call. */
 static const struct argument_rule argument_rules[] = {
-	{"mmap", false, MASKED(2, PROT_EXEC, 0)},
-	{"mprotect", false, MASKED(2, PROT_EXEC, 0)},
-	{"socket", false, EQUAL(0, AF_INET)},
-	{"socket", false, EQUAL(0, AF_INET6)},
-	{"clone", false, MASKED(0, CLONE_THREAD, CLONE_THREAD)},
-	{"openat", true, MASKED(2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY)},
-	{"ioctl", true, EQUAL(1, FIONREAD)},
-	{"ioctl", true, EQUAL(1, FIONBIO)},
+	{"mmap", false, false, MASKED(2, PROT_EXEC, 0)},
+	{"mprotect", false, false, MASKED(2, PROT_EXEC, 0)},
+	{"socket", false, false, EQUAL(0, AF_INET)},
+	{"socket", false, false, EQUAL(0, AF_INET6)},
+	{"socket:unix", false, false, EQUAL(0, AF_UNIX)},
+	{"clone", false, false, MASKED(0, CLONE_THREAD, CLONE_THREAD)},
+	{"openat", true, false, MASKED(2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY)},
+	{"ioctl", true, false, EQUAL(1, FIONREAD)},
+	{"ioctl", true, false, EQUAL(1, FIONBIO)},
+	{"ioctl:terminal", false, false, EQUAL(1, TCGETS)},
+	{"ioctl:terminal", false, false, EQUAL(1, TCSETS)},
+	{"ioctl:terminal", false, false, EQUAL(1, TIOCGPGRP)},
+	{"ioctl:terminal", false, false, EQUAL(1, TIOCGWINSZ)},
+	{"prctl:name", false, false, EQUAL(0, PR_SET_NAME)},
+	{"prctl:slack", false, false, EQUAL(0, PR_SET_TIMERSLACK)},
+	{"prctl:filter", false, false, EQUAL(0, PR_SET_SECCOMP)},
+	{"tgkill:own", false, true, EQUAL(0, 0)},
 };
+
+struct call {
+	char name[64]; /* without what follows its number's name */
+	bool soft;
+};
+
+static bool find_call(const char *name, struct call *call)
+{
+	size_t length = strcspn(name, ":?");
+
+	if (length >= sizeof call->name)
+		return false;
+	*call = (struct call){.soft = name[length] == '?'};
+	memcpy(call->name, name, length);
+	return true;
+}
+
+static int add_rule(scmp_filter_ctx filter, int number, const struct argument_rule *rule)
+{
+	struct scmp_arg_cmp is = rule->is;
+
+	if (rule->own)
+		is.datum_a = (scmp_datum_t)getpid();
+	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, 1, &is);
+}
 
 static int add_call(scmp_filter_ctx filter, const char *name, bool folder)
 {
-	char plain[64] = "";
-	size_t length = strlen(name);
-	bool soft = length > 0 && name[length - 1] == '?', limited = false;
+	struct call call;
+	bool limited = false;
 	int number, r = 0;
 
-	if (length >= sizeof plain)
+	if (!find_call(name, &call))
 		return 0;
-	memcpy(plain, name, soft ? length - 1 : length);
-	number = seccomp_syscall_resolve_name(plain);
+	number = seccomp_syscall_resolve_name(call.name);
 	if (number < 0)
 		return 0;
-	if (soft)
+	if (call.soft)
 		return seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), number, 0);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(argument_rules); i++) {
 		const struct argument_rule *rule = &argument_rules[i];
 
-		if (strcmp(rule->call, plain) != 0 || (rule->without_folder_only && folder))
+		if (strcmp(rule->call, name) != 0 || (rule->without_folder_only && folder))
 			continue;
 		limited = true;
-		r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, 1, &rule->is);
+		r = add_rule(filter, number, rule);
 	}
 	return r < 0 || limited ? r : seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
 }
@@ -115,10 +150,19 @@ static int export_program(scmp_filter_ctx filter, struct sock_fprog *program)
 	return r;
 }
 
-int wall_filter_make(const struct wall_plan *plan, struct sock_fprog *program, struct error *e)
+static int add_lists(scmp_filter_ctx filter, const struct wall_list *lists, bool folder)
+{
+	int r = 0;
+
+	for (; r == 0 && lists->calls; lists++)
+		r = add_calls(filter, lists->calls, folder);
+	return r;
+}
+
+static int compile(const struct wall_list *const lists[], size_t count, bool folder, struct sock_fprog *program,
+		   struct error *e)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	bool folder = plan->folder != NULL;
 	int r;
 
 	if (!filter)
@@ -127,16 +171,32 @@ int wall_filter_make(const struct wall_plan *plan, struct sock_fprog *program, s
 	/* A tree instead of a list of comparisons: packets cost several calls each. */
 	if (r == 0)
 		r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (r == 0)
-		r = add_calls(filter, plan->filter->calls, folder);
-	if (r == 0)
-		r = add_calls(filter, base_calls, folder);
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = add_lists(filter, lists[i], folder);
 	if (r == 0)
 		r = add_calls(filter, wall_sanitizer_calls, folder);
 	if (r == 0)
 		r = export_program(filter, program);
 	seccomp_release(filter);
 	return r < 0 ? error_errno(e, r, "cannot make a system call filter") : 0;
+}
+
+int wall_filter_make(const struct wall_plan *plan, struct sock_fprog *program, struct error *e)
+{
+	const struct wall_list lists[] = {{NULL, plan->filter->calls}, {NULL, base_calls}, {NULL, NULL}};
+	const struct wall_list *const parts[] = {lists};
+
+	return compile(parts, ARRAY_SIZE(parts), plan->folder != NULL, program, e);
+}
+
+int wall_self_filter(enum thread_kind kind, bool folder, struct sock_fprog *program, struct error *e)
+{
+	const struct wall_list ours[] = {{NULL, wall_sanitizer_end_calls}, {NULL, NULL}};
+	/* The first that names a call says how much of it is allowed. */
+	const struct wall_list *const parts[] = {folder && kind == THREAD_MAIN ? wall_self_folder : ours,
+						 wall_self_calls[kind], wall_self_base, ours};
+
+	return compile(parts, ARRAY_SIZE(parts), true, program, e);
 }
 
 unsigned wall_filter_install(const struct sock_fprog *program)

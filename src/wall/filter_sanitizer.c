@@ -9,3 +9,11 @@ const char *const wall_sanitizer_calls[] = {
 #endif
 	NULL,
 };
+
+/* At the end a tracer of its own looks for memory that was lost. */
+const char *const wall_sanitizer_end_calls[] = {
+#if WALL_SANITIZED
+	"clone:tracer", "ptrace", "wait4", "prctl:tracer", "open", "getdents", "getdents64",
+#endif
+	NULL,
+};

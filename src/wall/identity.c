@@ -7,15 +7,13 @@
 
 #include "wall/private.h"
 
-#define NOBODY 65534
-
 /* What it takes to own, reach and change all files of a folder as root does. */
 static const unsigned folder_capabilities[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID};
 
 static int become_nobody(void)
 {
-	const gid_t group = NOBODY;
-	const uid_t user = NOBODY;
+	const gid_t group = WALL_NOBODY;
+	const uid_t user = WALL_NOBODY;
 
 	if (setgroups(0, NULL) < 0 || setresgid(group, group, group) < 0 || setresuid(user, user, user) < 0)
 		return -errno;

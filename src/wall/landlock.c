@@ -16,11 +16,17 @@
 #define VERSION_ASKED  1u
 #define RULE_BENEATH   1
 #define FS_EXECUTE     (UINT64_C(1) << 0)
+#define FS_WRITE_FILE  (UINT64_C(1) << 1)
 #define FS_READ_FILE   (UINT64_C(1) << 2)
 #define FS_READ_DIR    (UINT64_C(1) << 3)
+#define FS_REMOVE_FILE (UINT64_C(1) << 5)
 #define FS_MAKE_CHAR   (UINT64_C(1) << 6)
+#define FS_MAKE_FILE   (UINT64_C(1) << 8)
 #define FS_MAKE_BLOCK  (UINT64_C(1) << 11)
+#define FS_TRUNCATE    (UINT64_C(1) << 14)
 #define FS_IOCTL_DEV   (UINT64_C(1) << 15)
+#define SCOPE_SOCKETS  UINT64_C(1) /* abstract ones */
+#define ALL_SCOPES     UINT64_C(3) /* and signals */
 #define FS_BITS(count) ((UINT64_C(1) << (count)) - 1)
 
 struct ruleset {
@@ -70,25 +76,54 @@ static int add_rules(int rules, const struct wall_plan *plan, uint64_t handled)
 	return 0;
 }
 
-unsigned wall_landlock(const struct wall_plan *plan)
+/* An empty set of rules for all that the kernel's version knows of `scopes` and, without `network`, the rest; what it
+ * handles of files goes to *handled. */
+static int make_rules(bool network, uint64_t scopes, uint64_t *handled)
 {
 	long version = syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, VERSION_ASKED);
 	struct ruleset all = {.files = 0};
-	unsigned parts = 0;
 	size_t index;
 	int rules;
 
 	if (version < 1)
-		return 0;
+		return -ENOSYS;
 	index = (size_t)version < ARRAY_SIZE(versions) ? (size_t)version - 1 : ARRAY_SIZE(versions) - 1;
-	all.files = versions[index].files;
-	all.network = plan->network ? 0 : versions[index].network;
-	all.scopes = versions[index].scopes;
+	*handled = all.files = versions[index].files;
+	all.network = network ? 0 : versions[index].network;
+	all.scopes = versions[index].scopes & scopes;
 	rules = (int)syscall(SYS_landlock_create_ruleset, &all, versions[index].size, 0);
+	return rules < 0 ? -errno : rules;
+}
+
+/* Kernels before 6.15 take signals between threads of a process for such that leave their domain. */
+int wall_landlock_self(int folder)
+{
+	uint64_t handled = 0;
+	struct beneath rule = {.parent = folder};
+	int rules = make_rules(false, SCOPE_SOCKETS, &handled);
+
+	rule.allowed = handled & (FS_READ_FILE | FS_WRITE_FILE | FS_MAKE_FILE | FS_REMOVE_FILE | FS_TRUNCATE);
+	if (rules < 0 || folder < 0 || syscall(SYS_landlock_add_rule, rules, RULE_BENEATH, &rule, 0) == 0)
+		return rules;
+	close(rules);
+	return -EIO;
+}
+
+unsigned wall_landlock_enter(int rules)
+{
+	return rules >= 0 && syscall(SYS_landlock_restrict_self, rules, 0) == 0 ? WALL_LANDLOCK : 0;
+}
+
+unsigned wall_landlock(const struct wall_plan *plan)
+{
+	uint64_t handled = 0;
+	int rules = make_rules(plan->network, ALL_SCOPES, &handled);
+	unsigned parts = 0;
+
 	if (rules < 0)
 		return 0;
-	if (add_rules(rules, plan, all.files) == 0 && syscall(SYS_landlock_restrict_self, rules, 0) == 0)
-		parts = WALL_LANDLOCK;
+	if (add_rules(rules, plan, handled) == 0)
+		parts = wall_landlock_enter(rules);
 	close(rules);
 	return parts;
 }

@@ -11,11 +11,14 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "wall/private.h"
 
 #define FILES_LIMIT 64
+#define PATIENCE_NS    1000000000
+#define PATIENCE_STEPS 1000
 
 /* Where the child's descriptors are. */
 enum { FD_SOCKET = 3, FD_REPORT = 4, FD_FREE = 5 };
@@ -292,16 +295,25 @@ int wall_spawn(struct wall_process *process, const struct wall_plan *plan, struc
 	return r;
 }
 
+/* Behind walls of our own we may not kill. Children end when their socket does, and with their parent. */
+static int await_end(pid_t pid)
+{
+	const struct timespec pause = {.tv_nsec = PATIENCE_NS / PATIENCE_STEPS};
+	int status = 0;
+
+	for (unsigned i = 0; i < PATIENCE_STEPS && waitpid(pid, &status, WNOHANG) == 0; i++)
+		nanosleep(&pause, NULL);
+	return status;
+}
+
 void wall_end(struct wall_process *process, int *status)
 {
 	int how = 0;
 
 	if (process->socket > 0)
 		close(process->socket);
-	if (process->pid > 0) {
-		kill(process->pid, SIGKILL);
-		how = reap(process->pid);
-	}
+	if (process->pid > 0)
+		how = kill(process->pid, SIGKILL) == 0 ? reap(process->pid) : await_end(process->pid);
 	if (status)
 		*status = how;
 	*process = (struct wall_process){.socket = 0};

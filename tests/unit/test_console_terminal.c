@@ -126,7 +126,7 @@ static void crash_in_thread(void)
 {
 	pthread_t thread;
 
-	if (thread_start(&thread, "a thread with a long name", write_nowhere, (void *)nowhere) == 0)
+	if (thread_start(&thread, THREAD_OUTPUT, "a thread with a long name", write_nowhere, (void *)nowhere) == 0)
 		pthread_join(thread, NULL);
 }
 

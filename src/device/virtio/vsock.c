@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -390,6 +391,7 @@ static void free_own(struct virtio_vsock *vsock)
 {
 	char path[SOCKET_PATH];
 
+	wall_end(&vsock->host, NULL);
 	if (vsock->listener >= 0) {
 		own_path(vsock, path);
 		unlink(path);
@@ -463,6 +465,8 @@ static int set_up(struct virtio_vsock *vsock, const char *name, struct worker *w
 	int r = listen_at(vsock, e);
 
 	if (r == 0)
+		r = vsock_host_start(&vsock->host, vsock->folder, e);
+	if (r == 0)
 		r = virtio_init(&vsock->virtio, &virtio_vsock_type, &vsock_kind, name, worker, sizes, QUEUE_COUNT,
 				sizeof cid, e);
 	if (r < 0)
@@ -497,4 +501,29 @@ int virtio_vsock_new(struct virtio **out, const char *name, struct worker *worke
 	else
 		*out = &vsock->virtio;
 	return r;
+}
+
+struct dial {
+	struct virtio_vsock *vsock;
+	int fd;
+};
+
+static void dialled(void *arg)
+{
+	const struct dial *dial = arg;
+
+	connection_accept(dial->vsock, dial->fd);
+}
+
+int virtio_vsock_dial(struct virtio *virtio, int *fd)
+{
+	struct dial dial = {.vsock = vsock_of(virtio)};
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	dial.fd = ends[1];
+	worker_call(virtio->worker, dialled, &dial);
+	*fd = ends[0];
+	return 0;
 }

@@ -26,6 +26,10 @@
 MUST_USE int virtio_vsock_new(struct virtio **out, const char *name, struct worker *worker, uint32_t cid,
 			      const char *folder, struct error *e);
 
+/* A stream socket as if it had connected to FOLDER/guest; non-blocking, close-on-exec, the caller's. Any thread but the
+ * worker. */
+MUST_USE int virtio_vsock_dial(struct virtio *virtio, int *fd);
+
 extern const struct device_type virtio_vsock_type;
 
 #endif

@@ -7,10 +7,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "base/socket.h"
 #include "device/virtio/vsock_private.h"
 
 #define FIRST_PORT UINT32_C(0x40000000) /* of connections that the host begins */
@@ -236,13 +234,10 @@ void connection_accept(void *vsock, int fd)
 
 struct connection *connection_to_host(struct virtio_vsock *vsock, uint32_t guest_port, uint32_t host_port)
 {
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct connection *connection;
-	int fd;
+	int fd = vsock_host_connect(&vsock->host, host_port);
 
-	/* Its length was checked when the device was made. */
-	snprintf(path, sizeof path, "%s/%" PRIu32, vsock->folder, host_port);
-	if (socket_connect(path, &fd) < 0)
+	if (fd < 0)
 		return NULL;
 	connection = add(vsock, fd, CONNECTION_REQUESTED);
 	if (connection) {

@@ -4,6 +4,7 @@
 
 #include "base/acceptor.h"
 #include "device/virtio/vsock.h"
+#include "device/virtio/vsock_host.h"
 
 /* A packet's header (5.10.6). */
 struct vsock_header {
@@ -70,6 +71,7 @@ struct virtio_vsock {
 	struct virtio virtio;
 	uint32_t cid;
 	char *folder;
+	struct wall_process host; /* connects for the guest */
 	int listener;
 	struct acceptor acceptor;
 	struct connection *connections;

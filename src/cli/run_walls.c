@@ -1,0 +1,58 @@
+#include "cli/run_walls.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cli/run_options.h"
+#include "wall/self.h"
+#include "wall/wall.h"
+
+bool run_walls_wanted(const struct arguments *arguments)
+{
+	return arguments->values[RUN_WALLS].number != 0;
+}
+
+/* In the keeper. */
+static void remove_sockets(void *context)
+{
+	const struct machine_config *config = context;
+	char path[128];
+
+	for (unsigned i = 0; i < config->channel_count; i++)
+		unlink(config->channels[i].path);
+	if (config->vsock && snprintf(path, sizeof path, "%s/guest", config->vsock) < (int)sizeof path)
+		unlink(path);
+}
+
+int run_walls_keep_sockets(struct keeper *keeper, const struct plan *plan, struct error *e)
+{
+	const struct machine_config *config = &plan->config;
+
+	if (!run_walls_wanted(plan->arguments) || (!config->channel_count && !config->vsock))
+		return 0;
+	return keeper_start(keeper, "doppel-keeper", remove_sockets, (void *)config, e);
+}
+
+static void tell_missing(void)
+{
+	char names[128];
+
+	wall_names(WALL_SELF_ALL & ~wall_self_parts_of_all(), names, sizeof names);
+	if (*names)
+		log_line(LOG_INFO, "wall", "this host does not give the machine's process these walls: %s", names);
+}
+
+int run_walls_put_up(const struct arguments *arguments, int folder, struct error *e)
+{
+	int r;
+
+	if (!run_walls_wanted(arguments)) {
+		log_line(LOG_WARNING, "wall", "--walls off: a guest that breaks out of its machine can do what you can");
+		return 0;
+	}
+	r = wall_self_put_up(folder, e);
+	if (r == 0)
+		tell_missing();
+	return r;
+}

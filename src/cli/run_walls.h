@@ -1,0 +1,21 @@
+/*
+ * The walls of a machine's process: put up when the machine is made, before its guest runs.
+ *
+ * Thread: the main one. `arguments` are of the verb run.
+ */
+#ifndef DOPPEL_CLI_RUN_WALLS_H
+#define DOPPEL_CLI_RUN_WALLS_H
+
+#include "cli/plan.h"
+#include "wall/keeper.h"
+
+/* Without --walls off. */
+bool run_walls_wanted(const struct arguments *arguments);
+/* After machine_new. `folder`: a descriptor of the machine's own, -1 without a name. Tells on standard error, or in the
+ * log, what of the walls is missing. */
+MUST_USE int run_walls_put_up(const struct arguments *arguments, int folder, struct error *e);
+
+/* Before machine_new, for a machine without a name: a keeper for the sockets that it listens on, if any. */
+MUST_USE int run_walls_keep_sockets(struct keeper *keeper, const struct plan *plan, struct error *e);
+
+#endif

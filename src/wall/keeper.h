@@ -1,0 +1,28 @@
+/*
+ * A keeper: a process of its own that keeps the caller's powers, to do one thing when this process has ended, however
+ * it ended: remove what a monitor behind its walls cannot remove. It hears nothing from the monitor but its end.
+ *
+ * Thread: the main one, while the process has no other.
+ */
+#ifndef DOPPEL_WALL_KEEPER_H
+#define DOPPEL_WALL_KEEPER_H
+
+#include <sys/types.h>
+
+#include "base/error.h"
+
+struct keeper {
+	pid_t pid;
+	int socket; /* both 0: none */
+};
+
+/* Forks a process without descriptors and terminal, named `name` (at most 15 bytes). Once armed, it calls fn(context) on
+ * its copy of memory when this process ends, or keeper_end is called. Not armed, it does nothing and ends as well. */
+MUST_USE int keeper_start(struct keeper *keeper, const char *name, void (*fn)(void *context), void *context,
+			  struct error *e);
+/* Any time, also behind walls. Accepts a zeroed one. */
+void keeper_arm(const struct keeper *keeper);
+/* Returns when it has done its work; zeroes *keeper, and accepts a zeroed one. */
+void keeper_end(struct keeper *keeper);
+
+#endif

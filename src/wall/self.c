@@ -1,0 +1,161 @@
+#include "wall/self.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "wall/private.h"
+
+/* Made by wall_self_put_up before any thread looks, and never changed. */
+static struct {
+	struct sock_fprog filters[THREAD_KINDS];
+	int rules;      /* of Landlock, or a negative errno */
+	uid_t user;     /* to become, and the group of that number; 0: who it is */
+	unsigned limits; /* WALL_LIMITS or 0: of the whole process */
+} own;
+
+static atomic_bool up;
+static atomic_bool failed; /* a thread kept power */
+static atomic_uint lacking[THREAD_KINDS], threads[THREAD_KINDS];
+
+/* From here to enter_thread: on each thread, in a signal handler on most; raw calls, as the C library's would change
+ * all threads. */
+
+static bool become(uid_t user)
+{
+	return syscall(SYS_setgroups, 0, NULL) == 0 && syscall(SYS_setresgid, user, user, user) == 0 &&
+	       syscall(SYS_setresuid, user, user, user) == 0;
+}
+
+static unsigned change_user(void)
+{
+	if (!own.user)
+		return geteuid() ? WALL_USER : 0;
+	/* A user namespace may know only few users. */
+	return become(own.user) || become(WALL_NOBODY) ? WALL_USER : 0;
+}
+
+static void limit_capabilities(void)
+{
+	for (unsigned long capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; capability++)
+		(void)prctl(PR_CAPBSET_DROP, capability);
+	(void)prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+					       SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED);
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+}
+
+static unsigned drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[2] = {{0}};
+
+	return syscall(SYS_capset, &header, none) == 0 ? WALL_CAPABILITIES : 0;
+}
+
+/* Each part needs powers that a later one takes away. */
+static unsigned give_up(void)
+{
+	unsigned parts;
+
+	limit_capabilities();
+	parts = change_user();
+	parts |= drop_capabilities();
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
+		parts |= WALL_NO_NEW_PRIVILEGES;
+	return parts | wall_landlock_enter(own.rules);
+}
+
+static unsigned lacking_anywhere(void)
+{
+	unsigned parts = 0;
+
+	for (unsigned kind = 0; kind < THREAD_KINDS; kind++)
+		parts |= atomic_load(&lacking[kind]);
+	return parts;
+}
+
+/* A later thread is behind the walls of the one that started it already. */
+static void enter_thread(enum thread_kind kind, bool later)
+{
+	unsigned parts = later ? ~(lacking_anywhere() | WALL_SECCOMP | WALL_LIMITS) : give_up();
+
+	parts |= wall_filter_install(&own.filters[kind]) | own.limits;
+	if (!(parts & WALL_CAPABILITIES))
+		atomic_store(&failed, true);
+	atomic_fetch_or(&lacking[kind], WALL_SELF_ALL & ~parts);
+	atomic_fetch_add(&threads[kind], 1);
+}
+
+/* On the main thread. */
+
+static int make_filters(int folder, struct error *e)
+{
+	int r = 0;
+
+	for (unsigned kind = 0; r == 0 && kind < THREAD_KINDS; kind++)
+		r = wall_self_filter((enum thread_kind)kind, folder >= 0, &own.filters[kind], e);
+	return r;
+}
+
+/* Ids that no system gives to a user and no container to its own; a process's number is nobody else's while it lives,
+ * so no two monitors of a host are one user. */
+#define FIRST_USER UINT32_C(0x70000000)
+
+static uid_t choose_user(void)
+{
+	return geteuid() == 0 && !WALL_SANITIZED ? FIRST_USER + (uid_t)getpid() : 0;
+}
+
+static unsigned limit_process(void)
+{
+	const struct rlimit none = {0};
+
+	if (WALL_SANITIZED)
+		return 0;
+	return setrlimit(RLIMIT_CORE, &none) == 0 && prctl(PR_SET_DUMPABLE, 0) == 0 ? WALL_LIMITS : 0;
+}
+
+bool wall_self_is_up(void)
+{
+	return atomic_load(&up);
+}
+
+int wall_self_put_up(int folder, struct error *e)
+{
+	int r = make_filters(folder, e);
+
+	if (r < 0)
+		return r;
+	/* Sanitizers read files of /proc at the end. */
+	own.rules = WALL_SANITIZED ? -ENOSYS : wall_landlock_self(folder);
+	own.user = choose_user();
+	if (own.user && folder >= 0 && fchown(folder, own.user, own.user) < 0)
+		return error_errno(e, -errno, "cannot give the machine's folder to user %u", own.user);
+	own.limits = limit_process();
+	threads_guard(enter_thread);
+	enter_thread(THREAD_MAIN, false);
+	atomic_store(&up, true);
+	if (own.rules >= 0)
+		close(own.rules);
+	if (atomic_load(&failed))
+		return error_set(e, ERROR_PERMISSION, -EPERM, "cannot give up capabilities");
+	return 0;
+}
+
+unsigned wall_self_parts(enum thread_kind kind, unsigned *count)
+{
+	*count = atomic_load(&threads[kind]);
+	return *count ? WALL_SELF_ALL & ~atomic_load(&lacking[kind]) : 0;
+}
+
+unsigned wall_self_parts_of_all(void)
+{
+	return atomic_load(&up) ? WALL_SELF_ALL & ~lacking_anywhere() : 0;
+}

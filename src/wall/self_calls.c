@@ -1,0 +1,64 @@
+/* Which system calls each kind of thread of a monitor may make, and why: docs/internals/wall.md. */
+#include "wall/private.h"
+
+#define CALLS(...) (const char *const[]){__VA_ARGS__, NULL}
+
+/* Also by the device thread, for requests that need no thread, and since a thread can have no calls that the one which
+ * starts it lacks. */
+#define DISK_CALLS                                                                                                 \
+	CALLS("preadv", "pwritev", "fdatasync", "fallocate", "lseek", "pread64", "pwrite64", "ftruncate", "fstat")
+
+const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
+	[THREAD_VCPU] = {
+		{"let another vCPU go on", CALLS("sched_yield")},
+		{"how long it waited for a CPU of the host", CALLS("pread64", "close")},
+	},
+	[THREAD_DEVICES] = {
+		{"the event loop", CALLS("epoll_wait", "epoll_ctl", "timerfd_settime", "read", "poll")},
+		{"disks: by io_uring, whose rings allow no more than reads, writes and flushes", CALLS("io_uring_enter")},
+		{"disks: by threads", DISK_CALLS},
+		{"starting such threads",
+		 CALLS("clone", "clone3?", "rseq", "set_robust_list", "prctl:name", "prctl:filter")},
+		{"packets, shared folders", CALLS("readv", "writev", "recvfrom", "sendmsg", "recvmsg", "sendto")},
+		{"sockets between host and guest", CALLS("accept4", "shutdown", "close")},
+		{"random numbers for the guest", CALLS("getrandom")},
+		{"processes of a device that end", CALLS("kill?", "wait4", "clock_nanosleep")},
+	},
+	[THREAD_DISK] = {
+		{"one job of a disk", DISK_CALLS},
+	},
+	[THREAD_OUTPUT] = {
+		{"wait for the reader", CALLS("poll")},
+		{"the console's log, which starts anew when it is full", CALLS("pread64", "pwrite64", "ftruncate")},
+	},
+	[THREAD_GOVERNOR] = {
+		{"wait for the next look", CALLS("prctl:slack")},
+	},
+	[THREAD_MAIN] = {
+		{"the event loop", CALLS("epoll_wait", "epoll_ctl", "timerfd_settime", "read", "poll", "eventfd2")},
+		{"the terminal", CALLS("ioctl:terminal", "getpgrp")},
+		{"handlers of signals", CALLS("rt_sigaction")},
+		{"messages: stdio looks at what it writes to", CALLS("newfstatat?")},
+		{"sorting: the C library looks how much memory there is", CALLS("sysinfo")},
+		{"the control socket", CALLS("accept4", "getsockopt", "recvmsg", "sendmsg", "recvfrom", "sendto", "shutdown")},
+		{"a connection to the program in the guest", CALLS("socketpair")},
+		{"the machine's end", CALLS("close", "unlink?", "kill?", "wait4", "clock_nanosleep")},
+	},
+};
+
+const struct wall_list wall_self_folder[] = {
+	{"the machine's record in its folder", CALLS("openat", "unlinkat", "renameat", "fsync", "newfstatat", "fstat", "pread64")},
+	{"its log, which is cut off when it is long", CALLS("ftruncate")},
+	{NULL, NULL},
+};
+
+const struct wall_list wall_self_base[] = {
+	{"wait for other threads", CALLS("futex")},
+	{"wake an event loop; console and log", CALLS("write")},
+	{"memory", CALLS("mmap", "munmap", "mremap", "mprotect", "madvise", "brk")},
+	{"clocks, where the kernel maps none", CALLS("clock_gettime")},
+	{"handlers of signals end; abort", CALLS("rt_sigreturn", "rt_sigprocmask", "tgkill:own", "getpid", "gettid")},
+	{"the end", CALLS("exit", "exit_group")},
+	{"malloc looks for the number of CPUs and the host's policy", CALLS("sched_getaffinity", "openat?")},
+	{NULL, NULL},
+};

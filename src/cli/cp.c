@@ -97,18 +97,12 @@ static void end_as_told(int fd)
 static int get(struct wire *wire, const struct place *from, const char *to, const struct tree_hooks *hooks,
 	       struct error *e)
 {
-	int r;
-
 	if (strcmp(to, "-") == 0)
 		return guest_get(wire, from->path, NULL, STDOUT_FILENO, hooks, e);
 	wire->wake = watch_signals(e);
 	if (wire->wake < 0)
 		return wire->wake;
-	r = guest_get(wire, from->path, to, -1, hooks, e);
-	if (r == -EINTR)
-		end_as_told(wire->wake);
-	close(wire->wake);
-	return r;
+	return guest_get(wire, from->path, to, -1, hooks, e);
 }
 
 static int put(struct wire *wire, const char *from, const struct place *to, const struct tree_hooks *hooks,
@@ -131,6 +125,10 @@ static int copy(struct wire *wire, const struct place *from, const struct place 
 	r = from->machine ? get(wire, from, to->path, &hooks, e) : put(wire, from->path, to, &hooks, e);
 	if (copying.shown)
 		progress_finish(&copying.progress);
+	if (r == -EINTR)
+		end_as_told(wire->wake);
+	if (wire->wake >= 0)
+		close(wire->wake);
 	if (r == 0 && copying.problems)
 		return error_set(e, ERROR_FAILED, -EIO, "%zu %s not copied", copying.problems,
 				 copying.problems == 1 ? "thing was" : "things were");

@@ -76,7 +76,7 @@ int wire_read(struct wire *wire, struct error *e)
 	if (count < 0 && errno == EAGAIN)
 		return 0;
 	if (count <= 0)
-		return error_set(e, ERROR_FAILED, -EPIPE, "the connection has ended");
+		return error_set(e, ERROR_FAILED, -EPIPE, "the connection to the guest has ended; does the machine still run?");
 	wire->in_end += (size_t)count;
 	return 0;
 }
@@ -149,7 +149,7 @@ int wire_write(struct wire *wire, struct error *e)
 		if (count < 0 && errno == EAGAIN)
 			return 0;
 		if (count < 0 && errno != EINTR)
-			return error_set(e, ERROR_FAILED, -EPIPE, "the connection has ended");
+			return error_set(e, ERROR_FAILED, -EPIPE, "the connection to the guest has ended; does the machine still run?");
 		wire->out_start += count > 0 ? (size_t)count : 0;
 	}
 	wire->out_start = wire->out_end = 0;

@@ -90,6 +90,7 @@ talk() {
 	return "${PIPESTATUS[0]}"
 }
 
+export DOPPEL_STATE=$scratch/state
 make_mirror
 cat >"$scratch/user-data" <<'END'
 #cloud-config
@@ -123,6 +124,8 @@ output=$(talk "
 	tell {stat -c %a /etc/from-seed; cat /etc/from-seed} {600.*first line\r\n  second}
 	tell {ls /root; cat /root/name} {made by runcmd.*\nweb\r}
 	tell {journalctl --no-pager -o cat -u doppel-seed} {ignored: packages}
+	puts [exec $doppel exec web -- systemctl is-active doppel-guest]
+	tell {ssh-keyscan -t ed25519 127.0.0.1 2>/dev/null} {127.0.0.1 ssh-ed25519 }
 	tell {ip -color=never -4 -brief address show scope global} {UP +10\.0\.2\.15/24}
 	tell {rm /etc/apt/sources.list.d/*; echo 'deb [trusted=yes] http://10.0.2.2:8000/ ./' >/etc/apt/sources.list} {}
 	tell {apt-get -q update && apt-get -q install -y from-the-host && from-the-host} {\nit ran}
@@ -143,7 +146,7 @@ output=$(talk "
 ")
 status=$?
 grep -q FIRST-BOOT <<<"$output"
-result $? 'a seed, everything running, apt from a mirror on the host' "$output"
+result $? 'a seed, everything running, commands from the host, a key for ssh, apt from a mirror on the host' "$output"
 grep -q REBOOTED <<<"$output"
 result $? 'reboot, with what was installed' "$output"
 [ $status = 0 ]

@@ -27,17 +27,20 @@ static void gather(void *context, const char *line)
 	json_array_append_new(gathered->entries, entry);
 }
 
-/* Of a machine that is gone only the whole name is known. */
+/* A whole name comes first, also that of a machine that is gone; then beginnings of names that are there. */
 static int read_one(struct registry *registry, const char *text, json_t *entries, struct error *e)
 {
-	struct gathered gathered = {text, entries};
 	char name[REGISTRY_NAME_SIZE];
+	struct gathered gathered = {text, entries};
 	int r = registry_history_read(registry, text, gather, &gathered, e);
 
-	if (r != -ENOENT || registry_find(registry, text, name, NULL) < 0)
+	if (r != -ENOENT)
 		return r;
+	r = registry_find(registry, text, name, e);
+	if (r == -ENOENT)
+		r = registry_history_find(registry, text, name, e);
 	gathered.machine = name;
-	return registry_history_read(registry, name, gather, &gathered, e);
+	return r < 0 ? r : registry_history_read(registry, name, gather, &gathered, e);
 }
 
 static int read_all(struct registry *registry, json_t *entries, struct error *e)

@@ -106,6 +106,16 @@ static int ambiguous(const char *text, const struct names *names, struct error *
 			 names->count, list);
 }
 
+/* `names`: sorted, one at least, and all begin with `text`. */
+static int choose(const char *text, const struct names *names, char name[REGISTRY_NAME_SIZE], struct error *e)
+{
+	/* The name itself comes before all longer ones. */
+	if (names->count > 1 && strcmp(names->name[0], text) != 0)
+		return ambiguous(text, names, e);
+	strcpy(name, names->name[0]);
+	return 0;
+}
+
 int registry_find(struct registry *registry, const char *text, char name[REGISTRY_NAME_SIZE], struct error *e)
 {
 	AUTO_CLOSE machines = registry_root_open(registry, "machines", false);
@@ -118,13 +128,25 @@ int registry_find(struct registry *registry, const char *text, char name[REGISTR
 	r = read_names(machines, text, &names);
 	if (r < 0)
 		return error_errno(e, r, "the directory for machines %.300s", registry->root);
+	return names.count ? choose(text, &names, name, e) : registry_no_machine(machines, text, e);
+}
+
+int registry_history_find(struct registry *registry, const char *text, char name[REGISTRY_NAME_SIZE], struct error *e)
+{
+	AUTO_NAMES all = {0}, names = {0};
+	int r = registry_history_names(registry, &all.name, &all.count, e);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && *text && i < all.count; i++)
+		if (strncmp(all.name[i], text, strlen(text)) == 0)
+			r = add_name(&names, all.name[i]);
+	if (r < 0)
+		return error_errno(e, r, "the histories");
 	if (names.count == 0)
-		return registry_no_machine(machines, text, e);
-	/* The name itself comes before all longer ones. */
-	if (names.count > 1 && strcmp(names.name[0], text) != 0)
-		return ambiguous(text, &names, e);
-	strcpy(name, names.name[0]);
-	return 0;
+		return error_set(e, ERROR_NOT_FOUND, -ENOENT, "nothing was ever done to a machine '%.80s'", text);
+	qsort(names.name, names.count, sizeof *names.name, compare);
+	return choose(text, &names, name, e);
 }
 
 int registry_folder(struct registry *registry, const char *name, int *fd, struct error *e)

@@ -209,11 +209,11 @@ int registry_history_read(struct registry *registry, const char *name, void (*ea
 /* The machine whose file this is. What was put aside has a newer file beside it. */
 static bool name_of(const char *file, char out[REGISTRY_NAME_SIZE])
 {
-	const char *end = strstr(file, ".jsonl");
+	size_t length = strlen(file), end = strlen(".jsonl");
 
-	if (!end || end[sizeof ".jsonl" - 1] || end - file >= REGISTRY_NAME_SIZE)
+	if (length <= end || length - end >= REGISTRY_NAME_SIZE || strcmp(file + length - end, ".jsonl") != 0)
 		return false;
-	snprintf(out, REGISTRY_NAME_SIZE, "%.*s", (int)(end - file), file);
+	snprintf(out, REGISTRY_NAME_SIZE, "%.*s", (int)(length - end), file);
 	return name_is_valid(out);
 }
 

@@ -86,5 +86,8 @@ MUST_USE int registry_history_read(struct registry *registry, const char *name,
 /* All machines that have a history, those that are gone too, in no order; free() them. */
 MUST_USE int registry_history_names(struct registry *registry, char (**out)[REGISTRY_NAME_SIZE], size_t *count,
 				    struct error *e);
+/* As registry_find, among these. */
+MUST_USE int registry_history_find(struct registry *registry, const char *text, char name[REGISTRY_NAME_SIZE],
+				   struct error *e);
 
 #endif

@@ -138,7 +138,7 @@ doppel rm web && ! ended $follower
 result $? 'it can be removed' "$(doppel ls)"
 kill $follower 2>/dev/null
 wait $follower 2>/dev/null
-doppel history web | grep -q removed && [ "$(doppel history web | wc -l)" -ge 4 ]
+doppel history w | grep -q removed && [ "$(doppel history web | wc -l)" -ge 4 ]
 result $? 'its history stays' "$(doppel history web 2>&1)"
 
 # ---- A monitor that hangs ----

@@ -110,6 +110,32 @@ static void a_removed_machine_keeps_its_history(void **state)
 	assert_int_equal(seen.count, 1);
 }
 
+static void histories_are_found_by_the_beginning_of_a_name(void **state)
+{
+	static const char *const machines[] = {"web", "web-two", "data", "odd.jsonl"};
+	char name[REGISTRY_NAME_SIZE], (*names)[REGISTRY_NAME_SIZE];
+	size_t count;
+
+	(void)state;
+	assert_int_equal(registry_history_find(registry, "w", name, &failure), -ENOENT);
+	for (size_t i = 0; i < ARRAY_SIZE(machines); i++)
+		close(open_history(machines[i]));
+	put("data.jsonl.old", "", 0, false);
+	assert_ok(registry_history_names(registry, &names, &count, &failure));
+	assert_int_equal(count, ARRAY_SIZE(machines));
+	free(names);
+	assert_ok(registry_history_find(registry, "d", name, &failure));
+	assert_string_equal(name, "data");
+	assert_ok(registry_history_find(registry, "web", name, &failure));
+	assert_string_equal(name, "web");
+	assert_ok(registry_history_find(registry, "o", name, &failure));
+	assert_string_equal(name, "odd.jsonl");
+	assert_int_equal(registry_history_find(registry, "we", name, &failure), -ENOTUNIQ);
+	assert_int_equal(registry_history_find(registry, "x", name, &failure), -ENOENT);
+	assert_int_equal(registry_history_find(registry, "", name, &failure), -ENOENT);
+	assert_int_equal(failure.kind, ERROR_NOT_FOUND);
+}
+
 static void details_are_checked(void **state)
 {
 	char details[6000];
@@ -233,6 +259,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_registry(what_was_done_is_read_in_order),
 		with_registry(a_removed_machine_keeps_its_history),
+		with_registry(histories_are_found_by_the_beginning_of_a_name),
 		with_registry(details_are_checked),
 		with_registry(writers_do_not_mix),
 		with_registry(damage_costs_only_what_it_hit),

@@ -83,11 +83,12 @@ dhcp() { ip link set $1 up; udhcpc -i $1 -n -q -s /tmp/lease; }
 fetch() { wget -q -O /tmp/$1 http://10.0.2.2:8123/$1 && chmod +x /tmp/$1; }
 '
 
-# boot COMMANDS OPTION...: runs a guest; its output, with the status in the last line.
+# boot COMMANDS OPTION...: runs a guest, several at once with one name; its output, with the status in the last line.
 boot() {
 	local commands=$begin$1
 	shift
-	"$doppel" run debian-tiny --engine "$engine" --timeout "$seconds" --name tiny --rng off \
+	DOPPEL_STATE=$(mktemp -d "$scratch/state.XXXXXX") "$doppel" run debian-tiny --engine "$engine" --timeout "$seconds" \
+		--name tiny --rng off \
 		--append "doppel.exec64=$(printf 'cat >/tmp/me <<"DOPPEL"\n%s\nDOPPEL\nsh /tmp/me' "$commands" | gzip -9c |
 			base64 -w0 | { printf 'echo %s | base64 -d | gunzip >/tmp/all; sh /tmp/all' "$(cat)" | base64 -w0; })" \
 		"$@" </dev/null 2>&1 | sed -u 's/\r//'

@@ -4,6 +4,8 @@ failed=0
 seconds=120
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+# Machines with names are of their own too.
+export DOPPEL_STATE=$scratch/state
 
 # result STATUS NAME [DETAIL]: one line of TAP; 0 is a pass.
 result() {

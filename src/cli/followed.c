@@ -222,15 +222,25 @@ static int look_around(struct followed *followed, struct error *e)
 	return more && followed->all ? add_all(followed, e) : 0;
 }
 
+/* Of a process that is just ending the connection may end a moment before its lock is free. */
+static bool lives(const struct followed *followed, const struct one *one)
+{
+	struct record record;
+
+	for (unsigned i = 0; one->monitor && i < RETRIES; i++) {
+		if (registry_record(followed->registry, one->name, &record, NULL) < 0 || record.monitor != one->monitor)
+			return false;
+		usleep(RETRY_MS * 1000);
+	}
+	return one->monitor != 0;
+}
+
 /* A machine that ended closes its events, too. */
 static int closed(struct followed *followed, struct one *one, struct error *e)
 {
-	struct record record;
-	bool alive = registry_record(followed->registry, one->name, &record, NULL) == 0 && record.monitor == one->monitor;
-
 	control_close(one->client);
 	one->client = NULL;
-	if (alive && one->monitor)
+	if (lives(followed, one))
 		return error_set(e, ERROR_FAILED, -EPIPE,
 				 "the events of %s came faster than they were taken; doppel history %s has them all", one->name,
 				 one->name);

@@ -49,9 +49,19 @@ static int take_folder(struct monitor *monitor, struct error *e)
 	return r;
 }
 
+/* A monitor that was killed could not tell. */
+static void note_death(struct monitor *monitor)
+{
+	const struct record *record = &monitor->record;
+
+	if (record->state == MACHINE_RUNNING || record->state == MACHINE_PAUSED)
+		monitor_note(monitor, "killed", json_pack("{s:i}", "monitor", (int)record->monitor));
+}
+
 /* What an earlier life left in the record goes. */
 static void renew_record(struct monitor *monitor)
 {
+	note_death(monitor);
 	monitor->record.monitor = getpid();
 	monitor->record.foreground = monitor->options->foreground;
 	monitor->record.stalled = false;

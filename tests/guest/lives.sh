@@ -120,6 +120,7 @@ monitors() {
 	state web failed
 	expect 'a killed monitor is told' 0 "its monitor, process $pid, was killed" inspect web
 	expect 'its machine starts again' 0 '' start web
+	expect 'and its history tells why' 0 "killed    monitor=$pid" history web
 	pid=$(monitor_of web)
 	kill -TERM "$pid"
 	until_true has_line stopping "$DOPPEL_STATE/history/web.jsonl"
@@ -186,24 +187,35 @@ foreground() {
 		--timeout 300ms
 }
 
+# told EVENT COUNT: whether it was told so often of web.
+told() {
+	[ "$(grep '"web"' "$scratch/all" | grep -c "$1")" = "$2" ]
+}
+
 events() {
 	local pid wanted
-	timeout 60 "$doppel" events >"$scratch/events" 2>"$scratch/errors" &
+	d run -d --name other --firmware "$scratch/sleep" >/dev/null
+	timeout 300 "$doppel" events >"$scratch/all" 2>"$scratch/errors" &
 	pid=$!
-	sleep 0.5
+	until_true eval 'd pause other; d resume other; test -s "$scratch/all"'
 	d run -d --name web --firmware "$scratch/sleep" >/dev/null
-	until_true has_line started "$scratch/events"
+	until_true told started 1
 	d pause web
 	d resume web
 	d stop --force web
-	until_true has_line stopped "$scratch/events"
+	until_true told stopped 1
 	d start web
-	until_true eval '[ "$(grep -c started "$scratch/events")" = 2 ]'
+	until_true told started 2
+	kill -KILL "$(monitor_of web)"
+	d start web
+	until_true told started 3
 	d rm --force web
-	until_true eval '[ "$(grep -c stopped "$scratch/events")" = 2 ]'
+	until_true told stopped 2
 	kill $pid
 	wait $pid 2>/dev/null
-	wanted='started paused resumed stopped started stopped '
+	d rm --force other
+	grep '"web"' "$scratch/all" >"$scratch/events"
+	wanted='started paused resumed stopped started started stopped '
 	[ "$(sed 's/.*"event":"\([a-z]*\)".*/\1/' "$scratch/events" | tr '\n' ' ')" = "$wanted" ]
 	result $? 'events are told, of machines that come later too' "$(cat "$scratch/events" "$scratch/errors")"
 }

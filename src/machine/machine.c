@@ -137,6 +137,27 @@ static int make_quota(struct machine *machine, struct error *e)
 	return 0;
 }
 
+/* On a vCPU's thread, each time its engine looks around: some ten microseconds apart. */
+static void run_goes_on(void *opaque, const struct hart *hart, uint64_t instructions)
+{
+	struct machine *machine = opaque;
+
+	if (machine->sample)
+		machine->sample(machine->sample_opaque, hart, instructions);
+	if (quota_is_late(machine->quota))
+		crew_stop_one(machine->crew, hart->id);
+}
+
+static void watch_runs(struct machine *machine)
+{
+	struct hart_cluster *cluster = &machine->board->cluster;
+
+	machine->sample = cluster->sample;
+	machine->sample_opaque = cluster->sample_opaque;
+	cluster->sample = run_goes_on;
+	cluster->sample_opaque = machine;
+}
+
 static int make_crew(struct machine *machine, const struct machine_config *config, struct error *e)
 {
 	const struct crew_hooks hooks = {.failed = vcpu_failed, .crowded = crowded, .opaque = machine};
@@ -148,6 +169,7 @@ static int make_crew(struct machine *machine, const struct machine_config *confi
 		if (r < 0)
 			return r;
 	}
+	watch_runs(machine);
 	r = make_quota(machine, e);
 	return r < 0 ? r : crew_new(&machine->crew, machine->engine, &machine->board->cluster, machine->quota, &hooks, e);
 }

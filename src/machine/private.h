@@ -33,6 +33,8 @@ struct machine {
 	pid_t processes[QUOTA_PROCESSES_MAX]; /* of back ends, when the machine was made */
 	unsigned process_count;
 	struct profile *profile; /* or NULL */
+	void (*sample)(void *opaque, const struct hart *hart, uint64_t instructions); /* the profile's, or NULL */
+	void *sample_opaque;
 	struct gauge gauge;
 	_Atomic uint64_t printed; /* bytes of console output */
 	struct worker *worker; /* serves all virtio devices; NULL when there are none */

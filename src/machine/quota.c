@@ -20,6 +20,8 @@
 #define DOZE_NS  UINT64_C(20000000)
 #define SLACK_NS 1000
 #define TURN_NS  UINT64_C(100000)
+/* Beyond this the governor is late. */
+#define LATE_NS UINT64_C(300000)
 /* More than rounding makes a clock run ahead of time. */
 #define AHEAD_NS UINT64_C(20000000)
 
@@ -43,6 +45,8 @@ struct quota {
 	bool threaded;
 	unsigned vcpu_count, processors; /* of the host, that may be used */
 	atomic_bool dozing;              /* the governor wants to be woken by the first vCPU that goes on */
+	atomic_bool limited;             /* there is a share */
+	_Atomic uint64_t due_ns;         /* when the governor looks next; on a busy host a vCPU may have to */
 
 	pthread_mutex_t lock;   /* guards all below, and changes of `closed` */
 	pthread_cond_t due;     /* the governor shall look now */
@@ -95,11 +99,6 @@ static uint64_t machine_used(struct quota *quota, uint64_t now)
 static uint64_t vcpu_used(const struct member *vcpu)
 {
 	return vcpu->joined ? read_clock(vcpu->clock) : 0;
-}
-
-static bool is_limited(const struct quota *quota)
-{
-	return quota->shares.machine > 0 || quota->shares.vcpu > 0;
 }
 
 static void look(struct quota *quota, uint64_t now)
@@ -190,6 +189,7 @@ static void govern(struct quota *quota)
 		if (!anybody_awake(quota) && next < DOZE_NS)
 			next = DOZE_NS;
 	}
+	atomic_store(&quota->due_ns, now + next);
 	wait_until(quota, now + next);
 	atomic_store(&quota->dozing, false);
 }
@@ -219,7 +219,7 @@ static void *governor_main(void *arg)
 	quota->ready = true;
 	pthread_cond_broadcast(&quota->changed);
 	while (!quota->quitting)
-		if (is_limited(quota))
+		if (atomic_load(&quota->limited))
 			govern(quota);
 		else
 			pthread_cond_wait(&quota->due, &quota->lock);
@@ -318,6 +318,8 @@ void quota_set(struct quota *quota, const struct quota_shares *shares)
 
 	pthread_mutex_lock(&quota->lock);
 	quota->shares = *shares;
+	atomic_store(&quota->due_ns, now);
+	atomic_store(&quota->limited, shares->machine > 0 || shares->vcpu > 0);
 	budget_set(&quota->budget, shares->machine, now, machine_used(quota, now));
 	for (unsigned i = 0; i < quota->vcpu_count; i++)
 		budget_set(&quota->vcpus[i].budget, shares->vcpu, now, vcpu_used(&quota->vcpus[i]));
@@ -350,14 +352,36 @@ void quota_leave(struct quota *quota, unsigned vcpu)
 	pthread_mutex_unlock(&quota->lock);
 }
 
+/* The governor has no processor when it should: whoever has one does its work. */
+static void look_instead(struct quota *quota)
+{
+	uint64_t now = clock_host_ns();
+
+	if (!quota_is_late(quota) || pthread_mutex_trylock(&quota->lock) != 0)
+		return;
+	look(quota, now);
+	settle(quota, now);
+	atomic_store(&quota->due_ns, now + next_look(quota));
+	pthread_mutex_unlock(&quota->lock);
+}
+
+bool quota_is_late(const struct quota *quota)
+{
+	return atomic_load_explicit(&quota->limited, memory_order_relaxed) &&
+	       clock_host_ns() >= atomic_load_explicit(&quota->due_ns, memory_order_relaxed) + LATE_NS;
+}
+
 bool quota_open(struct quota *quota, unsigned vcpu)
 {
+	if (!atomic_load(&quota->limited))
+		return true;
 	if (atomic_load(&quota->dozing)) {
 		atomic_store(&quota->dozing, false);
 		pthread_mutex_lock(&quota->lock);
 		pthread_cond_signal(&quota->due);
 		pthread_mutex_unlock(&quota->lock);
 	}
+	look_instead(quota);
 	return !atomic_load(&quota->vcpus[vcpu].closed);
 }
 

@@ -4,7 +4,8 @@
  *
  * For the machine counts what its whole process used (vCPUs, the worker, I/O threads, the owner, the quota's own thread)
  * and the back ends' processes that it was told of. For a vCPU counts its thread. A thread of its own, the governor,
- * looks at these clocks just often enough (budget.h). When a budget is spent it makes vCPUs leave guest code and
+ * looks at these clocks just often enough (budget.h); when it is late, for a host that is busy gives it no processor, a vCPU
+ * that runs notices and looks in its place, so whoever uses time is also there to see it. When a budget is spent it makes vCPUs leave guest code and
  * wait outside, and the worker wait between two callbacks; when it is worthwhile again they go on.
  *
  *   open --spent: stop--> closed, vCPUs wait in quota_wait --worthwhile--> open
@@ -57,6 +58,8 @@ void quota_suspend(struct quota *quota, bool suspend);
 /* On the vCPU's thread: before its first turn and after its last. */
 void quota_join(struct quota *quota, unsigned vcpu);
 void quota_leave(struct quota *quota, unsigned vcpu);
+/* Any thread, also amid a run: the governor is late; a vCPU shall leave guest code and ask quota_open, which looks. */
+bool quota_is_late(const struct quota *quota);
 /* On the vCPU's thread, before each run. False: it shall wait. */
 bool quota_open(struct quota *quota, unsigned vcpu);
 /* On the vCPU's thread: waits until it may run, or `*leave` becomes true and quota_wake was called since. Returns the

@@ -81,6 +81,7 @@ static inline void fake_run(struct engine_vcpu *vcpu, uint64_t limit, struct eng
 			fake_exit(out, ENGINE_EXIT_KICKED, UINT64_MAX);
 			break;
 		}
+		hart_sample(vcpu->hart, 1);
 		atomic_fetch_add(&vcpu->turns, 1);
 	} while (!fake_guest(vcpu, out));
 	atomic_store(&vcpu->hart->in_guest, false);

@@ -55,7 +55,7 @@ static double worst_second(const struct world *world)
 	for (unsigned to = 0; to < world->count; to++) {
 		while (world->at[to] - world->at[from] > SECOND)
 			from++;
-		if (world->sum[to] - world->sum[from] > worst * (double)SECOND)
+		if ((double)(world->sum[to] - world->sum[from]) > worst * (double)SECOND)
 			worst = (double)(world->sum[to] - world->sum[from]) / (double)SECOND;
 	}
 	return worst;

@@ -162,7 +162,7 @@ static const struct verb_example examples[] = {
 
 const struct verb verb_run = {
 	.name = "run",
-	.summary = "run a guest on this terminal until it ends",
+	.summary = "run a guest, on this terminal until it ends or on its own",
 	.operands = "[IMAGE]",
 	.scope = SCOPE_RUN,
 	.operands_max = 1,
@@ -174,6 +174,8 @@ const struct verb verb_run = {
 		"An image with a disk, such as debian, starts from the same disk each time: what the guest writes to it is "
 		"dropped when it ends, unless --keep gives it a disk of its own. Such an image has a user network unless "
 		"--net says otherwise.\n\n"
+		"With --detach the machine gets a process of its own and stays until doppel rm; its name is printed. With --name "
+		"alone it stays on the terminal, but all verbs reach it, and it is removed when it ends.\n\n"
 		"On the console, Ctrl-A x switches the machine off and leaves, Ctrl-A h tells what else there is. The "
 		"terminal is as before afterwards, whatever happened.\n\n"
 		"The exit status is the guest's own code when it ended with one, 0 when it just powered off, 128 and the "

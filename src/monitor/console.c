@@ -40,6 +40,7 @@ int monitor_console(struct control_call *call, const json_t *with, struct error 
 		close(ends[1]);
 		return r;
 	}
+	monitor_note(monitor, "console attached", json_copy((json_t *)with));
 	control_answer(call, NULL, ends[1]);
 	return 0;
 }

@@ -47,7 +47,7 @@ const struct verb verb_pause = {
 	.summary = "let machines stand still",
 	.operands = "[NAME...]",
 	.operands_max = NAMED_MAX,
-	.operand_kind = OPERAND_MACHINE_LIVE,
+	.operand_kind = OPERAND_MACHINE_RUNNING,
 	.description = "The guest stops amid what it does: its processors, its devices, and its clock. It notices nothing "
 		       "but, by its wall clock, that time has passed.",
 	.examples = pause_examples,
@@ -66,7 +66,7 @@ const struct verb verb_resume = {
 	.summary = "let paused machines go on",
 	.operands = "[NAME...]",
 	.operands_max = NAMED_MAX,
-	.operand_kind = OPERAND_MACHINE_LIVE,
+	.operand_kind = OPERAND_MACHINE_PAUSED,
 	.description = "The guest goes on as if no time had passed.",
 	.examples = resume_examples,
 	.options = resume_options,

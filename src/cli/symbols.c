@@ -164,7 +164,7 @@ static int read_tables(struct symbols *s, const struct elf *elf, struct error *e
 {
 	const Elf64_Shdr *table = find_table(elf);
 	uint32_t names = table ? le32toh(table->sh_link) : 0;
-	size_t size, text_size;
+	size_t size = 0, text_size = 0;
 	void *bytes = NULL, *text = NULL;
 	int r;
 

@@ -17,6 +17,8 @@ enum operand_kind {
 	OPERAND_IMAGE,
 	OPERAND_MACHINE,      /* in any state */
 	OPERAND_MACHINE_LIVE, /* running or paused */
+	OPERAND_MACHINE_RUNNING,
+	OPERAND_MACHINE_PAUSED,
 	OPERAND_MACHINE_OVER, /* any other */
 	OPERAND_KINDS,
 };

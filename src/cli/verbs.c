@@ -41,6 +41,8 @@ const char *const operand_names[OPERAND_KINDS] = {
 	[OPERAND_IMAGE] = "image ls --quiet",
 	[OPERAND_MACHINE] = "ls --quiet",
 	[OPERAND_MACHINE_LIVE] = "ps --quiet",
+	[OPERAND_MACHINE_RUNNING] = "ps --quiet --state running",
+	[OPERAND_MACHINE_PAUSED] = "ps --quiet --state paused",
 	[OPERAND_MACHINE_OVER] = "ls --quiet --state created --state stopped --state failed",
 };
 

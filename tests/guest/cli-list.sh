@@ -94,6 +94,8 @@ complete_bash() {
 }
 check 'bash: machines' 'web webcam' "$(complete_bash doppel ls we)"
 check 'bash: machines that run' 'disk' "$(complete_bash doppel ps d)"
+check 'bash: what can be resumed' 'webcam' "$(complete_bash doppel resume '')"
+check 'bash: what can be started' 'bad' "$(complete_bash doppel start b)"
 check 'bash: states' 'stopped' "$(complete_bash doppel ls --state st)"
 
 printf '{' >"$DOPPEL_STATE/machines/db/state.json"

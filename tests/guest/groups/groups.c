@@ -93,6 +93,21 @@ static bool is_gone(const char *group)
 	return false;
 }
 
+/* All stand still, so that what they used is read of one moment, however long the reading takes. */
+static void freeze(bool still)
+{
+	char path[600];
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s/doppel/cgroup.freeze", place.root);
+	file = fopen(path, "we");
+	if (file) {
+		fputs(still ? "1" : "0", file);
+		fclose(file);
+	}
+	rest(0.3);
+}
+
 /* Three on one processor, 1 : 2 : 4. */
 static bool weights(void)
 {
@@ -110,9 +125,12 @@ static bool weights(void)
 		children[i] = spin(names[i], &wish);
 	}
 	rest(2);
+	freeze(true);
 	for (unsigned i = 0; i < MEMBERS; i++)
 		before[i] = used_seconds(groups[i]);
+	freeze(false);
 	rest(SECONDS);
+	freeze(true);
 	for (unsigned i = 0; i < MEMBERS; i++) {
 		used[i] = used_seconds(groups[i]) - before[i];
 		all += used[i];
@@ -123,8 +141,9 @@ static bool weights(void)
 		printf("weight %u: %.2f s, share %.4f, due %.4f, off by %.2f %%\n", given[i], used[i], share, due,
 		       100 * (share / due - 1));
 		good = good && share > due * (1 - TOLERANCE) && share < due * (1 + TOLERANCE);
-		end(children[i]);
+		kill(children[i], SIGKILL);
 	}
+	freeze(false);
 	for (unsigned i = 0; i < MEMBERS; i++)
 		good = is_gone(groups[i]) && good;
 	return good;

@@ -32,6 +32,8 @@ static int on_exited(struct execution *execution, const struct wire_frame *frame
 	    status > (killed ? 127 : 255) || !execution->started)
 		return -EPROTO;
 	execution->exited = true;
+	/* Whatever it said of its streams: nothing is read any more. */
+	execution->out[0].ended = execution->out[1].ended = true;
 	execution->status = (int)(killed ? 128 + status : status);
 	return 0;
 }

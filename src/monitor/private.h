@@ -95,6 +95,12 @@ MUST_USE int monitor_set(struct control_call *call, const json_t *with, struct e
 /* What can be set, as it is; a new reference. */
 json_t *monitor_describe_settings(const struct machine *machine);
 
+/* ---- walls.c ---- */
+
+/* What holds each kind of thread of this process, and each process that it started: an array of objects with the keys of,
+ * hold and missing. */
+json_t *monitor_describe_walls(void);
+
 /* ---- verbs.c ---- */
 
 extern const struct control_verb monitor_verbs[];

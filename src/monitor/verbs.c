@@ -28,6 +28,7 @@ static int inspect(struct control_call *call, const json_t *with, struct error *
 	if (settings)
 		json_object_update(tree, settings);
 	json_decref(settings);
+	json_object_set_new(tree, "walls", monitor_describe_walls());
 	control_answer(call, tree, -1);
 	return 0;
 }

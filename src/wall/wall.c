@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,6 +188,44 @@ static _Noreturn void live(struct spawning *s)
 
 /* In the parent. */
 
+static struct {
+	pthread_mutex_t lock; /* guards the table; a pid of 0: free */
+	struct wall_info table[WALL_PROCESSES_MAX];
+} known = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* The entry of `from` becomes `to`; without one of `from` nothing happens. */
+static void note(pid_t from, const struct wall_info *to)
+{
+	pthread_mutex_lock(&known.lock);
+	for (unsigned i = 0; i < WALL_PROCESSES_MAX; i++)
+		if (known.table[i].pid == from) {
+			known.table[i] = *to;
+			break;
+		}
+	pthread_mutex_unlock(&known.lock);
+}
+
+unsigned wall_list_processes(struct wall_info out[WALL_PROCESSES_MAX])
+{
+	unsigned count = 0;
+
+	pthread_mutex_lock(&known.lock);
+	for (unsigned i = 0; i < WALL_PROCESSES_MAX; i++)
+		if (known.table[i].pid)
+			out[count++] = known.table[i];
+	pthread_mutex_unlock(&known.lock);
+	return count;
+}
+
+static void note_new(const struct wall_plan *plan, const struct wall_process *process)
+{
+	struct wall_info info = {.pid = process->pid, .parts = process->parts};
+
+	snprintf(info.name, sizeof info.name, "%s", plan->name);
+	if (process->pid)
+		note(0, &info);
+}
+
 static void finish_spawning(struct spawning *s)
 {
 	close_fd(&s->ours);
@@ -290,6 +329,7 @@ int wall_spawn(struct wall_process *process, const struct wall_plan *plan, struc
 			.parts = report.parts,
 		};
 		s.ours = -1;
+		note_new(plan, process);
 	}
 	finish_spawning(&s);
 	return r;
@@ -312,6 +352,8 @@ void wall_end(struct wall_process *process, int *status)
 
 	if (process->socket > 0)
 		close(process->socket);
+	if (process->pid > 0)
+		note(process->pid, &(const struct wall_info){.pid = 0});
 	if (process->pid > 0)
 		how = kill(process->pid, SIGKILL) == 0 ? reap(process->pid) : await_end(process->pid);
 	if (status)

@@ -80,6 +80,14 @@ MUST_USE int wall_spawn(struct wall_process *process, const struct wall_plan *pl
 /* Closes our end, ends the child, reaps it, zeroes *process; accepts a zeroed one. `status` (may be NULL): as
  * waitpid tells. */
 void wall_end(struct wall_process *process, int *status);
+/* The processes that this one has spawned and not ended, but for those that survive. Any thread. */
+#define WALL_PROCESSES_MAX 32
+struct wall_info {
+	pid_t pid;
+	char name[16];
+	unsigned parts;
+};
+unsigned wall_list_processes(struct wall_info out[WALL_PROCESSES_MAX]);
 /* "no new privileges, seccomp, landlock, ..." of `parts` into `out`. */
 void wall_names(unsigned parts, char *out, size_t room);
 /* "ended with status 3", "was killed by signal 31 (SIGSYS), a system call that its walls forbid" of a wait

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdlib.h>
@@ -50,6 +51,10 @@ static const struct argument_rule argument_rules[] = {
 	{"ioctl:terminal", false, false, EQUAL(1, TCSETS)},
 	{"ioctl:terminal", false, false, EQUAL(1, TIOCGPGRP)},
 	{"ioctl:terminal", false, false, EQUAL(1, TIOCGWINSZ)},
+	{"newfstatat:open", false, false, EQUAL(3, AT_EMPTY_PATH)},
+	{"ioctl:tap", false, false, EQUAL(1, TUNSETOFFLOAD)},
+	{"fcntl:lock", false, false, EQUAL(1, F_OFD_SETLK)},
+	{"sched_setattr:self", false, false, EQUAL(0, 0)},
 	{"prctl:name", false, false, EQUAL(0, PR_SET_NAME)},
 	{"prctl:slack", false, false, EQUAL(0, PR_SET_TIMERSLACK)},
 	{"prctl:filter", false, false, EQUAL(0, PR_SET_SECCOMP)},

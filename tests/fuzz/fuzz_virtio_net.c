@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
 	static const uint8_t mac[6] = {0x52, 0x54, 0, 0, 0, 1};
 	static struct virtio_net card;
-	struct net net = {.backend = &backend, .descriptor = -1};
+	struct net net = {.backend = &backend, .descriptor = -1, .control = -1};
 	uint32_t features;
 
 	if (size < sizeof features)

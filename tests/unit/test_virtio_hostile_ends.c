@@ -231,7 +231,7 @@ static void the_network_card(void **state)
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-	*net = (struct net){.backend = &wire, .descriptor = ends[0], .mtu = 1500,
+	*net = (struct net){.backend = &wire, .descriptor = ends[0], .control = -1, .mtu = 1500,
 			    .offloads = NET_OFFLOAD_CHECKSUM | NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6};
 	end.fd = ends[1];
 	virtio_bench_init(&bench);

@@ -133,7 +133,7 @@ static int open_rig(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
 	rig.peer = ends[1];
 	rig.net = calloc(1, sizeof *rig.net);
-	*rig.net = (struct net){.backend = &backend, .descriptor = ends[0], .mtu = 1500};
+	*rig.net = (struct net){.backend = &backend, .descriptor = ends[0], .control = -1, .mtu = 1500};
 	rig.net->offloads = NET_OFFLOAD_CHECKSUM | NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6 | NET_OFFLOAD_ECN;
 	assert_int_equal(virtio_net_new(&rig.virtio, "net0", rig.worker, rig.net, &options, NULL), 0);
 	rig.card = (struct virtio_net *)rig.virtio;

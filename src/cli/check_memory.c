@@ -14,26 +14,11 @@
 
 #include "base/types.h"
 #include "cli/table.h"
-
-/* A value of /proc/meminfo as it stands there (kilobytes or a count); 0 when it is not there. */
-static uint64_t memory_fact(const char *key)
-{
-	FILE *file = fopen("/proc/meminfo", "re");
-	size_t length = strlen(key);
-	uint64_t value = 0;
-	char line[128];
-
-	while (file && fgets(line, sizeof line, file))
-		if (strncmp(line, key, length) == 0 && line[length] == ':')
-			(void)!sscanf(line + length + 1, "%" SCNu64, &value);
-	if (file)
-		fclose(file);
-	return value;
-}
+#include "host/facts.h"
 
 void check_memory(struct finding *out)
 {
-	uint64_t total = memory_fact("MemTotal") * KIB, available = memory_fact("MemAvailable") * KIB;
+	uint64_t total = host_fact(HOST_MEMORY, "MemTotal") * KIB, available = host_fact(HOST_MEMORY, "MemAvailable") * KIB;
 	char total_text[TABLE_BYTES_SIZE], available_text[TABLE_BYTES_SIZE];
 
 	table_format_bytes(total, total_text);
@@ -67,7 +52,7 @@ static void chosen_word(const char *path, char *out, size_t size)
 
 void check_huge_pages(struct finding *out)
 {
-	uint64_t reserved = memory_fact("HugePages_Total");
+	uint64_t reserved = host_fact(HOST_MEMORY, "HugePages_Total");
 	char mode[16];
 
 	chosen_word("/sys/kernel/mm/transparent_hugepage/enabled", mode, sizeof mode);

@@ -3,8 +3,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <sys/resource.h>
+
+#include "host/facts.h"
 
 #define STACK_BYTES MIB
 #define PAGE        UINT64_C(4096)
@@ -44,25 +45,10 @@ int ceiling_plan(struct ceiling *ceiling, uint64_t most, uint64_t memory, unsign
 	return 0;
 }
 
-/* What RLIMIT_DATA counts: private mappings that can be written to, touched or not. */
-static uint64_t data_now(void)
-{
-	FILE *status = fopen("/proc/self/status", "re");
-	uint64_t kilobytes = 0;
-	char line[128];
-
-	if (!status)
-		return 0;
-	while (fgets(line, sizeof line, status))
-		if (sscanf(line, "VmData: %" SCNu64, &kilobytes) == 1)
-			break;
-	fclose(status);
-	return kilobytes * KIB;
-}
-
 int ceiling_impose(const struct ceiling *ceiling, struct error *e)
 {
-	uint64_t now = data_now();
+	/* What the limit counts: private mappings that can be written to, touched or not. */
+	uint64_t now = host_fact(HOST_SELF, "VmData") * KIB;
 	struct rlimit limit;
 
 	if (now == 0)

@@ -3,31 +3,17 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
+
+#include "host/facts.h"
 
 /* For the host itself, and for what the monitor takes beside the guest's memory. */
 #define SPARE_BYTES (256 * MIB)
-
-static uint64_t available_bytes(void)
-{
-	FILE *info = fopen("/proc/meminfo", "re");
-	uint64_t kilobytes = 0;
-	char line[128];
-
-	if (!info)
-		return 0;
-	while (fgets(line, sizeof line, info))
-		if (sscanf(line, "MemAvailable: %" SCNu64, &kilobytes) == 1)
-			break;
-	fclose(info);
-	return kilobytes * KIB;
-}
 
 /* What can be known before anything is taken. */
 static int check_promise(const struct place_wish *wish, const cpu_set_t *cpus, unsigned vcpus, uint64_t memory,
 			 struct error *e)
 {
-	uint64_t available = available_bytes();
+	uint64_t available = host_fact(HOST_MEMORY, "MemAvailable") * KIB;
 	unsigned count = wish->group.cpus ? (unsigned)CPU_COUNT(cpus) : 0;
 
 	if (count < vcpus)

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "cli/run_options.h"
+#include "machine/terminal.h"
 #include "wall/self.h"
 #include "wall/wall.h"
 
@@ -51,7 +52,7 @@ int run_walls_put_up(const struct arguments *arguments, int folder, struct error
 		log_line(LOG_WARNING, "wall", "--walls off: a guest that breaks out of its machine can do what you can");
 		return 0;
 	}
-	r = wall_self_put_up(folder, e);
+	r = wall_self_put_up(folder, terminal_restore, e);
 	if (r == 0)
 		tell_missing();
 	return r;

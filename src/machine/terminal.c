@@ -37,10 +37,18 @@ static void set(const struct termios *modes)
 		tcsetattr(terminal.fd, TCSANOW, modes);
 }
 
+/* What is ignored stays ignored. The handler that walls put in place for forbidden calls (wall/self.h) calls
+ * terminal_restore itself, and nobody may change it. */
+static bool is_left_alone(int number, const struct sigaction *before)
+{
+	return before->sa_handler == SIG_IGN || (number == SIGSYS && before->sa_handler != SIG_DFL);
+}
+
 static void put_back_actions(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
-		sigaction(fatal[i], &terminal.before[i], NULL);
+		if (!is_left_alone(fatal[i], &terminal.before[i]))
+			sigaction(fatal[i], &terminal.before[i], NULL);
 	sigaction(SIGTSTP, &terminal.before_stop, NULL);
 	sigaction(SIGCONT, &terminal.before_continue, NULL);
 }
@@ -95,11 +103,11 @@ static void on_continue(int number)
 	errno = saved;
 }
 
-/* Puts the handler in place unless the signal is ignored; what was there goes to *before. */
+/* Puts the handler in place unless the signal is left alone; what was there goes to *before. */
 static void handle(int number, const struct sigaction *action, struct sigaction *before)
 {
 	sigaction(number, NULL, before);
-	if (before->sa_handler != SIG_IGN)
+	if (!is_left_alone(number, before))
 		sigaction(number, action, NULL);
 }
 

@@ -16,7 +16,7 @@
 /* Makes the terminal `fd` raw, output processing included; the descriptor stays open until terminal_restore.
  * -EBUSY while another is raw, -ENOTTY for what is no terminal. */
 MUST_USE int terminal_raw(int fd, struct error *e);
-/* Harmless when nothing is raw. */
+/* Harmless when nothing is raw. Also in handlers of signals, on any thread. */
 void terminal_restore(void);
 
 #endif

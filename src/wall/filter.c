@@ -3,6 +3,7 @@
 #include <linux/if_tun.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -24,6 +25,10 @@ static const char *const base_calls[] = {
 	"sendto",       "clock_gettime", "getpid",   "gettid",   "gettimeofday", "getrandom",    "clock_nanosleep",
 	"restart_syscall", NULL,
 };
+
+/* Of newer C libraries; the headers of older ones have them with the kernel's own types only. */
+#define TCGETS2_NUMBER _IOC(_IOC_READ, 'T', 0x2a, 44)
+#define TCSETS2_NUMBER _IOC(_IOC_WRITE, 'T', 0x2b, 44)
 
 struct argument_rule {
 	const char *call;
@@ -48,9 +53,14 @@ static const struct argument_rule argument_rules[] = {
 	{"ioctl", true, false, EQUAL(1, FIONREAD)},
 	{"ioctl", true, false, EQUAL(1, FIONBIO)},
 	{"ioctl:terminal", false, false, EQUAL(1, TCGETS)},
+	{"ioctl:terminal", false, false, EQUAL(1, TCGETS2_NUMBER)},
 	{"ioctl:terminal", false, false, EQUAL(1, TCSETS)},
+	{"ioctl:terminal", false, false, EQUAL(1, TCSETS2_NUMBER)},
 	{"ioctl:terminal", false, false, EQUAL(1, TIOCGPGRP)},
-	{"ioctl:terminal", false, false, EQUAL(1, TIOCGWINSZ)},
+	{"ioctl:size", false, false, EQUAL(1, TIOCGWINSZ)},
+	/* Any signal but the one that tells of a forbidden call. */
+	{"rt_sigaction:others", false, false, SCMP_CMP64(0, SCMP_CMP_NE, SIGSYS, 0)},
+	{"rt_sigaction:others", false, false, EQUAL(1, 0)},
 	{"newfstatat:open", false, false, EQUAL(3, AT_EMPTY_PATH)},
 	{"ioctl:tap", false, false, EQUAL(1, TUNSETOFFLOAD)},
 	{"fcntl:lock", false, false, EQUAL(1, F_OFD_SETLK)},
@@ -164,10 +174,11 @@ static int add_lists(scmp_filter_ctx filter, const struct wall_list *lists, bool
 	return r;
 }
 
-static int compile(const struct wall_list *const lists[], size_t count, bool folder, struct sock_fprog *program,
-		   struct error *e)
+/* `otherwise`: what becomes of all other calls. */
+static int compile(const struct wall_list *const lists[], size_t count, bool folder, uint32_t otherwise,
+		   struct sock_fprog *program, struct error *e)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	scmp_filter_ctx filter = seccomp_init(otherwise);
 	int r;
 
 	if (!filter)
@@ -191,7 +202,7 @@ int wall_filter_make(const struct wall_plan *plan, struct sock_fprog *program, s
 	const struct wall_list lists[] = {{NULL, plan->filter->calls}, {NULL, base_calls}, {NULL, NULL}};
 	const struct wall_list *const parts[] = {lists};
 
-	return compile(parts, ARRAY_SIZE(parts), plan->folder != NULL, program, e);
+	return compile(parts, ARRAY_SIZE(parts), plan->folder != NULL, SCMP_ACT_KILL_PROCESS, program, e);
 }
 
 int wall_self_filter(enum thread_kind kind, bool folder, struct sock_fprog *program, struct error *e)
@@ -201,7 +212,7 @@ int wall_self_filter(enum thread_kind kind, bool folder, struct sock_fprog *prog
 	const struct wall_list *const parts[] = {folder && kind == THREAD_MAIN ? wall_self_folder : ours,
 						 wall_self_calls[kind], wall_self_base, ours};
 
-	return compile(parts, ARRAY_SIZE(parts), true, program, e);
+	return compile(parts, ARRAY_SIZE(parts), true, SCMP_ACT_TRAP, program, e);
 }
 
 unsigned wall_filter_install(const struct sock_fprog *program)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "wall/private.h"
 
 /* Made by wall_self_put_up before any thread looks, and never changed. */
@@ -19,7 +21,10 @@ static struct {
 	int rules;      /* of Landlock, or a negative errno */
 	uid_t user;     /* to become, and the group of that number; 0: who it is */
 	unsigned limits; /* WALL_LIMITS or 0: of the whole process */
+	void (*last)(void);
 } own;
+
+static _Thread_local enum thread_kind here;
 
 static atomic_bool up;
 static atomic_bool failed; /* a thread kept power */
@@ -84,7 +89,10 @@ static unsigned lacking_anywhere(void)
 /* A later thread is behind the walls of the one that started it already. */
 static void enter_thread(enum thread_kind kind, bool later)
 {
-	unsigned parts = later ? ~(lacking_anywhere() | WALL_SECCOMP | WALL_LIMITS) : give_up();
+	unsigned parts;
+
+	here = kind;
+	parts = later ? ~(lacking_anywhere() | WALL_SECCOMP | WALL_LIMITS) : give_up();
 
 	parts |= wall_filter_install(&own.filters[kind]) | own.limits;
 	if (!(parts & WALL_CAPABILITIES))
@@ -93,7 +101,32 @@ static void enter_thread(enum thread_kind kind, bool later)
 	atomic_fetch_add(&threads[kind], 1);
 }
 
+#define FORBIDDEN 1 /* si_code, SYS_SECCOMP of the kernel, which the C library does not name */
+
+/* Where a forbidden call was made; async-signal-safe, as log_line is with such a format. The signal's default is in place
+ * already (SA_RESETHAND), and no filter lets anyone change it. */
+static void on_forbidden(int number, siginfo_t *info, void *context)
+{
+	(void)context;
+	if (info->si_code == FORBIDDEN)
+		log_line(LOG_ERROR, "wall",
+			 "a thread of kind %s made system call %d, which its walls forbid; the machine ends here",
+			 thread_kind_name(here), info->si_syscall);
+	if (own.last)
+		own.last();
+	raise(number); /* blocked until this returns */
+}
+
 /* On the main thread. */
+
+static void tell_forbidden(void (*last)(void))
+{
+	struct sigaction action = {.sa_sigaction = on_forbidden, .sa_flags = SA_SIGINFO | SA_ONSTACK | (int)SA_RESETHAND};
+
+	own.last = last;
+	sigfillset(&action.sa_mask);
+	sigaction(SIGSYS, &action, NULL);
+}
 
 static int make_filters(int folder, struct error *e)
 {
@@ -127,7 +160,7 @@ bool wall_self_is_up(void)
 	return atomic_load(&up);
 }
 
-int wall_self_put_up(int folder, struct error *e)
+int wall_self_put_up(int folder, void (*last)(void), struct error *e)
 {
 	int r = make_filters(folder, e);
 
@@ -139,6 +172,7 @@ int wall_self_put_up(int folder, struct error *e)
 	if (own.user && folder >= 0 && fchown(folder, own.user, own.user) < 0)
 		return error_errno(e, -errno, "cannot give the machine's folder to user %u", own.user);
 	own.limits = limit_process();
+	tell_forbidden(last);
 	threads_guard(enter_thread);
 	enter_thread(THREAD_MAIN, false);
 	atomic_store(&up, true);

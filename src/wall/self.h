@@ -2,7 +2,8 @@
  * Walls around this process: what a monitor gives up once its machine is made, thread by thread.
  *
  * Every thread gets no new privileges, no capabilities, an own user when the process began as root, Landlock, and the
- * seccomp filter of its kind (base/threads.h; self_calls.c says which calls and why), which kills the process.
+ * seccomp filter of its kind (base/threads.h; self_calls.c says which calls and why). Any other call is not made, is told in
+ * one line of the log, and ends the process by SIGSYS.
  * Descriptors that are open stay; no path is reachable any more. The process is not dumpable: no core dump, and
  * nobody but root traces it or reads its memory. Threads started later are behind the same walls, and their own
  * kind's filter.
@@ -22,9 +23,10 @@
 #include "base/types.h"
 
 /* `folder`: a descriptor of the one folder where the main thread can still make, write and remove files, by that
- * descriptor; as root it becomes the new user's. -1: none. Fails only where power would be kept that can be given up. What
+ * descriptor; as root it becomes the new user's. -1: none. `last` (may be NULL): called in a signal handler, on any thread,
+ * before a forbidden call ends the process. Fails only where power would be kept that can be given up. What
  * the host does not give is missing in wall_self_parts. */
-MUST_USE int wall_self_put_up(int folder, struct error *e);
+MUST_USE int wall_self_put_up(int folder, void (*last)(void), struct error *e);
 bool wall_self_is_up(void);
 
 /* WALL_* (wall.h) that hold on every thread of the kind, and their number so far; 0 before wall_self_put_up. Any

@@ -22,7 +22,7 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		 CALLS("clone", "clone3?", "rseq", "set_robust_list", "prctl:name", "prctl:filter")},
 		{"a network device takes or leaves offloads", CALLS("ioctl:tap")},
 		{"a disk's lock goes", CALLS("fcntl:lock")},
-		{"packets, shared folders", CALLS("readv", "writev", "recvfrom", "sendmsg", "recvmsg", "sendto")},
+		{"packets, shared folders", CALLS("readv", "recvfrom", "sendmsg", "recvmsg", "sendto")},
 		{"sockets between host and guest", CALLS("accept4", "shutdown", "close")},
 		{"random numbers for the guest", CALLS("getrandom")},
 		{"processes of a device that end", CALLS("kill?", "wait4", "clock_nanosleep")},
@@ -39,8 +39,7 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 	},
 	[THREAD_MAIN] = {
 		{"the event loop", CALLS("epoll_wait", "epoll_ctl", "timerfd_settime", "read", "poll", "eventfd2")},
-		{"the terminal", CALLS("ioctl:terminal", "getpgrp")},
-		{"handlers of signals", CALLS("rt_sigaction")},
+		{"the size of the terminal", CALLS("ioctl:size")},
 		{"messages: stdio looks at what it writes to", CALLS("newfstatat:open", "fstat")},
 		{"boot files, which are open, are read again at a reset", CALLS("pread64")},
 		{"sorting: the C library looks how much memory there is", CALLS("sysinfo")},
@@ -60,10 +59,12 @@ const struct wall_list wall_self_folder[] = {
 
 const struct wall_list wall_self_base[] = {
 	{"wait for other threads", CALLS("futex")},
-	{"wake an event loop; console and log", CALLS("write")},
+	{"what SIGSTOP, a debugger or a freezer of the host interrupted goes on", CALLS("restart_syscall")},
+	{"wake an event loop; console and log; last words of the C library", CALLS("write", "writev")},
 	{"memory", CALLS("mmap", "munmap", "mremap", "mprotect", "madvise", "brk")},
 	{"clocks, where the kernel maps none", CALLS("clock_gettime")},
 	{"handlers of signals end; abort", CALLS("rt_sigreturn", "rt_sigprocmask", "tgkill:own", "getpid", "gettid")},
+	{"whoever fails gives the terminal back first", CALLS("rt_sigaction:others", "ioctl:terminal", "getpgrp")},
 	{"the end", CALLS("exit", "exit_group")},
 	{"malloc looks for the number of CPUs and the host's policy", CALLS("sched_getaffinity", "openat?")},
 	{NULL, NULL},

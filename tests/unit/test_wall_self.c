@@ -30,6 +30,7 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "base/types.h"
 #include "wall/private.h"
 #include "wall/self.h"
@@ -335,6 +336,14 @@ static long share_memory(void)
 	return CALL(shmget, 0, 4096, 01600);
 }
 
+/* Another one could let this process outlive what it must not do. */
+static long catch_forbidden(void)
+{
+	unsigned long action[4] = {(unsigned long)SIG_IGN};
+
+	return CALL(rt_sigaction, SIGSYS, action, NULL, sizeof(uint64_t));
+}
+
 struct attempt {
 	const char *what;
 	long (*fn)(void); /* -1 and errno: refused */
@@ -390,6 +399,7 @@ static const struct attempt attempts[] = {
 	{"make memory executable", protect_code, false},
 	{"become dumpable", be_dumpable, true},
 	{"make shared memory", share_memory, false},
+	{"handle the signal of a forbidden call", catch_forbidden, true},
 };
 
 /* In the process behind walls: one attempt, on a thread of the kind. */
@@ -428,10 +438,11 @@ static _Noreturn void be_attacked(struct trial *trial)
 	pthread_t thread;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	log_set_fd(-1); /* thousands of lines */
 	sem_init(&trial->go, 0, 0);
 	if (trial->kind != THREAD_MAIN && thread_start(&thread, trial->kind, "attacker", trying, trial) < 0)
 		_exit(3);
-	if (wall_self_put_up(-1, &e) < 0)
+	if (wall_self_put_up(-1, NULL, &e) < 0)
 		_exit(4);
 	if (trial->kind == THREAD_MAIN)
 		try_it(trial);
@@ -601,7 +612,7 @@ static _Noreturn void live_behind_walls(int answer)
 	if (thread_start(&thread, THREAD_VCPU, "vcpu0", wait_for_ever, NULL) < 0 ||
 	    thread_start(&thread, THREAD_DEVICES, "devices", sleep_for_ever, NULL) < 0 ||
 	    thread_start(&thread, THREAD_OUTPUT, "output", sleep_for_ever, NULL) < 0 ||
-	    thread_start(&thread, THREAD_GOVERNOR, "governor", sleep_for_ever, NULL) < 0 || wall_self_put_up(-1, NULL) < 0)
+	    thread_start(&thread, THREAD_GOVERNOR, "governor", sleep_for_ever, NULL) < 0 || wall_self_put_up(-1, NULL, NULL) < 0)
 		_exit(1);
 	for (unsigned kind = 0; kind < THREAD_KINDS; kind++)
 		told[2 * kind] = wall_self_parts((enum thread_kind)kind, &told[2 * kind + 1]);
@@ -700,7 +711,7 @@ static int try_on_later_thread(long (*fn)(void), int *code)
 	if (pid == 0) {
 		sem_init(&trial.go, 0, 0);
 		if (thread_start(&thread, THREAD_DEVICES, "devices", start_disk_thread, &trial) < 0 ||
-		    wall_self_put_up(-1, NULL) < 0)
+		    wall_self_put_up(-1, NULL, NULL) < 0)
 			_exit(6);
 		sem_post(&trial.go);
 		for (;;)

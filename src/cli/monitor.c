@@ -23,6 +23,7 @@ struct session {
 	char folder[PATH_MAX];
 	struct arguments arguments; /* of the verb run, by its document */
 	struct plan plan;
+	struct keeper keeper; /* of sockets outside of its folder, which it cannot remove behind its walls */
 };
 
 static int read_document(struct session *session, struct error *e)
@@ -53,14 +54,20 @@ static int configure(void *context, struct monitor_setup *setup, struct error *e
 	r = plan_make(&session->plan, &session->arguments, session->folder, e);
 	setup->config = session->plan.config;
 	setup->config.console = CONSOLE_NONE;
-	return r;
+	return r < 0 ? r : run_walls_keep_sockets(&session->keeper, &session->plan, e);
 }
 
 static int made(void *context, int folder, struct error *e)
 {
 	const struct session *session = context;
 
+	keeper_arm(&session->keeper);
 	return run_walls_put_up(&session->arguments, folder, e);
+}
+
+static void gone(void *context)
+{
+	keeper_end(&((struct session *)context)->keeper);
 }
 
 static int run(const struct arguments *arguments, struct error *e)
@@ -70,7 +77,7 @@ static int run(const struct arguments *arguments, struct error *e)
 	const struct monitor_options options = {
 		.name = session.name,
 		.starter = starter->given ? (int)starter->number : -1,
-		.hooks = {.configure = configure, .made = made, .context = &session},
+		.hooks = {.configure = configure, .made = made, .gone = gone, .context = &session},
 	};
 	struct machine_outcome outcome;
 	int r = registry_open(&session.registry, e);

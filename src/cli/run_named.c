@@ -142,7 +142,11 @@ int run_named(const struct arguments *arguments, const struct settings *settings
 		.name = name,
 		.foreground = true,
 		.starter = -1,
-		.hooks = {configure, made, started, ended, &session},
+		.hooks = {.configure = configure,
+			  .made = made,
+			  .started = started,
+			  .ended = ended,
+			  .context = &session},
 	};
 	struct registry *registry;
 	int r = registry_open(&registry, e);

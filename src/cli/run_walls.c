@@ -1,9 +1,11 @@
 #include "cli/run_walls.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/socket.h"
 #include "cli/run_options.h"
 #include "machine/terminal.h"
 #include "wall/self.h"
@@ -14,6 +16,17 @@ bool run_walls_wanted(const struct arguments *arguments)
 	return arguments->values[RUN_WALLS].number != 0;
 }
 
+/* After a monitor that was killed, the next one may listen there already. */
+static void remove_dead(const char *path)
+{
+	int fd, r = socket_connect(path, &fd);
+
+	if (r == 0)
+		close(fd);
+	else if (r == -ECONNREFUSED)
+		unlink(path);
+}
+
 /* In the keeper. */
 static void remove_sockets(void *context)
 {
@@ -21,9 +34,9 @@ static void remove_sockets(void *context)
 	char path[128];
 
 	for (unsigned i = 0; i < config->channel_count; i++)
-		unlink(config->channels[i].path);
+		remove_dead(config->channels[i].path);
 	if (config->vsock && snprintf(path, sizeof path, "%s/guest", config->vsock) < (int)sizeof path)
-		unlink(path);
+		remove_dead(path);
 }
 
 int run_walls_keep_sockets(struct keeper *keeper, const struct plan *plan, struct error *e)

@@ -15,7 +15,8 @@ bool run_walls_wanted(const struct arguments *arguments);
  * log, what of the walls is missing. */
 MUST_USE int run_walls_put_up(const struct arguments *arguments, int folder, struct error *e);
 
-/* Before machine_new, for a machine without a name: a keeper for the sockets that it listens on, if any. */
+/* Before machine_new: a keeper for the sockets that the machine is told to listen on, if any. To be ended when the machine is
+ * gone. */
 MUST_USE int run_walls_keep_sockets(struct keeper *keeper, const struct plan *plan, struct error *e);
 
 #endif

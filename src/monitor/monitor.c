@@ -231,6 +231,8 @@ static int live(struct monitor *monitor, struct machine_outcome *outcome, struct
 		r = let_live(monitor, outcome, e);
 	monitor->machine = NULL;
 	machine_free(machine);
+	if (monitor->options->hooks.gone)
+		monitor->options->hooks.gone(monitor->options->hooks.context);
 	return r;
 }
 

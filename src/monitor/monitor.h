@@ -45,6 +45,8 @@ struct monitor_hooks {
 	void (*started)(void *context, struct machine *machine);
 	/* It has ended, and is freed next. A failure is logged. May be NULL. */
 	int (*ended)(void *context, struct machine *machine, struct error *e);
+	/* All of it is gone, if it was made at all, and its name is not free yet for another monitor. May be NULL. */
+	void (*gone)(void *context);
 	void *context;
 };
 

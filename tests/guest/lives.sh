@@ -140,6 +140,39 @@ monitors() {
 	result $? 'and leaves nothing' "$(find "$DOPPEL_STATE/machines")"
 }
 
+# What a machine was told to listen on, outside of its folder.
+sockets() {
+	local pid i
+	mkdir "$scratch/vsock"
+	d run -d --name web --firmware "$scratch/sleep" --channel "talk=$scratch/talk" --vsock "$scratch/vsock" >/dev/null
+	[ -S "$scratch/talk" ] && [ -S "$scratch/vsock/guest" ]
+	result $? 'sockets are there' "$(ls "$scratch" "$scratch/vsock")"
+	d stop --force web
+	[ ! -e "$scratch/talk" ] && [ ! -e "$scratch/vsock/guest" ]
+	result $? 'and are not when it has stopped' "$(ls "$scratch" "$scratch/vsock")"
+	d start web
+	d restart --force web
+	pid=$(monitor_of web)
+	[ -S "$scratch/talk" ] && [ -S "$scratch/vsock/guest" ]
+	result $? 'a restart makes them anew' "$(ls "$scratch" "$scratch/vsock")"
+	kill -KILL "$pid"
+	until_true eval '[ ! -e "$scratch/talk" ] && [ ! -e "$scratch/vsock/guest" ]'
+	result $? 'a killed monitor leaves none either' "$(ls "$scratch" "$scratch/vsock")"
+	for i in 1 2 3; do
+		d start web
+		pid=$(monitor_of web)
+		kill -KILL "$pid"
+		until_true is_gone "$pid"
+	done
+	d start web
+	sleep 0.3
+	[ -S "$scratch/talk" ] && [ -S "$scratch/vsock/guest" ]
+	result $? 'those of the next one stay' "$(ls "$scratch" "$scratch/vsock")"
+	d rm --force web
+	[ ! -e "$scratch/talk" ] && [ ! -e "$scratch/vsock/guest" ]
+	result $? 'until it goes' "$(ls "$scratch" "$scratch/vsock")"
+}
+
 races() {
 	local i won=0 pids=()
 	d create web --firmware "$scratch/sleep"
@@ -238,6 +271,7 @@ thousand() {
 one_name
 ends
 monitors
+sockets
 races
 terminals
 foreground

@@ -2,11 +2,14 @@
  * Guests that use all the processor time they can get, each in its own way, for ever. In M-mode with the monitor's
  * devices, or (guest_s_*) above its SBI; every hart runs the same. GUEST names the function that this payload is.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define UART      0x10000000u
 #define FINISHER  0x100000u
+#define RTC       0x101000u
+#define CLINT     0x2000000u
 #define MSIP      0x2000000u
 #define MTIMECMP  0x2004000u
 #define MTIME     0x200bff8u
@@ -239,6 +242,88 @@ void guest_reads(uint64_t hart)
 		*(volatile uint16_t *)&disk.driver.index = sent;
 		__asm__ volatile("fence" ::: "memory");
 		put32(VIRTIO + 0x50, 0);
+	}
+}
+
+/* Reads and writes all over a disk of 32 MiB, whatever comes of it. The console tells of the first that goes well, and of
+ * the first that does not. */
+void guest_disk(uint64_t hart)
+{
+	static const char *const words[] = {"the disk works\n", "the disk fails\n"};
+	bool told[2] = {false, false};
+
+	if (hart > 0)
+		wait_forever();
+	start_disk();
+	disk.table[0] = (struct descriptor){(uintptr_t)&disk.request, 16, 1, 1};
+	disk.table[2] = (struct descriptor){(uintptr_t)&disk.status, 1, 2, 0};
+	for (uint16_t sent = 1;; sent++) {
+		bool write = sent & 2, failed;
+
+		disk.request.type = write;
+		disk.request.sector = sent * 521u % 8192 * 8;
+		disk.table[1] = (struct descriptor){AHEAD, 4096, write ? 1 : 3, 2};
+		__asm__ volatile("fence" ::: "memory");
+		*(volatile uint16_t *)&disk.driver.index = sent;
+		__asm__ volatile("fence" ::: "memory");
+		put32(VIRTIO + 0x50, 0);
+		while (*(volatile uint16_t *)&disk.device.index != sent)
+			;
+		failed = *(volatile uint8_t *)&disk.status != 0;
+		for (const char *at = words[failed]; *at && !told[failed]; at++)
+			*(volatile uint8_t *)(uintptr_t)UART = (uint8_t)*at;
+		told[failed] = true;
+	}
+}
+
+/* Each is four bytes long, for the handler that steps over those that trap. */
+#define ACCESS(instruction, value, at)                                                                            \
+	__asm__ volatile(".option push; .option norvc; " instruction " %0, 0(%1); .option pop" : "+r"(value)      \
+			 : "r"(at)                                                                                \
+			 : "memory")
+
+static void access(unsigned form, uint64_t at, uint64_t value)
+{
+	switch (form % 8) {
+	case 0: ACCESS("lbu", value, at); break;
+	case 1: ACCESS("lhu", value, at); break;
+	case 2: ACCESS("lwu", value, at); break;
+	case 3: ACCESS("ld", value, at); break;
+	case 4: ACCESS("sb", value, at); break;
+	case 5: ACCESS("sh", value, at); break;
+	case 6: ACCESS("sw", value, at); break;
+	default: ACCESS("sd", value, at); break;
+	}
+}
+
+/* Every register of every device, in every width, with values that are sensible now and then, mostly where a driver would
+ * write. What switches the machine off or resets it is left out. */
+void guest_hammer(uint64_t hart)
+{
+	static const struct {
+		uint32_t base, size;
+	} windows[] = {
+		{FINISHER, 0x1000}, {RTC, 0x1000},    {CLINT, 0x10000},   {PLIC, 0x202000},
+		{UART, 0x100},      {VIRTIO, 0x1000}, {VIRTIO, 0x20000},
+	};
+	uint64_t dice = 88172645463325252u + hart;
+
+	__asm__ volatile("la t0, 1f; csrw mtvec, t0; j 2f; .balign 4; 1: csrw mscratch, t0; csrr t0, mepc; addi t0, t0, 4; "
+			 "csrw mepc, t0; csrr t0, mscratch; mret; 2:" ::
+				 : "t0");
+	FOREVER {
+		unsigned window, form = (unsigned)(dice >> 56);
+		uint64_t at, value;
+
+		dice ^= dice << 13;
+		dice ^= dice >> 7;
+		dice ^= dice << 17;
+		window = (unsigned)(dice % (sizeof windows / sizeof *windows));
+		at = windows[window].base + (dice >> 8) % windows[window].size;
+		/* One in eight is not aligned. */
+		at &= dice >> 61 ? ~((UINT64_C(1) << form % 4) - 1) : ~UINT64_C(0);
+		value = dice >> 59 & 3 ? dice >> 40 & 0xf : dice * 3;
+		access(form, at, window == 0 ? value | 0x808 : value);
 	}
 }
 

@@ -57,6 +57,9 @@ static void measure_memory(struct machine *machine, struct machine_load *out)
 	if (!machine->balloon)
 		return;
 	virtio_balloon_get_statistics(machine->balloon, &out->balloon);
+	/* The guest says it. */
+	if (out->balloon.actual_bytes > out->memory_bytes)
+		out->balloon.actual_bytes = out->memory_bytes;
 	if (machine->state == MACHINE_RUNNING)
 		virtio_balloon_ask_statistics(machine->balloon);
 }

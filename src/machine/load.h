@@ -37,7 +37,7 @@ struct machine_load {
 	uint64_t memory_bytes; /* given */
 	struct gauge_reading memory;
 	bool has_balloon;
-	struct balloon_statistics balloon;
+	struct balloon_statistics balloon; /* actual_bytes: at most memory_bytes, whatever the guest says */
 
 	uint64_t console_bytes; /* that the guest printed */
 	const char *engine_name;

@@ -161,7 +161,7 @@ for name in "${others[@]}"; do
 	begin_bad "$name" "$name" --disk "$scratch/text.raw,ro"
 done
 # Compressed clusters can not be read once other bytes stand there.
-d disk convert --compress "$scratch/text.raw" "$scratch/damaged.qcow2" >/dev/null
+d disk convert --compress "$scratch/text.raw" "$scratch/damaged.qcow2" >/dev/null 2>&1
 truncate -s 32M "$scratch/truncated.raw"
 begin_bad truncated disk --disk "$scratch/truncated.raw"
 begin_bad damaged disk --disk "$scratch/damaged.qcow2"
@@ -229,6 +229,8 @@ for name in "${steady[@]}"; do
 	[ "$(field "$name" state)" = running ] || bad=1
 done
 result $bad 'the bad ones run on' "$(d ls; tail -n 3 "$state"/machines/*/monitor.log)"
+d top --format json | awk '/"given"/ { given = $2 + 0; rows++ } /"ballooned"/ && $2 + 0 > given { bad = 1 } END { exit bad || rows < 5 }'
+result $? 'nothing that they say of themselves is beyond what they have' "$(d top --format json | grep -E 'name|given|balloon')"
 has_line fails "$state/machines/damaged/console.log"
 result $? 'a disk that fails is the trouble of the guest that has it' "$(tail -n 5 "$state"/machines/{truncated,damaged}/*.log)"
 grep -q '"event": *"killed"' "$state/history/victim.jsonl" && has_line crashes "$state/machines/crash/console.log" &&

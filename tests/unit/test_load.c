@@ -188,6 +188,37 @@ static void test_json(void **state)
 	json_decref(tree);
 }
 
+/* The registers of the balloon (Virtio 1.2, 4.2.2: DeviceID 5). */
+static gpa_t find_balloon(struct board *board)
+{
+	for (uint64_t at = 0x10001000; at < 0x10009000; at += 0x1000) {
+		uint64_t kind = 0;
+
+		if (bus_read(&board->bus, gpa(at + 8), 4, &kind) == 0 && kind == 5)
+			return gpa(at);
+	}
+	fail_msg("no balloon at any place for virtio devices");
+	return gpa(0);
+}
+
+/* A guest that boasts of its balloon (5.5.4: actual). */
+static void test_boast(void **state)
+{
+	struct board *board = machine_board(machine);
+	gpa_t balloon = find_balloon(board);
+	struct machine_load load;
+
+	(void)state;
+	for (uint64_t status = 1; status < 8; status = 2 * status + 1)
+		assert_int_equal(bus_write(&board->bus, gpa(balloon.value + 0x70), 4, status), 0);
+	assert_int_equal(bus_write(&board->bus, gpa(balloon.value + 0x104), 4, 0x100), 0);
+	machine_measure(machine, &load);
+	assert_int_equal(load.balloon.actual_bytes, 0x100000);
+	assert_int_equal(bus_write(&board->bus, gpa(balloon.value + 0x104), 4, UINT32_MAX), 0);
+	machine_measure(machine, &load);
+	assert_int_equal(load.balloon.actual_bytes, MEMORY);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -195,6 +226,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_while_it_runs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_boast, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

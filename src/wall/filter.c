@@ -63,10 +63,7 @@ static const struct argument_rule argument_rules[] = {
 	{"rt_sigaction:others", false, false, EQUAL(1, 0)},
 	{"newfstatat:open", false, false, EQUAL(3, AT_EMPTY_PATH)},
 	{"ioctl:tap", false, false, EQUAL(1, TUNSETOFFLOAD)},
-	{"fcntl:lock", false, false, EQUAL(1, F_OFD_SETLK)},
-	{"sched_setattr:self", false, false, EQUAL(0, 0)},
 	{"prctl:name", false, false, EQUAL(0, PR_SET_NAME)},
-	{"prctl:slack", false, false, EQUAL(0, PR_SET_TIMERSLACK)},
 	{"prctl:filter", false, false, EQUAL(0, PR_SET_SECCOMP)},
 	{"tgkill:own", false, true, EQUAL(0, 0)},
 };

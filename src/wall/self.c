@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -166,6 +167,8 @@ int wall_self_put_up(int folder, void (*last)(void), struct error *e)
 
 	if (r < 0)
 		return r;
+	/* The C library reads the time zone when a time is first told, and never again. */
+	tzset();
 	/* Sanitizers read files of /proc at the end. */
 	own.rules = WALL_SANITIZED ? -ENOSYS : wall_landlock_self(folder);
 	own.user = choose_user();

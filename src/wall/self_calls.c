@@ -5,9 +5,8 @@
 
 /* Also by the device thread, for requests that need no thread, and since a thread can have no calls that the one which
  * starts it lacks. */
-#define DISK_CALLS                                                                                                 \
-	CALLS("preadv", "pwritev", "fdatasync", "fallocate", "lseek", "pread64", "pwrite64", "ftruncate", "fstat",  \
-	      "newfstatat:open")
+#define DISK_CALLS \
+	CALLS("preadv", "pwritev", "fdatasync", "fallocate", "lseek", "ftruncate", "fstat", "newfstatat:open")
 
 const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 	[THREAD_VCPU] = {
@@ -21,7 +20,6 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"starting such threads",
 		 CALLS("clone", "clone3?", "rseq", "set_robust_list", "prctl:name", "prctl:filter")},
 		{"a network device takes or leaves offloads", CALLS("ioctl:tap")},
-		{"a disk's lock goes", CALLS("fcntl:lock")},
 		{"packets, shared folders", CALLS("readv", "recvfrom", "sendmsg", "recvmsg", "sendto")},
 		{"sockets between host and guest", CALLS("accept4", "shutdown", "close")},
 		{"random numbers for the guest", CALLS("getrandom")},
@@ -34,25 +32,22 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"wait for the reader", CALLS("poll")},
 		{"the console's log, which starts anew when it is full", CALLS("pread64", "pwrite64", "ftruncate")},
 	},
-	[THREAD_GOVERNOR] = {
-		{"wait for the next look", CALLS("prctl:slack", "sched_setattr:self")},
-	},
+	[THREAD_GOVERNOR] = {{NULL, NULL}},
 	[THREAD_MAIN] = {
 		{"the event loop", CALLS("epoll_wait", "epoll_ctl", "timerfd_settime", "read", "poll", "eventfd2")},
 		{"the size of the terminal", CALLS("ioctl:size")},
 		{"messages: stdio looks at what it writes to", CALLS("newfstatat:open", "fstat")},
 		{"boot files, which are open, are read again at a reset", CALLS("pread64")},
 		{"sorting: the C library looks how much memory there is", CALLS("sysinfo")},
-		{"the control socket", CALLS("accept4", "getsockopt", "recvmsg", "sendmsg", "recvfrom", "sendto", "shutdown")},
+		{"the control socket", CALLS("accept4", "getsockopt", "recvmsg", "sendmsg", "recvfrom", "sendto")},
 		{"a connection to the program in the guest", CALLS("socketpair")},
 		{"a seed for the guest at each reset", CALLS("getrandom")},
-		{"the machine's end", CALLS("fcntl:lock", "close", "unlink?", "kill?", "wait4", "clock_nanosleep")},
+		{"the machine's end", CALLS("close", "unlink?", "kill?", "wait4", "clock_nanosleep")},
 	},
 };
 
 const struct wall_list wall_self_folder[] = {
-	{"the machine's record in its folder",
-	 CALLS("openat", "unlinkat", "renameat", "fsync", "newfstatat", "fstat", "pread64")},
+	{"the machine's record in its folder", CALLS("openat", "unlinkat", "renameat", "fsync")},
 	{"its log, which is cut off when it is long", CALLS("ftruncate")},
 	{NULL, NULL},
 };

@@ -6,7 +6,8 @@
  *        watch --log FILE          a log, from its beginning
  *
  * Prints, of each kind of phase, the beats and how late they were: by the guest's own clock when it wrote the line, and
- * by the host's when it was read here. Exit status 1 when a line was missing or not as it had to be, or when a guest's clock
+ * by the host's when it was read here; and of the p99 of the single phases the least and the median, since a host that others
+ * use has bad moments. Exit status 1 when a line was missing or not as it had to be, or when a guest's clock
  * went another way than the host's; each is told on standard error.
  */
 #include <errno.h>
@@ -29,6 +30,7 @@
 #define LINE_LENGTH   64 /* with its newline */
 #define PERIOD        100000
 #define TOLD_MAX      5 /* of what is wrong */
+#define ROUNDS_MAX    1000
 /* How far a guest's clock may be from where the host's says: what the shortest of many ways to this program varies by, and
  * what the host corrects its own clock by in a minute. */
 #define CLOCK_TOLERANCE_NS INT64_C(30000000)
@@ -40,6 +42,7 @@ static const char *const phase_words[PHASES] = {"rest", "quiet", "disturbed"};
 /* What one kind of phase has seen: nanoseconds. */
 struct tally {
 	size_t count;
+	size_t before; /* of these, before the present phase */
 	uint64_t *late; /* the guest's clock, when it wrote a beat, after that was due */
 	uint64_t *seen; /* the host's, when it was read here, after the guest's clock said that it was due */
 };
@@ -58,6 +61,12 @@ struct witness {
 	bool offset_is_known, first_is_known;
 	struct tally tallies[PHASES];
 };
+
+/* The 99th percentile of how late beats were by the guest's clock, phase by phase. */
+static struct {
+	unsigned count;
+	uint64_t late[ROUNDS_MAX];
+} rounds[PHASES];
 
 static unsigned wrong;
 
@@ -174,6 +183,32 @@ static void compare_clocks(struct witness *witness)
 	witness->offset_is_known = false;
 }
 
+static int by_size(const void *a, const void *b)
+{
+	const uint64_t *one = a, *other = b;
+
+	return *one < *other ? -1 : *one > *other;
+}
+
+static void sum_up_round(struct witness *witnesses, unsigned count, enum phase phase)
+{
+	uint64_t *late = malloc(count * BEATS_MAX * sizeof *late);
+	size_t sum = 0;
+
+	for (unsigned i = 0; i < count && late; i++) {
+		struct tally *tally = &witnesses[i].tallies[phase];
+
+		memcpy(late + sum, tally->late + tally->before, (tally->count - tally->before) * sizeof *late);
+		sum += tally->count - tally->before;
+		tally->before = tally->count;
+	}
+	if (sum && rounds[phase].count < ROUNDS_MAX) {
+		qsort(late, sum, sizeof *late, by_size);
+		rounds[phase].late[rounds[phase].count++] = late[sum * 99 / 100];
+	}
+	free(late);
+}
+
 static bool look_at(const char *doppel, struct witness *witness)
 {
 	int ends[2];
@@ -235,19 +270,14 @@ static void listen_to(struct witness *witnesses, unsigned count)
 			continue;
 		for (unsigned i = 0; i < count; i++)
 			compare_clocks(&witnesses[i]);
+		if (phase != REST)
+			sum_up_round(witnesses, count, phase);
 		if (!next_phase(&phase))
 			return;
 	}
 }
 
 /* ---- What came of it ---- */
-
-static int by_size(const void *a, const void *b)
-{
-	const uint64_t *one = a, *other = b;
-
-	return *one < *other ? -1 : *one > *other;
-}
 
 static void tell_times(const char *what, uint64_t *times, size_t count)
 {
@@ -279,6 +309,11 @@ static void tell_phase(const struct witness *witnesses, unsigned count, enum pha
 		tell_times("late", all.late, all.count);
 		tell_times("seen", all.seen, all.count);
 	}
+	qsort(rounds[phase].late, rounds[phase].count, sizeof(uint64_t), by_size);
+	if (rounds[phase].count)
+		printf(" late, p99 of %u rounds: least %.3f median %.3f", rounds[phase].count,
+		       (double)rounds[phase].late[0] / 1e6,
+		       (double)rounds[phase].late[rounds[phase].count / 2] / 1e6);
 	putchar('\n');
 	free(all.late);
 	free(all.seen);

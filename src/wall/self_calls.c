@@ -5,8 +5,7 @@
 
 /* Also by the device thread, for requests that need no thread, and since a thread can have no calls that the one which
  * starts it lacks. */
-#define DISK_CALLS \
-	CALLS("preadv", "pwritev", "fdatasync", "fallocate", "lseek", "ftruncate", "fstat", "newfstatat:open")
+#define DISK_CALLS CALLS("preadv", "pwritev", "fdatasync", "fallocate", "lseek", "ftruncate")
 
 const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 	[THREAD_VCPU] = {

@@ -8,6 +8,7 @@
 #include "machine/machine.h"
 
 #define CPUS     3
+#define LIVES    20
 #define LONG_MS  200000 /* never reached unless something hangs */
 #define DOTS     ".........."
 #define RESULT   104
@@ -108,17 +109,29 @@ static void expect_end(struct machine *machine)
 	assert_string_equal(printed, DOTS);
 }
 
-static void test_runs(void **state)
+/* Lives once from power-on to the end; whether the harts beside the first got to do anything. */
+static bool all_harts_run(void)
 {
 	struct machine *machine = make();
 	struct error e;
+	bool all;
 
-	(void)state;
 	ok(machine_start(machine, &e), &e);
 	expect_end(machine);
-	assert_true(hart(machine, 1)->x[S0] > 0);
-	assert_true(hart(machine, 2)->x[S0] > 0);
+	all = hart(machine, 1)->x[S0] > 0 && hart(machine, 2)->x[S0] > 0;
 	machine_free(machine);
+	(void)unlink(log_path);
+	return all;
+}
+
+/* A life is short: a busy host may not give each hart a processor in every one. */
+static void test_runs(void **state)
+{
+	(void)state;
+	for (unsigned lives = 0; lives < LIVES; lives++)
+		if (all_harts_run())
+			return;
+	fail_msg("in none of %d lives did all harts run", LIVES);
 }
 
 /* Runs for `ms`, unless it ended; false: it did. */

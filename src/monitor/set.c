@@ -163,16 +163,21 @@ static json_t *describe_quota(const struct machine *machine)
 	return json_pack("{s:i, s:i}", "machine", (int)quota.machine_percent, "vcpu", (int)quota.vcpu_percent);
 }
 
+/* `what` is what the second limit counts: "operations_per_second". */
+static json_t *describe_limits(unsigned index, uint64_t bytes, const char *what, uint64_t count, double burst_seconds)
+{
+	return json_pack("{s:i, s:I, s:I, s:I}", "index", (int)index, "bytes_per_second", (json_int_t)bytes, what,
+			 (json_int_t)count, "burst_ms", (json_int_t)(burst_seconds * 1000 + 0.5));
+}
+
 static json_t *describe_disks(const struct machine *machine)
 {
 	json_t *list = json_array();
 	struct block_limits limits;
 
 	for (unsigned i = 0; machine_get_disk_limits(machine, i, &limits, NULL) == 0; i++)
-		json_array_append_new(list, json_pack("{s:i, s:I, s:I, s:I}", "index", (int)i, "bytes_per_second",
-						      (json_int_t)limits.bytes_per_second, "operations_per_second",
-						      (json_int_t)limits.operations_per_second, "burst_ms",
-						      (json_int_t)(limits.burst_seconds * 1000 + 0.5)));
+		json_array_append_new(list, describe_limits(i, limits.bytes_per_second, "operations_per_second",
+							    limits.operations_per_second, limits.burst_seconds));
 	return list;
 }
 
@@ -182,10 +187,8 @@ static json_t *describe_cards(const struct machine *machine)
 	struct net_limits limits;
 
 	for (unsigned i = 0; machine_get_nic_limits(machine, i, &limits, NULL) == 0; i++)
-		json_array_append_new(list, json_pack("{s:i, s:I, s:I, s:I}", "index", (int)i, "bytes_per_second",
-						      (json_int_t)limits.bytes_per_second, "packets_per_second",
-						      (json_int_t)limits.packets_per_second, "burst_ms",
-						      (json_int_t)(limits.burst_seconds * 1000 + 0.5)));
+		json_array_append_new(list, describe_limits(i, limits.bytes_per_second, "packets_per_second",
+							    limits.packets_per_second, limits.burst_seconds));
 	return list;
 }
 

@@ -4,26 +4,8 @@
 set -u
 doppel=$(realpath "$1")
 PATH=$(dirname "$doppel"):$PATH
-home=$(mktemp -d)
-trap 'rm -rf "$home"' EXIT
-export XDG_CACHE_HOME=$home
-number=0
-
-# check NAME EXPECTED FOUND
-check() {
-	number=$((number + 1))
-	if [[ $3 == "$2" ]]; then
-		echo "ok $number - $1"
-	else
-		echo "not ok $number - $1"
-		printf '# expected: %q\n# found:    %q\n' "$2" "$3"
-	fi
-}
-
-skip() {
-	number=$((number + 1))
-	echo "ok $number - $1 # SKIP $2"
-}
+. "$(dirname "$0")/tap.sh"
+export XDG_CACHE_HOME=$scratch
 
 # complete WORD...: what bash offers for the last word.
 complete_bash() {
@@ -52,14 +34,14 @@ check 'bash: words after an equals sign' 'table json yaml csv' "$(complete_bash 
 check 'bash: part of a word after an equals sign' 'json' "$(complete_bash doppel doctor --format = j)"
 check 'bash: words of a short option' 'debug' "$(complete_bash doppel run -l d)"
 check 'bash: nothing for a size' '' "$(complete_bash doppel run --memory 5)"
-check 'bash: files' "$home" "$(complete_bash doppel run --kernel "$home")"
+check 'bash: files' "$scratch" "$(complete_bash doppel run --kernel "$scratch")"
 check 'bash: a word or a file' 'stdio' "$(complete_bash doppel run --console std)"
 check 'bash: verbs of help' 'engines' "$(complete_bash doppel help en)"
 check 'bash: images' 'debian-tiny' "$(complete_bash doppel run debian-t)"
 
 if command -v zsh >/dev/null; then
-	"$doppel" help --completion zsh >"$home/_doppel"
-	check 'zsh reads its completion' '' "$(zsh -n "$home/_doppel" 2>&1)"
+	"$doppel" help --completion zsh >"$scratch/_doppel"
+	check 'zsh reads its completion' '' "$(zsh -n "$scratch/_doppel" 2>&1)"
 else
 	skip 'zsh reads its completion' 'no zsh'
 fi
@@ -71,3 +53,4 @@ check 'status 3 for what is not there' 3 "$("$doppel" run no-such-image >/dev/nu
 check 'status 1 when output can not be written' 1 "$("$doppel" help --man 2>/dev/null >/dev/full; echo $?)"
 check 'no colour in a pipe' 0 "$("$doppel" doctor | grep -c $'\033')"
 echo "1..$number"
+exit $failed

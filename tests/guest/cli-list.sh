@@ -4,21 +4,8 @@
 set -u
 doppel=$(realpath "$1")
 PATH=$(dirname "$doppel"):$PATH
-home=$(mktemp -d)
-trap 'rm -rf "$home"' EXIT
-export DOPPEL_STATE=$home/state XDG_CACHE_HOME=$home DOPPEL_BOOT_ID=this-boot
-number=0
-
-# check NAME EXPECTED FOUND
-check() {
-	number=$((number + 1))
-	if [[ $3 == "$2" ]]; then
-		echo "ok $number - $1"
-	else
-		echo "not ok $number - $1"
-		printf '# expected: %q\n# found:    %q\n' "$2" "$3"
-	fi
-}
+. "$(dirname "$0")/tap.sh"
+export XDG_CACHE_HOME=$scratch DOPPEL_BOOT_ID=this-boot
 
 # machine NAME STATE MONITOR EXIT_CODE MESSAGE [STALLED]
 machine() {
@@ -102,3 +89,4 @@ printf '{' >"$DOPPEL_STATE/machines/db/state.json"
 check 'a damaged record is a failed machine' 'failed' "$(field db 'm["state"]')"
 exec {held}>&-
 echo "1..$number"
+exit $failed

@@ -3,21 +3,8 @@
 # usage: create.sh DOPPEL
 set -u
 doppel=$(realpath "$1")
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-export DOPPEL_STATE=$scratch/state XDG_CACHE_HOME=$scratch/cache
-number=0
-
-# check NAME EXPECTED FOUND
-check() {
-	number=$((number + 1))
-	if [[ $3 == "$2" ]]; then
-		echo "ok $number - $1"
-	else
-		echo "not ok $number - $1"
-		printf '# expected: %q\n# found:    %q\n' "$2" "$3"
-	fi
-}
+. "$(dirname "$0")/tap.sh"
+export XDG_CACHE_HOME=$scratch/cache
 
 # An image with a disk: nothing that would boot.
 mkdir -p "$scratch/small" "$scratch/documents/data"
@@ -103,3 +90,4 @@ if [[ $EUID == 0 ]] && unshare -m true 2>/dev/null; then
 fi
 check 'the schema is JSON' yes "$("$doppel" schema | python3 -m json.tool >/dev/null && echo yes)"
 echo "1..$number"
+exit $failed

@@ -19,6 +19,18 @@ result() {
 	fi
 }
 
+# check NAME EXPECTED FOUND: two texts that are the same, byte for byte.
+check() {
+	number=$((number + 1))
+	if [[ $3 == "$2" ]]; then
+		echo "ok $number - $1"
+	else
+		failed=1
+		echo "not ok $number - $1"
+		printf '# expected: %q\n# found:    %q\n' "$2" "$3"
+	fi
+}
+
 skip() {
 	number=$((number + 1))
 	echo "ok $number - $1 # SKIP $2"

@@ -280,12 +280,6 @@ static const struct virtio_kind kind = {
 	.reset = reset,
 };
 
-static void destroy(struct device *device)
-{
-	virtio_finish((struct virtio *)device);
-	free(device);
-}
-
 static const struct state_field fields[] = {VIRTIO_STATE_FIELDS};
 
 static const struct state_descriptor state = {
@@ -308,7 +302,7 @@ const struct device_type virtio_balloon_type = {
 	.resume = virtio_device_resume,
 	.loaded = loaded,
 	.describe = virtio_device_describe,
-	.destroy = destroy,
+	.destroy = virtio_device_destroy,
 };
 
 int virtio_balloon_new(struct virtio **out, const char *name, struct worker *worker, struct error *e)

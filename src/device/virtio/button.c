@@ -158,12 +158,6 @@ static const struct virtio_kind kind = {
 	.reset = reset,
 };
 
-static void destroy(struct device *device)
-{
-	virtio_finish((struct virtio *)device);
-	free(device);
-}
-
 static int validate(const void *shadow, struct error *e)
 {
 	const struct button *button = shadow;
@@ -194,7 +188,7 @@ const struct device_type virtio_button_type = {
 	.help = "power button: asks the guest to power off",
 	.state = &state,
 	VIRTIO_DEVICE_OPS,
-	.destroy = destroy,
+	.destroy = virtio_device_destroy,
 };
 
 int virtio_button_new(struct virtio **out, const char *name, struct worker *worker, struct error *e)

@@ -82,12 +82,6 @@ void virtio_rng_set_rate(struct virtio *virtio, uint64_t rate)
 
 static const struct virtio_kind kind = {.id = 4, .features = features, .kicked = kicked, .quiesce = quiesce};
 
-static void destroy(struct device *device)
-{
-	virtio_finish((struct virtio *)device);
-	free(device);
-}
-
 static const struct state_field fields[] = {VIRTIO_STATE_FIELDS};
 
 static const struct state_descriptor state = {
@@ -105,7 +99,7 @@ const struct device_type virtio_rng_type = {
 	.help = "entropy: random bytes from the host",
 	.state = &state,
 	VIRTIO_DEVICE_OPS,
-	.destroy = destroy,
+	.destroy = virtio_device_destroy,
 };
 
 int virtio_rng_new(struct virtio **out, const char *name, struct worker *worker, struct error *e)

@@ -486,3 +486,9 @@ void virtio_finish(struct virtio *virtio)
 	free(virtio->core);
 	device_finish(&virtio->device);
 }
+
+void virtio_device_destroy(struct device *device)
+{
+	virtio_finish((struct virtio *)device);
+	free(device);
+}

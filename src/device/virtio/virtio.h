@@ -177,6 +177,8 @@ void virtio_device_pause(struct device *device);
 void virtio_device_resume(struct device *device);
 void virtio_device_loaded(struct device *device);
 void virtio_device_describe(struct device *device, struct fdt_writer *fdt);
+/* For devices that own nothing besides their memory, which begins with struct virtio. */
+void virtio_device_destroy(struct device *device);
 extern const struct bus_ops virtio_mmio_ops;
 /* All of them at once, in the initializer of a kind's device_type. */
 #define VIRTIO_DEVICE_OPS                                                                                  \

@@ -9,8 +9,8 @@
 #include "cli/run_options.h"
 #include "cli/run_profile.h"
 #include "cli/run_walls.h"
+#include "host/keeper.h"
 #include "monitor/monitor.h"
-#include "wall/keeper.h"
 #include "wall/self.h"
 
 /* Of a process of its own nobody waits, and nobody looks. */

@@ -7,7 +7,7 @@
 #define DOPPEL_CLI_RUN_WALLS_H
 
 #include "cli/plan.h"
-#include "wall/keeper.h"
+#include "host/keeper.h"
 
 /* Without --walls off. */
 bool run_walls_wanted(const struct arguments *arguments);

@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host/keeper.h"
 
-#define PERIOD_US 100000
+#define PERIOD_US       100000
+#define REMOVE_TRIES    100
+#define REMOVE_PAUSE_NS 50000000
 
 bool cgroup_wanted(const struct cgroup_wish *wish)
 {
@@ -215,6 +218,26 @@ static int check_empty(const char *group, struct error *e)
 			 group);
 }
 
+/* In the keeper, at the monitor's end: the processes in a group are gone a moment after they ended. */
+static void remove_group(void *context)
+{
+	const struct timespec pause = {.tv_nsec = REMOVE_PAUSE_NS};
+
+	for (unsigned i = 0; i < REMOVE_TRIES && rmdir(context) < 0 && errno == EBUSY; i++)
+		nanosleep(&pause, NULL);
+}
+
+/* It stays outside, or the group would never be empty, and until this process has ended. */
+static int keep(const char *group, struct error *e)
+{
+	struct keeper keeper;
+	int r = keeper_start(&keeper, "doppel-keeper", remove_group, (void *)group, e);
+
+	if (r == 0)
+		keeper_arm(&keeper);
+	return r;
+}
+
 static int fill(const char *group, const struct cgroup_wish *wish, struct error *e)
 {
 	int r = check_empty(group, e);
@@ -223,9 +246,8 @@ static int fill(const char *group, const struct cgroup_wish *wish, struct error 
 		r = put_settings(group, wish, e);
 	if (r == 0)
 		r = check_partition(group, wish, e);
-	/* The keeper stays outside, or the group would never be empty. */
 	if (r == 0)
-		r = keeper_remove_folder(group, e);
+		r = keep(group, e);
 	if (r < 0)
 		return r;
 	r = put(group, "cgroup.procs", "0");

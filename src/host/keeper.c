@@ -5,58 +5,75 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define TRIES    100
-#define PAUSE_NS 50000000
+#include "base/types.h"
 
-static void stand_apart(int pipe)
+#define FD_PIPE 3
+
+static void let_go(int pipe)
 {
+	static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
+
+	/* Keys of the terminal, and signals for all of a process group, are not for this process. */
 	setsid();
-	prctl(PR_SET_NAME, "doppel-keeper");
-	prctl(PR_SET_PDEATHSIG, 0);
-	for (int number = 1; number < SIGRTMIN; number++)
-		if (number != SIGTERM && number != SIGSEGV && number != SIGBUS)
-			signal(number, SIG_IGN);
-	dup2(pipe, 0);
-	close_range(1, ~0U, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		signal(ignored[i], SIG_IGN);
+	dup2(pipe, FD_PIPE);
+	close_range(0, FD_PIPE - 1, 0);
+	close_range(FD_PIPE + 1, ~0u, 0);
 }
 
-/* The processes in a cgroup are gone a moment after they ended. */
-static void remove_when_done(const char *path)
+/* Whether it was armed before the other end closed. */
+static bool await_end(void)
 {
-	const struct timespec pause = {.tv_nsec = PAUSE_NS};
+	bool armed = false;
 	char byte;
+	ssize_t n;
 
-	while (read(0, &byte, 1) < 0 && errno == EINTR)
-		;
-	for (unsigned i = 0; i < TRIES && rmdir(path) < 0 && errno == EBUSY; i++)
-		nanosleep(&pause, NULL);
+	while ((n = read(FD_PIPE, &byte, 1)) > 0 || (n < 0 && errno == EINTR))
+		armed |= n > 0;
+	return armed;
 }
 
-int keeper_remove_folder(const char *path, struct error *e)
+int keeper_start(struct keeper *keeper, const char *name, void (*fn)(void *context), void *context, struct error *e)
 {
 	int ends[2];
-	pid_t child;
+	pid_t pid;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
-		return error_errno(e, -errno, "a keeper for %s", path);
-	child = fork();
-	if (child == 0) {
-		if (fork() != 0)
-			_exit(0);
-		stand_apart(ends[0]);
-		remove_when_done(path);
+		return error_errno(e, -errno, "cannot make a pipe for %s", name);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_NAME, name);
+		let_go(ends[0]);
+		if (await_end())
+			fn(context);
 		_exit(0);
 	}
 	close(ends[0]);
-	if (child < 0) {
+	if (pid < 0) {
+		int code = -errno;
+
 		close(ends[1]);
-		return error_errno(e, -errno, "a keeper for %s", path);
+		return error_errno(e, code, "cannot start %s", name);
 	}
-	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-		;
-	/* ends[1] stays open for as long as this process is. */
+	*keeper = (struct keeper){.pid = pid, .socket = ends[1]};
 	return 0;
+}
+
+void keeper_arm(const struct keeper *keeper)
+{
+	while (keeper->pid && write(keeper->socket, "", 1) < 0 && errno == EINTR)
+		;
+}
+
+void keeper_end(struct keeper *keeper)
+{
+	if (!keeper->pid)
+		return;
+	close(keeper->socket);
+	while (waitpid(keeper->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	*keeper = (struct keeper){.pid = 0};
 }

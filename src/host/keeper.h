@@ -1,16 +1,29 @@
 /*
- * The keeper: a small process that outlives this one, to tidy up what this one can not: it may be killed, and gives up its
- * powers when its walls go up. It holds nothing but one end of a pipe, whose other end is ours.
+ * A keeper: a process of its own that keeps the caller's powers, to do one thing when this process has ended, however
+ * it ended: remove what a monitor behind its walls, or one that was killed, cannot remove. It hears nothing from the monitor
+ * but its end.
  *
- * Thread: the only one (it forks).
+ * Thread: the main one, while the process has no other.
  */
 #ifndef DOPPEL_HOST_KEEPER_H
 #define DOPPEL_HOST_KEEPER_H
 
+#include <sys/types.h>
+
 #include "base/error.h"
 
-/* When this process has ended, by whatever cause, the keeper removes the folder (rmdir) as soon as that can be done, for
- * some seconds at most. */
-MUST_USE int keeper_remove_folder(const char *path, struct error *e);
+struct keeper {
+	pid_t pid;
+	int socket; /* both 0: none */
+};
+
+/* Forks a process without descriptors and terminal, named `name` (at most 15 bytes). Once armed, it calls fn(context) on
+ * its copy of memory when this process ends, or keeper_end is called. Not armed, it does nothing and ends as well. */
+MUST_USE int keeper_start(struct keeper *keeper, const char *name, void (*fn)(void *context), void *context,
+			  struct error *e);
+/* Any time, also behind walls. Accepts a zeroed one. */
+void keeper_arm(const struct keeper *keeper);
+/* Returns when it has done its work; zeroes *keeper, and accepts a zeroed one. */
+void keeper_end(struct keeper *keeper);
 
 #endif

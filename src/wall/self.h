@@ -9,7 +9,7 @@
  * kind's filter.
  *
  * Some calls fail instead of ending the process, where libraries or destructors make them: openat, unlink and kill
- * (ENOSYS). What must be done with the caller's powers afterwards is done by a keeper, which wall_keep makes before.
+ * (ENOSYS). What must be done with the caller's powers afterwards is done by a keeper (host/keeper.h) from before.
  *
  * Thread: the main one, while the process has no threads but those of thread_start; once in a process.
  */

@@ -427,14 +427,19 @@ static void the_sockets(void **state)
 	virtio_bench_finish(&bench);
 }
 
-/* The head of any request, on the folder itself or on one of the first nodes; behind it small numbers, or a name. */
+/* The head of any request, on the folder itself or on one of the first nodes; behind it small numbers, or a name. Some are
+ * likely to make a folder, so that the far end is surely reached. */
 static void fill_request(struct hostile *h, unsigned queue, uint8_t *bytes, uint32_t length)
 {
-	const struct fuse_in_header head = {.len = length, .opcode = (uint32_t)(1 + hostile_random(h) % 52),
-					    .unique = hostile_random(h), .nodeid = 1 + hostile_random(h) % 5};
+	struct fuse_in_header head = {.len = length, .opcode = (uint32_t)(1 + hostile_random(h) % 52),
+				      .unique = hostile_random(h), .nodeid = 1 + hostile_random(h) % 5};
 	size_t at = sizeof head;
 
 	(void)queue;
+	if (hostile_chance(h, 100)) {
+		head.opcode = FUSE_MKDIR;
+		head.nodeid = FUSE_ROOT_ID;
+	}
 	memset(bytes, 0, length);
 	memcpy(bytes, &head, length < sizeof head ? length : sizeof head);
 	if (hostile_chance(h, 500))

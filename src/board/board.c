@@ -1,14 +1,63 @@
 #include "board/board.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
-#include "board/payload.h"
 #include "board/ram.h"
-#include "board/rom.h"
-#include "board/tree.h"
-#include "board/virt_map.h"
+#include "board/virt.h"
 
-enum { A0 = 10, A1 = 11, A2 = 12 };
+int board_new(struct board **out, const struct board_config *config, struct error *e)
+{
+	return board_virt_new(out, config, e);
+}
+
+int board_check_config(const struct board_type *type, const struct board_config *config, struct error *e)
+{
+	if (config->cpus < 1 || config->cpus > type->cpus_max)
+		return error_set(e, ERROR_USAGE, -EINVAL, "%u CPUs are not possible; --cpus takes 1 to %u",
+				 config->cpus, type->cpus_max);
+	if (config->memory_bytes < BOARD_MEMORY_MIN)
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "%llu bytes of memory are too little; --memory takes 16M or more",
+				 (unsigned long long)config->memory_bytes);
+	if (config->memory_bytes % GUEST_PAGE_SIZE)
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "%llu bytes of memory are no multiple of 4096; round --memory up",
+				 (unsigned long long)config->memory_bytes);
+	return 0;
+}
+
+struct board *board_begin(const struct board_type *type, size_t size, const struct board_config *config)
+{
+	struct board *board = calloc(1, size);
+
+	if (!board)
+		return NULL;
+	board->type = type;
+	board->serial = config->serial;
+	board->firmware = config->firmware != NULL;
+	memory_init(&board->memory);
+	bus_init(&board->bus);
+	clock_init(&board->clock);
+	return board;
+}
+
+int board_adopt(struct board *board, struct device *device, struct error *e)
+{
+	board->devices[board->device_count++] = device;
+	return device_attach(device, &board->bus, e);
+}
+
+int board_add_virtio(struct board *board, struct virtio *virtio, struct error *e)
+{
+	int r = board->type->place_virtio(board, virtio, e);
+
+	if (r < 0) {
+		device_free(&virtio->device);
+		return r;
+	}
+	return board_adopt(board, &virtio->device, e);
+}
 
 void board_free(struct board *board)
 {
@@ -16,55 +65,22 @@ void board_free(struct board *board)
 		return;
 	for (unsigned i = board->device_count; i-- > 0;)
 		device_free(board->devices[i]);
-	sbi_free(board->sbi);
-	for (unsigned i = 0; i < board->cluster.count; i++)
-		hart_free(board->cluster.harts[i]);
-	payload_free(board->boot);
-	free(board->rom);
+	board->type->finish(board);
 	memory_finish(&board->memory);
 	free(board);
 }
 
-static int lay_out(struct board *board, const void *tree, size_t size, struct error *e)
+int board_reset(struct board *board, struct error *e)
 {
 	int r;
 
 	ram_clear(&board->memory);
-	r = payload_write(board->boot, &board->memory, e);
-	if (r < 0)
-		return r;
-	r = memory_write(&board->memory, gpa(board->boot->fdt_address), tree, size);
-	return r < 0 ? error_errno(e, r, "device tree outside RAM") : 0;
-}
-
-/* What boot code of the machine hands to what runs first: firmware or kernel. */
-static void start_hart(const struct board *board, struct hart *hart)
-{
-	hart_reset(hart);
-	if (board->sbi)
-		sbi_boot_state(hart);
-	hart->x[A0] = hart->id;
-	hart->x[A1] = board->boot->fdt_address;
-	hart->x[A2] = board->rom ? virt_map[VIRT_ROM].base : 0;
-	atomic_store(&hart->power, board->sbi && hart->id != 0 ? HART_STOPPED : HART_STARTED);
-}
-
-int board_reset(struct board *board, struct error *e)
-{
-	void *tree;
-	size_t size;
-	int r = virt_tree_build(board, &tree, &size, e);
-
-	if (r < 0)
-		return r;
-	r = lay_out(board, tree, size, e);
-	free(tree);
+	r = board->type->lay_out(board, e);
 	if (r < 0)
 		return r;
 	clock_stop(&board->clock);
 	clock_set(&board->clock, 0);
-	for (unsigned i = 0; i < board->cluster.count; i++)
-		start_hart(board, board->cluster.harts[i]);
+	board->type->start_cpus(board);
 	for (unsigned i = 0; i < board->device_count; i++)
 		device_reset(board->devices[i]);
 	return 0;

@@ -1,9 +1,10 @@
 /*
  * A board: a machine's memory map, its devices and their wires, how it boots.
  *
- * The board owns RAM, bus, harts, platform devices and the boot payload; the machine (machine/) adds threads,
+ * The board owns RAM, bus, cpus, platform devices and the boot payload; the machine (machine/) adds threads,
  * consoles and lifecycle. A board is built once, may be reset any number of times, and is saved and loaded as a
- * whole.
+ * whole. What all boards share is here; each kind has a header of its own (virt.h, pc.h), its struct starts with a
+ * `struct board`, and one table says what it does its own way.
  *
  * Thread: the owner, while no vCPU runs, unless said otherwise.
  */
@@ -12,19 +13,21 @@
 
 #include "base/clock.h"
 #include "bus/bus.h"
+#include "bus/cpu.h"
 #include "device/device.h"
 #include "device/devices.h"
 #include "device/virtio/virtio.h"
+#include "engine/engine.h"
 #include "memory/memory.h"
 #include "riscv/hart.h"
-#include "riscv/sbi.h"
 
 #define BOARD_DEVICES_MAX 48
 #define BOARD_MEMORY_MIN  (16 * MIB)
 
 struct board_config {
+	const struct engine *engine; /* that will run it; a board of riscv64 takes NULL */
 	uint64_t memory_bytes; /* a multiple of 4096, at least BOARD_MEMORY_MIN */
-	unsigned cpus;         /* 1 to RISCV_HARTS_MAX */
+	unsigned cpus;         /* 1 to the board's cpus_max */
 	const char *kernel;    /* path, or NULL (then firmware is needed) */
 	const char *initrd;    /* path, or NULL */
 	const char *append;    /* kernel command line, or NULL for none */
@@ -33,38 +36,63 @@ struct board_config {
 	struct power_sink power;
 };
 
+struct board;
+
+struct board_type {
+	const char *name; /* "virt" */
+	enum engine_arch arch;
+	unsigned cpus_max;
+	/* RAM is zero: lays out what the guest boots from. */
+	int (*lay_out)(struct board *board, struct error *e);
+	/* Every cpu as after power-on, to begin with what was laid out. */
+	void (*start_cpus)(struct board *board);
+	/* A place for one more virtio device: -ENOSPC (ERROR_USAGE) when there is none. */
+	int (*place_virtio)(struct board *board, struct virtio *virtio, struct error *e);
+	/* Releases what the kind's struct owns, cpus included, when all devices are gone. */
+	void (*finish)(struct board *board);
+};
+
 struct board {
+	const struct board_type *type;
 	struct memory memory;
 	struct bus bus;
 	struct clock clock;
-	struct hart_cluster cluster; /* cluster.harts are the board's */
-	struct sbi *sbi;             /* NULL with firmware */
-	struct boot_rom *rom;        /* with firmware: what it is told; NULL without */
-	struct serial_sink serial;   /* the UART's, which the SBI console shares */
+	struct cpu *cpus[CPUS_MAX];
+	unsigned cpu_count;
+	struct hart_cluster *harts;  /* the cpus, on a board of riscv64; else NULL */
+	struct serial_sink serial;   /* the UART's, which a firmware's console shares */
 	struct device *devices[BOARD_DEVICES_MAX];
 	unsigned device_count;
-	struct device *uart, *plic; /* among devices: the console, and where wires end */
-	unsigned virtio_count;      /* slots of the memory map in use */
-	struct boot_payload *boot; /* the files, to be laid out again at each reset */
+	struct device *uart;         /* among devices: the console */
+	bool firmware;               /* the guest's own runs first */
 };
 
-/* Builds the `virt` machine: allocates RAM, creates devices and harts, reads and checks the boot files. Nothing is
- * left behind on failure. The board is ready for board_reset. */
-MUST_USE int board_virt_new(struct board **out, const struct board_config *config, struct error *e);
-/* Puts a virtio device into the next slot of the memory map: RAM, wire, bus. Before the first reset. The device is the
- * board's from now on, also on failure: -ENOSPC when all VIRT_VIRTIO_SLOTS are in use. */
+/* Builds a machine for the engine's architecture: allocates RAM, creates devices and cpus, reads and checks the boot
+ * files. Nothing is left behind on failure. The board is ready for board_reset. */
+MUST_USE int board_new(struct board **out, const struct board_config *config, struct error *e);
+/* Puts a virtio device into the board's next place for one. Before the first reset. The device is the board's from now
+ * on, also on failure: -ENOSPC when there is no place left. */
 MUST_USE int board_add_virtio(struct board *board, struct virtio *virtio, struct error *e);
 /* Accepts NULL. */
 void board_free(struct board *board);
 
-/* Puts RAM payload, device tree, devices and harts as after power-on; the clock is set to 0 and stopped. RAM outside
- * the payload is zeroed. Hart 0 starts, the others wait (SBI HSM), or all start in M-mode with firmware. */
+/* Puts RAM payload, tables, devices and cpus as after power-on; the clock is set to 0 and stopped. RAM outside
+ * the payload is zeroed. */
 MUST_USE int board_reset(struct board *board, struct error *e);
 
-/* Appends sections for clock, harts, devices and RAM (zero pages left out): docs/internals/board.md. */
+/* Appends sections for clock, cpus, devices and RAM (zero pages left out): docs/internals/board.md. The cpus are up to
+ * date (engine.h: store_state). */
 void board_save(struct board *board, struct state_writer *w);
 /* Loads what board_save wrote into a board of the same configuration; on failure the board must be reset or freed. The
  * clock is left stopped. */
 MUST_USE int board_load(struct board *board, struct state_reader *r, struct error *e);
+
+/* For kinds of boards: */
+/* RAM, bus, clock and console of a board of `size` bytes, zeroed beyond that; NULL without memory. */
+struct board *board_begin(const struct board_type *type, size_t size, const struct board_config *config);
+/* 0, or ERROR_USAGE that names the option and what it takes. */
+MUST_USE int board_check_config(const struct board_type *type, const struct board_config *config, struct error *e);
+/* Puts a device that was made among the board's, which frees it from now on, and on the bus. */
+MUST_USE int board_adopt(struct board *board, struct device *device, struct error *e);
 
 #endif

@@ -88,7 +88,7 @@ static const struct state_descriptor ending_state = {
 };
 
 #define BOARD_INSTANCE "board"
-#define SLOTS_MAX      (3 + RISCV_HARTS_MAX + BOARD_DEVICES_MAX)
+#define SLOTS_MAX      (3 + CPUS_MAX + BOARD_DEVICES_MAX)
 
 /* A section that must come once, and where it goes. */
 struct slot {
@@ -118,13 +118,14 @@ static struct slot *add_slot(struct outline *o, const struct state_descriptor *d
 	return slot;
 }
 
-static void add_hart_slots(struct outline *o, struct board *board)
+static void add_cpu_slots(struct outline *o, struct board *board)
 {
-	for (unsigned i = 0; i < board->cluster.count; i++) {
+	for (unsigned i = 0; i < board->cpu_count; i++) {
+		struct cpu *cpu = board->cpus[i];
 		char name[16];
 
-		snprintf(name, sizeof name, "hart%u", i);
-		add_slot(o, &hart_state, name)->object = board->cluster.harts[i];
+		snprintf(name, sizeof name, board->harts ? "hart%u" : "cpu%u", i);
+		add_slot(o, cpu->type->state, name)->object = cpu_holder(cpu);
 	}
 }
 
@@ -146,13 +147,13 @@ static struct outline *outline_new(struct board *board)
 		return NULL;
 	o->identity = (struct identity){
 		.own_memory_bytes = memory_size(&board->memory),
-		.own_cpus = board->cluster.count,
-		.own_firmware = board->sbi == NULL,
+		.own_cpus = board->cpu_count,
+		.own_firmware = board->firmware,
 	};
 	add_slot(o, &identity_state, BOARD_INSTANCE)->object = &o->identity;
 	add_slot(o, &time_state, BOARD_INSTANCE)->object = &o->time;
-	/* Harts before devices: those drive their wires into the harts as soon as they are loaded. */
-	add_hart_slots(o, board);
+	/* Cpus before devices: those drive their wires into the cpus as soon as they are loaded. */
+	add_cpu_slots(o, board);
 	add_device_slots(o, board);
 	add_slot(o, &ending_state, BOARD_INSTANCE)->object = &o->ending;
 	return o;
@@ -271,8 +272,9 @@ int board_load(struct board *board, struct state_reader *r, struct error *e)
 	clock_stop(&board->clock);
 	ram_clear(&board->memory);
 	code = load_all(board, o, r, e);
-	for (unsigned i = 0; code == 0 && i < board->cluster.count; i++)
-		hart_loaded(board->cluster.harts[i]);
+	for (unsigned i = 0; code == 0 && i < board->cpu_count; i++)
+		if (board->cpus[i]->type->loaded)
+			board->cpus[i]->type->loaded(board->cpus[i]);
 	free(o);
 	return code;
 }

@@ -9,9 +9,8 @@
 
 #define CACHE_BLOCK 64
 
-static void write_chosen(struct fdt_writer *w, const struct board *board, const char *serial)
+static void write_chosen(struct fdt_writer *w, const struct boot_payload *boot, const char *serial)
 {
-	const struct boot_payload *boot = board->boot;
 	uint8_t seed[32];
 
 	fdt_node(w, "chosen");
@@ -75,8 +74,8 @@ static void write_harts(struct fdt_writer *w, const struct board *board)
 	fdt_u32(w, "#address-cells", 1);
 	fdt_u32(w, "#size-cells", 0);
 	fdt_u32(w, "timebase-frequency", (uint32_t)CLOCK_HZ);
-	for (unsigned i = 0; i < board->cluster.count; i++)
-		write_hart(w, i, board->sbi == NULL);
+	for (unsigned i = 0; i < board->cpu_count; i++)
+		write_hart(w, i, board->firmware);
 	fdt_end(w);
 }
 
@@ -92,8 +91,9 @@ static void write_devices(struct fdt_writer *w, const struct board *board)
 	fdt_end(w);
 }
 
-static void write_tree(struct fdt_writer *w, const struct board *board)
+static void write_tree(struct fdt_writer *w, const struct virt *virt)
 {
+	const struct board *board = &virt->board;
 	char serial[48];
 
 	snprintf(serial, sizeof serial, "/soc/serial@%llx", (unsigned long long)board->uart->base.value);
@@ -104,19 +104,19 @@ static void write_tree(struct fdt_writer *w, const struct board *board)
 	fdt_node(w, "aliases");
 	fdt_text(w, "serial0", serial);
 	fdt_end(w);
-	write_chosen(w, board, serial);
+	write_chosen(w, virt->boot, serial);
 	write_memory(w, &board->memory);
 	write_harts(w, board);
 	write_devices(w, board);
 }
 
-int virt_tree_build(const struct board *board, void **blob, size_t *size, struct error *e)
+int virt_tree_build(const struct virt *virt, void **blob, size_t *size, struct error *e)
 {
 	struct fdt_writer w;
 	int r = fdt_writer_init(&w, (int)PAYLOAD_FDT_ROOM, e);
 
 	if (r < 0)
 		return r;
-	write_tree(&w, board);
+	write_tree(&w, virt);
 	return fdt_writer_finish(&w, blob, size, e);
 }

@@ -1,10 +1,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "board/board.h"
 #include "board/payload.h"
 #include "board/rom.h"
+#include "board/tree.h"
+#include "board/virt.h"
 #include "board/virt_map.h"
+
+enum { A0 = 10, A1 = 11, A2 = 12 };
 
 const struct virt_window virt_map[VIRT_PLACES] = {
 	[VIRT_ROM] = {"rom", 0x1000, 0x1000, 0},
@@ -18,29 +21,6 @@ const struct virt_window virt_map[VIRT_PLACES] = {
 	[VIRT_RAM] = {"ram", 0x80000000, 0, 0},
 };
 
-static int check_config(const struct board_config *config, struct error *e)
-{
-	if (config->cpus < 1 || config->cpus > RISCV_HARTS_MAX)
-		return error_set(e, ERROR_USAGE, -EINVAL, "%u CPUs are not possible; --cpus takes 1 to %d",
-				 config->cpus, RISCV_HARTS_MAX);
-	if (config->memory_bytes < BOARD_MEMORY_MIN)
-		return error_set(e, ERROR_USAGE, -EINVAL,
-				 "%llu bytes of memory are too little; --memory takes 16M or more",
-				 (unsigned long long)config->memory_bytes);
-	if (config->memory_bytes % GUEST_PAGE_SIZE)
-		return error_set(e, ERROR_USAGE, -EINVAL,
-				 "%llu bytes of memory are no multiple of 4096; round --memory up",
-				 (unsigned long long)config->memory_bytes);
-	return 0;
-}
-
-/* Puts a device that was made among the board's, which frees it from now on. */
-static int adopt(struct board *board, struct device *device, struct error *e)
-{
-	board->devices[board->device_count++] = device;
-	return device_attach(device, &board->bus, e);
-}
-
 static gpa_t base_of(enum virt_place place)
 {
 	return gpa(virt_map[place].base);
@@ -50,7 +30,7 @@ typedef int cluster_device_new(struct device **out, const char *name, gpa_t base
 			       struct error *e);
 
 /* The PLIC comes first: other devices' nodes refer to it. */
-static int add_controllers(struct board *board, struct error *e)
+static int add_controllers(struct virt *virt, struct error *e)
 {
 	static const struct {
 		enum virt_place place;
@@ -60,80 +40,79 @@ static int add_controllers(struct board *board, struct error *e)
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
 		enum virt_place place = table[i].place;
 		struct device *device;
-		int r = table[i].make(&device, virt_map[place].name, base_of(place), &board->cluster, e);
+		int r = table[i].make(&device, virt_map[place].name, base_of(place), &virt->cluster, e);
 
 		if (r == 0)
-			r = adopt(board, device, e);
+			r = board_adopt(&virt->board, device, e);
 		if (r < 0)
 			return r;
 	}
-	board->plic = board->devices[0];
+	virt->plic = virt->board.devices[0];
 	return 0;
 }
 
-static int add_uart(struct board *board, const struct board_config *config, struct error *e)
+static int add_uart(struct virt *virt, const struct board_config *config, struct error *e)
 {
 	const struct virt_window *window = &virt_map[VIRT_UART];
-	int r = uart16550_new(&board->uart, window->name, gpa(window->base), plic_line(board->plic, window->irq),
+	struct board *board = &virt->board;
+	int r = uart16550_new(&board->uart, window->name, gpa(window->base), plic_line(virt->plic, window->irq),
 			      config->serial, e);
 
-	return r < 0 ? r : adopt(board, board->uart, e);
+	return r < 0 ? r : board_adopt(board, board->uart, e);
 }
 
-static int add_rtc(struct board *board, struct error *e)
+static int add_rtc(struct virt *virt, struct error *e)
 {
 	const struct virt_window *window = &virt_map[VIRT_RTC];
 	struct device *device;
-	int r = goldfish_rtc_new(&device, window->name, gpa(window->base), plic_line(board->plic, window->irq), e);
+	int r = goldfish_rtc_new(&device, window->name, gpa(window->base), plic_line(virt->plic, window->irq), e);
 
-	return r < 0 ? r : adopt(board, device, e);
+	return r < 0 ? r : board_adopt(&virt->board, device, e);
 }
 
-static int add_finisher(struct board *board, const struct board_config *config, struct error *e)
+static int add_finisher(struct virt *virt, const struct board_config *config, struct error *e)
 {
 	struct device *device;
 	int r = finisher_new(&device, virt_map[VIRT_FINISHER].name, base_of(VIRT_FINISHER), config->power, e);
 
-	return r < 0 ? r : adopt(board, device, e);
+	return r < 0 ? r : board_adopt(&virt->board, device, e);
 }
 
-static int add_devices(struct board *board, const struct board_config *config, struct error *e)
+static int add_devices(struct virt *virt, const struct board_config *config, struct error *e)
 {
-	int r = add_controllers(board, e);
+	int r = add_controllers(virt, e);
 
 	if (r == 0)
-		r = add_uart(board, config, e);
+		r = add_uart(virt, config, e);
 	if (r == 0)
-		r = add_rtc(board, e);
-	return r < 0 ? r : add_finisher(board, config, e);
+		r = add_rtc(virt, e);
+	return r < 0 ? r : add_finisher(virt, config, e);
 }
 
-int board_add_virtio(struct board *board, struct virtio *virtio, struct error *e)
+static int place_virtio(struct board *board, struct virtio *virtio, struct error *e)
 {
-	unsigned slot = board->virtio_count;
+	struct virt *virt = virt_of(board);
+	unsigned slot = virt->virtio_count;
 
-	if (slot == VIRT_VIRTIO_SLOTS) {
-		int r = error_set(e, ERROR_USAGE, -ENOSPC,
-				  "no room for %s: the machine takes %d virtio devices, and has them",
-				  virtio->device.name, VIRT_VIRTIO_SLOTS);
-
-		device_free(&virtio->device);
-		return r;
-	}
-	board->virtio_count++;
+	if (slot == VIRT_VIRTIO_SLOTS)
+		return error_set(e, ERROR_USAGE, -ENOSPC,
+				 "no room for %s: the machine takes %d virtio devices, and has them",
+				 virtio->device.name, VIRT_VIRTIO_SLOTS);
+	virt->virtio_count++;
 	virtio_mmio_place(virtio, gpa_add(base_of(VIRT_VIRTIO), slot * VIRT_VIRTIO_STRIDE),
-			  plic_line(board->plic, virt_virtio_irq(slot)), &board->memory);
-	return adopt(board, &virtio->device, e);
+			  plic_line(virt->plic, virt_virtio_irq(slot)), &board->memory);
+	return 0;
 }
 
-static int add_harts(struct board *board, unsigned count, struct error *e)
+static int add_harts(struct virt *virt, unsigned count, struct error *e)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		struct hart *hart = hart_new(&board->cluster, i);
+		struct hart *hart = hart_new(&virt->cluster, i);
 
 		if (!hart)
 			return error_errno(e, -ENOMEM, "CPU %u", i);
-		board->cluster.harts[board->cluster.count++] = hart;
+		virt->cluster.harts[virt->cluster.count++] = hart;
+		virt->board.cpus[virt->board.cpu_count++] = &hart->cpu;
 	}
 	return 0;
 }
@@ -155,67 +134,125 @@ static size_t console_read(void *console, uint8_t *bytes, size_t room)
 	return uart16550_take_input(board->uart, bytes, room);
 }
 
-static int add_sbi(struct board *board, struct error *e)
+static int add_sbi(struct virt *virt, struct error *e)
 {
-	const struct sbi_console console = {console_write, console_read, board};
-	int r = sbi_new(&board->sbi, &board->cluster, &console, e);
+	const struct sbi_console console = {console_write, console_read, &virt->board};
+	int r = sbi_new(&virt->sbi, &virt->cluster, &console, e);
 
 	if (r == 0)
-		board->cluster.sbi = board->sbi;
+		virt->cluster.sbi = virt->sbi;
 	return r;
 }
 
-static int add_rom(struct board *board, struct error *e)
+static int add_rom(struct virt *virt, struct error *e)
 {
-	board->rom = calloc(1, sizeof *board->rom);
-	if (!board->rom)
+	virt->rom = calloc(1, sizeof *virt->rom);
+	if (!virt->rom)
 		return error_errno(e, -ENOMEM, "boot ROM");
-	boot_rom_set(board->rom, gpa(board->boot->next_address));
-	return boot_rom_attach(board->rom, &board->bus, e);
+	boot_rom_set(virt->rom, gpa(virt->boot->next_address));
+	return boot_rom_attach(virt->rom, &virt->board.bus, e);
 }
 
-static int add_payload(struct board *board, const struct board_config *config, struct error *e)
+static int add_payload(struct virt *virt, const struct board_config *config, struct error *e)
 {
 	const struct payload_files files = {config->kernel, config->initrd, config->firmware, config->append};
-	int r = payload_new(&board->boot, &files, base_of(VIRT_RAM), config->memory_bytes, e);
+	int r = payload_new(&virt->boot, &files, base_of(VIRT_RAM), config->memory_bytes, e);
 
 	if (r < 0)
 		return r;
-	board->cluster.reset_pc = config->firmware ? board->boot->firmware.entry : board->boot->kernel.entry;
-	return config->firmware ? add_rom(board, e) : add_sbi(board, e);
+	virt->cluster.reset_pc = config->firmware ? virt->boot->firmware.entry : virt->boot->kernel.entry;
+	return config->firmware ? add_rom(virt, e) : add_sbi(virt, e);
 }
 
-static int build(struct board *board, const struct board_config *config, struct error *e)
+static int lay_out(struct board *board, struct error *e)
 {
-	int r = add_payload(board, config, e);
+	const struct boot_payload *boot = virt_of(board)->boot;
+	size_t size;
+	void *tree;
+	int r = virt_tree_build(virt_of(board), &tree, &size, e);
+
+	if (r < 0)
+		return r;
+	r = payload_write(virt_of(board)->boot, &board->memory, e);
+	if (r == 0) {
+		r = memory_write(&board->memory, gpa(boot->fdt_address), tree, size);
+		r = r < 0 ? error_errno(e, r, "device tree outside RAM") : 0;
+	}
+	free(tree);
+	return r;
+}
+
+/* What boot code of the machine hands to what runs first: firmware or kernel. */
+static void start_hart(const struct virt *virt, struct hart *hart)
+{
+	hart_reset(hart);
+	if (virt->sbi)
+		sbi_boot_state(hart);
+	hart->x[A0] = hart->cpu.id;
+	hart->x[A1] = virt->boot->fdt_address;
+	hart->x[A2] = virt->rom ? virt_map[VIRT_ROM].base : 0;
+	atomic_store(&hart->power, virt->sbi && hart->cpu.id != 0 ? HART_STOPPED : HART_STARTED);
+}
+
+static void start_cpus(struct board *board)
+{
+	struct virt *virt = virt_of(board);
+
+	for (unsigned i = 0; i < virt->cluster.count; i++)
+		start_hart(virt, virt->cluster.harts[i]);
+}
+
+static void finish(struct board *board)
+{
+	struct virt *virt = virt_of(board);
+
+	sbi_free(virt->sbi);
+	for (unsigned i = 0; i < virt->cluster.count; i++)
+		hart_free(virt->cluster.harts[i]);
+	payload_free(virt->boot);
+	free(virt->rom);
+}
+
+static const struct board_type virt_type = {
+	.name = "virt",
+	.arch = ENGINE_RISCV64,
+	.cpus_max = RISCV_HARTS_MAX,
+	.lay_out = lay_out,
+	.start_cpus = start_cpus,
+	.place_virtio = place_virtio,
+	.finish = finish,
+};
+
+static int build(struct virt *virt, const struct board_config *config, struct error *e)
+{
+	int r = add_payload(virt, config, e);
 
 	if (r == 0)
-		r = memory_add_ram(&board->memory, base_of(VIRT_RAM), config->memory_bytes,
+		r = memory_add_ram(&virt->board.memory, base_of(VIRT_RAM), config->memory_bytes,
 				   virt_map[VIRT_RAM].name, e);
 	if (r == 0)
-		r = add_harts(board, config->cpus, e);
-	return r < 0 ? r : add_devices(board, config, e);
+		r = add_harts(virt, config->cpus, e);
+	return r < 0 ? r : add_devices(virt, config, e);
 }
 
 int board_virt_new(struct board **out, const struct board_config *config, struct error *e)
 {
-	int r = check_config(config, e);
+	int r = board_check_config(&virt_type, config, e);
 	struct board *board;
+	struct virt *virt;
 
 	if (r < 0)
 		return r;
-	board = calloc(1, sizeof *board);
+	board = board_begin(&virt_type, sizeof *virt, config);
 	if (!board)
 		return error_errno(e, -ENOMEM, "board");
-	memory_init(&board->memory);
-	bus_init(&board->bus);
-	clock_init(&board->clock);
-	board->serial = config->serial;
-	board->cluster.memory = &board->memory;
-	board->cluster.bus = &board->bus;
-	board->cluster.clock = &board->clock;
-	board->cluster.power = config->power;
-	r = build(board, config, e);
+	virt = virt_of(board);
+	virt->cluster = (struct hart_cluster){.memory = &board->memory,
+					      .bus = &board->bus,
+					      .clock = &board->clock,
+					      .power = config->power};
+	board->harts = &virt->cluster;
+	r = build(virt, config, e);
 	if (r < 0)
 		board_free(board);
 	else

@@ -37,9 +37,20 @@ struct bus_region {
 	_Atomic uint64_t reads, writes; /* so far, for display */
 };
 
+/* An engine that can turn a guest's write into an event without leaving guest code for long says so here. */
+struct bus_doorbells {
+	/* From now on a write of `size` bytes at `address`, whatever the value, adds 1 to `eventfd` and does not come to the
+	 * bus. A negative errno: it comes to the bus as ever. Any thread. */
+	int (*add)(void *engine, gpa_t address, unsigned size, int eventfd);
+	/* What add did is undone, after the writes that are under way. */
+	void (*remove)(void *engine, gpa_t address, unsigned size, int eventfd);
+	void *engine;
+};
+
 struct bus {
 	struct bus_region regions[BUS_REGIONS_MAX]; /* ascending, disjoint */
 	unsigned count;
+	const struct bus_doorbells *doorbells; /* NULL: none; set before the first region that wants one */
 };
 
 void bus_init(struct bus *bus);

@@ -8,7 +8,7 @@
 #include "config/form.h"
 
 #define PATIENCE_MS 20000
-#define PERCENT_MAX (100 * (RISCV_HARTS_MAX + 1))
+#define PERCENT_MAX (100 * (CPUS_MAX + 1))
 #define RATE_MAX    (UINT64_C(1) << 50)
 
 enum {

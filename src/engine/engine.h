@@ -2,8 +2,9 @@
  * The contract between a machine and whatever executes its vCPUs.
  *
  * An engine executes vCPUs of one guest architecture; memory, bus, devices, boards, snapshots and migration are
- * the same code whichever engine runs. Between two calls of `run` the whole architectural state of the vCPU is in
- * architecture terms (struct hart for RISC-V), so that a guest saved under one engine resumes under another.
+ * the same code whichever engine runs. Between two calls of `run` (after store_state, where an engine has it) the whole
+ * architectural state of the vCPU is in architecture terms (struct hart for RISC-V, struct x86_cpu for x86-64), so that a
+ * guest saved under one engine resumes under another.
  *
  * Thread: each vCPU has one thread, which calls run; kick may come from any thread; everything else from the owner while
  * no run is under way.
@@ -71,7 +72,8 @@ struct engine_report {
 };
 
 struct engine_vcpu; /* each engine's own */
-struct hart;
+struct cpu;
+struct x86_engine; /* x86/platform.h */
 
 struct engine {
 	const char *name; /* "interpret" */
@@ -82,9 +84,11 @@ struct engine {
 	unsigned cache_copies;
 	/* Tells the truth by measuring; never fails. */
 	void (*probe)(struct engine_report *report);
-	/* A vCPU that executes `hart`, which stays the caller's and must outlive it. What the vCPUs of a cluster share is made
-	 * with the first, by the cluster's code_cache, and goes with the last. */
-	int (*vcpu_new)(struct engine_vcpu **vcpu, struct hart *hart, struct error *e);
+	/* Of engines for x86-64: what else it does for a board of that architecture. NULL otherwise. */
+	const struct x86_engine *x86;
+	/* A vCPU that executes `cpu`, of the engine's architecture, which stays the caller's and must outlive it. What the
+	 * vCPUs of a cluster share is made with the first, by the cluster's code_cache, and goes with the last. */
+	int (*vcpu_new)(struct engine_vcpu **vcpu, struct cpu *cpu, struct error *e);
 	void (*vcpu_free)(struct engine_vcpu *vcpu);
 	/* Executes guest code until an exit, at most `limit` instructions, those that trap included (0: no limit). */
 	void (*run)(struct engine_vcpu *vcpu, uint64_t limit, struct engine_exit *out);
@@ -93,8 +97,12 @@ struct engine {
 	/* After dirty tracking was started or collected, while the vCPU does not run: no cached right to write
 	 * without marking survives. */
 	void (*drop_write_access)(struct engine_vcpu *vcpu);
-	/* Architectural state was loaded from outside: no cached translation or decoded code survives. */
-	void (*state_loaded)(struct engine_vcpu *vcpu);
+	/* For engines that keep architectural state elsewhere between two runs: brings the cpu's up to date. NULL: it always
+	 * is. */
+	int (*store_state)(struct engine_vcpu *vcpu, struct error *e);
+	/* Architectural state was loaded from outside: takes it, and no cached translation or decoded code survives. Fails
+	 * when the host refuses the state. */
+	int (*state_loaded)(struct engine_vcpu *vcpu, struct error *e);
 	void (*statistics)(const struct engine_vcpu *vcpu, struct engine_statistics *out);
 };
 

@@ -9,7 +9,7 @@
 
 struct vcpu {
 	struct crew *crew;
-	struct hart *hart;
+	struct cpu *cpu;
 	struct engine_vcpu *engine;
 	pthread_t thread;
 	bool threaded;
@@ -29,7 +29,7 @@ struct crew {
 	unsigned parked;
 	bool quitting;
 	pthread_cond_t changed; /* of parked; of parking to false */
-	struct vcpu vcpus[RISCV_HARTS_MAX];
+	struct vcpu vcpus[CPUS_MAX];
 };
 
 static _Thread_local struct vcpu *self;
@@ -61,7 +61,7 @@ static void wait_for_room(struct vcpu *vcpu, uint32_t ticket)
 	atomic_store(&vcpu->waiting, true);
 	vcpu->throttled = crew->hooks.crowded(crew->hooks.opaque);
 	if (vcpu->throttled)
-		hart_idle(vcpu->hart, ticket, UINT64_MAX);
+		cpu_idle(vcpu->cpu, ticket, UINT64_MAX);
 	pthread_mutex_lock(&crew->lock);
 	atomic_store(&vcpu->waiting, false);
 	pthread_mutex_unlock(&crew->lock);
@@ -78,13 +78,13 @@ static void run(struct vcpu *vcpu, uint32_t ticket)
 	case ENGINE_EXIT_LIMIT:
 		break;
 	case ENGINE_EXIT_IDLE:
-		hart_idle(vcpu->hart, ticket, exit.deadline);
+		cpu_idle(vcpu->cpu, ticket, exit.deadline);
 		break;
 	case ENGINE_EXIT_STOPPED:
-		hart_idle(vcpu->hart, ticket, UINT64_MAX);
+		cpu_idle(vcpu->cpu, ticket, UINT64_MAX);
 		break;
 	case ENGINE_EXIT_FAILED:
-		crew->hooks.failed(crew->hooks.opaque, vcpu->hart->id, exit.message);
+		crew->hooks.failed(crew->hooks.opaque, vcpu->cpu->id, exit.message);
 		break;
 	}
 }
@@ -92,7 +92,7 @@ static void run(struct vcpu *vcpu, uint32_t ticket)
 /* No wake-up is lost: the ticket is older than the look at `parking`, and whoever sets that kicks afterwards. */
 static bool take_turn(struct vcpu *vcpu)
 {
-	uint32_t ticket = hart_idle_ticket(vcpu->hart);
+	uint32_t ticket = cpu_idle_ticket(vcpu->cpu);
 
 	if (atomic_load(&vcpu->crew->parking))
 		return may_run(vcpu);
@@ -100,11 +100,11 @@ static bool take_turn(struct vcpu *vcpu)
 		wait_for_room(vcpu, ticket);
 		return true;
 	}
-	if (!quota_open(vcpu->crew->quota, vcpu->hart->id)) {
-		vcpu->steal.held_ns += quota_wait(vcpu->crew->quota, vcpu->hart->id, &vcpu->crew->parking);
+	if (!quota_open(vcpu->crew->quota, vcpu->cpu->id)) {
+		vcpu->steal.held_ns += quota_wait(vcpu->crew->quota, vcpu->cpu->id, &vcpu->crew->parking);
 		return true;
 	}
-	steal_tell(&vcpu->steal, vcpu->hart);
+	steal_tell(&vcpu->steal, vcpu->cpu);
 	run(vcpu, ticket);
 	return true;
 }
@@ -115,34 +115,34 @@ static void *vcpu_main(void *arg)
 
 	self = vcpu;
 	steal_begin(&vcpu->steal);
-	quota_join(vcpu->crew->quota, vcpu->hart->id);
+	quota_join(vcpu->crew->quota, vcpu->cpu->id);
 	while (take_turn(vcpu))
 		;
-	quota_leave(vcpu->crew->quota, vcpu->hart->id);
+	quota_leave(vcpu->crew->quota, vcpu->cpu->id);
 	steal_end(&vcpu->steal);
 	return NULL;
 }
 
-static int add_vcpu(struct crew *crew, struct hart *hart, struct error *e)
+static int add_vcpu(struct crew *crew, struct cpu *cpu, struct error *e)
 {
 	struct vcpu *vcpu = &crew->vcpus[crew->count];
 	char name[16];
-	int r = crew->engine->vcpu_new(&vcpu->engine, hart, e);
+	int r = crew->engine->vcpu_new(&vcpu->engine, cpu, e);
 
 	if (r < 0)
 		return r;
 	vcpu->crew = crew;
-	vcpu->hart = hart;
+	vcpu->cpu = cpu;
 	crew->count++;
-	snprintf(name, sizeof name, "vcpu%u", hart->id);
+	snprintf(name, sizeof name, "vcpu%u", cpu->id);
 	r = thread_start(&vcpu->thread, THREAD_VCPU, name, vcpu_main, vcpu);
 	if (r < 0)
-		return error_errno(e, r, "a thread for CPU %u", hart->id);
+		return error_errno(e, r, "a thread for CPU %u", cpu->id);
 	vcpu->threaded = true;
 	return 0;
 }
 
-int crew_new(struct crew **out, const struct engine *engine, struct hart_cluster *cluster, struct quota *quota,
+int crew_new(struct crew **out, const struct engine *engine, struct board *board, struct quota *quota,
 	     const struct crew_hooks *hooks, struct error *e)
 {
 	struct crew *crew = calloc(1, sizeof *crew);
@@ -155,8 +155,8 @@ int crew_new(struct crew **out, const struct engine *engine, struct hart_cluster
 	atomic_store(&crew->parking, true);
 	pthread_mutex_init(&crew->lock, NULL);
 	pthread_cond_init(&crew->changed, NULL);
-	for (unsigned i = 0; i < cluster->count; i++) {
-		int r = add_vcpu(crew, cluster->harts[i], e);
+	for (unsigned i = 0; i < board->cpu_count; i++) {
+		int r = add_vcpu(crew, board->cpus[i], e);
 
 		if (r < 0) {
 			crew_free(crew);
@@ -204,7 +204,7 @@ void crew_ask(struct crew *crew)
 	atomic_store(&crew->parking, true);
 	for (unsigned i = 0; i < crew->count; i++) {
 		crew->engine->stop(crew->vcpus[i].engine);
-		hart_kick(crew->vcpus[i].hart);
+		cpu_kick(crew->vcpus[i].cpu);
 	}
 	quota_wake(crew->quota);
 }
@@ -231,7 +231,7 @@ void crew_nudge(struct crew *crew)
 	pthread_mutex_lock(&crew->lock);
 	for (unsigned i = 0; i < crew->count; i++)
 		if (atomic_load(&crew->vcpus[i].waiting))
-			hart_kick(crew->vcpus[i].hart);
+			cpu_kick(crew->vcpus[i].cpu);
 	pthread_mutex_unlock(&crew->lock);
 }
 
@@ -240,7 +240,7 @@ bool crew_tick(struct crew *crew)
 	bool awake = false;
 
 	for (unsigned i = 0; i < crew->count; i++) {
-		if (atomic_load(&crew->vcpus[i].hart->sleeping))
+		if (atomic_load(&crew->vcpus[i].cpu->sleeping))
 			continue;
 		crew->engine->stop(crew->vcpus[i].engine);
 		awake = true;
@@ -250,7 +250,7 @@ bool crew_tick(struct crew *crew)
 
 bool crew_is_awake(const struct crew *crew, unsigned vcpu)
 {
-	return vcpu < crew->count && !atomic_load(&crew->vcpus[vcpu].hart->sleeping);
+	return vcpu < crew->count && !atomic_load(&crew->vcpus[vcpu].cpu->sleeping);
 }
 
 void crew_stop_one(struct crew *crew, unsigned vcpu)
@@ -274,10 +274,22 @@ int crew_pin(struct crew *crew, const cpu_set_t *cpus, struct error *e)
 	return 0;
 }
 
-void crew_state_loaded(struct crew *crew)
+int crew_store_state(struct crew *crew, struct error *e)
 {
-	for (unsigned i = 0; i < crew->count; i++)
-		crew->engine->state_loaded(crew->vcpus[i].engine);
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && crew->engine->store_state && i < crew->count; i++)
+		r = crew->engine->store_state(crew->vcpus[i].engine, e);
+	return r;
+}
+
+int crew_state_loaded(struct crew *crew, struct error *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < crew->count; i++)
+		r = crew->engine->state_loaded(crew->vcpus[i].engine, e);
+	return r;
 }
 
 const struct engine *crew_engine(const struct crew *crew)

@@ -9,10 +9,11 @@
 #ifndef DOPPEL_MACHINE_CREW_H
 #define DOPPEL_MACHINE_CREW_H
 
+#include "board/board.h"
 #include "engine/engine.h"
 #include "host/cpus.h"
 #include "machine/quota.h"
-#include "riscv/hart.h"
+#include "bus/cpu.h"
 
 struct crew;
 
@@ -25,8 +26,8 @@ struct crew_hooks {
 	void *opaque;
 };
 
-/* Makes a vCPU of `engine` and a thread for every hart of the cluster. That and the quota must outlive the crew. */
-MUST_USE int crew_new(struct crew **out, const struct engine *engine, struct hart_cluster *cluster, struct quota *quota,
+/* Makes a vCPU of `engine` and a thread for each of the board's. Board and quota must outlive the crew. */
+MUST_USE int crew_new(struct crew **out, const struct engine *engine, struct board *board, struct quota *quota,
 		      const struct crew_hooks *hooks, struct error *e);
 /* Parks, ends and joins the threads; accepts NULL. */
 void crew_free(struct crew *crew);
@@ -55,8 +56,10 @@ void crew_stop_one(struct crew *crew, unsigned vcpu);
 /* Each vCPU's thread runs on one processor of its own, of a set that has as many. */
 MUST_USE int crew_pin(struct crew *crew, const cpu_set_t *cpus, struct error *e);
 
-/* While parked: harts or memory were changed from outside. */
-void crew_state_loaded(struct crew *crew);
+/* While parked: brings the board's cpus up to date, before they are saved or looked at. */
+MUST_USE int crew_store_state(struct crew *crew, struct error *e);
+/* While parked: cpus or memory were changed from outside. */
+MUST_USE int crew_state_loaded(struct crew *crew, struct error *e);
 const struct engine *crew_engine(const struct crew *crew);
 /* Sums over all vCPUs. */
 void crew_statistics(const struct crew *crew, struct engine_statistics *out);

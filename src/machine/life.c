@@ -169,7 +169,8 @@ int machine_power_on(struct machine *machine, struct error *e)
 
 	machine_pause_devices(machine);
 	r = board_reset(machine->board, &own);
-	crew_state_loaded(machine->crew);
+	if (r == 0)
+		r = crew_state_loaded(machine->crew, &own);
 	if (r < 0)
 		fail(machine, own.message);
 	return r < 0 ? error_set(e, own.kind, r, "%s", own.message) : 0;

@@ -44,8 +44,8 @@ static unsigned count_asleep(const struct board *board)
 {
 	unsigned asleep = 0;
 
-	for (unsigned i = 0; i < board->cluster.count; i++)
-		asleep += atomic_load(&board->cluster.harts[i]->sleeping) != 0;
+	for (unsigned i = 0; i < board->cpu_count; i++)
+		asleep += atomic_load(&board->cpus[i]->sleeping) != 0;
 	return asleep;
 }
 
@@ -72,7 +72,7 @@ void machine_measure(struct machine *machine, struct machine_load *out)
 				     .guest_ns = clock_ticks(&board->clock) * CLOCK_NS_PER_TICK,
 				     .state = machine->state,
 				     .stalled = machine->stalled,
-				     .cpus = board->cluster.count,
+				     .cpus = board->cpu_count,
 				     .asleep = count_asleep(board),
 				     .engine_name = crew_engine(machine->crew)->name};
 	machine_use(machine, &out->use);

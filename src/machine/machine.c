@@ -100,6 +100,7 @@ static int make_console(struct machine *machine, const struct machine_config *co
 static int make_board(struct machine *machine, const struct machine_config *config, struct error *e)
 {
 	const struct board_config board = {
+		.engine = machine->engine,
 		.memory_bytes = config->memory_bytes,
 		.cpus = config->cpus,
 		.kernel = config->kernel,
@@ -110,7 +111,7 @@ static int make_board(struct machine *machine, const struct machine_config *conf
 		.power = {power_requested, machine},
 	};
 
-	return board_virt_new(&machine->board, &board, e);
+	return board_new(&machine->board, &board, e);
 }
 
 static bool is_awake(void *opaque, unsigned vcpu)
@@ -126,7 +127,7 @@ static void stop_vcpu(void *opaque, unsigned vcpu)
 static int make_quota(struct machine *machine, struct error *e)
 {
 	const struct quota_hooks hooks = {.awake = is_awake, .stop = stop_vcpu, .opaque = machine};
-	int r = quota_new(&machine->quota, machine->board->cluster.count, &hooks, e);
+	int r = quota_new(&machine->quota, machine->board->cpu_count, &hooks, e);
 
 	if (r < 0)
 		return r;
@@ -145,13 +146,15 @@ static void run_goes_on(void *opaque, const struct hart *hart, uint64_t instruct
 	if (machine->sample)
 		machine->sample(machine->sample_opaque, hart, instructions);
 	if (quota_is_late(machine->quota))
-		crew_stop_one(machine->crew, hart->id);
+		crew_stop_one(machine->crew, hart->cpu.id);
 }
 
 static void watch_runs(struct machine *machine)
 {
-	struct hart_cluster *cluster = &machine->board->cluster;
+	struct hart_cluster *cluster = machine->board->harts;
 
+	if (!cluster)
+		return;
 	machine->sample = cluster->sample;
 	machine->sample_opaque = cluster->sample_opaque;
 	cluster->sample = run_goes_on;
@@ -163,15 +166,16 @@ static int make_crew(struct machine *machine, const struct machine_config *confi
 	const struct crew_hooks hooks = {.failed = vcpu_failed, .crowded = crowded, .opaque = machine};
 	int r;
 
+	if (config->profile && !machine->board->harts)
+		return machine_refuse_profile(machine, e);
 	if (config->profile) {
-		r = profile_new(&machine->profile, &machine->board->cluster, e);
-
+		r = profile_new(&machine->profile, machine->board->harts, e);
 		if (r < 0)
 			return r;
 	}
 	watch_runs(machine);
 	r = make_quota(machine, e);
-	return r < 0 ? r : crew_new(&machine->crew, machine->engine, &machine->board->cluster, machine->quota, &hooks, e);
+	return r < 0 ? r : crew_new(&machine->crew, machine->engine, machine->board, machine->quota, &hooks, e);
 }
 
 static struct device *find_rtc(const struct board *board)
@@ -211,13 +215,15 @@ static int choose_engine(struct machine *machine, const struct machine_config *c
 
 static int plan_memory(struct machine *machine, const struct machine_config *config, struct error *e)
 {
-	uint64_t *cache = &machine->board->cluster.code_cache;
+	uint64_t cache = config->code_cache;
+	int r = 0;
 
-	*cache = config->code_cache;
-	if (!config->memory_max)
-		return 0;
-	return ceiling_plan(&machine->ceiling, config->memory_max, config->memory_bytes, config->cpus,
-			    machine->engine, cache, e);
+	if (config->memory_max)
+		r = ceiling_plan(&machine->ceiling, config->memory_max, config->memory_bytes, config->cpus,
+				 machine->engine, &cache, e);
+	if (machine->board->harts)
+		machine->board->harts->code_cache = cache;
+	return r;
 }
 
 /* When everything is made. */
@@ -226,7 +232,7 @@ static int set_shares(struct machine *machine, const struct machine_config *conf
 	int r = machine_set_quota(machine, &config->quota, e);
 
 	if (r == 0)
-		r = place_keep(&config->place, machine->crew, machine->board->cluster.memory, e);
+		r = place_keep(&config->place, machine->crew, &machine->board->memory, e);
 	return r < 0 || !config->memory_max ? r : ceiling_impose(&machine->ceiling, e);
 }
 
@@ -382,6 +388,8 @@ int machine_save(struct machine *machine, struct state_writer *w, struct error *
 {
 	int r = machine_check_state(machine, "saved", IN(MACHINE_CREATED) | IN(MACHINE_PAUSED), e);
 
+	if (r == 0)
+		r = crew_store_state(machine->crew, e);
 	if (r < 0)
 		return r;
 	board_save(machine->board, w);
@@ -398,11 +406,12 @@ int machine_load(struct machine *machine, const void *bytes, size_t length, stru
 	state_reader_init(&reader, bytes, length);
 	machine_pause_devices(machine);
 	r = board_load(machine->board, &reader, e);
+	if (r == 0)
+		r = crew_state_loaded(machine->crew, e);
 	if (r < 0) {
 		machine_power_on(machine, NULL);
 		return r;
 	}
-	crew_state_loaded(machine->crew);
 	machine->state = MACHINE_PAUSED;
 	return 0;
 }

@@ -167,7 +167,7 @@ void machine_get_quota(const struct machine *machine, struct machine_quota *out)
 struct machine_use {
 	uint64_t cpu_ns;  /* processor time that counts for the machine's quota, since its process began */
 	uint64_t held_ns; /* time in which its quota kept it from running */
-	uint64_t vcpu_ns[RISCV_HARTS_MAX]; /* processor time of each vCPU's thread */
+	uint64_t vcpu_ns[CPUS_MAX]; /* processor time of each vCPU's thread */
 };
 /* From the owner, in any state: */
 /* Of the disk or the card in that place; get: as they were last set. -ENOENT. */

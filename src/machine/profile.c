@@ -18,7 +18,7 @@ struct profile {
 
 static void sample(void *opaque, const struct hart *hart, uint64_t instructions)
 {
-	struct hart_profile *own = &((struct profile *)opaque)->harts[hart->id];
+	struct hart_profile *own = &((struct profile *)opaque)->harts[hart->cpu.id];
 	uint64_t pc = hart->pc & ~(uint64_t)(PROFILE_SPOT_BYTES - 1);
 	uint64_t hash = (pc ^ hart->priv) * UINT64_C(0x9e3779b97f4a7c15) >> 40;
 

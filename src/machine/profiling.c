@@ -20,6 +20,13 @@ static void let_go(struct machine *machine, bool running)
 		crew_release(machine->crew);
 }
 
+int machine_refuse_profile(const struct machine *machine, struct error *e)
+{
+	return error_set(e, ERROR_STATE, -EOPNOTSUPP,
+			 "%s can not be profiled: its engine, %s, does not tell where its guest is", machine->name,
+			 machine->engine->name);
+}
+
 int machine_profile_begin(struct machine *machine, struct error *e)
 {
 	int r = machine_check_state(machine, "profiled", IN(MACHINE_RUNNING) | IN(MACHINE_PAUSED), e);
@@ -30,8 +37,10 @@ int machine_profile_begin(struct machine *machine, struct error *e)
 	if (machine->profile)
 		return error_set(e, ERROR_STATE, -EBUSY, "%s is being profiled already; wait for its end",
 				 machine->name);
+	if (!machine->board->harts)
+		return machine_refuse_profile(machine, e);
 	running = hold(machine);
-	r = profile_new(&machine->profile, &machine->board->cluster, e);
+	r = profile_new(&machine->profile, machine->board->harts, e);
 	let_go(machine, running);
 	return r;
 }

@@ -9,7 +9,7 @@
 
 int machine_set_quota(struct machine *machine, const struct machine_quota *quota, struct error *e)
 {
-	unsigned cpus = machine->board->cluster.count, all = quota->vcpu_percent * cpus;
+	unsigned cpus = machine->board->cpu_count, all = quota->vcpu_percent * cpus;
 	struct quota_shares shares = {.vcpu = quota->vcpu_percent / 100.0};
 
 	if (quota->vcpu_percent > 100)
@@ -34,7 +34,7 @@ void machine_use(struct machine *machine, struct machine_use *out)
 
 	quota_use(machine->quota, &use);
 	*out = (struct machine_use){.cpu_ns = use.machine_ns, .held_ns = use.held_ns};
-	for (unsigned i = 0; i < machine->board->cluster.count; i++)
+	for (unsigned i = 0; i < machine->board->cpu_count; i++)
 		out->vcpu_ns[i] = quota_vcpu_ns(machine->quota, i);
 }
 

@@ -5,10 +5,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "riscv/sbi.h"
-
-/* Where the area holds the nanoseconds (SBI 2.0, 16.1). */
-#define AREA_STEAL 8
 
 /* The second number: time spent runnable on a queue (Linux, sched-stats). */
 static uint64_t read_waited(const struct steal *steal)
@@ -29,24 +25,19 @@ void steal_begin(struct steal *steal)
 	steal->waited_ns = read_waited(steal);
 }
 
-void steal_tell(struct steal *steal, struct hart *hart)
+void steal_tell(struct steal *steal, struct cpu *cpu)
 {
-	uint64_t now, waited, told;
-	le64_t stored;
+	uint64_t now, waited;
 
-	if (!hart->sbi_sta_address)
+	if (!cpu->type->stolen)
 		return;
 	now = clock_host_ns();
 	if (now < steal->next_ns)
 		return;
 	steal->next_ns = now + STEAL_EVERY_NS;
 	waited = read_waited(steal) + steal->held_ns;
-	if (waited <= steal->waited_ns ||
-	    memory_read(hart->cluster->memory, gpa(hart->sbi_sta_address + AREA_STEAL), &stored, sizeof stored) < 0)
-		return;
-	told = le64_get(stored) + (waited - steal->waited_ns);
-	steal->waited_ns = waited;
-	sbi_sta_update(hart, told);
+	if (waited > steal->waited_ns && cpu->type->stolen(cpu, waited - steal->waited_ns))
+		steal->waited_ns = waited;
 }
 
 void steal_end(struct steal *steal)

@@ -1,14 +1,13 @@
 /*
  * Stolen time: how long the host let a vCPU's thread wait for a processor, and its quota held it, told to a guest that
- * asks for it (SBI STA).
+ * asks for it (bus/cpu.h: stolen).
  *
- * Time is added to what the guest's own area says, so that it never runs backwards over a reset or a move to
- * another process. Thread: the vCPU's own, outside of a run.
+ * Thread: the vCPU's own, outside of a run.
  */
 #ifndef DOPPEL_MACHINE_STEAL_H
 #define DOPPEL_MACHINE_STEAL_H
 
-#include "riscv/hart.h"
+#include "bus/cpu.h"
 
 #define STEAL_EVERY_NS UINT64_C(100000000)
 
@@ -22,7 +21,7 @@ struct steal {
 /* On the vCPU's thread. */
 void steal_begin(struct steal *steal);
 /* Tells the guest at most once in STEAL_EVERY_NS. */
-void steal_tell(struct steal *steal, struct hart *hart);
+void steal_tell(struct steal *steal, struct cpu *cpu);
 void steal_end(struct steal *steal);
 
 #endif

@@ -21,12 +21,21 @@ int memory_dirty_start(struct memory *memory, struct error *e)
 	}
 	/* Pairs with the acquire in memory_mark_dirty: who sees the flag sees the bitmaps. */
 	atomic_store_explicit(&memory->tracking, true, memory_order_release);
+	if (memory->tracker) {
+		int r = memory->tracker->start(memory->tracker->engine, e);
+
+		if (r < 0)
+			atomic_store_explicit(&memory->tracking, false, memory_order_release);
+		return r;
+	}
 	return 0;
 }
 
 /* The bitmaps stay until memory_finish: a marker that saw the flag a moment ago may still use them. */
 void memory_dirty_stop(struct memory *memory)
 {
+	if (memory->tracker && memory_tracking(memory))
+		memory->tracker->stop(memory->tracker->engine);
 	atomic_store_explicit(&memory->tracking, false, memory_order_release);
 }
 
@@ -35,6 +44,8 @@ uint64_t memory_dirty_collect(struct memory *memory, unsigned index, uint64_t *b
 	struct memory_region *region = &memory->regions[index];
 	uint64_t words = memory_dirty_words(region), set = 0;
 
+	if (memory->tracker && memory_tracking(memory))
+		memory->tracker->collect(memory->tracker->engine, index);
 	for (uint64_t w = 0; w < words; w++) {
 		bitmap[w] = region->dirty ? atomic_exchange_explicit(&region->dirty[w], 0, memory_order_acq_rel)
 					  : 0;

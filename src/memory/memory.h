@@ -32,10 +32,21 @@ struct memory_region {
 	char name[16];
 };
 
+/* An engine whose guest writes without marking (hardware marks for it) brings its marks over; memory/dirty.c calls it. */
+struct memory_tracker {
+	int (*start)(void *engine, struct error *e);
+	void (*stop)(void *engine);
+	/* Marks what was written in the region since the last call, and lets the hardware mark anew. Collecting thread; vCPUs
+	 * may run. */
+	void (*collect)(void *engine, unsigned region);
+	void *engine;
+};
+
 struct memory {
 	struct memory_region regions[MEMORY_REGIONS_MAX]; /* ascending, disjoint */
 	unsigned count;
 	_Atomic bool tracking;
+	const struct memory_tracker *tracker; /* or NULL; set before tracking starts */
 };
 
 void memory_init(struct memory *memory);

@@ -172,7 +172,7 @@ static uint64_t read_misa(struct hart *hart, unsigned number)
 static uint64_t read_hartid(struct hart *hart, unsigned number)
 {
 	(void)number;
-	return hart->id;
+	return hart->cpu.id;
 }
 
 /* Interrupt registers: sie and sip show what is delegated. */

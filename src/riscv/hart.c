@@ -1,14 +1,9 @@
 #include "riscv/hart.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "riscv/pmp.h"
 #include "riscv/sbi.h"
@@ -59,7 +54,7 @@ const struct state_descriptor hart_state = {
 void hart_init(struct hart *hart, struct hart_cluster *cluster, uint32_t id)
 {
 	memset(hart, 0, sizeof *hart);
-	hart->id = id;
+	hart->cpu = (struct cpu){.type = &hart_cpu_type, .clock = cluster->clock, .id = id};
 	hart->cluster = cluster;
 	hart_reset(hart);
 }
@@ -85,7 +80,6 @@ void hart_free(struct hart *hart)
 void hart_reset(struct hart *hart)
 {
 	struct hart fresh = {
-		.id = hart->id,
 		.cluster = hart->cluster,
 		.engine = hart->engine,
 		.engine_vcpu = hart->engine_vcpu,
@@ -95,11 +89,19 @@ void hart_reset(struct hart *hart)
 		.mtimecmp = UINT64_MAX,
 		.stimecmp = UINT64_MAX,
 		.power = HART_STARTED,
-		.wakeups = atomic_load(&hart->wakeups),
+		.cpu = hart->cpu,
 	};
 
 	memcpy(hart, &fresh, sizeof fresh);
 	pmp_update(hart);
+}
+
+static void kick(struct cpu *cpu)
+{
+	struct hart *hart = hart_of(cpu);
+
+	if (hart->engine)
+		hart->engine->kick(hart);
 }
 
 void hart_loaded(struct hart *hart)
@@ -107,32 +109,23 @@ void hart_loaded(struct hart *hart)
 	pmp_update(hart);
 }
 
-static void futex(_Atomic uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
+static void loaded(struct cpu *cpu)
 {
-	syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
+	hart_loaded(hart_of(cpu));
 }
 
-void hart_kick(struct hart *hart)
+static bool stolen(struct cpu *cpu, uint64_t ns)
 {
-	atomic_fetch_add(&hart->wakeups, 1);
-	if (hart->engine)
-		hart->engine->kick(hart);
-	if (atomic_load(&hart->sleeping))
-		futex(&hart->wakeups, FUTEX_WAKE, INT_MAX, NULL);
+	return sbi_sta_add(hart_of(cpu), ns);
 }
 
-void hart_idle(struct hart *hart, uint32_t ticket, uint64_t deadline)
-{
-	uint64_t ns = clock_ns_until(hart->cluster->clock, deadline);
-	struct timespec timeout = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
-
-	if (ns == 0)
-		return;
-	atomic_store(&hart->sleeping, 1);
-	if (atomic_load(&hart->wakeups) == ticket)
-		futex(&hart->wakeups, FUTEX_WAIT, ticket, ns == UINT64_MAX ? NULL : &timeout);
-	atomic_store(&hart->sleeping, 0);
-}
+const struct cpu_type hart_cpu_type = {
+	.state = &hart_state,
+	.offset = offsetof(struct hart, cpu),
+	.kick = kick,
+	.loaded = loaded,
+	.stolen = stolen,
+};
 
 void hart_set_line(struct hart *hart, enum riscv_interrupt line, bool level)
 {
@@ -185,7 +178,7 @@ static void begin(struct hart *hart)
 
 	sbi_boot_state(hart);
 	hart->pc = pc;
-	hart->x[10] = hart->id;
+	hart->x[10] = hart->cpu.id;
 	hart->x[11] = opaque;
 	hart->waiting = false;
 	atomic_store(&hart->power, HART_STARTED);

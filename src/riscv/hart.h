@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/types.h"
 #include "bus/bus.h"
+#include "bus/cpu.h"
 #include "bus/power.h"
 #include "memory/memory.h"
 #include "state/state.h"
@@ -162,11 +163,9 @@ struct hart {
 	 * hart_remote_fence). */
 	_Atomic bool in_guest;
 
-	/* Sleeping and waking: see hart_idle. */
-	_Atomic uint32_t wakeups, sleeping;
 	_Atomic bool serving; /* requests were taken off the word and are being acted on */
 
-	uint32_t id;
+	struct cpu cpu; /* its number, sleeping and waking; the type is hart_cpu_type */
 	struct hart_cluster *cluster;
 	const struct hart_engine_ops *engine;
 	struct engine_vcpu *engine_vcpu; /* the engine's own; NULL without one */
@@ -179,6 +178,11 @@ struct hart {
 };
 
 extern const struct state_descriptor hart_state;
+extern const struct cpu_type hart_cpu_type;
+static inline struct hart *hart_of(struct cpu *cpu)
+{
+	return cpu_holder(cpu);
+}
 
 /*
  * A hart on the heap, after hart_init, with memory behind it that its engine may use as it likes: zeroed, page by
@@ -204,15 +208,10 @@ void hart_set_line(struct hart *hart, enum riscv_interrupt line, bool level);
 /* Any thread: sets or clears software-writable pending bits (SSI by an IPI) and kicks when they were set. */
 void hart_set_pending(struct hart *hart, uint64_t bits, bool level);
 /* Any thread: the hart looks at requests, interrupts and its engine's stop flag soon, asleep or running. */
-void hart_kick(struct hart *hart);
-/* Taken before the engine runs, handed to hart_idle after: a kick in between is never lost. */
-static inline uint32_t hart_idle_ticket(const struct hart *hart)
+static inline void hart_kick(struct hart *hart)
 {
-	return atomic_load(&hart->wakeups);
+	cpu_kick(&hart->cpu);
 }
-/* Hart's thread, outside run: sleeps until any hart_kick since `ticket`, or until the cluster's clock reads `deadline`
- * ticks (UINT64_MAX: no limit). May return early. */
-void hart_idle(struct hart *hart, uint32_t ticket, uint64_t deadline);
 /* Posts `request` bits to every other hart whose id's bit is in `mask` and waits until each has acted on them or is
  * outside guest code (it will act before it enters it again). Own requests are served while it waits.
  * Called on `self`'s thread, from inside run. */

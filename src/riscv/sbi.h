@@ -55,5 +55,8 @@ bool sbi_resume(struct hart *hart);
 /* Tells the guest how long this hart was runnable but not run, in nanoseconds since it was made. Nothing happens
  * while the guest has set no area (STA), or the hart is not started. */
 void sbi_sta_update(struct hart *hart, uint64_t steal_ns);
+/* Adds to what the guest's area says, so that it never runs backwards over a reset or a move to another process. False:
+ * there is no area. */
+bool sbi_sta_add(struct hart *hart, uint64_t ns);
 
 #endif

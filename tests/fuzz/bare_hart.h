@@ -53,7 +53,7 @@ static inline void target_init(struct target *t, const struct engine *engine)
 		abort();
 	t->ram = memory_host(&t->memory, gpa(RAM), SIZE);
 	t->hart = t->cluster.harts[0] = hart_new(&t->cluster, 0);
-	if (!t->hart || engine->vcpu_new(&t->vcpu, t->hart, NULL))
+	if (!t->hart || engine->vcpu_new(&t->vcpu, &t->hart->cpu, NULL))
 		abort();
 }
 

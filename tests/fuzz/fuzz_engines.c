@@ -229,7 +229,7 @@ static void prepare(struct target *t, const struct setup *setup, const uint8_t *
 		store64(t->ram + at, at * 0x0123456789abcdef);
 	protect(hart, updates);
 	hart_loaded(hart);
-	t->engine->state_loaded(t->vcpu);
+	t->engine->state_loaded(t->vcpu, NULL);
 }
 
 /* What the comparison can not go on from: tables that were written to, but for A and D, and others in use. */

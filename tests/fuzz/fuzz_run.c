@@ -42,7 +42,7 @@ static void prepare(struct target *t, const uint8_t setup[8], const uint8_t *cod
 	for (unsigned i = 1; i < 32; i++)
 		hart->x[i] = i % 4 == 0 ? setup[7] * i : RAM + i * setup[7] * 8u;
 	hart_loaded(hart);
-	t->engine->state_loaded(t->vcpu);
+	t->engine->state_loaded(t->vcpu, NULL);
 }
 
 /* What is saved must be what can be loaded. */

@@ -49,7 +49,7 @@ static inline unsigned harts_differ(const struct hart *first, const struct hart 
 				continue;
 			count++;
 			if (tell)
-				printf("# hart %u, %s[%u]: %" PRIx64 " and %" PRIx64 "\n", first->id, field->name, j,
+				printf("# hart %u, %s[%u]: %" PRIx64 " and %" PRIx64 "\n", first->cpu.id, field->name, j,
 				       a, b);
 		}
 	}

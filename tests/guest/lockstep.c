@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "board/board.h"
+#include "board/virt.h"
 #include "hart_compare.h"
 #include "riscv/hart.h"
 
@@ -80,7 +80,7 @@ static const struct memory_region *ram(const struct side *side)
 
 static void drop_write_access(const struct side *side)
 {
-	for (unsigned i = 0; i < side->board->cluster.count; i++)
+	for (unsigned i = 0; i < side->board->harts->count; i++)
 		side->engine->drop_write_access(side->vcpus[i]);
 }
 
@@ -102,12 +102,12 @@ static void side_init(struct side *side, const char *engine, const struct image 
 		printf("1..0 # SKIP no engine %s on this host\n", engine);
 		exit(DEBIAN_SKIPPED);
 	}
-	if (board_virt_new(&side->board, &config, &e) < 0 || board_reset(side->board, &e) < 0)
+	if (board_new(&side->board, &config, &e) < 0 || board_reset(side->board, &e) < 0)
 		die(&e);
-	side->board->cluster.code_cache = cache ? strtoull(cache, NULL, 10) * KIB : 0;
-	side->harts = side->board->cluster.harts;
+	side->board->harts->code_cache = cache ? strtoull(cache, NULL, 10) * KIB : 0;
+	side->harts = side->board->harts->harts;
 	for (unsigned i = 0; i < harts; i++)
-		if (side->engine->vcpu_new(&side->vcpus[i], side->harts[i], &e) < 0)
+		if (side->engine->vcpu_new(&side->vcpus[i], &side->harts[i]->cpu, &e) < 0)
 			die(&e);
 	if (memory_dirty_start(&side->board->memory, &e) < 0)
 		die(&e);
@@ -117,7 +117,7 @@ static void side_init(struct side *side, const char *engine, const struct image 
 
 static void side_finish(struct side *side)
 {
-	for (unsigned i = 0; i < side->board->cluster.count; i++)
+	for (unsigned i = 0; i < side->board->harts->count; i++)
 		side->engine->vcpu_free(side->vcpus[i]);
 	board_free(side->board);
 	free(side->dirty);
@@ -136,7 +136,7 @@ static void side_run(struct side *side, unsigned turn, uint64_t limit)
 static void save(const struct side *side, struct state_writer *w)
 {
 	state_writer_init(w);
-	for (unsigned i = 0; i < side->board->cluster.count; i++)
+	for (unsigned i = 0; i < side->board->harts->count; i++)
 		state_save(w, &hart_state, "hart", side->harts[i]);
 	for (unsigned i = 0; i < side->board->device_count; i++)
 		if (side->board->devices[i]->type->state)
@@ -147,7 +147,7 @@ static void load(struct side *side, const struct state_writer *w)
 {
 	struct state_reader r;
 	struct state_section section;
-	unsigned harts = side->board->cluster.count, at = 0;
+	unsigned harts = side->board->harts->count, at = 0;
 	struct device **devices = side->board->devices;
 	struct error e;
 	int more;
@@ -167,7 +167,7 @@ static void load(struct side *side, const struct state_writer *w)
 		die(&e);
 	for (unsigned i = 0; i < harts; i++) {
 		hart_loaded(side->harts[i]);
-		side->engine->state_loaded(side->vcpus[i]);
+		side->engine->state_loaded(side->vcpus[i], NULL);
 	}
 }
 

@@ -253,22 +253,22 @@ static void print_to(void *fd, const uint8_t *bytes, size_t length)
 /* A board without a machine executes exactly `count` instructions; what is left of an idle time is slept. */
 static bool execute(struct board *board, const struct engine *engine, uint64_t count)
 {
-	struct hart *hart = board->cluster.harts[0];
+	struct hart *hart = board->harts->harts[0];
 	struct engine_vcpu *vcpu;
 	struct engine_exit out;
 	struct error e;
 
-	if (!fine(engine->vcpu_new(&vcpu, hart, &e), &e))
+	if (!fine(engine->vcpu_new(&vcpu, &hart->cpu, &e), &e))
 		return false;
 	clock_start(&board->clock);
 	do {
-		uint32_t ticket = hart_idle_ticket(hart);
+		uint32_t ticket = cpu_idle_ticket(&hart->cpu);
 		uint64_t before = hart->instret;
 
 		engine->run(vcpu, count, &out);
 		count -= hart->instret - before < count ? hart->instret - before : count;
 		if (out.reason == ENGINE_EXIT_IDLE)
-			hart_idle(hart, ticket, out.deadline);
+			cpu_idle(&hart->cpu, ticket, out.deadline);
 	} while (count && out.reason != ENGINE_EXIT_LIMIT && out.reason != ENGINE_EXIT_FAILED);
 	clock_stop(&board->clock);
 	engine->vcpu_free(vcpu);
@@ -307,7 +307,7 @@ static bool saved_at(struct scene *scene, const struct engine *engine, uint64_t 
 	struct board *board = NULL;
 	struct error e;
 	struct worker *worker = NULL;
-	bool good = fine(board_virt_new(&board, &config, &e), &e) && fine(worker_new(&worker, "io", &e), &e) &&
+	bool good = fine(board_new(&board, &config, &e), &e) && fine(worker_new(&worker, "io", &e), &e) &&
 		    fine(equip(board, worker, &e), &e) && fine(board_reset(board, &e), &e) &&
 		    execute(board, engine, count);
 

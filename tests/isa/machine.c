@@ -33,7 +33,7 @@ int isa_machine_init(struct isa_machine *m, const struct engine *engine, uint64_
 	if (!m->hart)
 		return error_errno(e, -ENOMEM, "a hart");
 	m->cluster.harts[0] = m->hart;
-	return engine->vcpu_new(&m->vcpu, m->hart, e);
+	return engine->vcpu_new(&m->vcpu, &m->hart->cpu, e);
 }
 
 void isa_machine_finish(struct isa_machine *m)
@@ -60,7 +60,7 @@ void isa_machine_reset(struct isa_machine *m, uint8_t priv, uint64_t pc)
 void isa_machine_changed(struct isa_machine *m)
 {
 	hart_loaded(m->hart);
-	m->engine->state_loaded(m->vcpu);
+	m->engine->state_loaded(m->vcpu, NULL);
 }
 
 static enum isa_ending ending_of(const struct hart *hart)

@@ -6,7 +6,7 @@
 
 #include "boot_files.h"
 
-#include "board/board.h"
+#include "board/virt.h"
 #include "board/payload.h"
 
 struct board_bench {
@@ -54,7 +54,7 @@ static inline struct board *make_board(const struct board_config *config)
 	struct board *board;
 	struct error e;
 
-	if (board_virt_new(&board, config, &e) < 0)
+	if (board_new(&board, config, &e) < 0)
 		fail_msg("board: %s", e.message);
 	return board;
 }

@@ -36,7 +36,7 @@ struct bench *bench_new_with(const struct engine *engine, uint64_t code_cache)
 		hart->pmpaddr[0] = UINT64_MAX >> 10;
 		hart->pmpcfg[0] = 0x1f;
 		hart_loaded(hart);
-		assert_int_equal(engine->vcpu_new(&b->vcpu[i], hart, NULL), 0);
+		assert_int_equal(engine->vcpu_new(&b->vcpu[i], &hart->cpu, NULL), 0);
 	}
 	return b;
 }

@@ -50,8 +50,9 @@ static inline void fake_fence(struct hart *hart)
 
 static const struct hart_engine_ops fake_ops = {.kick = fake_kick, .flush_tlb = fake_flush, .fence_i = fake_fence};
 
-static inline int fake_new(struct engine_vcpu **out, struct hart *hart, struct error *e)
+static inline int fake_new(struct engine_vcpu **out, struct cpu *cpu, struct error *e)
 {
+	struct hart *hart = hart_of(cpu);
 	struct engine_vcpu *vcpu = calloc(1, sizeof *vcpu);
 
 	(void)e;
@@ -97,9 +98,11 @@ static inline void fake_drop(struct engine_vcpu *vcpu)
 	(void)vcpu;
 }
 
-static inline void fake_loaded(struct engine_vcpu *vcpu)
+static inline int fake_loaded(struct engine_vcpu *vcpu, struct error *e)
 {
+	(void)e;
 	atomic_fetch_add(&vcpu->loaded, 1);
+	return 0;
 }
 
 static inline void fake_statistics(const struct engine_vcpu *vcpu, struct engine_statistics *out)

@@ -14,7 +14,7 @@ static struct {
 
 static void count_kick(struct hart *hart)
 {
-	t.kicks[hart->id]++;
+	t.kicks[hart->cpu.id]++;
 }
 
 static const struct hart_engine_ops counting = {.kick = count_kick};

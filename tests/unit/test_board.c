@@ -14,7 +14,7 @@ static void config_refused(struct board_config config, enum error_kind kind, con
 	struct board *board = (void *)1;
 	struct error e = {0};
 
-	assert_true(board_virt_new(&board, &config, &e) < 0);
+	assert_true(board_new(&board, &config, &e) < 0);
 	assert_contains(e.message, part);
 	assert_int_equal(e.kind, kind);
 	assert_ptr_equal(board, (void *)1);
@@ -45,15 +45,15 @@ static void test_config(void **state)
 static void test_reset_with_sbi(void **state)
 {
 	struct board *board = make_reset_board(&bench.config);
-	struct hart *const *harts = board->cluster.harts;
+	struct hart *const *harts = board->harts->harts;
 
 	(void)state;
-	assert_non_null(board->sbi);
-	assert_ptr_equal(board->cluster.sbi, board->sbi);
+	assert_non_null(virt_of(board)->sbi);
+	assert_ptr_equal(board->harts->sbi, virt_of(board)->sbi);
 	assert_int_equal(harts[0]->pc, BASE + 0x200000);
 	assert_int_equal(harts[0]->priv, PRIV_S);
 	assert_int_equal(harts[0]->x[10], 0);
-	assert_int_equal(harts[0]->x[11], board->boot->fdt_address);
+	assert_int_equal(harts[0]->x[11], virt_of(board)->boot->fdt_address);
 	assert_int_equal(harts[0]->satp, 0);
 	assert_int_equal(harts[0]->menvcfg & ENVCFG_ADUE, ENVCFG_ADUE);
 	assert_int_equal(harts[0]->power, HART_STARTED);
@@ -83,15 +83,15 @@ static void test_reset_with_firmware(void **state)
 	(void)state;
 	board_bench_init(&other, true);
 	board = make_reset_board(&other.config);
-	assert_null(board->sbi);
+	assert_null(virt_of(board)->sbi);
 	for (unsigned i = 0; i < 3; i++) {
-		const struct hart *hart = board->cluster.harts[i];
+		const struct hart *hart = board->harts->harts[i];
 
 		assert_int_equal(hart->pc, BASE);
 		assert_int_equal(hart->priv, PRIV_M);
 		assert_int_equal(hart->power, HART_STARTED);
 		assert_int_equal(hart->x[10], i);
-		assert_int_equal(hart->x[11], board->boot->fdt_address);
+		assert_int_equal(hart->x[11], virt_of(board)->boot->fdt_address);
 		for (unsigned word = 0; word < ARRAY_SIZE(info); word++)
 			assert_int_equal(read_bus(board, hart->x[12] + word * 8, 8), info[word]);
 	}
@@ -108,7 +108,7 @@ static void test_reset_with_firmware(void **state)
 static void test_reset_again(void **state)
 {
 	struct board *board = make_reset_board(&bench.config);
-	struct hart *hart = board->cluster.harts[1];
+	struct hart *hart = board->harts->harts[1];
 	uint8_t *kernel = memory_host(&board->memory, gpa(BASE + 0x200000), 100000);
 	uint8_t *unused = memory_host(&board->memory, gpa(BASE + 0x5000), 4096);
 	uint8_t first = kernel[99999];
@@ -160,7 +160,7 @@ static void test_map(void **state)
 static void test_console(void **state)
 {
 	struct board *board = make_reset_board(&bench.config);
-	struct hart *hart = board->cluster.harts[0];
+	struct hart *hart = board->harts->harts[0];
 
 	(void)state;
 	bench.output_length = 0;
@@ -168,7 +168,7 @@ static void test_console(void **state)
 	hart->x[10] = 'b';
 	hart->x[16] = 2;
 	hart->x[17] = 0x4442434e; /* DBCN, write byte */
-	sbi_call(board->sbi, hart);
+	sbi_call(virt_of(board)->sbi, hart);
 	assert_int_equal(hart->x[10], 0);
 	assert_int_equal(bench.output_length, 2);
 	assert_memory_equal(bench.output, "ab", 2);
@@ -196,7 +196,7 @@ static void load(struct board *board, const struct state_writer *w)
 static void scramble(struct board *board)
 {
 	for (unsigned i = 0; i < 3; i++) {
-		struct hart *hart = board->cluster.harts[i];
+		struct hart *hart = board->harts->harts[i];
 
 		for (unsigned x = 1; x < 32; x++)
 			hart->x[x] = i * 1000 + x;
@@ -225,8 +225,8 @@ static void test_round_trip(void **state)
 	assert_memory_equal(memory_host(&from->memory, gpa(BASE), 32 * MIB),
 			    memory_host(&to->memory, gpa(BASE), 32 * MIB), 32 * MIB);
 	assert_int_equal(clock_ticks(&to->clock), 123456789);
-	assert_int_equal(to->cluster.harts[2]->pc, BASE + 0x200108);
-	assert_int_equal(to->cluster.harts[2]->power, HART_SUSPENDED);
+	assert_int_equal(to->harts->harts[2]->pc, BASE + 0x200108);
+	assert_int_equal(to->harts->harts[2]->power, HART_SUSPENDED);
 	assert_int_equal(read_bus(to, 0xc000000 + 4 * 10, 4), 5);
 	assert_int_equal(read_bus(to, 0x10000007, 1), 0x5a);
 	save(to, &second);

@@ -6,9 +6,9 @@
 static struct board_bench bench;
 
 /* The tree in the RAM of a board that was reset. */
-static const void *tree_of(const struct board *board)
+static const void *tree_of(struct board *board)
 {
-	const void *tree = memory_host(&board->memory, gpa(board->boot->fdt_address), PAYLOAD_FDT_SPACE);
+	const void *tree = memory_host(&board->memory, gpa(virt_of(board)->boot->fdt_address), PAYLOAD_FDT_SPACE);
 
 	assert_non_null(tree);
 	assert_int_equal(fdt_check_full(tree, PAYLOAD_FDT_SPACE), 0);
@@ -54,7 +54,7 @@ static void test_chosen_and_memory(void **state)
 	(void)state;
 	assert_string_equal(text(tree, "/", "compatible"), "riscv-virtio");
 	assert_string_equal(text(tree, "/chosen", "bootargs"), "console=ttyS0 quiet");
-	assert_int_equal(start, board->boot->initrd_address);
+	assert_int_equal(start, virt_of(board)->boot->initrd_address);
 	assert_int_equal(number(tree, "/chosen", "linux,initrd-end"), start + 7777);
 	reg = fdt_getprop(tree, node(tree, "/memory@80000000"), "reg", &length);
 	assert_int_equal(length, 16);

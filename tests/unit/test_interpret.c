@@ -318,7 +318,7 @@ static void copy_machine(struct bench *to, struct bench *from)
 	assert_int_equal(state_load(&section, &hart_state, to->hart[0], NULL), 0);
 	state_writer_finish(&writer);
 	hart_loaded(to->hart[0]);
-	to->engine->state_loaded(to->vcpu[0]);
+	to->engine->state_loaded(to->vcpu[0], NULL);
 }
 
 /* The destination has run other code at the same addresses before. */
@@ -416,7 +416,7 @@ static void thousands_of_address_spaces(void **state)
 	hart->x[14] = 0x40000000;
 	hart->x[15] = GUEST_PAGE_SIZE;
 	hart->x[18] = 0x40000000 + PAGES * GUEST_PAGE_SIZE;
-	b->engine->state_loaded(b->vcpu[0]);
+	b->engine->state_loaded(b->vcpu[0], NULL);
 	assert_int_equal(bench_run(b, 0, 0), ENGINE_EXIT_IDLE);
 	assert_int_equal(hart->x[9], PAGES * TURNS * ROUNDS / 2 * 1001);
 	bench_free(b);

@@ -70,7 +70,7 @@ static int teardown(void **state)
 
 static struct hart *hart(unsigned index)
 {
-	return machine_board(machine)->cluster.harts[index];
+	return machine_board(machine)->harts->harts[index];
 }
 
 static unsigned long turns(unsigned index)
@@ -146,7 +146,7 @@ static bool spins(struct engine_vcpu *vcpu, struct engine_exit *out)
 static bool powers_off(struct engine_vcpu *vcpu, struct engine_exit *out)
 {
 	(void)out;
-	if (vcpu->hart->id == 2)
+	if (vcpu->hart->cpu.id == 2)
 		power(vcpu, POWER_OFF, 7);
 	return false;
 }
@@ -160,7 +160,7 @@ static bool crashes(struct engine_vcpu *vcpu, struct engine_exit *out)
 
 static bool breaks(struct engine_vcpu *vcpu, struct engine_exit *out)
 {
-	if (vcpu->hart->id != 1)
+	if (vcpu->hart->cpu.id != 1)
 		return fake_exit(out, ENGINE_EXIT_IDLE, UINT64_MAX);
 	fake_exit(out, ENGINE_EXIT_FAILED, 0);
 	strcpy(out->message, "it fell apart");
@@ -172,7 +172,7 @@ static atomic_ulong boots;
 /* Boots three times, dirties what a reset must clean, then powers off. */
 static bool reboots(struct engine_vcpu *vcpu, struct engine_exit *out)
 {
-	if (vcpu->hart->id != 0)
+	if (vcpu->hart->cpu.id != 0)
 		return fake_exit(out, ENGINE_EXIT_STOPPED, UINT64_MAX);
 	if (vcpu->hart->x[7] == 99) /* after the request, before the stop is seen */
 		return false;
@@ -204,11 +204,11 @@ static atomic_ulong handovers;
 static bool passes_on(struct engine_vcpu *vcpu, struct engine_exit *out)
 {
 	struct hart *self = vcpu->hart;
-	struct hart *next = self->cluster->harts[(self->id + 1) % CPUS];
-	bool begins = self->id == 0 && atomic_load(&handovers) == 0;
+	struct hart *next = self->cluster->harts[(self->cpu.id + 1) % CPUS];
+	bool begins = self->cpu.id == 0 && atomic_load(&handovers) == 0;
 
 	if (!begins && !(hart_mip(self) & IRQ_BIT(IRQ_SSI)))
-		return fake_exit(out, self->id % 2 ? ENGINE_EXIT_IDLE : ENGINE_EXIT_STOPPED, UINT64_MAX);
+		return fake_exit(out, self->cpu.id % 2 ? ENGINE_EXIT_IDLE : ENGINE_EXIT_STOPPED, UINT64_MAX);
 	hart_set_pending(self, IRQ_BIT(IRQ_SSI), false);
 	if (atomic_fetch_add(&handovers, 1) == HANDOVERS)
 		power(vcpu, POWER_OFF, 0);
@@ -224,7 +224,7 @@ static bool naps(struct engine_vcpu *vcpu, struct engine_exit *out)
 	struct hart *self = vcpu->hart;
 	uint64_t now = clock_ticks(self->cluster->clock);
 
-	if (self->id != 0)
+	if (self->cpu.id != 0)
 		return fake_exit(out, ENGINE_EXIT_STOPPED, UINT64_MAX);
 	if (!self->x[6])
 		self->x[6] = now + 20 * CLOCK_HZ / 1000;
@@ -493,7 +493,7 @@ static void test_pause_meets_reset(void **state)
 static bool quarrels(struct engine_vcpu *vcpu, struct engine_exit *out)
 {
 	(void)out;
-	power(vcpu, vcpu->hart->id % 2 ? POWER_CRASH : POWER_OFF, vcpu->hart->id);
+	power(vcpu, vcpu->hart->cpu.id % 2 ? POWER_CRASH : POWER_OFF, vcpu->hart->cpu.id);
 	return false;
 }
 
@@ -704,7 +704,7 @@ static bool awaits_alarm(struct engine_vcpu *vcpu, struct engine_exit *out)
 {
 	struct hart *self = vcpu->hart;
 
-	if (self->id != 0)
+	if (self->cpu.id != 0)
 		return fake_exit(out, ENGINE_EXIT_STOPPED, UINT64_MAX);
 	if (!self->x[6]) {
 		uint64_t then = bus_word(self, RTC);
@@ -738,7 +738,7 @@ static void test_alarm(void **state)
 static bool competes(struct engine_vcpu *vcpu, struct engine_exit *out)
 {
 	(void)out;
-	vcpu->hart->sbi_sta_address = AREA + vcpu->hart->id * 64;
+	vcpu->hart->sbi_sta_address = AREA + vcpu->hart->cpu.id * 64;
 	return false;
 }
 
@@ -812,7 +812,7 @@ static bool chatters(struct engine_vcpu *vcpu, struct engine_exit *out)
 	struct hart *self = vcpu->hart;
 
 	(void)out;
-	if (self->id != 0) {
+	if (self->cpu.id != 0) {
 		sched_yield();
 		return false;
 	}
@@ -863,7 +863,7 @@ static void test_slow_reader(void **state)
 	wait_until(&hart(0)->engine_vcpu->turns, MIB);
 	do /* until it is throttled: this guest has no other reason to sleep */
 		assert_int_equal(machine_wait(machine, 10, &outcome, &e), -ETIMEDOUT);
-	while (!atomic_load(&hart(0)->sleeping) && clock_host_ns() < end);
+	while (!atomic_load(&hart(0)->cpu.sleeping) && clock_host_ns() < end);
 	before = turns(0);
 	neighbour = turns(1);
 	assert_in_range(before, MIB, MIB + 256 * KIB);

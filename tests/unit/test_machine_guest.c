@@ -85,7 +85,7 @@ static void ok(int r, const struct error *e)
 
 static const struct hart *hart(struct machine *machine, unsigned index)
 {
-	return machine_board(machine)->cluster.harts[index];
+	return machine_board(machine)->harts->harts[index];
 }
 
 static void expect_end(struct machine *machine)

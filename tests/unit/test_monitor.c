@@ -24,7 +24,7 @@ static bool spins(struct engine_vcpu *vcpu, struct engine_exit *out)
 
 static bool powers_off(struct engine_vcpu *vcpu, struct engine_exit *out)
 {
-	if (vcpu->hart->id != 0)
+	if (vcpu->hart->cpu.id != 0)
 		return fake_exit(out, ENGINE_EXIT_IDLE, UINT64_MAX);
 	power_request(&vcpu->hart->cluster->power, POWER_OFF, 7);
 	return false;
@@ -41,7 +41,7 @@ static atomic_int orders; /* what `obeys` does next */
 
 static bool obeys(struct engine_vcpu *vcpu, struct engine_exit *out)
 {
-	int order = vcpu->hart->id == 0 ? atomic_exchange(&orders, POWER_NONE) : POWER_NONE;
+	int order = vcpu->hart->cpu.id == 0 ? atomic_exchange(&orders, POWER_NONE) : POWER_NONE;
 
 	(void)out;
 	if (order)

@@ -23,7 +23,7 @@ static struct profile *begin(void)
 
 	cluster = (struct hart_cluster){.count = 2};
 	for (unsigned i = 0; i < 2; i++)
-		harts[i] = (struct hart){.id = i, .cluster = &cluster};
+		harts[i] = (struct hart){.cpu = {.id = i}, .cluster = &cluster};
 	assert_int_equal(profile_new(&profile, &cluster, NULL), 0);
 	return profile;
 }

@@ -64,7 +64,7 @@ static struct fixture *the;
 
 static void kick(struct hart *hart)
 {
-	the->kicks[hart->id]++;
+	the->kicks[hart->cpu.id]++;
 }
 
 static void flush_tlb(struct hart *hart, bool one_page, gva_t address, bool one_asid, uint16_t asid)
@@ -73,12 +73,12 @@ static void flush_tlb(struct hart *hart, bool one_page, gva_t address, bool one_
 	(void)asid;
 	assert_false(one_page);
 	assert_false(one_asid);
-	the->flushes[hart->id]++;
+	the->flushes[hart->cpu.id]++;
 }
 
 static void fence_i(struct hart *hart)
 {
-	the->code_fences[hart->id]++;
+	the->code_fences[hart->cpu.id]++;
 }
 
 static const struct hart_engine_ops engine = {kick, flush_tlb, fence_i};
@@ -494,7 +494,7 @@ static void resume_at(struct hart *hart, uint64_t pc, uint64_t opaque)
 	assert_true(sbi_resume(hart));
 	assert_int_equal(hart->power, HART_STARTED);
 	assert_int_equal(hart->pc, pc);
-	assert_int_equal(hart->x[A0], hart->id);
+	assert_int_equal(hart->x[A0], hart->cpu.id);
 	assert_int_equal(hart->x[A1], opaque);
 	assert_int_equal(hart->satp, 0);
 	assert_int_equal(hart->mstatus & MSTATUS_SIE, 0);

@@ -193,10 +193,10 @@ static void a_quota_changes_while_it_runs(void **state)
 	machine_use(machine, &use);
 	assert_true(use.held_ns > 0);
 	ok(machine_set_quota(machine, &none, &e), &e);
-	turns = atomic_load(&machine_board(machine)->cluster.harts[0]->engine_vcpu->turns);
+	turns = atomic_load(&machine_board(machine)->harts->harts[0]->engine_vcpu->turns);
 	for (unsigned i = 0; i < 200; i++)
 		rest(MS);
-	assert_true(atomic_load(&machine_board(machine)->cluster.harts[0]->engine_vcpu->turns) > turns);
+	assert_true(atomic_load(&machine_board(machine)->harts->harts[0]->engine_vcpu->turns) > turns);
 	machine_use(machine, &use);
 	turns = use.held_ns;
 	rest(50 * MS);
@@ -230,7 +230,7 @@ static void who_is_held_can_be_paused_and_freed(void **state)
 static void sleepers_wake_at_once(void **state)
 {
 	struct machine *machine = make(20, 0);
-	struct hart *hart = machine_board(machine)->cluster.harts[1];
+	struct hart *hart = machine_board(machine)->harts->harts[1];
 	uint64_t least = UINT64_MAX;
 
 	(void)state;

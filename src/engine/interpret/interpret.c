@@ -67,8 +67,9 @@ static void interpret_vcpu_free(struct engine_vcpu *v)
 	free(v);
 }
 
-static int interpret_vcpu_new(struct engine_vcpu **out, struct hart *hart, struct error *e)
+static int interpret_vcpu_new(struct engine_vcpu **out, struct cpu *cpu, struct error *e)
 {
+	struct hart *hart = hart_of(cpu);
 	struct engine_vcpu *v = calloc(1, sizeof *v);
 	int code;
 
@@ -197,11 +198,13 @@ static void interpret_stop(struct engine_vcpu *v)
 	atomic_store(&v->attention, 1);
 }
 
-static void interpret_state_loaded(struct engine_vcpu *v)
+static int interpret_state_loaded(struct engine_vcpu *v, struct error *e)
 {
+	(void)e;
 	tlb_flush_all(v);
 	block_drop_all(v);
 	v->generation++;
+	return 0;
 }
 
 static void interpret_statistics(const struct engine_vcpu *v, struct engine_statistics *out)

@@ -124,7 +124,7 @@ int depot_join(struct translator *t, struct error *e)
 	cluster->engine_shared = t->depot = s;
 	t->epoch = s->epoch;
 	t->allowance = s->allowance;
-	s->harts[hart->id] = t;
+	s->harts[hart->cpu.id] = t;
 	s->users++;
 	return 0;
 }
@@ -136,7 +136,7 @@ void depot_leave(struct translator *t)
 
 	if (!s)
 		return;
-	s->harts[hart->id] = NULL;
+	s->harts[hart->cpu.id] = NULL;
 	if (--s->users)
 		return;
 	hart->cluster->engine_shared = NULL;

@@ -259,8 +259,9 @@ static void translate_vcpu_free(struct engine_vcpu *v)
 	free(v);
 }
 
-static int translate_vcpu_new(struct engine_vcpu **out, struct hart *hart, struct error *e)
+static int translate_vcpu_new(struct engine_vcpu **out, struct cpu *cpu, struct error *e)
 {
+	struct hart *hart = hart_of(cpu);
 	struct translator *t;
 	int code;
 
@@ -300,14 +301,16 @@ static void translate_drop_write_access(struct engine_vcpu *v)
 	spaces_drop_writes((struct translator *)v);
 }
 
-static void translate_state_loaded(struct engine_vcpu *v)
+static int translate_state_loaded(struct engine_vcpu *v, struct error *e)
 {
 	struct translator *t = (struct translator *)v;
 
+	(void)e;
 	tlb_flush_all(v);
 	block_drop_all(v);
 	fence_i(v->hart);
 	spaces_reset(t);
+	return 0;
 }
 
 static void translate_statistics(const struct engine_vcpu *v, struct engine_statistics *out)

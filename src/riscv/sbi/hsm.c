@@ -79,7 +79,7 @@ static void resume_cold(struct hart *hart)
 	hart->stimecmp = timer;
 	hart_update_timers(hart, clock_ticks(hart->cluster->clock));
 	hart->pc = hart->start_pc;
-	hart->x[A0] = hart->id;
+	hart->x[A0] = hart->cpu.id;
 	hart->x[A1] = hart->start_opaque;
 }
 

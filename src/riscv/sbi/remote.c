@@ -40,9 +40,9 @@ static struct sbi_reply fence(struct sbi *sbi, struct hart *hart, const uint64_t
 
 	if (error)
 		return sbi_fail(error);
-	if (harts >> hart->id & 1)
+	if (harts >> hart->cpu.id & 1)
 		fence_self(hart, request);
-	harts &= ~(UINT32_C(1) << hart->id);
+	harts &= ~(UINT32_C(1) << hart->cpu.id);
 	if (harts)
 		hart_remote_fence(hart, harts, request);
 	return sbi_ok(0);

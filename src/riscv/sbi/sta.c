@@ -61,5 +61,16 @@ void sbi_sta_update(struct hart *hart, uint64_t steal_ns)
 	(void)put_sequence(hart, area, sequence + 1);
 }
 
+bool sbi_sta_add(struct hart *hart, uint64_t ns)
+{
+	gpa_t told = gpa_add(gpa(hart->sbi_sta_address), offsetof(struct steal_area, steal));
+	le64_t steal;
+
+	if (!hart->sbi_sta_address || memory_read(hart->cluster->memory, told, &steal, sizeof(steal)))
+		return false;
+	sbi_sta_update(hart, le64_get(steal) + ns);
+	return true;
+}
+
 static sbi_function *const functions[] = {set_shmem};
 SBI_EXTENSION(sbi_sta, 0x535441);

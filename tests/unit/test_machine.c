@@ -916,6 +916,11 @@ int main(void)
 		TEST(test_steal),
 		cmocka_unit_test_teardown(test_slow_reader, teardown),
 	};
+	const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+
+	/* What was started in the background of a script ignores some of them. */
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		signal(ends[i], SIG_DFL);
 
 	return cmocka_run_group_tests(tests, make_files, remove_files);
 }

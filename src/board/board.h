@@ -86,6 +86,10 @@ void board_save(struct board *board, struct state_writer *w);
 /* Loads what board_save wrote into a board of the same configuration; on failure the board must be reset or freed. The
  * clock is left stopped. */
 MUST_USE int board_load(struct board *board, struct state_reader *r, struct error *e);
+/* The same without RAM, for those who carry that by themselves. load: RAM is in place before, as far as devices look at
+ * it: their rings. */
+void board_save_state(struct board *board, struct state_writer *w);
+MUST_USE int board_load_state(struct board *board, struct state_reader *r, struct error *e);
 
 /* For kinds of boards: */
 /* RAM, bus, clock and console of a board of `size` bytes, zeroed beyond that; NULL without memory. */

@@ -1,4 +1,5 @@
-/* board_save and board_load: which sections a saved board consists of, and that each comes exactly once. */
+/* board_save, board_load and their halves for state: which sections a saved board consists of, and that each comes
+ * exactly once. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,6 +107,7 @@ struct outline {
 	struct identity identity;
 	struct time_saved time;
 	struct ending ending;
+	bool ram; /* or all else only */
 	uint64_t ram_next, ram_pages;
 };
 
@@ -139,12 +141,13 @@ static void add_device_slots(struct outline *o, struct board *board)
 	}
 }
 
-static struct outline *outline_new(struct board *board)
+static struct outline *outline_new(struct board *board, bool ram)
 {
 	struct outline *o = calloc(1, sizeof *o);
 
 	if (!o)
 		return NULL;
+	o->ram = ram;
 	o->identity = (struct identity){
 		.own_memory_bytes = memory_size(&board->memory),
 		.own_cpus = board->cpu_count,
@@ -167,9 +170,9 @@ static void save_slot(const struct slot *slot, struct state_writer *w)
 		state_save(w, slot->descriptor, slot->instance, slot->object);
 }
 
-void board_save(struct board *board, struct state_writer *w)
+static void save(struct board *board, struct state_writer *w, bool ram)
 {
-	struct outline *o = outline_new(board);
+	struct outline *o = outline_new(board, ram);
 
 	if (!o) {
 		w->failed = w->failed ? w->failed : -ENOMEM;
@@ -181,9 +184,19 @@ void board_save(struct board *board, struct state_writer *w)
 	o->time.ticks = clock_ticks(&board->clock);
 	for (unsigned i = 0; i + 1 < o->count; i++)
 		save_slot(&o->slots[i], w);
-	o->ending.ram_pages = ram_save(&board->memory, w);
+	o->ending.ram_pages = ram ? ram_save(&board->memory, w) : 0;
 	save_slot(&o->slots[o->count - 1], w);
 	free(o);
+}
+
+void board_save(struct board *board, struct state_writer *w)
+{
+	save(board, w, true);
+}
+
+void board_save_state(struct board *board, struct state_writer *w)
+{
+	save(board, w, false);
 }
 
 static int damaged(const struct state_section *section, const char *why, struct error *e)
@@ -225,6 +238,8 @@ static int load_section(struct board *board, struct outline *o, const struct sta
 		return damaged(section, "comes after the end", e);
 	if (slot != &o->slots[0] && !o->slots[0].seen)
 		return damaged(section, "comes before the board's", e);
+	if (ram && !o->ram)
+		return damaged(section, "has no place in a state without RAM", e);
 	if (ram)
 		return ram_load(&board->memory, section, &o->ram_next, &o->ram_pages, e);
 	if (!slot)
@@ -262,19 +277,30 @@ static int load_all(struct board *board, struct outline *o, struct state_reader 
 	return more < 0 ? more : check_complete(o, e);
 }
 
-int board_load(struct board *board, struct state_reader *r, struct error *e)
+static int load(struct board *board, struct state_reader *r, bool ram, struct error *e)
 {
-	struct outline *o = outline_new(board);
+	struct outline *o = outline_new(board, ram);
 	int code;
 
 	if (!o)
 		return error_errno(e, -ENOMEM, "loading a saved state");
 	clock_stop(&board->clock);
-	ram_clear(&board->memory);
+	if (ram)
+		ram_clear(&board->memory);
 	code = load_all(board, o, r, e);
 	for (unsigned i = 0; code == 0 && i < board->cpu_count; i++)
 		if (board->cpus[i]->type->loaded)
 			board->cpus[i]->type->loaded(board->cpus[i]);
 	free(o);
 	return code;
+}
+
+int board_load(struct board *board, struct state_reader *r, struct error *e)
+{
+	return load(board, r, true, e);
+}
+
+int board_load_state(struct board *board, struct state_reader *r, struct error *e)
+{
+	return load(board, r, false, e);
 }

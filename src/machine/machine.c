@@ -384,7 +384,8 @@ void machine_statistics(const struct machine *machine, struct engine_statistics 
 	crew_statistics(machine->crew, out);
 }
 
-int machine_save(struct machine *machine, struct state_writer *w, struct error *e)
+static int save(struct machine *machine, struct state_writer *w, void (*board)(struct board *, struct state_writer *),
+		struct error *e)
 {
 	int r = machine_check_state(machine, "saved", IN(MACHINE_CREATED) | IN(MACHINE_PAUSED), e);
 
@@ -392,11 +393,22 @@ int machine_save(struct machine *machine, struct state_writer *w, struct error *
 		r = crew_store_state(machine->crew, e);
 	if (r < 0)
 		return r;
-	board_save(machine->board, w);
+	board(machine->board, w);
 	return w->failed ? error_errno(e, w->failed, "saving the machine") : 0;
 }
 
-int machine_load(struct machine *machine, const void *bytes, size_t length, struct error *e)
+int machine_save(struct machine *machine, struct state_writer *w, struct error *e)
+{
+	return save(machine, w, board_save, e);
+}
+
+int machine_save_state(struct machine *machine, struct state_writer *w, struct error *e)
+{
+	return save(machine, w, board_save_state, e);
+}
+
+static int load(struct machine *machine, const void *bytes, size_t length,
+		int (*board)(struct board *, struct state_reader *, struct error *), struct error *e)
 {
 	struct state_reader reader;
 	int r = machine_check_state(machine, "loaded", IN(MACHINE_CREATED), e);
@@ -405,7 +417,7 @@ int machine_load(struct machine *machine, const void *bytes, size_t length, stru
 		return r;
 	state_reader_init(&reader, bytes, length);
 	machine_pause_devices(machine);
-	r = board_load(machine->board, &reader, e);
+	r = board(machine->board, &reader, e);
 	if (r == 0)
 		r = crew_state_loaded(machine->crew, e);
 	if (r < 0) {
@@ -414,4 +426,14 @@ int machine_load(struct machine *machine, const void *bytes, size_t length, stru
 	}
 	machine->state = MACHINE_PAUSED;
 	return 0;
+}
+
+int machine_load(struct machine *machine, const void *bytes, size_t length, struct error *e)
+{
+	return load(machine, bytes, length, board_load, e);
+}
+
+int machine_load_state(struct machine *machine, const void *bytes, size_t length, struct error *e)
+{
+	return load(machine, bytes, length, board_load_state, e);
 }

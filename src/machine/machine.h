@@ -194,6 +194,9 @@ void machine_use(struct machine *machine, struct machine_use *out);
  * which is then paused; on failure it is as new. */
 MUST_USE int machine_save(struct machine *machine, struct state_writer *w, struct error *e);
 MUST_USE int machine_load(struct machine *machine, const void *bytes, size_t length, struct error *e);
+/* All but RAM (machine_board's memory), which the caller carries and has in place before he loads. */
+MUST_USE int machine_save_state(struct machine *machine, struct state_writer *w, struct error *e);
+MUST_USE int machine_load_state(struct machine *machine, const void *bytes, size_t length, struct error *e);
 
 /* A socket as if it had connected to the vsock device's FOLDER/guest; non-blocking, the caller's. -ENODEV: it has no such
  * device. */

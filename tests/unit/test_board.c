@@ -415,6 +415,39 @@ static void test_hostile_ram(void **state)
 	board_free(board);
 }
 
+/* All but RAM: a load finds what is there, leaves it there, and takes no RAM. */
+static void test_state_without_ram(void **state)
+{
+	struct board *from = make_reset_board(&bench.config), *to = make_reset_board(&bench.config);
+	struct state_writer w, again, whole;
+	struct state_reader r;
+	struct error e;
+
+	(void)state;
+	scramble(from);
+	*(uint64_t *)memory_host(&to->memory, gpa(0x80700000), 8) = 4711;
+	state_writer_init(&w);
+	board_save_state(from, &w);
+	assert_int_equal(w.failed, 0);
+	state_reader_init(&r, w.bytes, w.length);
+	if (board_load_state(to, &r, &e) < 0)
+		fail_msg("load: %s", e.message);
+	assert_int_equal(*(uint64_t *)memory_host(&to->memory, gpa(0x80700000), 8), 4711);
+	state_writer_init(&again);
+	board_save_state(to, &again);
+	assert_int_equal(again.length, w.length);
+	assert_memory_equal(again.bytes, w.bytes, w.length);
+	save(from, &whole);
+	state_reader_init(&r, whole.bytes, whole.length);
+	assert_int_equal(board_load_state(to, &r, &e), -EBADMSG);
+	assert_contains(e.message, "without RAM");
+	state_writer_finish(&whole);
+	state_writer_finish(&again);
+	state_writer_finish(&w);
+	board_free(from);
+	board_free(to);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -443,6 +476,7 @@ int main(void)
 		cmocka_unit_test(test_sections_exactly_once),
 		cmocka_unit_test(test_other_machine_refused),
 		cmocka_unit_test(test_hostile_ram),
+		cmocka_unit_test(test_state_without_ram),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -292,6 +292,12 @@ int crew_state_loaded(struct crew *crew, struct error *e)
 	return r;
 }
 
+void crew_drop_write_access(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->count; i++)
+		crew->engine->drop_write_access(crew->vcpus[i].engine);
+}
+
 const struct engine *crew_engine(const struct crew *crew)
 {
 	return crew->engine;

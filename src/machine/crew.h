@@ -60,6 +60,8 @@ MUST_USE int crew_pin(struct crew *crew, const cpu_set_t *cpus, struct error *e)
 MUST_USE int crew_store_state(struct crew *crew, struct error *e);
 /* While parked: cpus or memory were changed from outside. */
 MUST_USE int crew_state_loaded(struct crew *crew, struct error *e);
+/* While parked: whatever lets vCPUs write without marking what they change is gone (engine.h). */
+void crew_drop_write_access(struct crew *crew);
 const struct engine *crew_engine(const struct crew *crew);
 /* Sums over all vCPUs. */
 void crew_statistics(const struct crew *crew, struct engine_statistics *out);

@@ -198,6 +198,15 @@ MUST_USE int machine_load(struct machine *machine, const void *bytes, size_t len
 MUST_USE int machine_save_state(struct machine *machine, struct state_writer *w, struct error *e);
 MUST_USE int machine_load_state(struct machine *machine, const void *bytes, size_t length, struct error *e);
 
+/* Pages of its memory (machine_board's) that are changed from now on are counted, in any state: -EBUSY when they are already.
+ * Bitmaps as of memory_dirty_collect, one a region; all regions at one moment. The pages may be read then, also by
+ * another thread while the machine runs: what changes meanwhile is in the next collection. tracking.c */
+MUST_USE int machine_track_begin(struct machine *machine, struct error *e);
+uint64_t machine_track_collect(struct machine *machine, uint64_t *const bitmaps[]);
+void machine_track_end(struct machine *machine);
+/* It is somewhere else now: guests that know how tell their neighbours in the network. */
+void machine_announce(struct machine *machine);
+
 /* A socket as if it had connected to the vsock device's FOLDER/guest; non-blocking, the caller's. -ENODEV: it has no such
  * device. */
 MUST_USE int machine_dial_guest(struct machine *machine, int *fd, struct error *e);

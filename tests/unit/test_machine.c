@@ -731,8 +731,8 @@ static bool counts(struct engine_vcpu *vcpu, struct engine_exit *out)
 	gpa_t page = gpa_add(memory->regions[0].base, (1 + vcpu->hart->cpu.id) * GUEST_PAGE_SIZE);
 
 	vcpu->hart->x[6]++;
-	(void)memory_write(memory, page, &vcpu->hart->x[6], 8);
-	return spins(vcpu, out);
+	return memory_write(memory, page, &vcpu->hart->x[6], 8) == 0 ? spins(vcpu, out)
+								     : fake_exit(out, ENGINE_EXIT_FAILED, 0);
 }
 
 /* What was collected, read amid the guest's running, is never older than what the guest did before. */

@@ -19,7 +19,7 @@ struct msi_message {
 struct msi_route; /* the controller's own */
 
 struct msi_controller {
-	/* Any thread, under the device's lock. -ENOSPC, -ENOMEM, or the host's errno. */
+	/* Any thread, under the device's lock: a vCPU's, behind the walls. -ENOSPC, -ENOMEM, or the host's errno. */
 	int (*route_new)(void *controller, struct msi_route **out, struct error *e);
 	void (*route_free)(void *controller, struct msi_route *route);
 	/* What to deliver from now on. It is the guest's word: a message that leads nowhere is dropped when fired. */

@@ -88,7 +88,8 @@ struct virtio {
 	struct device device;
 	const struct virtio_kind *kind;
 	const struct virtio_transport *transport;
-	struct irq_line irq; /* of the MMIO transport */
+	struct device *carrier; /* the transport's own device, the board's; NULL over MMIO, which needs none */
+	struct irq_line irq;
 	struct memory *memory;
 	struct worker *worker;
 	uint64_t withheld; /* features that are not offered, for tests of drivers; set before the first reset */
@@ -188,6 +189,10 @@ extern const struct bus_ops virtio_mmio_ops;
 /* mmio.c. Where the board puts it: base and wire of an MMIO window, the guest's RAM. Before device_attach. */
 #define VIRTIO_MMIO_SIZE 0x1000
 void virtio_mmio_place(struct virtio *virtio, gpa_t base, struct irq_line irq, struct memory *memory);
+
+/* pci.c. Puts it into the next slot of a host bridge, behind a function of its own, which becomes `carrier`: a device of the
+ * board's too, freed before this one. -ENOSPC (ERROR_USAGE) when all slots are taken; -ENOMEM, or the host's errno. */
+MUST_USE int virtio_pci_place(struct virtio *virtio, struct device *host, struct memory *memory, struct error *e);
 
 /* For transports, on a vCPU's thread with the device's lock held; those that say so give it up for a while. */
 /* Waits until no other access is amid a change: the first thing an access does that writes. May give up the lock. */

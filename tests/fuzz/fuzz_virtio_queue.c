@@ -63,7 +63,7 @@ static void begin(struct subject *s)
 	assert(s->queue.ready == (r == 0));
 	if (choice & 16) {
 		s->queue.next_available = s->queue.next_used = (uint16_t)next(s, 2);
-		if (virtqueue_check_saved(&s->queue, &s->memory, features, NULL) < 0)
+		if (virtqueue_check_saved(&s->queue, &s->memory, features, 0, NULL) < 0)
 			s->queue.ready = false;
 	}
 }

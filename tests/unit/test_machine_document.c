@@ -137,7 +137,7 @@ static void test_complaints(void **state)
 		{"image: x\ncpus: '4'", "d:2: cpus: \"4\" is not a whole number; write digits, without quotes\n"},
 		{"image: x\ncpus: 4.0",
 		 "d:2: cpus: \"4.0\" is not a whole number; write digits, such as 4\n"},
-		{"image: x\ncpus: 99", "d:2: cpus: 99 is out of range; give 1 to 32\n"},
+		{"image: x\ncpus: 99", "d:2: cpus: 99 is out of range; give 1 to 64\n"},
 		{"image: x\ncpus: [1]", "d:2: cpus: a list where a whole number is wanted\n"},
 		{"image: x\nmemory: {}", "d:2: memory: a mapping where a size such as 512M is wanted\n"},
 		{"image: x\nmemory: 5K", "d:2: memory: 5K is out of range; give 16M to 16T\n"},

@@ -305,8 +305,9 @@ static void wires_from_other_threads(void **state)
 		seen[source]++;
 		out(CLAIM(1), source);
 	}
-	assert_in_range(seen[1], 1, 2000);
-	assert_in_range(seen[2], 1, 2000);
+	/* A wire that stays up while others sleep may be claimed each time, and each once more at the end. */
+	assert_in_range(seen[1], 1, 2001);
+	assert_in_range(seen[2], 1, 2001);
 	assert_false(external(1));
 }
 

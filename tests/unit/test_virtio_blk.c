@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "block/store.h"
 #include "device/virtio/blk.h"
 
 #define SECTORS 2048
@@ -18,26 +19,62 @@
 #define STATUS  (BENCH_DATA + 4096)
 #define BUFFER  (BENCH_DATA + 8192)
 #define BUFFER2 (BENCH_DATA + 1 * MIB)
+#define TABLE   (BENCH_DATA + 2 * MIB)
 
 enum { IN = 0, OUT = 1, FLUSH = 4, GET_ID = 8, DISCARD = 11, ZERO = 13 };
 
 static struct virtio_bench bench;
 static char path[] = "/tmp/doppel-test-blk-XXXXXX.raw";
 
-static void make_device(bool read_only)
+/* A host without room: what is written gets ENOSPC, or EDQUOT. */
+static atomic_int no_room;
+static atomic_int fulls, rooms;
+
+static int before_store(void *context, const struct store *store, enum store_operation operation, uint64_t offset,
+			const struct spans *spans, uint64_t length)
+{
+	(void)context;
+	(void)store;
+	(void)offset;
+	(void)spans;
+	(void)length;
+	return operation == STORE_WRITE ? atomic_load(&no_room) : 0;
+}
+
+static void full_hook(void *opaque, const char *device)
+{
+	(void)opaque;
+	(void)device;
+	atomic_fetch_add(&fulls, 1);
+}
+
+static void room_hook(void *opaque, const char *device)
+{
+	(void)opaque;
+	(void)device;
+	atomic_fetch_add(&rooms, 1);
+}
+
+static struct virtio *open_device(bool read_only)
 {
 	const struct block_options options = {.path = path, .format = BLOCK_RAW, .read_only = read_only};
-	const struct virtio_blk_options more = {.queues = 2, .serial = "number one"};
+	const struct virtio_blk_options more = {
+		.queues = 2, .serial = "number one", .hooks = {full_hook, room_hook, NULL}};
 	struct virtio *blk;
 	struct block *block;
 	struct error e;
 
-	virtio_bench_init(&bench);
 	if (block_open(&block, &options, &e) < 0)
 		fail_msg("open: %s", e.message);
 	if (virtio_blk_new(&blk, "disk0", bench.worker, block, &more, &e) < 0)
 		fail_msg("new: %s", e.message);
-	virtio_bench_place(&bench, blk);
+	return blk;
+}
+
+static void make_device(bool read_only)
+{
+	virtio_bench_init(&bench);
+	virtio_bench_place(&bench, open_device(read_only));
 }
 
 static int make_file(void)
@@ -361,7 +398,7 @@ static void grown_while_it_runs(void **state)
 	generation = reg_get(&bench, REG_GENERATION);
 	assert_int_equal(request(IN, SECTORS, BUFFER, 512), 1);
 	assert_int_equal(virtio_blk_resize(bench.virtio, 2 * SECTORS * BLOCK_SECTOR, false, resize_done, NULL), 0);
-	for (unsigned i = 0; i < 5000 && atomic_load(&resized) == 1; i++)
+	for (unsigned i = 0; i < 20000 && atomic_load(&resized) == 1; i++)
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	bench_settle(&bench);
 	assert_int_equal(atomic_load(&resized), 0);
@@ -381,8 +418,166 @@ static void only_the_cache_mode_can_be_configured(void **state)
 	assert_int_equal(request(IN, SECTORS, BUFFER, 512), 1);
 }
 
+static int setup_full(void **state)
+{
+	static const struct store_hook hook = {before_store, NULL};
+
+	store_set_hook(&hook);
+	atomic_store(&no_room, -ENOSPC);
+	atomic_store(&fulls, 0);
+	atomic_store(&rooms, 0);
+	return setup(state);
+}
+
+static int teardown_full(void **state)
+{
+	int r;
+
+	atomic_store(&no_room, 0);
+	r = teardown(state);
+	store_set_hook(NULL);
+	return r;
+}
+
+static void await_full(int count)
+{
+	for (unsigned i = 0; i < 20000 && atomic_load(&fulls) < count; i++)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	assert_int_equal(atomic_load(&fulls), count);
+}
+
+/* A write that finds no room, and behind it on the same queue a read, which is answered. */
+static uint16_t write_without_room(uint64_t features)
+{
+	const struct piece write[] = {
+		{HEADER, 16, 0}, {BUFFER, 1024, 0}, {BUFFER2, 512, 0}, {STATUS, 1, RING_WRITE}};
+	const struct piece read[] = {
+		{HEADER + 64, 16, 0}, {BUFFER + 8192, 512, RING_WRITE}, {STATUS + 64, 1, RING_WRITE}};
+	uint16_t written, other, id = 0;
+	uint32_t length;
+
+	bench_start(&bench, features | F_FLUSH, 2, 16);
+	fill(BUFFER, 1024, 3);
+	fill(BUFFER2, 512, 9);
+	put_header(OUT, 4);
+	memset(bench_bytes(&bench, HEADER + 64), 0, 16);
+	if (features & VIRTIO_F_INDIRECT_DESC) {
+		const struct piece table = ring_table(&bench.rings[0], TABLE, write, 4);
+
+		written = ring_add(&bench.rings[0], &table, 1);
+	} else {
+		written = ring_add(&bench.rings[0], write, 4);
+	}
+	other = ring_add(&bench.rings[0], read, 3);
+	bench_kick(&bench, 0);
+	bench_wait_used(&bench, 0, &id, &length);
+	assert_int_equal(id, other);
+	await_full(1);
+	return written;
+}
+
+static void is_written_once_there_is_room(uint16_t written)
+{
+	uint16_t id = 0;
+	uint32_t length;
+
+	assert_int_equal(status_of(), 0xee);
+	atomic_store(&no_room, 0);
+	bench_wait_used(&bench, 0, &id, &length);
+	assert_int_equal(id, written);
+	assert_int_equal(status_of(), 0);
+	file_has(4 * BLOCK_SECTOR, bench_bytes(&bench, BUFFER), 1024);
+	file_has(6 * BLOCK_SECTOR, bench_bytes(&bench, BUFFER2), 512);
+	/* The ring goes on as it was. */
+	for (unsigned i = 0; i < 40; i++)
+		assert_int_equal(request(OUT, 20, BUFFER, 512), 0);
+}
+
+static const uint64_t rings[] = {0, VIRTIO_F_RING_PACKED, VIRTIO_F_INDIRECT_DESC,
+				 VIRTIO_F_RING_PACKED | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC};
+
+static void waits_for_room(void **state)
+{
+	uint16_t written = write_without_room(*(const uint64_t *)*state);
+
+	atomic_store(&no_room, -EDQUOT);
+	is_written_once_there_is_room(written);
+	assert_int_equal(atomic_load(&fulls), 1);
+	assert_int_equal(atomic_load(&rooms), 1);
+}
+
+static void waits_on_across_a_pause(void **state)
+{
+	uint16_t written = write_without_room(*(const uint64_t *)*state);
+
+	for (int i = 0; i < 3; i++) {
+		device_pause(&bench.virtio->device);
+		assert_int_equal(atomic_load(&rooms), i + 1);
+		device_resume(&bench.virtio->device);
+		await_full(i + 2);
+	}
+	is_written_once_there_is_room(written);
+}
+
+/* The driver of the one goes on with the other, whose disk has room or has none yet. */
+static void waits_on_in_a_saved_state(void **state)
+{
+	uint16_t written = write_without_room(*(const uint64_t *)*state);
+	struct virtio *other, *first = bench.virtio;
+	struct state_section section;
+	struct state_reader r;
+	struct state_writer w;
+	struct error e = {.message = ""};
+
+	device_pause(&first->device);
+	state_writer_init(&w);
+	device_save(&first->device, &w);
+	assert_int_equal(w.failed, 0);
+	device_reset(&first->device);
+	device_free(&first->device);
+	bus_init(&bench.bus);
+	other = open_device(false);
+	virtio_bench_place(&bench, other);
+	device_pause(&other->device);
+	state_reader_init(&r, w.bytes, w.length);
+	assert_int_equal(state_next(&r, &section, NULL), 1);
+	if (device_load(&other->device, &section, &e) < 0)
+		fail_msg("%s", e.message);
+	state_writer_finish(&w);
+	device_resume(&other->device);
+	await_full(2);
+	is_written_once_there_is_room(written);
+}
+
+static void forgotten_by_a_reset(void **state)
+{
+	(void)write_without_room(*(const uint64_t *)*state);
+	reg_put(&bench, REG_STATUS, 0);
+	assert_int_equal(atomic_load(&rooms), 1);
+	atomic_store(&no_room, 0);
+	bench_start(&bench, *(const uint64_t *)*state | F_FLUSH, 1, 16);
+	assert_int_equal(request(IN, 4, BUFFER, 512), 0);
+	for (unsigned i = 0; i < 512; i++)
+		assert_int_equal(*bench_bytes(&bench, BUFFER + i), 0);
+}
+
+static void forgotten_with_its_queue(void **state)
+{
+	(void)write_without_room(*(const uint64_t *)*state | VIRTIO_F_RING_RESET);
+	reg_put(&bench, REG_QUEUE_SELECT, 0);
+	reg_put(&bench, REG_QUEUE_RESET, 1);
+	atomic_store(&no_room, 0);
+	assert_true(bench_queue(&bench, 0, 16));
+	assert_int_equal(request(IN, 4, BUFFER, 512), 0);
+	for (unsigned i = 0; i < 512; i++)
+		assert_int_equal(*bench_bytes(&bench, BUFFER + i), 0);
+}
+
 #define CASE(function)      cmocka_unit_test_setup_teardown(function, setup, teardown)
 #define CASE_READ(function) cmocka_unit_test_setup_teardown(function, setup_read_only, teardown)
+#define CASE_FULL(function, ring)                                                                          \
+	{#function "(" #ring ")", function, setup_full, teardown_full, (void *)(uintptr_t)&rings[ring]}
+#define CASES_FULL(function) CASE_FULL(function, 0), CASE_FULL(function, 1), CASE_FULL(function, 2), CASE_FULL(function, 3)
 
 int main(void)
 {
@@ -403,6 +598,12 @@ int main(void)
 		CASE(paused),
 		CASE(grown_while_it_runs),
 		CASE(only_the_cache_mode_can_be_configured),
+		CASE_FULL(waits_for_room, 0),
+		CASE_FULL(waits_for_room, 3),
+		CASES_FULL(waits_on_across_a_pause),
+		CASES_FULL(waits_on_in_a_saved_state),
+		CASES_FULL(forgotten_by_a_reset),
+		CASES_FULL(forgotten_with_its_queue),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

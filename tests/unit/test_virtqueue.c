@@ -499,23 +499,23 @@ static void impossible_saved_queues_are_refused(void **state)
 	uint64_t features = feature_bits(packed, ALL_FEATURES);
 	struct virtqueue saved = queue;
 
-	assert_int_equal(virtqueue_check_saved(&queue, &memory, features, NULL), 0);
+	assert_int_equal(virtqueue_check_saved(&queue, &memory, features, 0, NULL), 0);
 	saved.next_available = 1;
-	assert_int_equal(virtqueue_check_saved(&saved, &memory, features, NULL), -EINVAL);
+	assert_int_equal(virtqueue_check_saved(&saved, &memory, features, 0, NULL), -EINVAL);
 	saved.next_used = 1;
-	assert_int_equal(virtqueue_check_saved(&saved, &memory, features, NULL), 0);
+	assert_int_equal(virtqueue_check_saved(&saved, &memory, features, 0, NULL), 0);
 	saved.next_used = saved.next_available = SIZE;
-	assert_int_equal(virtqueue_check_saved(&saved, &memory, features, NULL), packed ? -EINVAL : 0);
+	assert_int_equal(virtqueue_check_saved(&saved, &memory, features, 0, NULL), packed ? -EINVAL : 0);
 	saved = queue;
 	saved.device = BASE + RAM;
-	assert_int_equal(virtqueue_check_saved(&saved, &memory, features, NULL), -EINVAL);
+	assert_int_equal(virtqueue_check_saved(&saved, &memory, features, 0, NULL), -EINVAL);
 	saved = queue;
 	saved.signalled_valid = true;
 	saved.signalled_used = 2 * SIZE;
-	assert_int_equal(virtqueue_check_saved(&saved, &memory, features, NULL), packed ? -EINVAL : 0);
+	assert_int_equal(virtqueue_check_saved(&saved, &memory, features, 0, NULL), packed ? -EINVAL : 0);
 	saved = queue;
 	saved.used_wrap = !saved.used_wrap;
-	assert_int_equal(virtqueue_check_saved(&saved, &memory, features, NULL), packed ? -EINVAL : 0);
+	assert_int_equal(virtqueue_check_saved(&saved, &memory, features, 0, NULL), packed ? -EINVAL : 0);
 }
 
 /* The other half of a queue's life goes on where the first one ended. */

@@ -187,12 +187,12 @@ static inline void bench_settle(struct virtio_bench *b)
 	worker_call(b->worker, virtio_bench_nothing, NULL);
 }
 
-/* Waits for the next used buffer of a queue, 5 s at most. */
+/* Waits for the next used buffer of a queue, for so long that it never is not unless something hangs. */
 static inline void bench_wait_used(struct virtio_bench *b, unsigned queue, uint16_t *id, uint32_t *length)
 {
 	*id = 0;
 	*length = 0;
-	for (unsigned i = 0; i < 5000; i++) {
+	for (unsigned i = 0; i < 20000; i++) {
 		if (ring_used(&b->rings[queue], id, length))
 			return;
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);

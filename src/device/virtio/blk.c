@@ -37,6 +37,8 @@ static void blk_kicked(struct virtio *virtio, unsigned queue)
 	struct request *request;
 
 	block_begin(blk->block);
+	if (blk->kept_count && !atomic_load(&blk->resizing))
+		blk_serve_kept(blk);
 	while ((request = blk->free) && !atomic_load(&blk->resizing) && virtio_next(virtio, queue, &request->chain)) {
 		blk->free = request->next;
 		blk_serve(blk, request, queue);
@@ -50,8 +52,7 @@ static void blk_quiesce(struct virtio *virtio)
 
 	blk->quiescing = true;
 	loop_timer_cancel(worker_loop(virtio->worker), &blk->retry);
-	/* A last try; what still finds no room is answered with an error. */
-	blk_retry(blk);
+	blk_keep_waiting(blk);
 	blk_settle(blk);
 }
 
@@ -98,11 +99,14 @@ static void blk_config_written(struct virtio *virtio, uint32_t offset, uint32_t 
 	fill_config(blk_of(virtio), config->writeback != 0);
 }
 
-/* The cache mode is as after power-on again. */
+/* The cache mode is as after power-on again, and the driver has taken its buffers back. */
 static void blk_reset(struct virtio *virtio)
 {
+	struct virtio_blk *blk = blk_of(virtio);
+
+	blk->kept_count = blk->kept_entries = 0;
 	pthread_mutex_lock(&virtio->device.lock);
-	fill_config(blk_of(virtio), true);
+	fill_config(blk, true);
 	pthread_mutex_unlock(&virtio->device.lock);
 }
 
@@ -113,6 +117,7 @@ static const struct virtio_kind blk_kind = {
 	.kicked = blk_kicked,
 	.quiesce = blk_quiesce,
 	.reset = blk_reset,
+	.kept = blk_kept,
 };
 
 static void resize_drained(void *arg)
@@ -180,16 +185,35 @@ static void blk_destroy(struct device *device)
 	free(blk);
 }
 
-static const struct state_field blk_fields[] = {VIRTIO_STATE_FIELDS};
+static const struct state_field blk_fields[] = {
+	VIRTIO_STATE_FIELDS,
+	STATE_FIELD(struct virtio_blk, kept_count, STATE_U32),
+	STATE_FIELD(struct virtio_blk, kept_entries, STATE_U32),
+	STATE_FIELD_EACH(struct virtio_blk, kept, head, STATE_U16),
+	STATE_FIELD_EACH(struct virtio_blk, kept, descriptors, STATE_U16),
+	STATE_FIELD_EACH(struct virtio_blk, kept, entries, STATE_U16),
+	STATE_FIELD_EACH(struct virtio_blk, kept, queue, STATE_U8),
+	STATE_FIELD_EACH(struct virtio_blk, entries, address, STATE_U64),
+	STATE_FIELD_EACH(struct virtio_blk, entries, length, STATE_U32),
+	STATE_FIELD_EACH(struct virtio_blk, entries, flags, STATE_U16),
+	STATE_FIELD_EACH(struct virtio_blk, entries, link, STATE_U16),
+};
+
+static int blk_validate(const void *shadow, struct error *e)
+{
+	int r = blk_check_kept(shadow, e);
+
+	return r < 0 ? r : virtio_validate(shadow, e);
+}
 
 static const struct state_descriptor blk_state = {
 	.kind = "virtio-blk",
-	.version = 1,
-	.oldest = 1,
+	.version = 2,
+	.oldest = 2,
 	.object_size = sizeof(struct virtio_blk),
 	.fields = blk_fields,
 	.field_count = ARRAY_SIZE(blk_fields),
-	.validate = virtio_validate,
+	.validate = blk_validate,
 };
 
 static void blk_loaded(struct device *device)

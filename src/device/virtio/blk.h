@@ -4,7 +4,8 @@
  * Requests go to a block stack (block/block.h) straight from and to the guest's spans, many at once, and finish in any
  * order. An error of the host is an I/O error in the guest, with one exception: when the host's disk is full, requests
  * wait and are tried again, and `full` tells the machine, so that a guest does not see its file system break for want of
- * room elsewhere. Only a device that is paused or reset meanwhile answers them with an error.
+ * room elsewhere. They wait on across a pause, and in a saved state: `room` is called when the device is paused, and
+ * `full` again after it was resumed if they still find none.
  */
 #ifndef DOPPEL_DEVICE_VIRTIO_BLK_H
 #define DOPPEL_DEVICE_VIRTIO_BLK_H

@@ -14,6 +14,15 @@ struct header {
 	le64_t sector;
 };
 
+void blk_release(struct request *request)
+{
+	struct virtio_blk *blk = request->blk;
+
+	request->next = blk->free;
+	blk->free = request;
+	blk->in_flight--;
+}
+
 /* The status is the last writable byte. */
 static void finish(struct request *request, uint8_t status)
 {
@@ -30,9 +39,12 @@ static void finish(struct request *request, uint8_t status)
 	}
 	virtqueue_push(&blk->virtio.queues[request->queue], chain, written);
 	virtio_notify(&blk->virtio, request->queue);
-	request->next = blk->free;
-	blk->free = request;
-	blk->in_flight--;
+	blk_release(request);
+}
+
+void blk_refuse(struct request *request)
+{
+	finish(request, STATUS_IO_ERROR);
 }
 
 static void submit(struct request *request)
@@ -111,13 +123,21 @@ void blk_look_at_all(struct virtio_blk *blk)
 		virtio_look_again(&blk->virtio, i);
 }
 
+static bool is_full(int result)
+{
+	return result == -ENOSPC || result == -EDQUOT;
+}
+
 static void completed(struct block_request *block, int result)
 {
 	struct request *request = block->owner;
 	struct virtio_blk *blk = request->blk;
 
-	if (result == -ENOSPC && !blk->quiescing) {
+	if (is_full(result)) {
 		wait_for_room(request);
+		if (blk->quiescing)
+			blk_keep_waiting(blk);
+		blk_settle(blk);
 		return;
 	}
 	if (result == 0 && next_range(request)) {

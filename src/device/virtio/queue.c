@@ -70,19 +70,28 @@ int virtqueue_start(struct virtqueue *queue, struct memory *memory, uint64_t fea
 	return 0;
 }
 
+unsigned virtqueue_in_flight(const struct virtqueue *queue)
+{
+	return queue->ready ? queue->layout->in_flight(queue) : 0;
+}
+
 int virtqueue_check_saved(const struct virtqueue *queue, const struct memory *memory, uint64_t features,
-			  struct error *e)
+			  unsigned in_flight, struct error *e)
 {
 	int r;
 
+	if (!queue->ready && (queue->size > queue->size_max || in_flight))
+		return error_set(e, ERROR_USAGE, -EINVAL, "a ring of %u descriptors, not in use, with %u of them taken",
+				 queue->size, in_flight);
 	if (!queue->ready)
-		return queue->size <= queue->size_max
-			       ? 0
-			       : error_set(e, ERROR_USAGE, -EINVAL, "a ring of %u descriptors", queue->size);
+		return 0;
 	r = virtqueue_check(queue, memory, features, e);
-	if (r == 0 && !layout_for(features)->settled(queue))
+	if (r == 0 && !layout_for(features)->possible(queue))
 		r = error_set(e, ERROR_USAGE, -EINVAL, "the ring's positions %u and %u can not be",
 			      queue->next_available, queue->next_used);
+	if (r == 0 && layout_for(features)->in_flight(queue) != in_flight)
+		r = error_set(e, ERROR_USAGE, -EINVAL, "%u descriptors between the ring's positions, and %u taken",
+			      layout_for(features)->in_flight(queue), in_flight);
 	return r;
 }
 
@@ -103,7 +112,7 @@ int virtqueue_break(struct virtqueue *queue, struct error *e, const char *format
 	return error_set(e, ERROR_FAILED, -EBADMSG, "%s", why);
 }
 
-int virtqueue_add(struct virtqueue *queue, struct virtqueue_chain *chain, const struct descriptor *d,
+int virtqueue_add(struct virtqueue *queue, struct virtqueue_chain *chain, const struct virtqueue_descriptor *d,
 		  struct error *e)
 {
 	bool writable = d->flags & DESCRIPTOR_WRITE;
@@ -131,7 +140,7 @@ int virtqueue_add(struct virtqueue *queue, struct virtqueue_chain *chain, const 
 	return 0;
 }
 
-int virtqueue_open_table(struct virtqueue *queue, const struct descriptor *d, unsigned *count,
+int virtqueue_open_table(struct virtqueue *queue, const struct virtqueue_descriptor *d, unsigned *count,
 			 const uint8_t **table, struct error *e)
 {
 	if (!queue->indirect)
@@ -152,15 +161,46 @@ void virtqueue_mark(struct virtqueue *queue, uint64_t address, uint64_t length)
 	memory_mark_dirty(queue->memory, gpa(address), length);
 }
 
+static void empty(struct virtqueue_chain *chain)
+{
+	chain->readable = chain->writable = 0;
+	chain->readable_bytes = chain->writable_bytes = 0;
+}
+
+static int add_any(struct virtqueue *queue, struct virtqueue_chain *chain, const struct virtqueue_descriptor *d,
+		   struct error *e)
+{
+	return d->flags & DESCRIPTOR_INDIRECT ? queue->layout->add_table(queue, chain, d, e)
+					      : virtqueue_add(queue, chain, d, e);
+}
+
+/* A chain has no more entries than the ring, so there is a place for each. */
+int virtqueue_add_entry(struct virtqueue *queue, struct virtqueue_chain *chain, const struct virtqueue_descriptor *d,
+			struct error *e)
+{
+	chain->entries[chain->entry_count++] = *d;
+	return add_any(queue, chain, d, e);
+}
+
 int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain, struct error *e)
 {
 	if (queue->broken)
 		return error_set(e, ERROR_FAILED, -EBADMSG, "the queue is broken");
 	if (!queue->ready || !queue->layout->available(queue))
 		return 0;
-	chain->readable = chain->writable = 0;
-	chain->readable_bytes = chain->writable_bytes = 0;
+	empty(chain);
+	chain->entry_count = 0;
 	return queue->layout->pop(queue, chain, e);
+}
+
+int virtqueue_recall(struct virtqueue *queue, struct virtqueue_chain *chain, struct error *e)
+{
+	int r = 0;
+
+	empty(chain);
+	for (unsigned i = 0; r == 0 && i < chain->entry_count; i++)
+		r = add_any(queue, chain, &chain->entries[i], e);
+	return r;
 }
 
 void virtqueue_unpop(struct virtqueue *queue, const struct virtqueue_chain *chain)

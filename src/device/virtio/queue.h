@@ -47,6 +47,14 @@ struct virtqueue {
 	uint64_t held_offset, held_word;
 };
 
+/* An entry of the ring or of an indirect table, copied. */
+struct virtqueue_descriptor {
+	uint64_t address;
+	uint32_t length;
+	uint16_t flags;
+	uint16_t link; /* split: the next one; packed: the buffer's id */
+};
+
 /* One buffer of the driver: spans that the device reads, then spans that it writes. */
 struct virtqueue_chain {
 	struct iovec spans[VIRTQUEUE_SIZE_MAX]; /* host addresses in guest RAM, which changes under the reader */
@@ -54,6 +62,9 @@ struct virtqueue_chain {
 	uint64_t readable_bytes, writable_bytes;
 	uint16_t head;        /* id for push */
 	uint16_t descriptors; /* ring entries that it took (packed) */
+	/* The ring's entries, as pop found them: a device that keeps a buffer across a save makes it again of them. */
+	uint16_t entry_count;
+	struct virtqueue_descriptor entries[VIRTQUEUE_SIZE_MAX];
 };
 
 /* Checks what the driver set up: sizes, alignment, the whole areas in RAM; changes nothing. -EINVAL and a message. */
@@ -61,10 +72,10 @@ MUST_USE int virtqueue_check(const struct virtqueue *queue, const struct memory 
 			     struct error *e);
 /* Checks, and makes the queue ready, at its start. -EINVAL: it is then not ready. `features`: as negotiated. */
 MUST_USE int virtqueue_start(struct virtqueue *queue, struct memory *memory, uint64_t features, struct error *e);
-/* What validate of a saved state asks: besides virtqueue_check of a ready queue, that no buffer was in flight and
- * that positions are possible. -EINVAL. */
+/* What validate of a saved state asks: besides virtqueue_check of a ready queue, that positions are possible and that
+ * what was in flight (virtqueue_in_flight) is what the device says that it keeps. -EINVAL. */
 MUST_USE int virtqueue_check_saved(const struct virtqueue *queue, const struct memory *memory, uint64_t features,
-				   struct error *e);
+				   unsigned in_flight, struct error *e);
 /* After its saved fields were loaded and checked: addresses and features are resolved again. */
 void virtqueue_loaded(struct virtqueue *queue, struct memory *memory, uint64_t features);
 /* As after power-on, size_max kept. */
@@ -76,6 +87,11 @@ MUST_USE int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chai
 /* Puts the last popped buffer back as if it was never taken (a receive queue without a packet); then the one before it,
  * and so on: only `descriptors` of each chain is looked at. */
 void virtqueue_unpop(struct virtqueue *queue, const struct virtqueue_chain *chain);
+/* Makes a buffer that was popped before the device was saved again, of its head, descriptors and entries, which may come
+ * from a hostile state: -EBADMSG as in pop. */
+MUST_USE int virtqueue_recall(struct virtqueue *queue, struct virtqueue_chain *chain, struct error *e);
+/* Popped and not pushed: the sum of `descriptors` of those chains. 0 for a queue that is not ready. */
+unsigned virtqueue_in_flight(const struct virtqueue *queue);
 /* Gives a buffer back; `written` bytes at the start of its writable spans are new. Marks them dirty. With IN_ORDER,
  * buffers are given back in the order of pop: the device's promise. */
 void virtqueue_push(struct virtqueue *queue, const struct virtqueue_chain *chain, uint32_t written);

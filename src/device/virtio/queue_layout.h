@@ -10,14 +10,6 @@
 enum { DESCRIPTOR_NEXT = 1, DESCRIPTOR_WRITE = 2, DESCRIPTOR_INDIRECT = 4 };
 #define DESCRIPTOR_SIZE 16
 
-/* A descriptor, copied. */
-struct descriptor {
-	uint64_t address;
-	uint32_t length;
-	uint16_t flags;
-	uint16_t link; /* split: the next one; packed: the buffer's id */
-};
-
 struct virtqueue_area {
 	uint64_t address;
 	uint64_t bytes;
@@ -30,10 +22,14 @@ struct virtqueue_layout {
 	void (*areas)(const struct virtqueue *queue, struct virtqueue_area areas[3]);
 	/* Sets positions to those of a fresh ring. */
 	void (*start)(struct virtqueue *queue);
-	/* Whether positions are those of a ring without a buffer in flight. */
-	bool (*settled)(const struct virtqueue *queue);
+	/* Whether positions are such as a ring can have. */
+	bool (*possible)(const struct virtqueue *queue);
+	unsigned (*in_flight)(const struct virtqueue *queue);
 	bool (*available)(const struct virtqueue *queue);
 	int (*pop)(struct virtqueue *queue, struct virtqueue_chain *chain, struct error *e);
+	/* Adds what an indirect table has. */
+	int (*add_table)(struct virtqueue *queue, struct virtqueue_chain *chain, const struct virtqueue_descriptor *d,
+			 struct error *e);
 	void (*unpop)(struct virtqueue *queue, const struct virtqueue_chain *chain);
 	void (*push)(struct virtqueue *queue, const struct virtqueue_chain *chain, uint32_t written);
 	/* Shows what was pushed while the queue was holding. */
@@ -48,10 +44,13 @@ extern const struct virtqueue_layout virtqueue_split, virtqueue_packed;
 /* The queue is broken; the message says why. Returns -EBADMSG. */
 int virtqueue_break(struct virtqueue *queue, struct error *e, const char *format, ...) PRINTF_LIKE(3, 4);
 /* Adds what the descriptor points to, after judging it. */
-MUST_USE int virtqueue_add(struct virtqueue *queue, struct virtqueue_chain *chain, const struct descriptor *d,
+MUST_USE int virtqueue_add(struct virtqueue *queue, struct virtqueue_chain *chain, const struct virtqueue_descriptor *d,
 			   struct error *e);
+/* The same for an entry of the ring, which may be a table. */
+MUST_USE int virtqueue_add_entry(struct virtqueue *queue, struct virtqueue_chain *chain,
+				 const struct virtqueue_descriptor *d, struct error *e);
 /* How many descriptors the table that `d` points to has, judged. *table: where it is. */
-MUST_USE int virtqueue_open_table(struct virtqueue *queue, const struct descriptor *d, unsigned *count,
+MUST_USE int virtqueue_open_table(struct virtqueue *queue, const struct virtqueue_descriptor *d, unsigned *count,
 				  const uint8_t **table, struct error *e);
 void virtqueue_mark(struct virtqueue *queue, uint64_t address, uint64_t length);
 

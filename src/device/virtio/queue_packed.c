@@ -28,10 +28,26 @@ static void packed_start(struct virtqueue *queue)
 	queue->available_wrap = queue->used_wrap = true;
 }
 
-static bool packed_settled(const struct virtqueue *queue)
+/* A position with its wrap counter, as one in a ring of twice the size. */
+static unsigned unroll(const struct virtqueue *queue, unsigned at, bool wrap)
 {
-	return queue->next_available < queue->size && queue->next_available == queue->next_used &&
-	       queue->available_wrap == queue->used_wrap &&
+	return wrap ? at : at + queue->size;
+}
+
+/* How many entries were taken and not given back. */
+static unsigned packed_in_flight(const struct virtqueue *queue)
+{
+	unsigned around = 2u * queue->size;
+
+	return (unroll(queue, queue->next_available, queue->available_wrap) + around -
+		unroll(queue, queue->next_used, queue->used_wrap)) %
+	       around;
+}
+
+static bool packed_possible(const struct virtqueue *queue)
+{
+	return queue->next_available < queue->size && queue->next_used < queue->size &&
+	       packed_in_flight(queue) <= queue->size &&
 	       (!queue->signalled_valid || queue->signalled_used < 2u * queue->size);
 }
 
@@ -53,9 +69,9 @@ static bool packed_available(const struct virtqueue *queue)
 	return is_available(load_rest(queue, queue->next_available), queue->available_wrap);
 }
 
-static struct descriptor decode(uint64_t address, uint64_t rest)
+static struct virtqueue_descriptor decode(uint64_t address, uint64_t rest)
 {
-	return (struct descriptor){
+	return (struct virtqueue_descriptor){
 		.address = address,
 		.length = (uint32_t)rest,
 		.link = (uint16_t)(rest >> 32),
@@ -74,32 +90,16 @@ static uint16_t advance(const struct virtqueue *queue, uint16_t at, unsigned cou
 	return (uint16_t)(next - queue->size);
 }
 
-/* A position with its wrap counter, as one in a ring of twice the size. */
-static unsigned unroll(const struct virtqueue *queue, unsigned at, bool wrap)
-{
-	return wrap ? at : at + queue->size;
-}
-
-/* How many entries were taken and not given back. */
-static unsigned in_flight(const struct virtqueue *queue)
-{
-	unsigned around = 2u * queue->size;
-
-	return (unroll(queue, queue->next_available, queue->available_wrap) + around -
-		unroll(queue, queue->next_used, queue->used_wrap)) %
-	       around;
-}
-
 /* A table's entries are used in their order; of their flags only WRITE counts (2.8.7). */
-static int add_table(struct virtqueue *queue, struct virtqueue_chain *chain, const struct descriptor *indirect,
-		     struct error *e)
+static int packed_add_table(struct virtqueue *queue, struct virtqueue_chain *chain,
+			    const struct virtqueue_descriptor *indirect, struct error *e)
 {
 	const uint8_t *table = NULL;
 	unsigned count = 0;
 	int r = virtqueue_open_table(queue, indirect, &count, &table, e);
 
 	for (unsigned i = 0; r == 0 && i < count; i++) {
-		struct descriptor d;
+		struct virtqueue_descriptor d;
 		le64_t words[2];
 
 		memory_copy(words, table + (size_t)i * DESCRIPTOR_SIZE, sizeof words);
@@ -113,22 +113,22 @@ static int add_table(struct virtqueue *queue, struct virtqueue_chain *chain, con
 
 /* One descriptor of the ring. The driver makes the first of a chain available last, so each must be by now. */
 static int take(struct virtqueue *queue, struct virtqueue_chain *chain, unsigned at, bool wrap,
-		struct descriptor *d, struct error *e)
+		struct virtqueue_descriptor *d, struct error *e)
 {
 	uint64_t rest = load_rest(queue, at);
 
 	if (!is_available(rest, wrap))
 		return virtqueue_break(queue, e, "descriptor %u of a chain is not available", at);
 	*d = decode(ring_load64(queue->host_descriptors + (size_t)at * DESCRIPTOR_SIZE), rest);
-	return d->flags & DESCRIPTOR_INDIRECT ? add_table(queue, chain, d, e) : virtqueue_add(queue, chain, d, e);
+	return virtqueue_add_entry(queue, chain, d, e);
 }
 
 static int packed_pop(struct virtqueue *queue, struct virtqueue_chain *chain, struct error *e)
 {
 	uint16_t at = queue->next_available;
 	bool wrap = queue->available_wrap;
-	struct descriptor d = {.flags = DESCRIPTOR_NEXT};
-	unsigned count = 0, room = queue->size - in_flight(queue);
+	struct virtqueue_descriptor d = {.flags = DESCRIPTOR_NEXT};
+	unsigned count = 0, room = queue->size - packed_in_flight(queue);
 
 	while (d.flags & DESCRIPTOR_NEXT) {
 		int r;
@@ -241,9 +241,11 @@ static void packed_disable_kicks(struct virtqueue *queue)
 const struct virtqueue_layout virtqueue_packed = {
 	.areas = packed_areas,
 	.start = packed_start,
-	.settled = packed_settled,
+	.possible = packed_possible,
+	.in_flight = packed_in_flight,
 	.available = packed_available,
 	.pop = packed_pop,
+	.add_table = packed_add_table,
 	.unpop = packed_unpop,
 	.push = packed_push,
 	.release = packed_release,

@@ -35,9 +35,14 @@ static void split_start(struct virtqueue *queue)
 	queue->next_available = queue->next_used = 0;
 }
 
-static bool split_settled(const struct virtqueue *queue)
+static unsigned split_in_flight(const struct virtqueue *queue)
 {
-	return queue->next_available == queue->next_used;
+	return (uint16_t)(queue->next_available - queue->next_used);
+}
+
+static bool split_possible(const struct virtqueue *queue)
+{
+	return split_in_flight(queue) <= queue->size;
 }
 
 static bool split_available(const struct virtqueue *queue)
@@ -45,9 +50,9 @@ static bool split_available(const struct virtqueue *queue)
 	return ring_load16(queue->host_driver + RING_INDEX) != queue->next_available;
 }
 
-static struct descriptor decode(uint64_t address, uint64_t rest)
+static struct virtqueue_descriptor decode(uint64_t address, uint64_t rest)
 {
-	return (struct descriptor){
+	return (struct virtqueue_descriptor){
 		.address = address,
 		.length = (uint32_t)rest,
 		.flags = (uint16_t)(rest >> 32),
@@ -55,13 +60,13 @@ static struct descriptor decode(uint64_t address, uint64_t rest)
 	};
 }
 
-static struct descriptor load(const uint8_t *at)
+static struct virtqueue_descriptor load(const uint8_t *at)
 {
 	return decode(ring_load64(at), ring_load64(at + 8));
 }
 
 /* An indirect table may be anywhere, so its entries need not be aligned. */
-static struct descriptor load_indirect(const uint8_t *at)
+static struct virtqueue_descriptor load_indirect(const uint8_t *at)
 {
 	le64_t words[2];
 
@@ -70,15 +75,15 @@ static struct descriptor load_indirect(const uint8_t *at)
 }
 
 /* Follows a chain inside a table: at most as many steps as the table has entries. */
-static int add_table(struct virtqueue *queue, struct virtqueue_chain *chain, const struct descriptor *indirect,
-		     struct error *e)
+static int split_add_table(struct virtqueue *queue, struct virtqueue_chain *chain,
+			   const struct virtqueue_descriptor *indirect, struct error *e)
 {
 	const uint8_t *table = NULL;
 	unsigned count = 0, at = 0;
 	int r = virtqueue_open_table(queue, indirect, &count, &table, e);
 
 	for (unsigned steps = 0; r == 0; steps++) {
-		struct descriptor d;
+		struct virtqueue_descriptor d;
 
 		if (at >= count)
 			return virtqueue_break(queue, e, "descriptor %u of an indirect table of %u", at, count);
@@ -100,16 +105,14 @@ static int follow(struct virtqueue *queue, struct virtqueue_chain *chain, struct
 	unsigned at = chain->head;
 
 	for (unsigned steps = 0; steps < queue->size; steps++) {
-		struct descriptor d;
+		struct virtqueue_descriptor d;
 		int r;
 
 		if (at >= queue->size)
 			return virtqueue_break(queue, e, "descriptor %u of a ring of %u", at, queue->size);
 		d = load(queue->host_descriptors + (size_t)at * DESCRIPTOR_SIZE);
-		if (d.flags & DESCRIPTOR_INDIRECT)
-			return add_table(queue, chain, &d, e);
-		r = virtqueue_add(queue, chain, &d, e);
-		if (r < 0 || !(d.flags & DESCRIPTOR_NEXT))
+		r = virtqueue_add_entry(queue, chain, &d, e);
+		if (r < 0 || (d.flags & DESCRIPTOR_INDIRECT) || !(d.flags & DESCRIPTOR_NEXT))
 			return r;
 		at = d.link;
 	}
@@ -199,9 +202,11 @@ const struct virtqueue_layout virtqueue_split = {
 	.power_of_two = true,
 	.areas = split_areas,
 	.start = split_start,
-	.settled = split_settled,
+	.possible = split_possible,
+	.in_flight = split_in_flight,
 	.available = split_available,
 	.pop = split_pop,
+	.add_table = split_add_table,
 	.unpop = split_unpop,
 	.push = split_push,
 	.release = split_release,

@@ -425,7 +425,8 @@ static int validate_queues(const struct virtio *virtio, struct error *e)
 			return refuse(virtio, "more queues than the device", e);
 		if (queue->ready && !(virtio->status & VIRTIO_FEATURES_OK))
 			return refuse(virtio, "a queue in use before features were agreed on", e);
-		r = virtqueue_check_saved(queue, virtio->memory, virtio->driver_features, e);
+		r = virtqueue_check_saved(queue, virtio->memory, virtio->driver_features,
+					  virtio->kind->kept ? virtio->kind->kept(virtio, i) : 0, e);
 		if (r < 0)
 			return error_prefix(e, r, "the saved state of %s: queue %u", virtio->device.name, i);
 	}

@@ -11,8 +11,8 @@
  * `struct virtio`'s register state (status, features, configuration) is changed under the device's lock only.
  *
  * Reset and pause wait for the worker to finish what is in flight; between pause and resume nothing of the device
- * touches guest memory, and all that the guest handed over is either done and pushed, or not popped. That wait gives
- * up the device's lock, so the worker may take it.
+ * touches guest memory, and all that the guest handed over is either done and pushed, or not popped, or written down in
+ * the kind's own state (`kept`). That wait gives up the device's lock, so the worker may take it.
  */
 #ifndef DOPPEL_DEVICE_VIRTIO_VIRTIO_H
 #define DOPPEL_DEVICE_VIRTIO_VIRTIO_H
@@ -65,6 +65,9 @@ struct virtio_kind {
 	void (*quiesce)(struct virtio *virtio);
 	/* On the worker, after quiesce. Forgets what the driver had set up. NULL: nothing to forget. */
 	void (*reset)(struct virtio *virtio);
+	/* How much of a queue the kind's state keeps between quiesce and start (virtqueue_in_flight); for a state that
+	 * is loaded, too. NULL: nothing. */
+	unsigned (*kept)(const struct virtio *virtio, unsigned queue);
 };
 
 /* What a transport does for a device. Any thread, without the device's lock. */

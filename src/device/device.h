@@ -32,11 +32,23 @@ struct device {
 	pthread_mutex_t lock;
 };
 
+/* A clock's interrupts, which need a timer of the machine's. Any thread. */
+struct device_alarm {
+	/* Host CLOCK_REALTIME nanoseconds at which poll is due, or UINT64_MAX while nothing is awaited. */
+	uint64_t (*next)(struct device *device);
+	/* Raises what is due; early, late or needless calls do no harm. */
+	void (*poll)(struct device *device);
+	/* `changed` is called, with the device's lock held, when `next` may have changed: on a vCPU thread, or the owner's at
+	 * reset and load. It must not call the device; let it wake the event loop, which asks. */
+	void (*on_change)(struct device *device, void (*changed)(void *opaque), void *opaque);
+};
+
 struct device_type {
 	const char *name; /* "uart16550" */
 	const char *help; /* one line for the manual */
 	const struct state_descriptor *state; /* NULL: it has none to save */
 	const struct bus_ops *ops;            /* NULL: not on the bus */
+	const struct device_alarm *alarm;     /* NULL: it is no clock */
 
 	/* All below but destroy are optional (NULL). Reset and loaded are called with the device's lock held. */
 	void (*reset)(struct device *device);  /* to its state after power-on; wires lowered */

@@ -251,11 +251,18 @@ static const struct bus_ops goldfish_rtc_ops = {
 	.sizes = 4,
 };
 
+static const struct device_alarm goldfish_rtc_alarm = {
+	.next = goldfish_rtc_next_alarm,
+	.poll = goldfish_rtc_poll,
+	.on_change = goldfish_rtc_on_alarm,
+};
+
 const struct device_type goldfish_rtc_type = {
 	.name = "goldfish-rtc",
 	.help = "real-time clock: the host's wall-clock time, with an alarm",
 	.state = &goldfish_rtc_state,
 	.ops = &goldfish_rtc_ops,
+	.alarm = &goldfish_rtc_alarm,
 	.reset = goldfish_rtc_reset,
 	.loaded = goldfish_rtc_loaded,
 	.describe = goldfish_rtc_describe,

@@ -1,4 +1,5 @@
 #include "device/devices.h"
+#include "device/pc/devices.h"
 #include "device/virtio/balloon.h"
 #include "device/virtio/blk.h"
 #include "device/virtio/button.h"
@@ -9,7 +10,8 @@
 #include "device/virtio/vsock.h"
 
 const struct device_type *const device_types[] = {
-	&aclint_type, &aclint_sswi_type, &finisher_type, &goldfish_rtc_type, &plic_type, &uart16550_type,
+	&aclint_type, &aclint_sswi_type, &acpi_power_type, &debug_exit_type, &finisher_type, &goldfish_rtc_type,
+	&i8042_type, &mc146818_type, &plic_type, &pvpanic_type, &uart16550_type,
 	&virtio_balloon_type, &virtio_blk_type, &virtio_button_type, &virtio_channels_type, &virtio_fs_type,
 	&virtio_net_type, &virtio_rng_type, &virtio_terminal_type, &virtio_vsock_type,
 };

@@ -3,7 +3,6 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "device/devices.h"
 
 #define NS_PER_SECOND UINT64_C(1000000000)
 /* The host's wall clock may be set meanwhile: look again at least this often. */
@@ -27,8 +26,8 @@ static void look(void *arg)
 
 	if (!alarm->running)
 		return;
-	goldfish_rtc_poll(alarm->rtc);
-	next = goldfish_rtc_next_alarm(alarm->rtc);
+	alarm->rtc->type->alarm->poll(alarm->rtc);
+	next = alarm->rtc->type->alarm->next(alarm->rtc);
 	if (next == UINT64_MAX)
 		loop_timer_cancel(alarm->loop, &alarm->timer);
 	else
@@ -51,7 +50,7 @@ void alarm_init(struct alarm *alarm, struct loop *loop, struct device *rtc)
 		.changed = {.loop = loop, .fn = look, .arg = alarm},
 	};
 	if (rtc)
-		goldfish_rtc_on_alarm(rtc, on_change, alarm);
+		rtc->type->alarm->on_change(rtc, on_change, alarm);
 }
 
 void alarm_run(struct alarm *alarm, bool running)
@@ -67,7 +66,7 @@ void alarm_finish(struct alarm *alarm)
 {
 	if (!alarm->rtc)
 		return;
-	goldfish_rtc_on_alarm(alarm->rtc, NULL, NULL);
+	alarm->rtc->type->alarm->on_change(alarm->rtc, NULL, NULL);
 	bell_silence(&alarm->changed);
 	alarm_run(alarm, false);
 }

@@ -6,7 +6,6 @@
 
 #include "base/loop.h"
 #include "device/device.h"
-#include "base/loop.h"
 
 struct alarm {
 	struct loop *loop;
@@ -16,7 +15,7 @@ struct alarm {
 	struct bell changed;
 };
 
-/* Listens to `rtc`, a goldfish RTC or NULL, from now on; asleep until alarm_run. The struct stays where it is. */
+/* Listens to `rtc`, a device with an alarm or NULL, from now on; asleep until alarm_run. The struct stays where it is. */
 void alarm_init(struct alarm *alarm, struct loop *loop, struct device *rtc);
 /* Awake, an alarm that came in the meantime included; or asleep, and the device is left alone. */
 void alarm_run(struct alarm *alarm, bool running);

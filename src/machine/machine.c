@@ -181,7 +181,7 @@ static int make_crew(struct machine *machine, const struct machine_config *confi
 static struct device *find_rtc(const struct board *board)
 {
 	for (unsigned i = 0; i < board->device_count; i++)
-		if (board->devices[i]->type == &goldfish_rtc_type)
+		if (board->devices[i]->type->alarm)
 			return board->devices[i];
 	return NULL;
 }

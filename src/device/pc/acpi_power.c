@@ -1,0 +1,128 @@
+/*
+ * Sleep and reset registers, and the events of a generic event device (ACPI 6.4, 4.8.3.7, 4.8.3.6 and 5.6.9).
+ *
+ * The button's wire is level-triggered: up from the press until the guest's _EVT method has read the events.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "device/pc/devices.h"
+
+enum { SLEEP_ENABLE = 0x20, SLEEP_TYPE_SHIFT = 2, SLEEP_TYPE_MASK = 7 };
+
+struct acpi_power {
+	struct device device;
+	struct irq_line irq;
+	struct power_sink power;
+	uint8_t events;
+};
+
+static void drive(struct acpi_power *acpi)
+{
+	irq_set(&acpi->irq, acpi->events != 0);
+}
+
+static uint64_t acpi_power_read(void *device, uint64_t offset, unsigned size)
+{
+	struct acpi_power *acpi = device;
+	uint8_t events = acpi->events;
+
+	(void)size;
+	if (offset != ACPI_POWER_EVENTS)
+		return 0;
+	acpi->events = 0;
+	drive(acpi);
+	return events;
+}
+
+static void sleep_written(struct acpi_power *acpi, uint8_t value)
+{
+	unsigned type = value >> SLEEP_TYPE_SHIFT & SLEEP_TYPE_MASK;
+
+	if (!(value & SLEEP_ENABLE))
+		return;
+	if (type == ACPI_POWER_SLEEP_OFF)
+		power_request(&acpi->power, POWER_OFF, 0);
+	else
+		log_guest(LOG_DEBUG, "acpi", "ignored sleep type %u", type);
+}
+
+static void acpi_power_write(void *device, uint64_t offset, uint64_t value, unsigned size)
+{
+	struct acpi_power *acpi = device;
+
+	(void)size;
+	if (offset == ACPI_POWER_SLEEP_CONTROL)
+		sleep_written(acpi, (uint8_t)value);
+	else if (offset == ACPI_POWER_RESET && (uint8_t)value == ACPI_POWER_RESET_VALUE)
+		power_request(&acpi->power, POWER_RESET, 0);
+}
+
+void acpi_power_press(struct device *device)
+{
+	struct acpi_power *acpi = (struct acpi_power *)device;
+
+	pthread_mutex_lock(&device->lock);
+	acpi->events |= ACPI_POWER_EVENT_PRESSED;
+	drive(acpi);
+	pthread_mutex_unlock(&device->lock);
+}
+
+static void acpi_power_loaded(struct device *device)
+{
+	drive((struct acpi_power *)device);
+}
+
+static void acpi_power_reset(struct device *device)
+{
+	((struct acpi_power *)device)->events = 0;
+	acpi_power_loaded(device);
+}
+
+static int acpi_power_validate(const void *shadow, struct error *e)
+{
+	const struct acpi_power *acpi = shadow;
+
+	if (!(acpi->events & ~ACPI_POWER_EVENT_PRESSED))
+		return 0;
+	return error_set(e, ERROR_USAGE, -EINVAL, "ACPI state: unknown events 0x%x", acpi->events);
+}
+
+static const struct state_field acpi_power_fields[] = {STATE_FIELD(struct acpi_power, events, STATE_U8)};
+
+static const struct state_descriptor acpi_power_state = {
+	.kind = "acpi-power",
+	.version = 1,
+	.oldest = 1,
+	.object_size = sizeof(struct acpi_power),
+	.fields = acpi_power_fields,
+	.field_count = ARRAY_SIZE(acpi_power_fields),
+	.validate = acpi_power_validate,
+};
+
+static const struct bus_ops acpi_power_ops = {.read = acpi_power_read, .write = acpi_power_write, .sizes = 1};
+
+const struct device_type acpi_power_type = {
+	.name = "acpi-power",
+	.help = "ACPI sleep and reset registers, and the power button",
+	.state = &acpi_power_state,
+	.ops = &acpi_power_ops,
+	.reset = acpi_power_reset,
+	.loaded = acpi_power_loaded,
+	.destroy = device_destroy_plain,
+};
+
+int acpi_power_new(struct device **out, const char *name, gpa_t base, struct irq_line irq, struct power_sink power,
+		   struct error *e)
+{
+	struct acpi_power *acpi = calloc(1, sizeof *acpi);
+
+	if (!acpi)
+		return error_errno(e, -ENOMEM, "device %s", name);
+	device_init(&acpi->device, &acpi_power_type, name, base, ACPI_POWER_PORTS);
+	acpi->irq = irq;
+	acpi->power = power;
+	*out = &acpi->device;
+	return 0;
+}

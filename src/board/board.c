@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "board/pc.h"
 #include "board/ram.h"
 #include "board/virt.h"
 
 int board_new(struct board **out, const struct board_config *config, struct error *e)
 {
-	return board_virt_new(out, config, e);
+	bool pc = config->engine && config->engine->arch == ENGINE_X86_64;
+
+	return pc ? board_pc_new(out, config, e) : board_virt_new(out, config, e);
 }
 
 int board_check_config(const struct board_type *type, const struct board_config *config, struct error *e)
@@ -70,6 +73,11 @@ void board_free(struct board *board)
 	free(board);
 }
 
+int board_store(struct board *board, struct error *e)
+{
+	return board->type->store_chips ? board->type->store_chips(board, e) : 0;
+}
+
 int board_reset(struct board *board, struct error *e)
 {
 	int r;
@@ -80,7 +88,9 @@ int board_reset(struct board *board, struct error *e)
 		return r;
 	clock_stop(&board->clock);
 	clock_set(&board->clock, 0);
-	board->type->start_cpus(board);
+	r = board->type->start_cpus(board, e);
+	if (r < 0)
+		return r;
 	for (unsigned i = 0; i < board->device_count; i++)
 		device_reset(board->devices[i]);
 	return 0;

@@ -44,10 +44,15 @@ struct board_type {
 	unsigned cpus_max;
 	/* RAM is zero: lays out what the guest boots from. */
 	int (*lay_out)(struct board *board, struct error *e);
-	/* Every cpu as after power-on, to begin with what was laid out. */
-	void (*start_cpus)(struct board *board);
+	/* Every cpu as after power-on, to begin with what was laid out. The engine's host may refuse it. */
+	int (*start_cpus)(struct board *board, struct error *e);
 	/* A place for one more virtio device: -ENOSPC (ERROR_USAGE) when there is none. */
 	int (*place_virtio)(struct board *board, struct virtio *virtio, struct error *e);
+	/* These two for boards with `chips`: brings them up to date; takes what was loaded into them. Else NULL. */
+	int (*store_chips)(struct board *board, struct error *e);
+	int (*chips_loaded)(struct board *board, struct error *e);
+	/* Any thread, while it runs: the power button. NULL: the board has none of its own. */
+	void (*press_power)(struct board *board);
 	/* Releases what the kind's struct owns, cpus included, when all devices are gone. */
 	void (*finish)(struct board *board);
 };
@@ -64,6 +69,9 @@ struct board {
 	struct device *devices[BOARD_DEVICES_MAX];
 	unsigned device_count;
 	struct device *uart;         /* among devices: the console */
+	/* What all cpus share and the engine keeps: a section of the board's. NULL: nothing. */
+	const struct state_descriptor *chips_state;
+	void *chips;
 	bool firmware;               /* the guest's own runs first */
 };
 
@@ -80,6 +88,8 @@ void board_free(struct board *board);
  * the payload is zeroed. */
 MUST_USE int board_reset(struct board *board, struct error *e);
 
+/* Before board_save: what an engine keeps elsewhere, cpus aside, is brought up to date. */
+MUST_USE int board_store(struct board *board, struct error *e);
 /* Appends sections for clock, cpus, devices and RAM (zero pages left out): docs/internals/board.md. The cpus are up to
  * date (engine.h: store_state). */
 void board_save(struct board *board, struct state_writer *w);

@@ -3,37 +3,52 @@
 #include <errno.h>
 #include <string.h>
 
-#include "board/elf64.h"
+#include "board/bzimage.h"
+#include "board/elf_file.h"
 #include "board/image_header.h"
+#include "board/multiboot.h"
 #include "board/unpack.h"
 
 #define REFUSE(e, ...) error_set(e, ERROR_USAGE, -ENOEXEC, __VA_ARGS__)
-#define ACCEPTED       "an Image (also compressed with gzip or zstd, or as EFI zboot) or an ELF64 file for riscv64"
 #define LAYERS_MAX     3 /* compressed data within compressed data: more is not a kernel but a trap */
 
-enum kind { KIND_UNKNOWN, KIND_ELF, KIND_IMAGE, KIND_ZBOOT, KIND_GZIP, KIND_ZSTD, KIND_FOREIGN };
+static const char *accepted(enum engine_arch arch)
+{
+	return arch == ENGINE_RISCV64
+		       ? "an Image (also compressed with gzip or zstd, or as EFI zboot) or an ELF64 file for riscv64"
+		       : "a bzImage (vmlinuz), an ELF file with an entry point for PVH, or a multiboot kernel for x86_64";
+}
+
+enum kind {
+	KIND_ELF,
+	KIND_IMAGE,
+	KIND_BZIMAGE,
+	KIND_ZBOOT,
+	KIND_GZIP,
+	KIND_ZSTD,
+	KIND_FOREIGN_KERNEL,
+	KIND_FOREIGN,
+};
 
 struct magic {
 	uint32_t offset;
 	uint32_t length;
 	const char *bytes;
 	enum kind kind;
-	const char *what; /* KIND_FOREIGN: "is ..." and the remedy */
+	const char *what; /* kernels of one architecture: "is ..."; KIND_FOREIGN: the remedy, too */
 };
-
-#define FOREIGN_KERNEL(name) "is " name "; this machine is riscv64 and needs " ACCEPTED
 
 /* The first that fits decides: zboot files carry PE marks where others have their magic. */
 static const struct magic magics[] = {
 	{0, 4, "\177ELF", KIND_ELF, NULL},
-	{4, 4, "zimg", KIND_ZBOOT, NULL},
-	{56, 4, "RSC\x05", KIND_IMAGE, NULL},
+	{4, 4, "zimg", KIND_ZBOOT, "is an EFI zboot kernel"},
+	{56, 4, "RSC\x05", KIND_IMAGE, "is a riscv64 Image"},
 	{0, 2, "\x1f\x8b", KIND_GZIP, NULL},
 	{0, 4, "\x28\xb5\x2f\xfd", KIND_ZSTD, NULL},
-	{56, 4, "ARM\x64", KIND_FOREIGN, FOREIGN_KERNEL("an arm64 Image")},
-	{514, 4, "HdrS", KIND_FOREIGN, FOREIGN_KERNEL("an x86 kernel (bzImage)")},
-	{36, 4, "\x18\x28\x6f\x01", KIND_FOREIGN, FOREIGN_KERNEL("a 32 bit arm zImage")},
-	{56, 4, "\xcd\x23\x82\x81", KIND_FOREIGN, "is an EFI program that is no riscv64 Image; use " ACCEPTED},
+	{56, 4, "ARM\x64", KIND_FOREIGN_KERNEL, "is an arm64 Image"},
+	{514, 4, "HdrS", KIND_BZIMAGE, "is an x86 kernel (bzImage)"},
+	{36, 4, "\x18\x28\x6f\x01", KIND_FOREIGN_KERNEL, "is a 32 bit arm zImage"},
+	{56, 4, "\xcd\x23\x82\x81", KIND_FOREIGN_KERNEL, "is an EFI program"},
 	{0, 5, "\3757zXZ", KIND_FOREIGN, "is compressed with xz; unpack it first (xz -d)"},
 	{0, 4, "\x02\x21\x4c\x18", KIND_FOREIGN, "is compressed with lz4; unpack it first (lz4 -d)"},
 	{0, 4, "\x04\x22\x4d\x18", KIND_FOREIGN, "is compressed with lz4; unpack it first (lz4 -d)"},
@@ -44,7 +59,7 @@ static const struct magic magics[] = {
 	{0, 6, "070701", KIND_FOREIGN, "is a cpio archive; an initramfs is given with --initrd"},
 	{0, 7, "!<arch>", KIND_FOREIGN, "is a package or library archive; use the kernel in it"},
 	{0, 4, "QFI\xfb", KIND_FOREIGN, "is a qcow2 disk image; use the kernel in it"},
-	{0, 2, "#!", KIND_FOREIGN, "is a script; use " ACCEPTED},
+	{0, 2, "#!", KIND_FOREIGN_KERNEL, "is a script"},
 };
 
 static const struct magic *identify(const struct blob *blob)
@@ -106,25 +121,51 @@ static int unwrap(struct blob *blob, enum kind kind, uint64_t limit, struct erro
 	}
 }
 
-static int load_bare(struct program *out, struct blob *blob, const struct magic *magic, struct error *e)
+static int load_unmarked(struct program *out, struct blob *blob, enum engine_arch arch, struct error *e)
+{
+	struct multiboot_header header;
+	int found = arch == ENGINE_X86_64 ? multiboot_find(blob, &header, e) : 0;
+
+	if (found < 0)
+		return found;
+	if (found && header.placed)
+		return multiboot_load(out, blob, &header, e);
+	return REFUSE(e, "is not a kernel; use %s", accepted(arch));
+}
+
+static int refuse_kernel(const struct magic *magic, enum engine_arch arch, struct error *e)
+{
+	return REFUSE(e, "%s; this machine is %s and needs %s", magic->what, engine_arch_name(arch), accepted(arch));
+}
+
+static int load_bare(struct program *out, struct blob *blob, enum engine_arch arch, const struct magic *magic,
+		     struct error *e)
 {
 	if (!magic)
-		return REFUSE(e, "is not a kernel; use " ACCEPTED);
+		return load_unmarked(out, blob, arch, e);
 	if (magic->kind == KIND_FOREIGN)
 		return REFUSE(e, "%s", magic->what);
-	return magic->kind == KIND_ELF ? elf64_load(out, blob, e) : image_load(out, blob, e);
+	if (magic->kind == KIND_ELF)
+		return elf_load(out, blob, arch, e);
+	if (magic->kind == KIND_IMAGE && arch == ENGINE_RISCV64)
+		return image_load(out, blob, e);
+	if (magic->kind == KIND_BZIMAGE && arch == ENGINE_X86_64)
+		return bzimage_load(out, blob, e);
+	return refuse_kernel(magic, arch, e);
 }
 
-static bool is_wrapped(const struct magic *magic)
+static bool is_wrapped(const struct magic *magic, enum engine_arch arch)
 {
-	return magic && (magic->kind == KIND_GZIP || magic->kind == KIND_ZSTD || magic->kind == KIND_ZBOOT);
+	return magic && (magic->kind == KIND_GZIP || magic->kind == KIND_ZSTD ||
+			 (magic->kind == KIND_ZBOOT && arch == ENGINE_RISCV64));
 }
 
-static int parse_layers(struct program *out, struct blob *blob, uint64_t ram_bytes, struct error *e)
+static int parse_layers(struct program *out, struct blob *blob, enum engine_arch arch, uint64_t ram_bytes,
+			struct error *e)
 {
 	const struct magic *magic = identify(blob);
 
-	for (unsigned layer = 0; is_wrapped(magic); layer++) {
+	for (unsigned layer = 0; is_wrapped(magic, arch); layer++) {
 		int r;
 
 		if (layer == LAYERS_MAX)
@@ -134,12 +175,12 @@ static int parse_layers(struct program *out, struct blob *blob, uint64_t ram_byt
 			return r;
 		magic = identify(blob);
 	}
-	return load_bare(out, blob, magic, e);
+	return load_bare(out, blob, arch, magic, e);
 }
 
-int kernel_parse(struct program *out, struct blob *blob, uint64_t ram_bytes, struct error *e)
+int kernel_parse(struct program *out, struct blob *blob, enum engine_arch arch, uint64_t ram_bytes, struct error *e)
 {
-	int r = parse_layers(out, blob, ram_bytes, e);
+	int r = parse_layers(out, blob, arch, ram_bytes, e);
 
 	blob_finish(blob);
 	return r;
@@ -155,9 +196,12 @@ static int parse_firmware(struct program *out, struct blob *blob, struct error *
 	}
 	switch (magic->kind) {
 	case KIND_ELF:
-		return elf64_load(out, blob, e);
+		return elf_load(out, blob, ENGINE_RISCV64, e);
 	case KIND_FOREIGN:
 		return REFUSE(e, "%s", magic->what);
+	case KIND_FOREIGN_KERNEL:
+	case KIND_BZIMAGE:
+		return refuse_kernel(magic, ENGINE_RISCV64, e);
 	case KIND_IMAGE:
 	case KIND_ZBOOT:
 		return REFUSE(e, "is a kernel; give it with --kernel");

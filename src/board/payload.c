@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "board/image_header.h"
-#include "board/kernel_file.h"
 
 #define REFUSE(e, ...) error_set(e, ERROR_USAGE, __VA_ARGS__)
 
@@ -162,67 +161,6 @@ int payload_place(struct boot_payload *payload, const struct payload_files *file
 	return does_not_fit(payload, files, e);
 }
 
-/* Symbols make an ELF file far larger than what is loaded of it, so a file may be larger than small RAM. */
-static uint64_t file_limit(const struct boot_payload *p)
-{
-	return p->ram_bytes > GIB ? p->ram_bytes : GIB;
-}
-
-static int read_kernel(struct boot_payload *p, const char *path, struct error *e)
-{
-	struct blob blob;
-	int r;
-
-	if (!path)
-		return 0;
-	r = blob_read(&blob, path, file_limit(p), e);
-	if (r == 0)
-		r = kernel_parse(&p->kernel, &blob, p->ram_bytes, e);
-	return r < 0 ? error_prefix(e, r, "kernel %s", path) : 0;
-}
-
-static int read_firmware(struct boot_payload *p, const char *path, struct error *e)
-{
-	struct blob blob;
-	int r;
-
-	if (!path)
-		return 0;
-	r = blob_read(&blob, path, file_limit(p), e);
-	if (r == 0)
-		r = firmware_parse(&p->firmware, &blob, e);
-	return r < 0 ? error_prefix(e, r, "firmware %s", path) : 0;
-}
-
-static int measure_initrd(struct boot_payload *p, const char *path, struct error *e)
-{
-	int r = path ? blob_measure(&p->initrd_bytes, path, e) : 0;
-
-	return r < 0 ? error_prefix(e, r, "initrd %s", path) : 0;
-}
-
-/* After it was found to fit. */
-static int read_initrd(struct boot_payload *p, const char *path, struct error *e)
-{
-	int r = path ? blob_read(&p->initrd, path, p->initrd_bytes, e) : 0;
-
-	if (r < 0)
-		return error_prefix(e, r, "initrd %s", path);
-	p->initrd_bytes = p->initrd.length;
-	return 0;
-}
-
-static int read_append(struct boot_payload *p, const char *append, struct error *e)
-{
-	if (append && strlen(append) > PAYLOAD_APPEND_MAX)
-		return REFUSE(e, -E2BIG,
-			      "the kernel command line has %zu bytes, and at most %d are possible; shorten "
-			      "--append",
-			      strlen(append), PAYLOAD_APPEND_MAX);
-	p->append = strdup(append ? append : "");
-	return p->append ? 0 : error_errno(e, -ENOMEM, "kernel command line");
-}
-
 static int check_files(const struct payload_files *files, struct error *e)
 {
 	if (!files->kernel && !files->firmware)
@@ -237,17 +175,19 @@ static int read_all(struct boot_payload *p, const struct payload_files *files, s
 	int r = check_files(files, e);
 
 	if (r == 0)
-		r = read_append(p, files->append, e);
+		r = boot_copy_append(&p->append, files->append, PAYLOAD_APPEND_MAX, e);
 	if (r == 0)
-		r = read_firmware(p, files->firmware, e);
+		r = boot_read_firmware(&p->firmware, files->firmware, p->ram_bytes, e);
 	if (r == 0)
-		r = read_kernel(p, files->kernel, e);
+		r = boot_read_kernel(&p->kernel, files->kernel, ENGINE_RISCV64, p->ram_bytes, e);
 	if (r == 0)
-		r = measure_initrd(p, files->initrd, e);
+		r = boot_measure_initrd(&p->initrd_bytes, files->initrd, e);
 	if (r == 0)
 		r = payload_place(p, files, e);
 	if (r == 0)
-		r = read_initrd(p, files->initrd, e);
+		r = boot_read_initrd(&p->initrd, files->initrd, p->initrd_bytes, e);
+	if (r == 0)
+		p->initrd_bytes = p->initrd.length;
 	return r;
 }
 

@@ -16,16 +16,10 @@
 #ifndef DOPPEL_BOARD_PAYLOAD_H
 #define DOPPEL_BOARD_PAYLOAD_H
 
-#include "board/program.h"
+#include "board/boot_files.h"
 
 #define PAYLOAD_FDT_ROOM   (64 * KIB)  /* most bytes of the tree that the board makes */
 #define PAYLOAD_FDT_SPACE  (128 * KIB) /* RAM kept for it: firmware lets it grow in place */
-#define PAYLOAD_APPEND_MAX 4095        /* bytes of kernel command line */
-
-struct payload_files {
-	const char *kernel, *initrd, *firmware; /* paths or NULL, not all: kernel or firmware */
-	const char *append;                     /* or NULL */
-};
 
 struct boot_payload {
 	struct program kernel, firmware;

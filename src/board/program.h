@@ -19,14 +19,29 @@ struct program_segment {
 	uint64_t memory_bytes; /* at least 1; address + memory_bytes does not wrap */
 };
 
+/* How it is entered. */
+enum program_start {
+	PROGRAM_DIRECT,    /* RISC-V: at its entry, as the board says */
+	PROGRAM_LINUX,     /* x86: the 64-bit boot protocol */
+	PROGRAM_PVH,       /* x86: with a hvm_start_info (Xen, docs/misc/pvh.pandoc) */
+	PROGRAM_MULTIBOOT, /* x86: with a multiboot information */
+};
+
 struct program {
 	struct blob blob;
-	const char *form; /* "Image", "ELF", "raw" */
+	const char *form; /* "Image", "ELF", "raw", "bzImage" ... */
+	enum program_start start;
 	struct program_segment segments[PROGRAM_SEGMENTS_MAX]; /* disjoint */
 	unsigned count; /* 0: there is no program */
 	uint64_t entry;
 	bool movable;         /* it runs at any 2 MiB aligned address, see program_move */
 	uint64_t text_offset; /* movable: where it wishes to be, from the base of RAM */
+	/* PROGRAM_LINUX: */
+	bool fixed;           /* it is to be moved to text_offset and nowhere else */
+	uint64_t alignment;   /* of any other address */
+	uint32_t header_end;  /* within the blob: the setup header (board/bzimage.h) ends before it */
+	uint32_t initrd_last; /* highest address that the initrd may use */
+	uint32_t append_max;  /* bytes of command line that it takes */
 };
 
 void program_finish(struct program *program);

@@ -89,7 +89,7 @@ static const struct state_descriptor ending_state = {
 };
 
 #define BOARD_INSTANCE "board"
-#define SLOTS_MAX      (3 + CPUS_MAX + BOARD_DEVICES_MAX)
+#define SLOTS_MAX      (4 + CPUS_MAX + BOARD_DEVICES_MAX)
 
 /* A section that must come once, and where it goes. */
 struct slot {
@@ -157,6 +157,8 @@ static struct outline *outline_new(struct board *board, bool ram)
 	add_slot(o, &time_state, BOARD_INSTANCE)->object = &o->time;
 	/* Cpus before devices: those drive their wires into the cpus as soon as they are loaded. */
 	add_cpu_slots(o, board);
+	if (board->chips_state)
+		add_slot(o, board->chips_state, BOARD_INSTANCE)->object = board->chips;
 	add_device_slots(o, board);
 	add_slot(o, &ending_state, BOARD_INSTANCE)->object = &o->ending;
 	return o;
@@ -291,6 +293,8 @@ static int load(struct board *board, struct state_reader *r, bool ram, struct er
 	for (unsigned i = 0; code == 0 && i < board->cpu_count; i++)
 		if (board->cpus[i]->type->loaded)
 			board->cpus[i]->type->loaded(board->cpus[i]);
+	if (code == 0 && board->type->chips_loaded)
+		code = board->type->chips_loaded(board, e);
 	free(o);
 	return code;
 }

@@ -194,12 +194,14 @@ static void start_hart(const struct virt *virt, struct hart *hart)
 	atomic_store(&hart->power, virt->sbi && hart->cpu.id != 0 ? HART_STOPPED : HART_STARTED);
 }
 
-static void start_cpus(struct board *board)
+static int start_cpus(struct board *board, struct error *e)
 {
 	struct virt *virt = virt_of(board);
 
+	(void)e;
 	for (unsigned i = 0; i < virt->cluster.count; i++)
 		start_hart(virt, virt->cluster.harts[i]);
+	return 0;
 }
 
 static void finish(struct board *board)

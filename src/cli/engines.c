@@ -26,7 +26,7 @@ static void add(struct table *table, const struct engine *engine)
 
 	engine->probe(&report);
 	table_tinted(table, engine->name, report.usable ? TINT_GOOD : TINT_BAD);
-	table_text(table, engine->arch == ENGINE_RISCV64 ? "riscv64" : "x86_64");
+	table_text(table, engine_arch_name(engine->arch));
 	table_number(table, report.usable);
 	table_number(table, report.preferred);
 	table_text(table, report.summary);

@@ -18,7 +18,9 @@ struct serial_sink {
 	void *console;
 };
 
-/* National Semiconductor 16550A UART with 16-byte FIFOs. */
+/* National Semiconductor 16550A UART with 16-byte FIFOs. Its window is that of the virt machine; where it is narrower, the
+ * board sets the device's `size` to UART16550_PORTS. */
+#define UART16550_PORTS 8
 MUST_USE int uart16550_new(struct device **out, const char *name, gpa_t base, struct irq_line irq,
 			   struct serial_sink sink, struct error *e);
 /* Any thread: input for the guest. Returns the bytes taken; the rest is offered again after `room` was called.

@@ -114,6 +114,8 @@ extern const struct engine_cause_name {
 } engine_causes[ENGINE_CAUSES];
 /* "user", ... by mode of the TLB. */
 extern const char *const engine_modes[ENGINE_MODES];
+/* "riscv64", "x86_64" */
+const char *engine_arch_name(enum engine_arch arch);
 /* By name, or NULL. */
 const struct engine *engine_find(const char *name);
 /* The first preferred usable engine for `arch`, or NULL. */

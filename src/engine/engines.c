@@ -10,6 +10,11 @@ const struct engine *const engines[] = {
 	NULL,
 };
 
+const char *engine_arch_name(enum engine_arch arch)
+{
+	return arch == ENGINE_RISCV64 ? "riscv64" : "x86_64";
+}
+
 const struct engine *engine_find(const char *name)
 {
 	for (unsigned i = 0; engines[i]; i++)

@@ -246,7 +246,7 @@ static int add_button(struct machine *machine, const struct machine_config *conf
 {
 	int r;
 
-	if (!config->power_button)
+	if (!config->power_button || machine->board->type->press_power)
 		return 0;
 	r = virtio_button_new(&machine->button, "button0", machine->worker, e);
 	return r < 0 ? r : add(machine, config, machine->button, e);

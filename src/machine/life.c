@@ -342,9 +342,12 @@ int machine_press_power(struct machine *machine, struct error *e)
 
 	if (r < 0)
 		return r;
-	if (!machine->button)
+	if (machine->board->type->press_power)
+		machine->board->type->press_power(machine->board);
+	else if (machine->button)
+		virtio_button_press(machine->button);
+	else
 		return error_set(e, ERROR_STATE, -ENODEV, "%s has no power button", machine->name);
-	virtio_button_press(machine->button);
 	return 0;
 }
 

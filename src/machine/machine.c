@@ -391,6 +391,8 @@ static int save(struct machine *machine, struct state_writer *w, void (*board)(s
 
 	if (r == 0)
 		r = crew_store_state(machine->crew, e);
+	if (r == 0)
+		r = board_store(machine->board, e);
 	if (r < 0)
 		return r;
 	board(machine->board, w);

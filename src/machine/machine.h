@@ -68,7 +68,7 @@ struct machine_config {
 	bool virtio_console; /* what is typed goes to a virtio terminal (hvc0), not to the UART */
 	/* Virtio devices, in the order of their slots. */
 	enum machine_choice rng;
-	bool power_button; /* for machine_press_power */
+	bool power_button; /* for machine_press_power; without effect on a board with a button of its own */
 	bool balloon;
 	uint64_t balloon_keeps; /* memory that the guest keeps at the start, the balloon takes the rest; 0: all */
 	const struct block_options *disks;

@@ -70,7 +70,7 @@ static void try_kernel(const uint8_t *data, size_t size)
 	struct blob blob = copy(data, size);
 	struct error e = {0};
 
-	if (kernel_parse(&p.kernel, &blob, RAM_BYTES, &e) < 0)
+	if (kernel_parse(&p.kernel, &blob, ENGINE_RISCV64, RAM_BYTES, &e) < 0)
 		check_message(&e);
 	else
 		place_and_write(&p, &p.kernel);

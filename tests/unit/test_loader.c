@@ -12,7 +12,7 @@ static struct program parse(struct blob blob)
 	struct error e = {0};
 	struct program p;
 
-	if (kernel_parse(&p, &blob, RAM, &e) < 0)
+	if (kernel_parse(&p, &blob, ENGINE_RISCV64, RAM, &e) < 0)
 		fail_msg("refused: %s", e.message);
 	assert_null(blob.bytes);
 	return p;
@@ -23,7 +23,7 @@ static void refused(struct blob blob, const char *part)
 {
 	struct error e = {0};
 	struct program p = {.count = 99};
-	int r = kernel_parse(&p, &blob, RAM, &e);
+	int r = kernel_parse(&p, &blob, ENGINE_RISCV64, RAM, &e);
 
 	if (r >= 0)
 		fail_msg("accepted as %s; \"%s\" was expected", p.form, part);
@@ -332,7 +332,7 @@ static void test_foreign(void **state)
 		{56, "ARM\x64", "arm64 Image; this machine is riscv64"},
 		{514, "HdrS", "x86 kernel (bzImage)"},
 		{36, "\x18\x28\x6f\x01", "32 bit arm"},
-		{56, "\xcd\x23\x82\x81", "no riscv64 Image"},
+		{56, "\xcd\x23\x82\x81", "is an EFI program; this machine is riscv64"},
 		{0, "\3757zXZ", "xz -d"},
 		{0, "\x02\x21\x4c\x18", "lz4 -d"},
 		{0, "BZh9", "bzip2 -d"},

@@ -54,7 +54,15 @@ int board_adopt(struct board *board, struct device *device, struct error *e)
 int board_add_virtio(struct board *board, struct virtio *virtio, struct error *e)
 {
 	int r = board->type->place_virtio(board, virtio, e);
+	struct device *carrier = virtio->carrier;
 
+	if (r < 0) {
+		device_free(&virtio->device);
+		device_free(carrier);
+		return r;
+	}
+	if (carrier)
+		r = board_adopt(board, carrier, e);
 	if (r < 0) {
 		device_free(&virtio->device);
 		return r;

@@ -21,8 +21,15 @@
 #include "memory/memory.h"
 #include "riscv/hart.h"
 
-#define BOARD_DEVICES_MAX 48
+#define BOARD_DEVICES_MAX 80 /* 31 virtio devices on PCI are 62 */
 #define BOARD_MEMORY_MIN  (16 * MIB)
+
+/* What carries virtio devices. */
+enum board_transport {
+	BOARD_OWN_TRANSPORT, /* what the kind of board prefers */
+	BOARD_MMIO,
+	BOARD_PCI,
+};
 
 struct board_config {
 	const struct engine *engine; /* that will run it; a board of riscv64 takes NULL */
@@ -32,6 +39,7 @@ struct board_config {
 	const char *initrd;    /* path, or NULL */
 	const char *append;    /* kernel command line, or NULL for none */
 	const char *firmware;  /* path, or NULL: the monitor answers SBI itself */
+	enum board_transport transport;
 	struct serial_sink serial;
 	struct power_sink power;
 };
@@ -46,7 +54,8 @@ struct board_type {
 	int (*lay_out)(struct board *board, struct error *e);
 	/* Every cpu as after power-on, to begin with what was laid out. The engine's host may refuse it. */
 	int (*start_cpus)(struct board *board, struct error *e);
-	/* A place for one more virtio device: -ENOSPC (ERROR_USAGE) when there is none. */
+	/* A place for one more virtio device, by virtio_mmio_place or virtio_pci_place: -ENOSPC (ERROR_USAGE) when there is
+	 * none. */
 	int (*place_virtio)(struct board *board, struct virtio *virtio, struct error *e);
 	/* These two for boards with `chips`: brings them up to date; takes what was loaded into them. Else NULL. */
 	int (*store_chips)(struct board *board, struct error *e);

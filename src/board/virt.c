@@ -6,6 +6,7 @@
 #include "board/tree.h"
 #include "board/virt.h"
 #include "board/virt_map.h"
+#include "device/pci/pci.h"
 
 enum { A0 = 10, A1 = 11, A2 = 12 };
 
@@ -15,9 +16,12 @@ const struct virt_window virt_map[VIRT_PLACES] = {
 	[VIRT_RTC] = {"rtc", 0x101000, 0x1000, 11},
 	[VIRT_CLINT] = {"clint", 0x2000000, 0x10000, 0},
 	[VIRT_SSWI] = {"sswi", 0x2f00000, 0x4000, 0},
+	[VIRT_PCI_IO] = {"pci-io", 0x3000000, 0x10000, 0},
 	[VIRT_PLIC] = {"plic", 0xc000000, 0x4000000, 0},
 	[VIRT_UART] = {"uart0", 0x10000000, 0x100, 10},
 	[VIRT_VIRTIO] = {"virtio", 0x10001000, VIRT_VIRTIO_SLOTS * VIRT_VIRTIO_STRIDE, 1},
+	[VIRT_PCI] = {"pci0", 0x30000000, 0x10000000, 32},
+	[VIRT_PCI_LOW] = {"pci-low", 0x40000000, 0x40000000, 0},
 	[VIRT_RAM] = {"ram", 0x80000000, 0, 0},
 };
 
@@ -78,6 +82,31 @@ static int add_finisher(struct virt *virt, const struct board_config *config, st
 	return r < 0 ? r : board_adopt(&virt->board, device, e);
 }
 
+static struct pci_window window_of(enum virt_place place)
+{
+	return (struct pci_window){base_of(place), virt_map[place].size};
+}
+
+/* After RAM is there. */
+static int add_pci(struct virt *virt, struct error *e)
+{
+	uint64_t ram_end = virt_map[VIRT_RAM].base + memory_size(&virt->board.memory);
+	struct pci_host_options options = {
+		.ecam = base_of(VIRT_PCI),
+		.io = window_of(VIRT_PCI_IO),
+		.low = window_of(VIRT_PCI_LOW),
+		.high = {gpa((ram_end + VIRT_PCI_HIGH_ALIGN - 1) & ~(VIRT_PCI_HIGH_ALIGN - 1)), VIRT_PCI_HIGH_SIZE},
+	};
+	int r;
+
+	for (unsigned i = 0; i < PCI_WIRES; i++)
+		options.wires[i] = plic_line(virt->plic, virt_map[VIRT_PCI].irq + i);
+	r = pci_host_new(&virt->pci, virt_map[VIRT_PCI].name, &options, e);
+	if (r == 0)
+		r = board_adopt(&virt->board, virt->pci, e);
+	return r < 0 ? r : pci_host_open(virt->pci, &virt->board.bus, e);
+}
+
 static int add_devices(struct virt *virt, const struct board_config *config, struct error *e)
 {
 	int r = add_controllers(virt, e);
@@ -86,6 +115,8 @@ static int add_devices(struct virt *virt, const struct board_config *config, str
 		r = add_uart(virt, config, e);
 	if (r == 0)
 		r = add_rtc(virt, e);
+	if (r == 0 && config->transport == BOARD_PCI)
+		r = add_pci(virt, e);
 	return r < 0 ? r : add_finisher(virt, config, e);
 }
 
@@ -94,6 +125,8 @@ static int place_virtio(struct board *board, struct virtio *virtio, struct error
 	struct virt *virt = virt_of(board);
 	unsigned slot = virt->virtio_count;
 
+	if (virt->pci)
+		return virtio_pci_place(virtio, virt->pci, &board->memory, e);
 	if (slot == VIRT_VIRTIO_SLOTS)
 		return error_set(e, ERROR_USAGE, -ENOSPC,
 				 "no room for %s: the machine takes %d virtio devices, and has them",

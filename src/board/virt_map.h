@@ -13,12 +13,19 @@ enum virt_place {
 	VIRT_RTC,
 	VIRT_CLINT,
 	VIRT_SSWI,
+	VIRT_PCI_IO,   /* this and the others of PCI are there when virtio devices are on it */
 	VIRT_PLIC,
 	VIRT_UART,
 	VIRT_VIRTIO,   /* VIRT_VIRTIO_SLOTS windows of VIRT_VIRTIO_STRIDE bytes, an interrupt each: virt_virtio_irq */
+	VIRT_PCI,      /* ECAM, and the first of PCI_WIRES interrupts */
+	VIRT_PCI_LOW,  /* memory below 4 GiB */
 	VIRT_RAM,      /* to its end */
 	VIRT_PLACES,
 };
+
+/* PCI's window of 64-bit addresses, above RAM. Linux wonders about one of 4 GiB or more. */
+#define VIRT_PCI_HIGH_ALIGN (16 * GIB)
+#define VIRT_PCI_HIGH_SIZE  GIB
 
 #define VIRT_VIRTIO_SLOTS  32
 #define VIRT_VIRTIO_STRIDE UINT64_C(0x1000)

@@ -154,6 +154,8 @@ static int parse_switches(struct run_devices *devices, const struct arguments *a
 
 	(void)devices;
 	config->rng = (enum machine_choice)arguments->values[RUN_RNG].number;
+	if (arguments->values[RUN_TRANSPORT].given)
+		config->transport = (enum board_transport)(BOARD_MMIO + arguments->values[RUN_TRANSPORT].number);
 	config->virtio_console = arguments->values[RUN_CONSOLE_DEVICE].number;
 	config->balloon = arguments->values[RUN_BALLOON].given;
 	config->balloon_keeps = arguments->values[RUN_BALLOON].number;

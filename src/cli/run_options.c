@@ -15,6 +15,8 @@ static const char *const console_device_words[] = {"serial", "virtio", NULL};
 static const char *const walls_words[] = {"off", "on", NULL};
 static const char *const log_words[] = {"error", "warning", "info", "debug", NULL};
 
+/* Those of enum board_transport after the first. */
+static const char *const transport_words[] = {"mmio", "pci", NULL};
 /* In the order of enum machine_choice. */
 static const char *const choice_words[] = {"off", "on", "auto", NULL};
 /* Features that drivers do without, and their bits. */
@@ -251,6 +253,11 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 			 .maximum = UINT64_C(1) << 44,
 			 .multiple = 4096,
 			 .help = "a balloon, which leaves this much of its memory to the guest"},
+	[RUN_TRANSPORT] = {.name = "transport",
+			   .type = OPTION_ENUM,
+			   .placeholder = "BUS",
+			   .words = transport_words,
+			   .help = "how the guest finds its disks, cards and other virtio devices; mmio unless the machine is a pc"},
 	[RUN_VIRTIO_WITHOUT] = {.name = "virtio-without",
 				.letter = 'w',
 				.type = OPTION_ENUM,

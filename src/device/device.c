@@ -11,6 +11,7 @@ void device_init(struct device *device, const struct device_type *type, const ch
 	device->type = type;
 	device->base = base;
 	device->size = size;
+	device->ops = type->ops;
 	snprintf(device->name, sizeof device->name, "%s", name);
 	pthread_mutex_init(&device->lock, NULL);
 }
@@ -31,7 +32,7 @@ int device_attach(struct device *device, struct bus *bus, struct error *e)
 	const struct bus_region region = {
 		.base = device->base,
 		.size = device->size,
-		.ops = device->type->ops,
+		.ops = device->ops,
 		.device = device,
 		.lock = &device->lock,
 		.name = device->name,

@@ -14,6 +14,7 @@
 #define DOPPEL_DEVICE_DEVICE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/error.h"
 #include "base/types.h"
@@ -29,7 +30,9 @@ struct device {
 	char name[32]; /* unique in the machine: "uart0"; the instance name of its state */
 	gpa_t base;    /* first register, 0 when it has none */
 	uint64_t size; /* of the register window */
+	const struct bus_ops *ops; /* of that window: its type's, unless it was placed otherwise; NULL: not on the bus */
 	pthread_mutex_t lock;
+	_Atomic uint64_t reads, writes; /* accesses that came another way than by a region of the bus, for display */
 };
 
 /* A clock's interrupts, which need a timer of the machine's. Any thread. */
@@ -47,8 +50,9 @@ struct device_type {
 	const char *name; /* "uart16550" */
 	const char *help; /* one line for the manual */
 	const struct state_descriptor *state; /* NULL: it has none to save */
-	const struct bus_ops *ops;            /* NULL: not on the bus */
+	const struct bus_ops *ops;            /* NULL: not on the bus, or its transport's */
 	const struct device_alarm *alarm;     /* NULL: it is no clock */
+	bool is_virtio;                       /* it starts with a struct virtio (virtio/virtio.h: virtio_of) */
 
 	/* All below but destroy are optional (NULL). Reset and loaded are called with the device's lock held. */
 	void (*reset)(struct device *device);  /* to its state after power-on; wires lowered */

@@ -15,6 +15,8 @@ static void read_virtio(struct virtio *virtio, struct virtio_statistics *out)
 
 static void count_accesses(const struct bus *bus, const struct device *device, struct machine_device_load *out)
 {
+	out->reads = atomic_load_explicit(&device->reads, memory_order_relaxed);
+	out->writes = atomic_load_explicit(&device->writes, memory_order_relaxed);
 	for (unsigned i = 0; i < bus->count; i++) {
 		const struct bus_region *region = &bus->regions[i];
 
@@ -27,11 +29,11 @@ static void count_accesses(const struct bus *bus, const struct device *device, s
 
 static void measure_device(const struct board *board, struct device *device, struct machine_device_load *out)
 {
-	struct virtio *virtio = (struct virtio *)(void *)device;
+	struct virtio *virtio = virtio_of(device);
 
 	*out = (struct machine_device_load){.name = device->name, .kind = device->type->name};
 	count_accesses(&board->bus, device, out);
-	out->is_virtio = device->type->ops == &virtio_mmio_ops;
+	out->is_virtio = virtio != NULL;
 	out->is_disk = device->type == &virtio_blk_type;
 	out->is_nic = device->type == &virtio_net_type;
 	if (out->is_virtio)
@@ -80,7 +82,8 @@ void machine_measure(struct machine *machine, struct machine_load *out)
 	machine_statistics(machine, &out->engine);
 	measure_memory(machine, out);
 	out->console_bytes = atomic_load_explicit(&machine->printed, memory_order_relaxed);
+	/* What carries a device is counted with it. */
 	for (unsigned i = 0; i < board->device_count; i++)
-		measure_device(board, board->devices[i], &out->devices[i]);
-	out->device_count = board->device_count;
+		if (board->devices[i]->type != &virtio_pci_type)
+			measure_device(board, board->devices[i], &out->devices[out->device_count++]);
 }

@@ -107,6 +107,7 @@ static int make_board(struct machine *machine, const struct machine_config *conf
 		.initrd = config->initrd,
 		.append = config->append,
 		.firmware = config->firmware,
+		.transport = config->transport,
 		.serial = {serial_write, machine},
 		.power = {power_requested, machine},
 	};

@@ -76,7 +76,7 @@ CASES = [
     ({'memory': '2G'}, True), ({'memory': '512MiB'}, True), ({'memory': 536870912}, True), ({'memory': '536870912'}, True),
     ({'memory': 1}, False), ({'memory': 16777217}, False), ({'memory': '2X'}, False), ({'memory': '-2G'}, False),
     ({'memory': 2.5}, False), ({'memory': '1.5G'}, False), ({'memory': ['2G']}, False), ({'memory': None}, False),
-    ({'cpus': 1}, True), ({'cpus': 32}, True), ({'cpus': 0}, False), ({'cpus': 33}, False), ({'cpus': '4'}, False),
+    ({'cpus': 1}, True), ({'cpus': 64}, True), ({'cpus': 0}, False), ({'cpus': 65}, False), ({'cpus': '4'}, False),
     ({'cpus': -1}, False), ({'cpus': True}, False), ({'cpus': 1.5}, False),
     ({'name': 'web-1.a_b'}, True), ({'name': 'a' * 63}, True), ({'name': 'a' * 64}, False), ({'name': '.a'}, False),
     ({'name': ''}, False), ({'name': 'a/b'}, False), ({'name': 5}, False),
@@ -106,6 +106,7 @@ CASES = [
     ({'kernel': 'k'}, True), ({'kernel': ''}, False), ({'kernel': ['k']}, False),
     ({'virtio-without': 'packed'}, True), ({'virtio-without': ['packed', 'in-order']}, True),
     ({'virtio-without': ['pakced']}, False),
+    ({'transport': 'pci'}, True), ({'transport': 'isa'}, False),
     ({'timeout': '5s'}, False), ({'file': 'x'}, False), ({'disk': 'a'}, False), ({'Memory': '2G'}, False), ({'': 1}, False),
 ]
 

@@ -2,17 +2,16 @@
  * PCI: a host bridge with one bus of 32 single-function devices, reached through ECAM (PCI Firmware 3.3, 4.1), and what its
  * functions have in common (PCI Local Bus 3.0, chapter 6).
  *
- * The host bridge is a device of the board's: its ECAM is on the bus like any registers. Its windows, through which the
- * guest reaches the functions' memory, are regions of their own: they never change, and the bridge finds the function inside
- * them, wherever the guest put it last.
+ * The host bridge is a device of the board's. ECAM and the windows, through which the guest reaches the functions' memory,
+ * are regions of the bus: they never change, and the bridge finds the function inside them, wherever the guest put it last.
  *
  * A function belongs to a device that holds it. Configuration space is 256 bytes with a mask of what the guest may write;
  * what is derived from it (where the registers are, whether the wire may be driven) is told by `changed`. Only 64-bit memory
- * BARs exist, and no BIST, ROM, I/O or expansion.
+ * BARs exist, and no BIST, ROM, I/O or expansion. A BAR answers while memory is enabled and it lies in one window, whole.
  *
  * Threads. Configuration space is changed under the function's lock. Access to its registers takes no lock of this module:
  * a look-up in the windows reads only atomics, so an access may still reach registers that another vCPU moves at the time.
- * Wires may be driven from any thread, under any lock but the bridge's own and those of interrupt controllers.
+ * Wires may be driven from any thread, under any lock but those of interrupt controllers.
  */
 #ifndef DOPPEL_DEVICE_PCI_PCI_H
 #define DOPPEL_DEVICE_PCI_PCI_H
@@ -77,11 +76,11 @@ static inline unsigned pci_wire(unsigned slot, unsigned pin)
 	return (slot + pin) % PCI_WIRES;
 }
 
-/* The host bridge; the options are copied. device_attach puts its ECAM on the bus, pci_host_open its windows. Its node in a
- * device tree takes the numbers of the wires for sources of the PLIC. */
+/* The host bridge; the options are copied. Its node in a device tree takes the numbers of the wires for sources of the
+ * PLIC. */
 MUST_USE int pci_host_new(struct device **out, const char *name, const struct pci_host_options *options,
 			  struct error *e);
-/* -EINVAL, -ENOSPC: as bus_add. Functions that are added later use this bus's doorbells. */
+/* Puts ECAM and windows on the bus: -EINVAL, -ENOSPC as bus_add. Functions use this bus's doorbells. */
 MUST_USE int pci_host_open(struct device *host, struct bus *bus, struct error *e);
 extern const struct device_type pci_host_type;
 
@@ -118,8 +117,8 @@ struct pci_function {
 	uint8_t config[PCI_CONFIG_SIZE], initial[PCI_CONFIG_SIZE], writable[PCI_CONFIG_SIZE];
 	unsigned config_used; /* bytes, with capabilities */
 	struct pci_bar bars[PCI_BARS];
-	bool wire_level; /* under the bridge's lock: what the function wants, */
-	bool wire_free;  /* and whether it may */
+	/* Of the wire, under the bridge's lock: what the function wants, and who does not let it. */
+	bool wire_level, wire_disabled, wire_unused;
 };
 
 struct pci_identity {
@@ -153,8 +152,8 @@ static inline unsigned pci_command(const struct pci_function *function)
 }
 
 /* The wire of pin INTA, whose level is the function's; it reaches the interrupt controller unless the guest forbids it in
- * the command register, or `allow` did (MSI-X in its stead). */
+ * the command register, or it is not used (MSI-X in its stead). */
 void pci_set_wire(struct pci_function *function, bool level);
-void pci_allow_wire(struct pci_function *function, bool allowed);
+void pci_use_wire(struct pci_function *function, bool used);
 
 #endif

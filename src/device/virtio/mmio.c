@@ -2,8 +2,6 @@
  * Virtio over MMIO, version 2 (Virtio 1.2, 4.2.2). The registers of the legacy interface are not there: they read 0
  * and ignore writes, and the version tells a legacy driver to stay away.
  */
-#include <string.h>
-
 #include "device/describe.h"
 #include "device/virtio/virtio.h"
 
@@ -38,27 +36,13 @@ enum {
 	CONFIG_GENERATION = 0x0fc,
 };
 
-enum { USED_BUFFER = 1, CONFIG_CHANGED = 2 };
-
-static struct virtqueue *selected(struct virtio *virtio)
-{
-	return virtio->queue_select < virtio->queue_count ? &virtio->queues[virtio->queue_select] : NULL;
-}
-
 static uint32_t read_queue(struct virtio *virtio, uint64_t offset)
 {
-	const struct virtqueue *queue = selected(virtio);
+	const struct virtqueue *queue = virtio_selected(virtio);
 
 	if (!queue)
 		return 0;
 	return offset == QUEUE_SIZE_MAX ? queue->size_max : offset == QUEUE_READY ? queue->ready : 0;
-}
-
-static uint32_t read_features(const struct virtio *virtio)
-{
-	uint32_t word = virtio->device_features_select;
-
-	return word > 1 ? 0 : (uint32_t)(virtio_offered(virtio) >> (32 * word));
 }
 
 static uint32_t read_register(struct virtio *virtio, uint64_t offset)
@@ -73,7 +57,7 @@ static uint32_t read_register(struct virtio *virtio, uint64_t offset)
 	case VENDOR_ID:
 		return VENDOR;
 	case DEVICE_FEATURES:
-		return read_features(virtio);
+		return virtio_read_features(virtio, virtio->device_features_select);
 	case QUEUE_SIZE_MAX:
 	case QUEUE_READY:
 		return read_queue(virtio, offset);
@@ -94,63 +78,27 @@ static uint32_t read_register(struct virtio *virtio, uint64_t offset)
 	}
 }
 
-/* A driver may access a field byte by byte or whole (4.2.2.2); beyond the configuration there is nothing. */
-static uint64_t read_config(const struct virtio *virtio, uint64_t offset, unsigned size)
-{
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < size && offset + i < virtio->config_size; i++)
-		value |= (uint64_t)virtio->config[offset + i] << (8 * i);
-	return value;
-}
-
 static uint64_t mmio_read(void *device, uint64_t offset, unsigned size)
 {
 	struct virtio *virtio = device;
 
 	if (offset >= CONFIG)
-		return read_config(virtio, offset - CONFIG, size);
+		return virtio_read_config(virtio, offset - CONFIG, size);
 	return size == 4 ? read_register(virtio, offset) : 0;
 }
 
-static void write_config(struct virtio *virtio, uint64_t offset, uint64_t value, unsigned size)
+static void write_area(struct virtio *virtio, uint64_t offset, uint32_t value)
 {
-	if (!virtio->kind->config_written || offset + size > virtio->config_size)
-		return;
-	for (unsigned i = 0; i < size; i++)
-		virtio->config[offset + i] = (uint8_t)(value >> (8 * i));
-	virtio->kind->config_written(virtio, (uint32_t)offset, size);
-}
+	static const struct {
+		uint64_t offset;
+		enum virtio_area area;
+	} areas[] = {{QUEUE_DESCRIPTORS, VIRTIO_DESCRIPTORS},
+		     {QUEUE_DRIVER, VIRTIO_DRIVER_AREA},
+		     {QUEUE_DEVICE, VIRTIO_DEVICE_AREA}};
 
-static void set_half(uint64_t *whole, bool high, uint32_t value)
-{
-	*whole = high ? (uint32_t)*whole | (uint64_t)value << 32 : (*whole & ~UINT64_C(0xffffffff)) | value;
-}
-
-/* While a queue is ready, its size and addresses stay what they were when it became so (4.2.2.2). */
-static void write_queue(struct virtio *virtio, uint64_t offset, uint32_t value)
-{
-	struct virtqueue *queue = selected(virtio);
-
-	if (!queue || queue->ready)
-		return;
-	switch (offset & ~UINT64_C(4)) {
-	case QUEUE_SIZE:
-		/* A size beyond 16 bits is none at all. */
-		queue->size = value <= queue->size_max ? (uint16_t)value : 0;
-		break;
-	case QUEUE_DESCRIPTORS:
-		set_half(&queue->descriptors, offset & 4, value);
-		break;
-	case QUEUE_DRIVER:
-		set_half(&queue->driver, offset & 4, value);
-		break;
-	case QUEUE_DEVICE:
-		set_half(&queue->device, offset & 4, value);
-		break;
-	default:
-		break;
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(areas); i++)
+		if ((offset & ~UINT64_C(4)) == areas[i].offset)
+			virtio_set_queue_area(virtio, areas[i].area, offset & 4, value);
 }
 
 static void acknowledge(struct virtio *virtio, uint32_t value)
@@ -174,6 +122,9 @@ static void write_register(struct virtio *virtio, uint64_t offset, uint32_t valu
 	case QUEUE_SELECT:
 		virtio->queue_select = value;
 		break;
+	case QUEUE_SIZE:
+		virtio_set_queue_size(virtio, value);
+		break;
 	case QUEUE_READY:
 		virtio_enable_queue(virtio, virtio->queue_select, value & 1);
 		break;
@@ -191,7 +142,7 @@ static void write_register(struct virtio *virtio, uint64_t offset, uint32_t valu
 			virtio_reset_queue(virtio, virtio->queue_select);
 		break;
 	default:
-		write_queue(virtio, offset, value);
+		write_area(virtio, offset, value);
 		break;
 	}
 }
@@ -202,7 +153,7 @@ static void mmio_write(void *device, uint64_t offset, uint64_t value, unsigned s
 
 	virtio_enter(virtio);
 	if (offset >= CONFIG)
-		write_config(virtio, offset - CONFIG, value, size);
+		virtio_write_config(virtio, offset - CONFIG, value, size);
 	else if (size == 4)
 		write_register(virtio, offset, (uint32_t)value);
 }
@@ -220,30 +171,17 @@ static void interrupt(struct virtio *virtio, uint32_t cause)
 static void queue_interrupt(struct virtio *virtio, unsigned queue)
 {
 	(void)queue;
-	interrupt(virtio, USED_BUFFER);
+	interrupt(virtio, VIRTIO_USED_BUFFER);
 }
 
 static void config_interrupt(struct virtio *virtio)
 {
-	interrupt(virtio, CONFIG_CHANGED);
+	interrupt(virtio, VIRTIO_CONFIG_CHANGED);
 }
 
-static const struct virtio_transport transport = {
-	.queue_interrupt = queue_interrupt,
-	.config_interrupt = config_interrupt,
-};
-
-void virtio_mmio_place(struct virtio *virtio, gpa_t base, struct irq_line irq, struct memory *memory)
+static void describe(const struct virtio *virtio, struct fdt_writer *fdt)
 {
-	virtio->device.base = base;
-	virtio->irq = irq;
-	virtio->memory = memory;
-	virtio->transport = &transport;
-}
-
-void virtio_device_describe(struct device *device, struct fdt_writer *fdt)
-{
-	const struct virtio *virtio = (const struct virtio *)device;
+	const struct device *device = &virtio->device;
 
 	fdt_node(fdt, "virtio_mmio@%llx", (unsigned long long)device->base.value);
 	fdt_text(fdt, "compatible", "virtio,mmio");
@@ -251,4 +189,19 @@ void virtio_device_describe(struct device *device, struct fdt_writer *fdt)
 	fdt_empty(fdt, "dma-coherent");
 	fdt_interrupt(fdt, virtio->irq.number);
 	fdt_end(fdt);
+}
+
+static const struct virtio_transport transport = {
+	.queue_interrupt = queue_interrupt,
+	.config_interrupt = config_interrupt,
+	.describe = describe,
+};
+
+void virtio_mmio_place(struct virtio *virtio, gpa_t base, struct irq_line irq, struct memory *memory)
+{
+	virtio->device.base = base;
+	virtio->device.ops = &virtio_mmio_ops;
+	virtio->irq = irq;
+	virtio->memory = memory;
+	virtio->transport = &transport;
 }

@@ -33,6 +33,7 @@ struct virtio_core {
 	bool reset_wanted; /* the kind's reset is to be called when it is stopped */
 	bool changing;     /* an access waits for the worker: others wait for it */
 	bool paused;
+	bool kept_out; /* of guest memory, by the transport */
 	pthread_cond_t changed;
 	/* The worker's own. */
 	unsigned taken; /* buffers in this turn */
@@ -163,7 +164,7 @@ static void go_live(struct virtio *virtio)
 {
 	struct virtio_core *core = virtio->core;
 
-	if (core->paused || !(virtio->status & VIRTIO_DRIVER_OK) || (virtio->status & VIRTIO_NEEDS_RESET))
+	if (core->paused || core->kept_out || !(virtio->status & VIRTIO_DRIVER_OK) || (virtio->status & VIRTIO_NEEDS_RESET))
 		return;
 	atomic_store(&core->wanted, true);
 	bell_ring(&core->bell);
@@ -189,6 +190,12 @@ static void end_change(struct virtio *virtio)
 	go_live(virtio);
 }
 
+static void reset_transport(struct virtio *virtio, unsigned queue)
+{
+	if (virtio->transport->reset)
+		virtio->transport->reset(virtio, queue);
+}
+
 static void reset_registers(struct virtio *virtio)
 {
 	virtio->driver_features = 0;
@@ -199,6 +206,7 @@ static void reset_registers(struct virtio *virtio)
 		virtqueue_reset(&virtio->queues[i]);
 	atomic_store(&virtio->core->kicked, 0);
 	irq_set(&virtio->irq, false);
+	reset_transport(virtio, VIRTIO_ALL);
 }
 
 /* 3.1.1: after FEATURES_OK was refused the driver finds the bit clear. */
@@ -280,6 +288,17 @@ void virtio_reset_queue(struct virtio *virtio, unsigned queue)
 		return;
 	begin_change(virtio, false);
 	virtqueue_reset(&virtio->queues[queue]);
+	reset_transport(virtio, queue);
+	end_change(virtio);
+}
+
+void virtio_allow_memory(struct virtio *virtio, bool allowed)
+{
+	virtio_enter(virtio);
+	if (virtio->core->kept_out == !allowed)
+		return;
+	begin_change(virtio, false);
+	virtio->core->kept_out = !allowed;
 	end_change(virtio);
 }
 
@@ -400,6 +419,14 @@ void virtio_device_resume(struct device *device)
 	unlock(virtio);
 }
 
+void virtio_device_describe(struct device *device, struct fdt_writer *fdt)
+{
+	const struct virtio *virtio = (const struct virtio *)device;
+
+	if (virtio->transport->describe)
+		virtio->transport->describe(virtio, fdt);
+}
+
 void virtio_device_loaded(struct device *device)
 {
 	struct virtio *virtio = (struct virtio *)device;
@@ -478,6 +505,8 @@ static void nothing(void *arg)
 
 void virtio_finish(struct virtio *virtio)
 {
+	if (virtio->transport && virtio->transport->finish)
+		virtio->transport->finish(virtio);
 	lock(virtio);
 	stop(virtio, false);
 	unlock(virtio);

@@ -1,8 +1,8 @@
 /*
  * What every virtio device is (Virtio 1.2, section 2), whichever transport carries it.
  *
- * A `struct virtio` is a `struct device`: its registers are those of virtio over MMIO (mmio.c) when the board puts it
- * on the bus; another transport may carry it instead. A kind of device is one `const struct virtio_kind`; its struct
+ * A `struct virtio` is a `struct device`, which the board places: over MMIO (mmio.c) its registers are on the bus, behind a
+ * PCI host bridge (pci.c) they are a function's. Nothing else of it knows which. A kind of device is one `const struct virtio_kind`; its struct
  * starts with a `struct virtio`, and its device_type names the kind's own state besides VIRTIO_STATE_FIELDS.
  *
  * Threads. Register accesses arrive on vCPU threads under the device's lock and only note what is wanted. Queues are
@@ -37,6 +37,9 @@ enum {
 	VIRTIO_FAILED = 128,
 };
 
+/* Interrupt status (4.1.4.5, 4.2.2). */
+enum { VIRTIO_USED_BUFFER = 1, VIRTIO_CONFIG_CHANGED = 2 };
+
 /* Feature bits that are not of one kind (section 6). */
 #define VIRTIO_F_INDIRECT_DESC (UINT64_C(1) << 28)
 #define VIRTIO_F_EVENT_IDX     (UINT64_C(1) << 29)
@@ -70,11 +73,19 @@ struct virtio_kind {
 	unsigned (*kept)(const struct virtio *virtio, unsigned queue);
 };
 
-/* What a transport does for a device. Any thread, without the device's lock. */
+/* What a transport does for a device. */
 struct virtio_transport {
+	/* Any thread, without the device's lock. */
 	void (*queue_interrupt)(struct virtio *virtio, unsigned queue);
 	void (*config_interrupt)(struct virtio *virtio);
+	/* These may be NULL. Under the device's lock: forgets what the driver told the transport of that queue, or of all
+	 * (VIRTIO_ALL) and of the configuration. */
+	void (*reset)(struct virtio *virtio, unsigned queue);
+	void (*describe)(const struct virtio *virtio, struct fdt_writer *fdt);
+	/* The device goes: when this returns, nothing of the transport will reach it. */
+	void (*finish)(struct virtio *virtio);
 };
+#define VIRTIO_ALL UINT32_MAX
 
 /* Counted by the core and, from `bytes_in` on, by the kind; read for display from any thread. In: to the guest. */
 struct virtio_statistics {
@@ -102,7 +113,7 @@ struct virtio {
 	 * relies on, it keeps elsewhere. */
 	uint64_t driver_features;
 	uint32_t device_features_select, driver_features_select, queue_select;
-	uint32_t interrupt_status; /* 4.2.2: 1 used buffer, 2 configuration change */
+	uint32_t interrupt_status;
 	uint32_t config_generation;
 	uint8_t status;
 	uint8_t config[VIRTIO_CONFIG_MAX];
@@ -112,6 +123,12 @@ struct virtio {
 	unsigned queue_count;
 	struct virtio_core *core; /* virtio.c */
 };
+
+/* The virtio device that `device` is, or NULL. */
+static inline struct virtio *virtio_of(struct device *device)
+{
+	return device->type->is_virtio ? (struct virtio *)device : NULL;
+}
 
 /* Entries of a kind's state table, before its own; the kind's struct starts with its `struct virtio`. */
 #define VIRTIO_STATE_FIELDS                                                                                \
@@ -183,19 +200,20 @@ void virtio_device_loaded(struct device *device);
 void virtio_device_describe(struct device *device, struct fdt_writer *fdt);
 /* For devices that own nothing besides their memory, which begins with struct virtio. */
 void virtio_device_destroy(struct device *device);
-extern const struct bus_ops virtio_mmio_ops;
 /* All of them at once, in the initializer of a kind's device_type. */
 #define VIRTIO_DEVICE_OPS                                                                                  \
-	.ops = &virtio_mmio_ops, .reset = virtio_device_reset, .pause = virtio_device_pause,               \
+	.is_virtio = true, .reset = virtio_device_reset, .pause = virtio_device_pause,                     \
 	.resume = virtio_device_resume, .loaded = virtio_device_loaded, .describe = virtio_device_describe
 
 /* mmio.c. Where the board puts it: base and wire of an MMIO window, the guest's RAM. Before device_attach. */
 #define VIRTIO_MMIO_SIZE 0x1000
 void virtio_mmio_place(struct virtio *virtio, gpa_t base, struct irq_line irq, struct memory *memory);
+extern const struct bus_ops virtio_mmio_ops;
 
 /* pci.c. Puts it into the next slot of a host bridge, behind a function of its own, which becomes `carrier`: a device of the
- * board's too, freed before this one. -ENOSPC (ERROR_USAGE) when all slots are taken; -ENOMEM, or the host's errno. */
+ * board's too, that is saved before this one and freed after it. -ENOSPC (ERROR_USAGE) when all slots are taken; -ENOMEM, or the host's errno. */
 MUST_USE int virtio_pci_place(struct virtio *virtio, struct device *host, struct memory *memory, struct error *e);
+extern const struct device_type virtio_pci_type;
 
 /* For transports, on a vCPU's thread with the device's lock held; those that say so give it up for a while. */
 /* Waits until no other access is amid a change: the first thing an access does that writes. May give up the lock. */
@@ -207,6 +225,22 @@ void virtio_set_driver_features(struct virtio *virtio, uint32_t word, uint32_t v
 void virtio_enable_queue(struct virtio *virtio, unsigned queue, bool enabled);
 /* Queue reset (2.6.1). May give up the lock. */
 void virtio_reset_queue(struct virtio *virtio, unsigned queue);
+/* Needs no lock. */
 void virtio_kick(struct virtio *virtio, unsigned queue);
+/* Whether the device may reach guest memory: it may, until a transport says otherwise, and is then served as if it were
+ * paused. May give up the lock. */
+void virtio_allow_memory(struct virtio *virtio, bool allowed);
+
+/* transport.c: registers that all transports have. Read: of the 64 bits that `word` counts in 32s. */
+uint32_t virtio_read_features(const struct virtio *virtio, uint32_t word);
+/* The queue that the driver selected, or NULL when there is no such. */
+struct virtqueue *virtio_selected(struct virtio *virtio);
+/* What it is to be before it is ready; while it is, nothing changes. A size of more than the queue may have becomes none. */
+void virtio_set_queue_size(struct virtio *virtio, uint32_t size);
+enum virtio_area { VIRTIO_DESCRIPTORS, VIRTIO_DRIVER_AREA, VIRTIO_DEVICE_AREA };
+void virtio_set_queue_area(struct virtio *virtio, enum virtio_area area, bool high, uint32_t half);
+/* Configuration space, in parts of 1, 2, 4 or 8 bytes; beyond it, and where it may not be written, there is nothing. */
+uint64_t virtio_read_config(const struct virtio *virtio, uint64_t offset, unsigned size);
+void virtio_write_config(struct virtio *virtio, uint64_t offset, uint64_t value, unsigned size);
 
 #endif

@@ -3,9 +3,15 @@
  */
 #include "engine/translate/emit_private.h"
 
-static int32_t tlb_at(const struct emit *e, size_t table)
+#define TLB_ENTRY_SHIFT 5
+_Static_assert(sizeof(struct frame_tlb) == 1 << TLB_ENTRY_SHIFT, "the index is part of the address");
+
+/* A member of the entry that rcx leads to. */
+static struct x64_mem tlb_entry(const struct emit *e, size_t member)
 {
-	return FRAME_AT(tlb) + (int32_t)(sizeof(struct frame_tlb) * e->mode + table);
+	size_t first = sizeof(struct frame_tlb) * frame_parts[e->mode].first;
+
+	return x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(tlb) + (int32_t)(first + member));
 }
 
 /* rax = the guest's address. */
@@ -21,24 +27,27 @@ static void guest_address(struct emit *e, unsigned global, int64_t offset)
 	emit_forget(e);
 }
 
-/* Compares `span` bytes at rax with the TLB entry whose index is left in rcx. Returns the jump on a miss. */
+/* Compares `span` bytes at rax with the TLB entry that rcx is left to lead to. Returns the jump on a miss. */
 static uint8_t *check(struct emit *e, unsigned span, bool store)
 {
-	size_t tags = store ? offsetof(struct frame_tlb, store) : offsetof(struct frame_tlb, load);
+	size_t tag = store ? offsetof(struct frame_tlb, store) : offsetof(struct frame_tlb, load);
 	struct x64 *a = e->a;
 
-	x64_rorx(a, 8, X64_RCX, X64_RAX, GUEST_PAGE_SHIFT);
-	x64_alu_ri(a, X64_AND, 4, X64_RCX, FRAME_TLB - 1);
+	x64_rorx(a, 8, X64_RCX, X64_RAX, GUEST_PAGE_SHIFT - TLB_ENTRY_SHIFT);
+	x64_alu_ri(a, X64_AND, 4, X64_RCX, (frame_parts[e->mode].count - 1) << TLB_ENTRY_SHIFT);
 	/* The page of the last byte is compared: what crosses into the next page never matches. */
-	x64_lea(a, 8, X64_RDX, x64_at(X64_RAX, (int32_t)span - 1));
+	if (span == 1)
+		x64_mov_rr(a, 8, X64_RDX, X64_RAX);
+	else
+		x64_lea(a, 8, X64_RDX, x64_at(X64_RAX, (int32_t)span - 1));
 	x64_alu_ri(a, X64_AND, 8, X64_RDX, -(int32_t)GUEST_PAGE_SIZE);
-	x64_alu_rm(a, X64_CMP, 8, X64_RDX, x64_at_index(X64_RBP, X64_RCX, 8, tlb_at(e, tags)));
+	x64_alu_rm(a, X64_CMP, 8, X64_RDX, tlb_entry(e, tag));
 	return x64_jcc_forward(a, X64_NE);
 }
 
 static struct x64_mem addend(const struct emit *e)
 {
-	return x64_at_index(X64_RBP, X64_RCX, 8, tlb_at(e, offsetof(struct frame_tlb, addend)));
+	return tlb_entry(e, offsetof(struct frame_tlb, addend));
 }
 
 void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size, bool store)

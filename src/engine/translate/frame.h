@@ -18,18 +18,36 @@
 #include "riscv/hart.h"
 
 #define FRAME_BIAS   128
-#define FRAME_TLB    1024
 #define FRAME_JUMPS  16384
 #define FRAME_BUDGET X64_R15
 
 /* How loads and stores are translated; each has a TLB of its own, and units are made for one of them. */
 enum frame_mode { FRAME_USER, FRAME_SUPERVISOR, FRAME_SUPERVISOR_USER, FRAME_MACHINE, FRAME_MODES };
 
+/* An entry of a TLB; two lie in one line of the host's cache. */
 struct frame_tlb {
-	uint64_t load[FRAME_TLB], store[FRAME_TLB]; /* virtual page, or FRAME_NO_PAGE */
-	uint64_t addend[FRAME_TLB];                 /* host address = virtual address + addend */
+	uint64_t load, store; /* virtual page, or FRAME_NO_PAGE */
+	uint64_t addend;      /* host address = virtual address + addend */
+	uint64_t unused;
 };
 #define FRAME_NO_PAGE UINT64_C(1)
+
+/* Which entries of frame.tlb are a mode's; the count is a power of two. */
+struct frame_part {
+	uint16_t first, count;
+};
+#define FRAME_TLB 7424
+static const struct frame_part frame_parts[FRAME_MODES] = {
+	[FRAME_USER] = {0, 4096},
+	[FRAME_SUPERVISOR] = {4096, 2048},
+	[FRAME_SUPERVISOR_USER] = {6144, 1024},
+	[FRAME_MACHINE] = {7168, 256},
+};
+
+static inline unsigned frame_slot(unsigned mode, uint64_t address)
+{
+	return frame_parts[mode].first + (unsigned)(address / 4096 & (frame_parts[mode].count - 1u));
+}
 
 struct frame_jump {
 	uint64_t tag;  /* virtual pc ^ salt */
@@ -57,7 +75,7 @@ struct frame {
 	uint64_t groups[IR_GROUPS + 1]; /* host address of the lowest byte of each group of accesses */
 	_Alignas(16) uint64_t box[2], sign32[2], sign64[2]; /* constants for float logic */
 	struct frame_jump jumps[FRAME_JUMPS];
-	struct frame_tlb tlb[FRAME_MODES];
+	_Alignas(64) struct frame_tlb tlb[FRAME_TLB];
 };
 
 static inline struct frame *frame_of(struct hart *hart)

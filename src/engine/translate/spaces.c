@@ -5,33 +5,43 @@
 
 #include "engine/translate/translator.h"
 
-static void empty(uint64_t *tags)
+static void nothing_local(struct spaces *s)
 {
-	for (unsigned i = 0; i < FRAME_TLB; i++)
-		tags[i] = FRAME_NO_PAGE;
+	memset(s->is_local, 0, sizeof s->is_local);
+	s->local_count = 0;
 }
 
-static void nothing_local(struct spaces *s, unsigned mode)
+static void forget_page(struct frame_tlb *entry)
 {
-	memset(s->is_local[mode], 0, sizeof s->is_local[mode]);
-	s->local_count[mode] = 0;
+	entry->load = entry->store = FRAME_NO_PAGE;
 }
 
 static void empty_mode(struct translator *t, unsigned mode)
 {
-	empty(t->frame->tlb[mode].load);
-	empty(t->frame->tlb[mode].store);
-	nothing_local(&t->spaces, mode);
+	const struct frame_part *part = &frame_parts[mode];
+
+	if (!t->spaces.filled[mode])
+		return;
+	for (unsigned i = 0; i < part->count; i++)
+		forget_page(&t->frame->tlb[part->first + i]);
+	t->spaces.filled[mode] = false;
 }
 
-static void note_local(struct spaces *s, unsigned mode, unsigned slot)
+static void empty_all(struct translator *t)
 {
-	uint64_t *word = &s->is_local[mode][slot / 64], bit = UINT64_C(1) << (slot % 64);
+	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
+		empty_mode(t, mode);
+	nothing_local(&t->spaces);
+}
+
+static void note_local(struct spaces *s, unsigned slot)
+{
+	uint64_t *word = &s->is_local[slot / 64], bit = UINT64_C(1) << (slot % 64);
 
 	if (*word & bit)
 		return;
 	*word |= bit;
-	s->local[mode][s->local_count[mode]++] = (uint16_t)slot;
+	s->local[s->local_count++] = (uint16_t)slot;
 }
 
 void spaces_forget_jumps(struct translator *t)
@@ -122,21 +132,61 @@ static void put_aside(struct translator *t)
 
 	space->count = 0;
 	space->fences = s->fences;
-	for (unsigned mode = 0; mode < FRAME_MODES; mode++) {
-		struct frame_tlb *tlb = &t->frame->tlb[mode];
+	for (unsigned i = 0; i < s->local_count; i++) {
+		struct frame_tlb *entry = &t->frame->tlb[s->local[i]];
 
-		for (unsigned i = 0; i < s->local_count[mode]; i++) {
-			unsigned slot = s->local[mode][i];
-
-			if (space->count < SPACE_ENTRIES && tlb->load[slot] + tlb->store[slot] != 2 * FRAME_NO_PAGE)
-				space->entries[space->count++] = (struct space_entry){
-					.load = tlb->load[slot], .store = tlb->store[slot],
-					.addend = tlb->addend[slot], .slot = (uint16_t)slot, .mode = (uint8_t)mode};
-			tlb->load[slot] = tlb->store[slot] = FRAME_NO_PAGE;
-		}
-		if (s->local_count[mode])
-			nothing_local(s, mode);
+		if (space->count < SPACE_ENTRIES && entry->load + entry->store != 2 * FRAME_NO_PAGE)
+			space->entries[space->count++] = (struct space_entry){.load = entry->load,
+									      .store = entry->store,
+									      .addend = entry->addend,
+									      .slot = s->local[i]};
+		forget_page(entry);
 	}
+	nothing_local(s);
+}
+
+static struct second_entry *second_of(struct spaces *s, uint64_t page)
+{
+	return &s->second[page / GUEST_PAGE_SIZE % SECOND];
+}
+
+/* The number of the present space. When they run out, all begins anew. */
+static unsigned number_of(struct spaces *s)
+{
+	if (likely(s->now->number))
+		return s->now->number;
+	if (++s->last_number == SECOND_NUMBERS) {
+		/* Reading takes no memory where nothing was written. */
+		for (unsigned i = 0; i < SECOND; i++)
+			if (s->second[i].tag)
+				s->second[i].tag = 0;
+		for (unsigned i = 0; i < SPACES; i++)
+			s->all[i].number = 0;
+		s->last_number = 1;
+	}
+	s->now->number = s->last_number;
+	return s->now->number;
+}
+
+static uint64_t second_tag(struct spaces *s, uint64_t page, bool store)
+{
+	return page | number_of(s) << 2 | (uint64_t)store << 1 | 1;
+}
+
+/* Fills an entry of the user's TLB from the second level; false: it is not there. */
+static bool second_find(struct translator *t, uint64_t page, bool store)
+{
+	struct second_entry *second = second_of(&t->spaces, page);
+	unsigned slot = frame_slot(FRAME_USER, page);
+	bool may_store = second->tag >> 1 & 1;
+
+	if (second->tag != second_tag(&t->spaces, page, may_store) || (store && !may_store))
+		return false;
+	t->frame->tlb[slot] = (struct frame_tlb){
+		.load = page, .store = may_store ? page : FRAME_NO_PAGE, .addend = second->addend};
+	t->spaces.filled[FRAME_USER] = true;
+	note_local(&t->spaces, slot);
+	return true;
 }
 
 static bool was_fenced(const struct spaces *s, const struct space_entry *entry, uint64_t since)
@@ -158,15 +208,14 @@ static void put_back(struct translator *t)
 		return;
 	for (unsigned i = 0; i < space->count; i++) {
 		const struct space_entry *entry = &space->entries[i];
-		struct frame_tlb *tlb = &t->frame->tlb[entry->mode];
-
 		if (was_fenced(s, entry, space->fences))
 			continue;
-		tlb->load[entry->slot] = entry->load;
-		tlb->store[entry->slot] = entry->store;
-		tlb->addend[entry->slot] = entry->addend;
-		note_local(s, entry->mode, entry->slot);
+		t->frame->tlb[entry->slot] = (struct frame_tlb){
+			.load = entry->load, .store = entry->store, .addend = entry->addend};
+		note_local(s, entry->slot);
 	}
+	if (space->count)
+		memset(s->filled, true, sizeof s->filled);
 }
 
 static bool is_bare(uint64_t satp)
@@ -178,6 +227,7 @@ static void forget_space(struct space *space)
 {
 	forget_code(&space->code);
 	space->count = 0;
+	space->number = 0;
 	/* What is global is so among spaces that have pages at all. */
 	space->local_code = is_bare(space->satp);
 }
@@ -203,8 +253,8 @@ void spaces_reset(struct translator *t)
 
 	if (!s->secret && getrandom(&s->secret, sizeof s->secret, GRND_NONBLOCK) < 0)
 		s->secret = (uint64_t)(uintptr_t)t;
-	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
-		empty_mode(t, mode);
+	memset(s->filled, true, sizeof s->filled);
+	empty_all(t);
 	superpages_forget(&s->superpages);
 	for (unsigned i = 0; i < SPACES; i++) {
 		s->all[i].satp = i ? UINT64_MAX : t->interpreter.hart->satp; /* no space has the former */
@@ -273,15 +323,12 @@ static bool code_was_seen(const struct code_owner *owner, uint64_t page)
 
 static void flush_page(struct translator *t, uint64_t address)
 {
-	unsigned index = (address >> GUEST_PAGE_SHIFT) % FRAME_TLB;
 	uint64_t page = address & PAGE_MASK;
 	struct spaces *s = &t->spaces;
 
-	for (unsigned mode = 0; mode < FRAME_MODES; mode++) {
-		struct frame_tlb *tlb = &t->frame->tlb[mode];
-
-		tlb->load[index] = tlb->store[index] = FRAME_NO_PAGE;
-	}
+	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
+		forget_page(&t->frame->tlb[frame_slot(mode, page)]);
+	second_of(s, page)->tag = 0;
 	s->fenced[s->fences++ % FENCES_KNOWN] = page;
 	for (unsigned i = 0; i <= SPACES; i++) {
 		struct code_owner *owner = i < SPACES ? &s->all[i].code : &s->global;
@@ -318,8 +365,7 @@ void spaces_flush(struct translator *t, bool one_page, uint64_t address, bool on
 		flush_asid(t, asid);
 		return;
 	}
-	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
-		empty_mode(t, mode);
+	empty_all(t);
 	for (unsigned i = 0; i < SPACES; i++)
 		forget_space(&s->all[i]);
 	superpages_forget(&s->superpages);
@@ -329,10 +375,10 @@ void spaces_flush(struct translator *t, bool one_page, uint64_t address, bool on
 
 void spaces_drop_writes(struct translator *t)
 {
-	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
-		empty(t->frame->tlb[mode].store);
+	for (unsigned i = 0; i < FRAME_TLB; i++)
+		t->frame->tlb[i].store = FRAME_NO_PAGE;
 	for (unsigned i = 0; i < SPACES; i++)
-		t->spaces.all[i].count = 0;
+		t->spaces.all[i].count = t->spaces.all[i].number = 0;
 }
 
 /* RAM behind a page that may be kept, or NULL. */
@@ -341,27 +387,24 @@ static uint8_t *keepable(struct translator *t, const struct mmu_page *page, enum
 	return page->reusable & 1u << access ? memory_host(t->interpreter.memory, page->base, GUEST_PAGE_SIZE) : NULL;
 }
 
-static void fill(struct translator *t, struct frame_tlb *tlb, uint64_t tag, const struct mmu_page *page, bool store,
+static void fill(struct translator *t, struct frame_tlb *entry, uint64_t tag, const struct mmu_page *page, bool store,
 		 uint8_t *host)
 {
-	unsigned index = (tag >> GUEST_PAGE_SHIFT) % FRAME_TLB;
-
 	/* The addend is for both: what the slot held for another page goes. */
-	if (tlb->load[index] != tag)
-		tlb->load[index] = tag;
-	if (tlb->store[index] != tag)
-		tlb->store[index] = FRAME_NO_PAGE;
+	entry->load = tag;
+	if (entry->store != tag)
+		entry->store = FRAME_NO_PAGE;
 	if (store) {
 		memory_mark_dirty(t->interpreter.memory, page->base, GUEST_PAGE_SIZE);
-		tlb->store[index] = tag;
+		entry->store = tag;
 	}
-	tlb->addend[index] = (uint64_t)(uintptr_t)host - tag;
+	entry->addend = (uint64_t)(uintptr_t)host - tag;
 }
 
 enum spaces_filled spaces_fill(struct translator *t, uint64_t address, unsigned size, bool store,
 			       enum riscv_cause *cause)
 {
-	unsigned mode = t->frame->mode;
+	unsigned mode = t->frame->mode, slot = frame_slot(mode, address);
 	uint64_t tag = address & PAGE_MASK;
 	enum mmu_access access = store ? MMU_STORE : MMU_LOAD;
 	struct hart *hart = t->interpreter.hart;
@@ -371,6 +414,8 @@ enum spaces_filled spaces_fill(struct translator *t, uint64_t address, unsigned 
 	count_tlb_miss(&t->interpreter, t->frame->mode);
 	if ((address ^ (address + size - 1)) & PAGE_MASK)
 		return SPACES_OTHER;
+	if (mode == FRAME_USER && second_find(t, tag, store))
+		return SPACES_FILLED;
 	*cause = mmu_translate(hart, gva(address), size, access, mmu_data_privilege(hart), &page);
 	if (*cause != CAUSE_NONE)
 		return SPACES_FAULT;
@@ -379,9 +424,14 @@ enum spaces_filled spaces_fill(struct translator *t, uint64_t address, unsigned 
 	if (!host || !(page.reusable & 1u << MMU_LOAD))
 		return SPACES_OTHER;
 	superpages_note(&t->spaces.superpages, address, page.span);
-	fill(t, &t->frame->tlb[mode], tag, &page, store, host);
+	fill(t, &t->frame->tlb[slot], tag, &page, store, host);
+	if (mode == FRAME_USER)
+		*second_of(&t->spaces, tag) = (struct second_entry){
+			.tag = second_tag(&t->spaces, tag, t->frame->tlb[slot].store == tag),
+			.addend = t->frame->tlb[slot].addend};
+	t->spaces.filled[mode] = true;
 	if (!page.global)
-		note_local(&t->spaces, mode, (unsigned)(tag >> GUEST_PAGE_SHIFT) % FRAME_TLB);
+		note_local(&t->spaces, slot);
 	return SPACES_FILLED;
 }
 

@@ -28,7 +28,6 @@
 struct space_entry {
 	uint64_t load, store, addend;
 	uint16_t slot;
-	uint8_t mode;
 };
 
 /* What jump entries of one owner, a space or all of them together, go by. */
@@ -39,8 +38,17 @@ struct code_owner {
 	bool halves[2];      /* of the address space that such pages lie in */
 };
 
+/* The second level, of user pages of all spaces: what the first has no room for. */
+struct second_entry {
+	uint64_t tag;    /* virtual page | number of the space << 2 | may be stored to << 1 | 1; or 0 */
+	uint64_t addend;
+};
+#define SECOND         65536
+#define SECOND_NUMBERS 1024 /* they fit below the page */
+
 struct space {
 	uint64_t satp;
+	unsigned number;             /* in the second level; 0: nothing of it is there */
 	struct code_owner code;
 	uint8_t seen[SPACE_CODE_SEEN / 8];
 	bool local_code;             /* its supervisor runs from pages that are not global */
@@ -65,13 +73,16 @@ struct spaces {
 	uint64_t last_key;
 	uint64_t secret;
 	struct superpages superpages;
-	/* TLB slots that hold what is the present space's own, by mode: a list and, to have each once, a bit each. */
-	uint16_t local[FRAME_MODES][FRAME_TLB];
-	unsigned local_count[FRAME_MODES];
-	uint64_t is_local[FRAME_MODES][FRAME_TLB / 64];
+	/* TLB slots that hold what is the present space's own: a list and, to have each once, a bit each. */
+	uint16_t local[FRAME_TLB];
+	unsigned local_count;
+	uint64_t is_local[FRAME_TLB / 64];
+	bool filled[FRAME_MODES]; /* something lies in the mode's TLB, perhaps */
 	/* Fences of single pages, counted, and the last of them. */
 	uint64_t fences, fenced[FENCES_KNOWN];
 	struct fetched fetched[FETCH_PAGES];
+	unsigned last_number;
+	struct second_entry second[SECOND]; /* last: memory is used where it is touched */
 };
 
 #endif

@@ -6,7 +6,7 @@
 #include "engine/interpret/interpret.h"
 
 /* Besides the interpreter's: TLBs, spaces and the jump table. */
-#define TRANSLATE_VCPU_BYTES (5 * MIB)
+#define TRANSLATE_VCPU_BYTES (6 * MIB)
 
 extern const struct engine engine_translate;
 

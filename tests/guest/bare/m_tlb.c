@@ -234,6 +234,106 @@ static void from_supervisor(void)
 	csr_write(satp, 0);
 }
 
+static naked void user_load(void)
+{
+	asm("ld a0, 0(a0); ret");
+}
+static naked void user_store(void)
+{
+	asm("sd zero, 8(a0); ret");
+}
+
+/* In U-mode itself, which MPRV is not. */
+static uint64_t user_sees(uint64_t address)
+{
+	struct trap t = run(U, user_load, address, 0);
+
+	return t.cause == ECALL_U ? t.a0 : FAULT(t.cause);
+}
+static uint64_t user_stores(uint64_t address)
+{
+	uint64_t cause = run(U, user_store, address, 0).cause;
+
+	return cause == ECALL_U ? 0 : cause;
+}
+
+/* Pages so far apart that each takes the place of the others in caches of up to 4096 entries, the last in larger ones. */
+#define PAGES_APART 3
+static const uint64_t apart[PAGES_APART] = {UINT64_C(1) << 24, UINT64_C(1) << 26, UINT64_C(1) << 28};
+
+static void crowd(unsigned pages)
+{
+	for (unsigned i = 0; i < pages; i++) {
+		check(user_sees(VIRTUAL + apart[i]), 2);
+		check(user_stores(VIRTUAL + apart[i]), 0);
+	}
+}
+
+static void crowded(void)
+{
+	for (unsigned i = 0; i < sizeof(fences) / sizeof(fences[0]); i++) {
+		uint64_t asid = 6, *entry;
+
+		paging_reset(3);
+		paging_map(0x80000000, 0x80000000, 2, PTE_ALL | PTE_U);
+		entry = paging_map(VIRTUAL, (uint64_t)first, 0, PTE_ALL | PTE_U);
+		for (unsigned k = 0; k < PAGES_APART; k++)
+			paging_map(VIRTUAL + apart[k], (uint64_t)second, 0, PTE_ALL | PTE_U);
+		paging_on(asid);
+		context("crowded, fence", i, 0, 0);
+		check(user_sees(VIRTUAL), 1);
+		check(user_stores(VIRTUAL), 0);
+		crowd(PAGES_APART);
+		check(user_stores(VIRTUAL), 0);
+		check(user_sees(VIRTUAL), 1);
+		crowd(2);
+		*entry = pte((uint64_t)second, PTE_ALL | PTE_U);
+		fences[i](VIRTUAL, asid);
+		check(user_sees(VIRTUAL), 2);
+		crowd(2);
+		*entry = pte((uint64_t)first, (PTE_ALL & ~PTE_W) | PTE_U);
+		fences[i](VIRTUAL + 0xfff, asid);
+		check(user_sees(VIRTUAL), 1);
+		crowd(2);
+		check(user_stores(VIRTUAL), STORE_PAGE);
+		check(user_sees(VIRTUAL), 1);
+		crowd(2);
+		*entry = 0;
+		fences[i](VIRTUAL, asid);
+		check(user_stores(VIRTUAL), STORE_PAGE);
+		check(user_sees(VIRTUAL), FAULT(LOAD_PAGE));
+	}
+}
+
+/* Two spaces whose pages crowd each other out of every cache. */
+static void crowded_spaces(void)
+{
+	uint64_t one, two, *root, *middle, *low;
+
+	paging_reset(3);
+	paging_map(0x80000000, 0x80000000, 2, PTE_ALL | PTE_U);
+	paging_map(VIRTUAL, (uint64_t)first, 0, PTE_ALL | PTE_U);
+	root = paging_page();
+	middle = paging_page();
+	low = paging_page();
+	root[2] = pte(0x80000000, PTE_ALL | PTE_U);
+	root[VIRTUAL >> 30 & 511] = pte((uint64_t)middle, PTE_V);
+	middle[VIRTUAL >> 21 & 511] = pte((uint64_t)low, PTE_V);
+	low[VIRTUAL >> 12 & 511] = pte((uint64_t)second, PTE_ALL | PTE_U);
+	paging_on(1);
+	one = csr_read(satp);
+	/* More ASIDs than any cache has numbers for; the first comes back each time. */
+	for (uint64_t asid = 2; asid < 1300; asid++) {
+		two = UINT64_C(8) << 60 | asid << 44 | (uint64_t)root >> 12;
+		context("crowded spaces", asid, 0, 0);
+		csr_write(satp, two);
+		check(user_sees(VIRTUAL), 2);
+		csr_write(satp, one);
+		check(user_sees(VIRTUAL), 1);
+	}
+	csr_write(satp, 0);
+}
+
 int main(void)
 {
 	first[0] = 1;
@@ -248,5 +348,7 @@ int main(void)
 	status_bits();
 	inval_privilege();
 	from_supervisor();
+	crowded();
+	crowded_spaces();
 	return 0;
 }

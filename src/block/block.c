@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/counter.h"
+#include "block/freeze.h"
 #include "block/image.h"
 #include "block/io.h"
 #include "block/open.h"
@@ -395,6 +396,12 @@ int block_resize(struct block *block, uint64_t size, bool shrink, struct error *
 		return error_set(e, ERROR_USAGE, -EINVAL,
 				 "'%s' would lose its end; that must be asked for (--shrink)", image->store->path);
 	return image->ops->resize(image, size, shrink, e);
+}
+
+int block_freeze(struct block *block, int fd, const char *path, struct error *e)
+{
+	assert(block->statistics.in_flight == 0);
+	return freeze_under(&block->image, fd, path, e);
 }
 
 void block_set_limits(struct block *block, const struct block_limits *limits)

@@ -111,6 +111,11 @@ void block_commit(struct block *block);
 void block_drain(struct block *block, loop_fn *fn, void *arg);
 /* Grows (or with `shrink` cuts) the disk; nothing is in flight. -EROFS, -EINVAL, -ENOSPC. */
 MUST_USE int block_resize(struct block *block, uint64_t size, bool shrink, struct error *e);
+/* The disk stays as it is for good: what is written from now on goes to an overlay, an empty qcow2 image of the disk's size,
+ * open for reading and writing at `fd`, which belongs to the block on success. `path` is the overlay's, for messages. The
+ * image that the block had is written back and only read from now on; others may read it too. Nothing is in flight.
+ * -EROFS: it is not written anyway; -EINVAL: the overlay does not fit. block/freeze.c */
+MUST_USE int block_freeze(struct block *block, int fd, const char *path, struct error *e);
 void block_set_limits(struct block *block, const struct block_limits *limits);
 void block_get_statistics(const struct block *block, struct block_statistics *out);
 

@@ -10,7 +10,9 @@
 /* The backing's size, and its format where the options do not tell it. */
 static int look_at_backing(const char *path, struct block_create_options *options, uint64_t *size, struct error *e)
 {
-	struct image_options below = {.read_only = true, .backing_anywhere = true, .no_backing = true};
+	/* Only its size counts, which does not change while somebody writes it. */
+	struct image_options below = {
+		.read_only = true, .backing_anywhere = true, .no_backing = true, .no_lock = true};
 	struct image *image = NULL;
 	char *backing = backing_path(path, options->backing);
 	int r = backing ? 0 : error_errno(e, -ENOMEM, "cannot make '%s'", path);

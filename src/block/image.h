@@ -45,6 +45,8 @@ struct image_ops {
 	/* Whether a flush is more than a sync of the store. */
 	bool (*needs_flush)(struct image *image);
 	int (*resize)(struct image *image, uint64_t size, bool shrink, struct error *e);
+	/* Nothing is in flight, and nobody writes any more: all is written back, as at close. */
+	int (*settle)(struct image *image);
 	/* Around every use of the functions above but close and resize, any thread: nothing that lookup told
 	 * becomes untrue in between, beyond what other requests for the same bytes do. */
 	unsigned (*enter)(struct image *image);

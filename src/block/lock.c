@@ -85,3 +85,13 @@ int lock_take(struct store *store, enum lock_use use, struct error *e)
 			 "(--disk FILE,overlay) where nobody writes the file",
 			 store->path, use == LOCK_READER ? ", which writes it" : "");
 }
+
+/* Nobody could take away what both uses have in common meanwhile. */
+void lock_lower(struct store *store)
+{
+	unsigned only = uses[LOCK_WRITER].done & ~uses[LOCK_READER].done;
+
+	for (unsigned n = 0; n < THINGS; n++)
+		if (only & THING(n))
+			(void)lock_byte(store->fd, F_OFD_SETLK, F_UNLCK, DONE_BASE + n, NULL);
+}

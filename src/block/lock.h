@@ -15,4 +15,7 @@ enum lock_use { LOCK_READER, LOCK_WRITER };
 /* Held until the store is closed. -EBUSY with ERROR_STATE; what was held before is released then. */
 MUST_USE int lock_take(struct store *store, enum lock_use use, struct error *e);
 
+/* A writer writes no more: others may read the image now, as long as nobody writes it. */
+void lock_lower(struct store *store);
+
 #endif

@@ -129,16 +129,22 @@ static int settle(struct qcow2 *q)
 	return r;
 }
 
+static int qcow2_settle(struct image *image)
+{
+	struct qcow2 *q = qcow2_of(image);
+	int r;
+
+	pthread_mutex_lock(&q->work);
+	r = settle(q);
+	pthread_mutex_unlock(&q->work);
+	return r;
+}
+
 static int qcow2_close(struct image *image, struct error *e)
 {
 	struct qcow2 *q = qcow2_of(image);
-	int r = 0;
+	int r = image->read_only ? 0 : qcow2_settle(image);
 
-	if (!image->read_only) {
-		pthread_mutex_lock(&q->work);
-		r = settle(q);
-		pthread_mutex_unlock(&q->work);
-	}
 	if (r < 0)
 		error_errno(e, r, "writing back '%s' failed", image->store->path);
 	qcow2_free(q);
@@ -157,6 +163,7 @@ static const struct image_ops qcow2_ops = {
 	.flush = qcow2_flush,
 	.needs_flush = qcow2_needs_flush,
 	.resize = qcow2_resize,
+	.settle = qcow2_settle,
 	.enter = qcow2_enter,
 	.leave = qcow2_leave,
 };

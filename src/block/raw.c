@@ -126,6 +126,7 @@ static const struct image_ops raw_ops = {
 	.flush = raw_flush,
 	.needs_flush = raw_needs_flush,
 	.resize = raw_resize,
+	.settle = raw_flush,
 	.enter = raw_enter,
 	.leave = raw_leave,
 };

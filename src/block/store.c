@@ -86,6 +86,26 @@ int store_open(struct store **out, const char *path, enum store_mode mode, bool 
 	return 0;
 }
 
+int store_adopt(struct store **out, int fd, const char *path, enum store_mode mode, struct error *e)
+{
+	struct store *store = calloc(1, sizeof *store);
+	int r;
+
+	if (store)
+		*store = (struct store){.path = strdup(path), .fd = fd, .direct_fd = -1, .read_only = mode == STORE_READ_ONLY};
+	if (!store || !store->path)
+		r = error_errno(e, -ENOMEM, "cannot open '%s'", path);
+	else
+		r = check_kind(store, e);
+	if (r == 0) {
+		*out = store;
+		return 0;
+	}
+	free(store ? store->path : NULL);
+	free(store);
+	return r;
+}
+
 int store_create(struct store **out, const char *path, struct error *e)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0644);

@@ -53,6 +53,8 @@ MUST_USE int store_open(struct store **out, const char *path, enum store_mode mo
 MUST_USE int store_create(struct store **out, const char *path, struct error *e);
 /* A new file without a name in the folder for temporary files; gone when it is closed or the process dies. */
 MUST_USE int store_temporary(struct store **out, struct error *e);
+/* Over a descriptor, which belongs to the store on success; `path` is for messages. */
+MUST_USE int store_adopt(struct store **out, int fd, const char *path, enum store_mode mode, struct error *e);
 /* Accepts NULL. */
 void store_close(struct store *store);
 

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define RAM_VERSION 1
 #define RUN_PAGES   256
@@ -15,8 +14,8 @@ void ram_clear(struct memory *memory)
 	for (unsigned i = 0; i < memory->count; i++) {
 		const struct memory_region *region = &memory->regions[i];
 
-		/* Anonymous memory reads as zeros again after this; locked pages refuse it. */
-		if (madvise(region->host, region->size, MADV_DONTNEED) < 0)
+		/* Locked pages refuse it. */
+		if (memory_drop(region, 0, region->size) < 0)
 			memset(region->host, 0, region->size);
 		memory_mark_dirty(memory, region->base, region->size);
 	}

@@ -75,6 +75,8 @@ static int run_in_group(const struct verb *group, size_t count, char *const *arg
 		return 0;
 	}
 	verb = verb_find(group->verbs, argv[0]);
+	if (!verb && group->otherwise)
+		return run_leaf(group->otherwise, count, argv, e);
 	if (!verb)
 		return unknown_verb(argv[0], group, e);
 	return verb->verbs ? run_in_group(verb, count - 1, argv + 1, e) : run_leaf(verb, count - 1, argv + 1, e);

@@ -14,12 +14,15 @@
 #include "cli/run_walls.h"
 #include "cli/verb.h"
 #include "config/tree.h"
+#include "snapshot/folder.h"
+#include "snapshot/load.h"
 
-enum { MONITOR_STARTER, MONITOR_OPTIONS };
+enum { MONITOR_STARTER, MONITOR_RESTORE, MONITOR_EAGER, MONITOR_OPTIONS };
 
 struct session {
 	struct registry *registry;
 	const char *name;
+	const char *restore, *restore_eager; /* path of a snapshot; at most one is not NULL */
 	char folder[PATH_MAX];
 	struct arguments arguments; /* of the verb run, by its document */
 	struct plan plan;
@@ -57,6 +60,24 @@ static int configure(void *context, struct monitor_setup *setup, struct error *e
 	return r < 0 ? r : run_walls_keep_sockets(&session->keeper, &session->plan, e);
 }
 
+static int load(void *context, struct machine *machine, struct error *e)
+{
+	const struct session *session = context;
+	const char *path = session->restore_eager ? session->restore_eager : session->restore;
+	/* What is locked in the host's memory can not be mapped from a file. */
+	const struct snapshot_load_options options = {
+		.eager = session->restore_eager || session->plan.config.place.dedicated,
+	};
+	struct snapshot_chain chain;
+	int r = path ? snapshot_chain_load(&chain, path, e) : 0;
+
+	if (r < 0 || !path)
+		return r;
+	r = snapshot_load(&chain, machine, &options, e);
+	snapshot_chain_finish(&chain);
+	return r;
+}
+
 static int made(void *context, int folder, struct error *e)
 {
 	const struct session *session = context;
@@ -73,11 +94,14 @@ static void gone(void *context)
 static int run(const struct arguments *arguments, struct error *e)
 {
 	const struct option_value *starter = &arguments->values[MONITOR_STARTER];
-	struct session session = {.name = arguments->operands[0], .plan = PLAN_NONE};
+	struct session session = {.name = arguments->operands[0],
+				  .restore = arguments->values[MONITOR_RESTORE].text,
+				  .restore_eager = arguments->values[MONITOR_EAGER].text,
+				  .plan = PLAN_NONE};
 	const struct monitor_options options = {
 		.name = session.name,
 		.starter = starter->given ? (int)starter->number : -1,
-		.hooks = {.configure = configure, .made = made, .gone = gone, .context = &session},
+		.hooks = {.configure = configure, .load = load, .made = made, .gone = gone, .context = &session},
 	};
 	struct machine_outcome outcome;
 	int r = registry_open(&session.registry, e);
@@ -102,6 +126,16 @@ static const struct option_spec monitor_options[MONITOR_OPTIONS] = {
 			     .minimum = 3,
 			     .maximum = INT_MAX,
 			     .help = "a socket at which somebody waits to hear that the machine runs"},
+	[MONITOR_RESTORE] = {.name = "restore",
+			     .letter = 'r',
+			     .type = OPTION_PATH,
+			     .placeholder = "FILE",
+			     .help = "the machine goes on from this snapshot"},
+	[MONITOR_EAGER] = {.name = "restore-eager",
+			   .letter = 'e',
+			   .type = OPTION_PATH,
+			   .placeholder = "FILE",
+			   .help = "the same, but all of it is read and checked before"},
 };
 
 static const struct verb_example examples[] = {

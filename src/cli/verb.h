@@ -45,6 +45,7 @@ struct verb {
 	size_t option_count;
 	enum option_scope scope;         /* options of a wider one are not the verb's */
 	const struct verb *const *verbs; /* of a group: what comes after its name; ends with NULL */
+	const struct verb *otherwise;    /* of a group: the one of them whose name may be left out; or NULL */
 	/* NULL for a group. Returns the exit status, or a negative errno with `e` filled. Prints results on standard
 	 * output only. */
 	int (*run)(const struct arguments *arguments, struct error *e);
@@ -63,7 +64,7 @@ extern const struct verb *const verbs[];
 /* Each in the file of its name. */
 extern const struct verb verb_console, verb_logs, verb_run, verb_exec, verb_cp, verb_create, verb_ls, verb_ps, verb_top, verb_profile, verb_schema, verb_image, verb_disk, verb_engines, verb_doctor;
 extern const struct verb verb_start, verb_stop, verb_restart, verb_pause, verb_resume, verb_rm, verb_wait, verb_inspect;
-extern const struct verb verb_events, verb_history, verb_port, verb_set;
+extern const struct verb verb_events, verb_history, verb_port, verb_set, verb_snapshot, verb_restore, verb_clone;
 extern const struct verb verb_help, verb_version;
 /* What runs a machine with a name; found by its name, and not listed. */
 extern const struct verb verb_monitor;

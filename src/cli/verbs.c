@@ -23,6 +23,8 @@ const struct verb *const verbs[] = {
 	&verb_cp,
 	&verb_port,
 	&verb_set,
+	&verb_snapshot,
+	&verb_restore,
 	&verb_wait,
 	&verb_events,
 	&verb_history,

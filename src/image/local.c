@@ -243,8 +243,9 @@ int image_import_folder(const char *folder, struct image_import *out, struct err
 	r = find_file(folder, "kernel", "vmlinuz", &out->kernel, e);
 	if (r == 0)
 		r = find_file(folder, "initramfs", "initrd", &out->initrd, e);
+	/* An overlay before what it lies over. */
 	if (r == 0)
-		r = find_file(folder, "disk.raw", "disk.qcow2", &out->disk, e);
+		r = find_file(folder, "disk.qcow2", "disk.raw", &out->disk, e);
 	snprintf(path, sizeof path, "%.*s/append", (int)sizeof path - 8, folder);
 	if (r == 0 && access(path, R_OK) == 0)
 		r = file_read(path, APPEND_MAX, &text, &size, e);

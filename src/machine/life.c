@@ -336,6 +336,25 @@ int machine_resume(struct machine *machine, struct error *e)
 	return 0;
 }
 
+int machine_hold(struct machine *machine, struct error *e)
+{
+	int r = machine_check_state(machine, "held", IN(MACHINE_RUNNING), e);
+
+	if (r < 0)
+		return r;
+	make_quiet(machine);
+	act(machine);
+	if (has_ended(machine))
+		return machine_check_state(machine, "held", 0, e);
+	machine->state = MACHINE_PAUSED;
+	return 0;
+}
+
+void machine_let_go(struct machine *machine)
+{
+	let_run(machine);
+}
+
 int machine_press_power(struct machine *machine, struct error *e)
 {
 	int r = machine_check_state(machine, "asked to power off", IN(MACHINE_RUNNING), e);

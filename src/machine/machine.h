@@ -125,6 +125,9 @@ MUST_USE int machine_start(struct machine *machine, struct error *e);
  * before. */
 MUST_USE int machine_pause(struct machine *machine, struct error *e);
 MUST_USE int machine_resume(struct machine *machine, struct error *e);
+/* A pause for a moment that nobody is told of. Between the two the machine counts as paused; let_go only after hold. */
+MUST_USE int machine_hold(struct machine *machine, struct error *e);
+void machine_let_go(struct machine *machine);
 /* Waits until the machine stopped or failed and its console output was taken, the user left, SIGINT, SIGTERM or
  * SIGHUP came (unless the process ignores it), or `timeout_ms` passed (-1: no limit; -ETIMEDOUT then, with
  * *outcome filled). Runs the event loop meanwhile. Resets (reboots) of the guest are carried out and do not end
@@ -184,6 +187,8 @@ MUST_USE int machine_get_nic_limits(const struct machine *machine, unsigned inde
  * -EINVAL. get: what the machine has, and what the balloon shall leave. */
 MUST_USE int machine_set_memory(struct machine *machine, uint64_t bytes, struct error *e);
 void machine_get_memory(const struct machine *machine, uint64_t *bytes, uint64_t *left);
+/* While paused: block_freeze of the disk in that place. -ENOENT, -EBUSY. */
+MUST_USE int machine_freeze_disk(struct machine *machine, unsigned index, int fd, const char *path, struct error *e);
 /* As net_publish and net_unpublish, on the first user network that is not isolated. */
 MUST_USE int machine_publish(struct machine *machine, struct net_forward *forward, struct error *e);
 MUST_USE int machine_unpublish(struct machine *machine, const struct net_forward *forward, struct error *e);

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/checked.h"
+#include "memory/private.h"
 
 #define HUGE_PAGE (2 * MIB)
 
@@ -43,8 +44,7 @@ static uint8_t *map_aligned(uint64_t size)
 	return start + before;
 }
 
-/* None of these matters to correctness, so a kernel without them is no error. */
-static void advise(uint8_t *host, uint64_t size)
+void memory_advise(uint8_t *host, uint64_t size)
 {
 	(void)madvise(host, size, MADV_HUGEPAGE);
 	(void)madvise(host, size, MADV_DONTDUMP);
@@ -104,7 +104,7 @@ int memory_add_ram(struct memory *memory, gpa_t base, uint64_t size, const char 
 				 "the host has no address space for %" PRIu64 " MiB of guest RAM; "
 				 "give the guest less memory, or raise the limit (ulimit -v)",
 				 size / MIB);
-	advise(host, size);
+	memory_advise(host, size);
 	slot = &memory->regions[at];
 	memmove(slot + 1, slot, (memory->count - (unsigned)at) * sizeof *slot);
 	*slot = (struct memory_region){.base = base, .size = size, .host = host};
@@ -191,16 +191,17 @@ int memory_write(struct memory *memory, gpa_t address, const void *from, uint64_
 
 int memory_discard(struct memory *memory, gpa_t address, uint64_t length)
 {
-	void *host = memory_host(memory, address, length);
+	const struct memory_region *region = memory_find(memory, address, length);
+	int r;
 
 	if ((address.value | length) & (GUEST_PAGE_SIZE - 1))
 		return -EINVAL;
-	if (!host)
+	if (!region)
 		return -EFAULT;
-	if (length && madvise(host, length, MADV_DONTNEED) < 0)
-		return -errno;
-	memory_mark_dirty(memory, address, length);
-	return 0;
+	r = memory_drop(region, address.value - region->base.value, length);
+	if (r == 0)
+		memory_mark_dirty(memory, address, length);
+	return r;
 }
 
 uint64_t memory_size(const struct memory *memory)

@@ -29,6 +29,7 @@ struct memory_region {
 	uint64_t size; /* bytes, a multiple of GUEST_PAGE_SIZE */
 	uint8_t *host;
 	_Atomic uint64_t *dirty; /* one bit a page; NULL until tracking was first started */
+	bool mapped;             /* some of it came from a file */
 	char name[16];
 };
 
@@ -76,6 +77,16 @@ MUST_USE int memory_write(struct memory *memory, gpa_t address, const void *from
  * (pages locked by the host's administrator stay as they are). */
 MUST_USE int memory_discard(struct memory *memory, gpa_t address, uint64_t length);
 
+/* Some of a region is what a file has there from now on, read when it is touched, and private: what is written stays here.
+ * `offset`: in the region; all are multiples of GUEST_PAGE_SIZE. The file must stay as it is and not be cut. No vCPU or device
+ * uses the region. memory/mapped.c */
+MUST_USE int memory_map_file(struct memory *memory, unsigned index, uint64_t offset, uint64_t length, int fd,
+			     uint64_t file_offset, struct error *e);
+/* These bytes, whole pages, read as zeros and take no room. Marks nothing. A negative errno: locked pages refuse it, or the
+ * host has no room for the mapping. memory/mapped.c */
+MUST_USE int memory_drop(const struct memory_region *region, uint64_t offset, uint64_t length);
+/* A child that is forked while it is on has a copy of all RAM as it was then. memory/mapped.c */
+MUST_USE int memory_inherit(const struct memory *memory, bool on, struct error *e);
 /* memcpy where one side is the guest's: that it changes under the copy is no error of ours. Marks nothing dirty. */
 void memory_copy(void *to, const void *from, uint64_t length);
 

@@ -152,7 +152,8 @@ static int make_machine(struct monitor *monitor, struct machine **machine, struc
 	if (r < 0)
 		return r;
 	equip(monitor);
-	return machine_new(machine, &monitor->setup.config, e);
+	r = machine_new(machine, &monitor->setup.config, e);
+	return r < 0 || !hooks->load ? r : hooks->load(hooks->context, *machine, e);
 }
 
 static void tell_starter(struct monitor *monitor, const struct error *failure)
@@ -173,7 +174,11 @@ static int start(struct monitor *monitor, struct error *e)
 	if (r < 0)
 		return r;
 	machine_on_change(monitor->machine, monitor_changed, monitor);
-	r = machine_start(monitor->machine, e);
+	/* Paused: its state was loaded. */
+	if (machine_state(monitor->machine) == MACHINE_PAUSED)
+		r = machine_resume(monitor->machine, e);
+	else
+		r = machine_start(monitor->machine, e);
 	if (r < 0)
 		return r;
 	tell_starter(monitor, NULL);
@@ -229,6 +234,7 @@ static int live(struct monitor *monitor, struct machine_outcome *outcome, struct
 	monitor->machine = machine;
 	if (r == 0)
 		r = let_live(monitor, outcome, e);
+	monitor_snapshot_end(monitor);
 	monitor->machine = NULL;
 	machine_free(machine);
 	if (monitor->options->hooks.gone)

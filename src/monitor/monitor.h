@@ -38,6 +38,9 @@ struct monitor_setup {
 struct monitor_hooks {
 	/* Fills *setup; what that points to outlives monitor_run. It may take long: control is answered meanwhile. */
 	int (*configure)(void *context, struct monitor_setup *setup, struct error *e);
+	/* The machine is made, with all powers still: may load a state into it (machine_load_state), with which it goes on
+	 * instead of starting. On failure it is freed. May be NULL. */
+	int (*load)(void *context, struct machine *machine, struct error *e);
 	/* The machine is made and starts next: the last moment for what needs power over the host. `folder` is its own, a
 	 * descriptor. May be NULL. */
 	int (*made)(void *context, int folder, struct error *e);
@@ -65,6 +68,9 @@ MUST_USE int monitor_run(struct registry *registry, const struct monitor_options
 /* Starts `doppel monitor NAME` in a session of its own, with monitor.log as its standard error, and waits until the machine
  * runs. When it does not get there: the reason, of the kind it had there. *pid (may be NULL) is a child of this process. */
 MUST_USE int monitor_start(struct registry *registry, const char *name, pid_t *pid, struct error *e);
+/* The same with one more option for the verb: "--restore=FILE". */
+MUST_USE int monitor_start_with(struct registry *registry, const char *name, const char *option, pid_t *pid,
+				struct error *e);
 
 /* -EBUSY (ERROR_STATE): "web is stopped and can not be paused; doppel start web starts it". */
 int monitor_refuse(const char *name, enum machine_state state, const char *what, struct error *e);

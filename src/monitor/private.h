@@ -35,6 +35,7 @@ struct monitor {
 	bool orphaned;      /* the folder was removed */
 	struct loop_timer housekeeping;
 
+	struct snapshotting *snapshotting; /* snapshot.c; NULL: none is under way */
 	struct profiling *profiling; /* profile.c; NULL: none is under way */
 	struct waiter *waiters;
 	bool stopping; /* its end was asked for */
@@ -104,6 +105,14 @@ json_t *monitor_describe_walls(void);
 /* ---- verbs.c ---- */
 
 extern const struct control_verb monitor_verbs[];
+
+/* ---- snapshot.c ---- */
+
+MUST_USE int monitor_snapshot(struct control_call *call, const json_t *with, struct error *e);
+MUST_USE int monitor_snapshot_disks(struct control_call *call, const json_t *with, struct error *e);
+MUST_USE int monitor_snapshot_disk(struct control_call *call, const json_t *with, struct error *e);
+/* One that is under way is given up: its file never becomes a snapshot. */
+void monitor_snapshot_end(struct monitor *monitor);
 
 /* ---- statistics.c, profile.c ---- */
 

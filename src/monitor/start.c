@@ -86,10 +86,11 @@ static int set_files(posix_spawn_file_actions_t *files, int log, int socket)
 	return r;
 }
 
-static int spawn(const char *name, int log, int socket, pid_t *pid)
+/* `more`: an option, or NULL. */
+static int spawn(const char *name, const char *more, int log, int socket, pid_t *pid)
 {
 	char verb[] = "monitor", option[] = "--starter", program[] = "doppel", number[4], copy[REGISTRY_NAME_SIZE];
-	char *arguments[] = {program, verb, copy, option, number, NULL};
+	char *arguments[] = {program, verb, copy, option, number, (char *)more, NULL};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attributes;
 	int r;
@@ -142,6 +143,11 @@ static int hear(const struct registry *registry, const char *name, int socket, p
 
 int monitor_start(struct registry *registry, const char *name, pid_t *pid, struct error *e)
 {
+	return monitor_start_with(registry, name, NULL, pid, e);
+}
+
+int monitor_start_with(struct registry *registry, const char *name, const char *option, pid_t *pid, struct error *e)
+{
 	int sockets[2], log, r;
 	pid_t child = 0;
 
@@ -149,7 +155,7 @@ int monitor_start(struct registry *registry, const char *name, pid_t *pid, struc
 		return error_errno(e, -errno, "starting %s", name);
 	sockets[1] = lift(sockets[1]);
 	log = sockets[1] < 0 ? sockets[1] : open_log(registry, name);
-	r = log < 0 ? log : spawn(name, log, sockets[1], &child);
+	r = log < 0 ? log : spawn(name, option, log, sockets[1], &child);
 	if (log >= 0)
 		close(log);
 	if (sockets[1] >= 0)

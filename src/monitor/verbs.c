@@ -129,6 +129,7 @@ const struct control_verb monitor_verbs[] = {
 	{"resume", resume_machine}, {"stop", stop},	 {"wait", wait},
 	{"events", events},	   {"console", monitor_console},
 	{"statistics", monitor_statistics}, {"set", monitor_set},
-	{"profile", monitor_profile},
+	{"profile", monitor_profile}, {"snapshot", monitor_snapshot},
+	{"snapshot_disks", monitor_snapshot_disks}, {"snapshot_disk", monitor_snapshot_disk},
 	{NULL, NULL},
 };

@@ -49,6 +49,8 @@ static const struct argument_rule argument_rules[] = {
 	{"socket", false, false, EQUAL(0, AF_INET6)},
 	{"socket:unix", false, false, EQUAL(0, AF_UNIX)},
 	{"clone", false, false, MASKED(0, CLONE_THREAD, CLONE_THREAD)},
+	/* A copy of the process: nothing shared, and no namespaces. */
+	{"clone:copy", false, false, EQUAL(0, SIGCHLD)},
 	{"openat", true, false, MASKED(2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY)},
 	{"ioctl", true, false, EQUAL(1, FIONREAD)},
 	{"ioctl", true, false, EQUAL(1, FIONBIO)},
@@ -62,6 +64,8 @@ static const struct argument_rule argument_rules[] = {
 	{"rt_sigaction:others", false, false, SCMP_CMP64(0, SCMP_CMP_NE, SIGSYS, 0)},
 	{"rt_sigaction:others", false, false, EQUAL(1, 0)},
 	{"newfstatat:open", false, false, EQUAL(3, AT_EMPTY_PATH)},
+	{"fcntl:lock", false, false, EQUAL(1, F_OFD_SETLK)},
+	{"fcntl:lock", false, false, EQUAL(1, F_OFD_GETLK)},
 	{"ioctl:tap", false, false, EQUAL(1, TUNSETOFFLOAD)},
 	{"prctl:name", false, false, EQUAL(0, PR_SET_NAME)},
 	{"prctl:filter", false, false, EQUAL(0, PR_SET_SECCOMP)},

@@ -16,6 +16,7 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"the event loop", CALLS("epoll_wait", "epoll_ctl", "timerfd_settime", "read", "poll")},
 		{"disks: by io_uring, whose rings allow no more than reads, writes and flushes", CALLS("io_uring_enter")},
 		{"disks: by threads", DISK_CALLS},
+		{"a disk goes under an overlay", CALLS("fcntl:lock", "fstat", "newfstatat:open", "pread64")},
 		{"starting such threads",
 		 CALLS("clone", "clone3?", "rseq", "set_robust_list", "prctl:name", "prctl:filter")},
 		{"a network device takes or leaves offloads", CALLS("ioctl:tap")},
@@ -41,6 +42,7 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"the control socket", CALLS("accept4", "getsockopt", "recvmsg", "sendmsg", "recvfrom", "sendto")},
 		{"a connection to the program in the guest", CALLS("socketpair")},
 		{"a seed for the guest at each reset", CALLS("getrandom")},
+		{"a snapshot, whose memory a child writes", CALLS("clone:copy", "pwrite64", "close_range")},
 		{"the machine's end", CALLS("close", "unlink?", "kill?", "wait4", "clock_nanosleep")},
 	},
 };

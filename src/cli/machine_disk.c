@@ -1,0 +1,207 @@
+#include "cli/machine_disk.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "block/block.h"
+
+#define LAYER_PREFIX "disk-"
+#define ASIDE        ".disk.new.qcow2"
+#define DISK         "disk.qcow2"
+#define DISK_RAW     "disk.raw"
+/* More layers than a chain can have. */
+#define LAYERS_MAX 256
+
+static int path_of(const char *folder, const char *file, char path[PATH_MAX], struct error *e)
+{
+	int length = snprintf(path, PATH_MAX, "%s/%s", folder, file);
+
+	return length < PATH_MAX ? 0 : error_errno(e, -ENAMETOOLONG, "%.300s", folder);
+}
+
+static enum block_format format_of(const char *file)
+{
+	const char *dot = strrchr(file, '.');
+
+	return dot && strcmp(dot, ".qcow2") == 0 ? BLOCK_QCOW2 : BLOCK_RAW;
+}
+
+static void flush_folder(const char *folder)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		(void)fsync(fd);
+		close(fd);
+	}
+}
+
+/* An empty overlay over the layer becomes the disk. */
+static int put_overlay(const char *folder, const char *layer, struct error *e)
+{
+	const struct block_create_options options = {
+		.format = BLOCK_QCOW2, .backing = layer, .backing_format = format_of(layer)};
+	char aside[PATH_MAX], disk[PATH_MAX], raw[PATH_MAX];
+	int r = path_of(folder, ASIDE, aside, e);
+
+	if (r == 0)
+		r = path_of(folder, DISK, disk, e);
+	if (r == 0)
+		r = path_of(folder, DISK_RAW, raw, e);
+	if (r < 0)
+		return r;
+	(void)unlink(aside);
+	r = block_create(aside, &options, e);
+	if (r < 0)
+		return r;
+	if (rename(aside, disk) < 0) {
+		r = error_errno(e, -errno, "%.300s", disk);
+		(void)unlink(aside);
+		return r;
+	}
+	(void)unlink(raw);
+	flush_folder(folder);
+	return 0;
+}
+
+int machine_disk_freeze(const char *folder, char layer[MACHINE_LAYER_SIZE], char path[PATH_MAX], struct error *e)
+{
+	char disk[PATH_MAX], to[PATH_MAX];
+	uint32_t number;
+	bool raw;
+	int r = path_of(folder, DISK, disk, e);
+
+	*layer = '\0';
+	if (r < 0)
+		return r;
+	raw = access(disk, F_OK) < 0;
+	if (raw)
+		r = path_of(folder, DISK_RAW, disk, e);
+	if (r < 0 || access(disk, F_OK) < 0)
+		return r;
+	if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
+		return error_errno(e, -EIO, "random numbers");
+	snprintf(layer, MACHINE_LAYER_SIZE, LAYER_PREFIX "%08x.%s", (unsigned)number, raw ? "raw" : "qcow2");
+	r = path_of(folder, layer, to, e);
+	if (r == 0 && link(disk, to) < 0)
+		r = error_errno(e, -errno, "%.300s", to);
+	if (r == 0)
+		r = put_overlay(folder, layer, e);
+	return r < 0 ? r : path_of(folder, DISK, path, e);
+}
+
+int machine_disk_return(const char *folder, const char *layer, struct error *e)
+{
+	return put_overlay(folder, layer, e);
+}
+
+bool machine_disk_is_layer(const char *file)
+{
+	size_t prefix = strlen(LAYER_PREFIX), digits;
+
+	if (strncmp(file, LAYER_PREFIX, prefix) != 0)
+		return false;
+	digits = strspn(file + prefix, "0123456789abcdef");
+	return digits == 8 && (strcmp(file + prefix + digits, ".raw") == 0 || strcmp(file + prefix + digits, ".qcow2") == 0);
+}
+
+/* The layer below one, or the disk; false: none, or it can not be told. */
+static bool layer_below(const char *folder, const char *file, char below[MACHINE_LAYER_SIZE])
+{
+	struct block_description description;
+	char path[PATH_MAX];
+
+	if (format_of(file) != BLOCK_QCOW2 || path_of(folder, file, path, NULL) < 0 ||
+	    block_describe(path, BLOCK_QCOW2, &description, NULL) < 0 || !machine_disk_is_layer(description.backing))
+		return false;
+	snprintf(below, MACHINE_LAYER_SIZE, "%.*s", MACHINE_LAYER_SIZE - 1, description.backing);
+	return true;
+}
+
+int machine_disk_link(const char *folder, const char *layer, const char *to, struct error *e)
+{
+	char name[MACHINE_LAYER_SIZE], below[MACHINE_LAYER_SIZE], from_path[PATH_MAX], to_path[PATH_MAX];
+	bool more = true;
+	int r = 0;
+
+	if (!machine_disk_is_layer(layer))
+		return error_set(e, ERROR_FAILED, -EBADMSG, "\"%.60s\" is no layer of a disk", layer);
+	snprintf(name, sizeof name, "%s", layer);
+	for (unsigned i = 0; r == 0 && more && i < LAYERS_MAX; i++) {
+		r = path_of(folder, name, from_path, e);
+		if (r == 0)
+			r = path_of(to, name, to_path, e);
+		if (r == 0 && link(from_path, to_path) < 0 && errno != EEXIST)
+			r = error_errno(e, -errno, "%.300s", to_path);
+		more = layer_below(folder, name, below);
+		if (more)
+			memcpy(name, below, sizeof name);
+	}
+	return r;
+}
+
+/* ---- Sweeping ---- */
+
+struct layers {
+	char names[LAYERS_MAX][MACHINE_LAYER_SIZE];
+	bool used[LAYERS_MAX];
+	unsigned count;
+};
+
+static void find_layers(const char *folder, struct layers *layers)
+{
+	DIR *directory = opendir(folder);
+	struct dirent *entry;
+
+	while (directory && (entry = readdir(directory)) && layers->count < LAYERS_MAX)
+		if (machine_disk_is_layer(entry->d_name))
+			snprintf(layers->names[layers->count++], MACHINE_LAYER_SIZE, "%.31s", entry->d_name);
+	if (directory)
+		closedir(directory);
+}
+
+static bool mark(struct layers *layers, const char *name)
+{
+	for (unsigned i = 0; i < layers->count; i++)
+		if (strcmp(layers->names[i], name) == 0) {
+			bool before = layers->used[i];
+
+			layers->used[i] = true;
+			return !before;
+		}
+	return false;
+}
+
+static void mark_chain(const char *folder, struct layers *layers, const char *file)
+{
+	char name[MACHINE_LAYER_SIZE];
+
+	snprintf(name, sizeof name, "%s", file);
+	while (layer_below(folder, name, name) && mark(layers, name))
+		;
+}
+
+void machine_disk_sweep(const char *folder, const char *const *keep)
+{
+	struct layers *layers = calloc(1, sizeof *layers);
+	char path[PATH_MAX];
+
+	if (!layers)
+		return;
+	find_layers(folder, layers);
+	mark_chain(folder, layers, DISK);
+	for (; *keep; keep++)
+		if (mark(layers, *keep))
+			mark_chain(folder, layers, *keep);
+	for (unsigned i = 0; i < layers->count; i++)
+		if (!layers->used[i] && path_of(folder, layers->names[i], path, NULL) == 0)
+			(void)unlink(path);
+	free(layers);
+}

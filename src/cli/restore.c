@@ -1,0 +1,174 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/machine_disk.h"
+#include "cli/progress.h"
+#include "cli/snapshots.h"
+#include "cli/stop.h"
+#include "cli/verb.h"
+#include "monitor/monitor.h"
+
+/* For a monitor that frees a large machine on a busy host. */
+#define STOP_PATIENCE_MS 60000
+
+enum { RESTORE_FORCE, RESTORE_EAGER, RESTORE_NO_WAIT, RESTORE_OPTIONS };
+
+struct restoring {
+	struct named *named;
+	struct snapshot_chain *chain;
+	const char *tag;
+	bool eager, wait;
+};
+
+static int stop(struct named *named, struct error *e)
+{
+	int r = named_call(named, "stopped", "stop", json_pack("{s:i}", "timeout_ms", 0), STOP_PATIENCE_MS, NULL, e);
+
+	named_close(named);
+	return r;
+}
+
+/* Nobody starts it meanwhile. */
+static int return_disk(const struct restoring *restoring, struct error *e)
+{
+	const char *layer = snapshots_layer(restoring->chain->files[0]);
+	char folder[PATH_MAX];
+	int lock, r;
+
+	if (!layer)
+		return 0;
+	r = registry_lock(restoring->named->registry, restoring->named->name, &lock, e);
+	if (r < 0)
+		return r;
+	snapshots_machine_folder(restoring->named->registry, restoring->named->name, folder);
+	r = machine_disk_return(folder, layer, e);
+	close(lock);
+	return r;
+}
+
+static int start(const struct restoring *restoring, struct error *e)
+{
+	const struct named *named = restoring->named;
+	char option[PATH_MAX + 32];
+
+	snprintf(option, sizeof option, "--restore%s=%s", restoring->eager ? "-eager" : "", restoring->chain->files[0]->name);
+	return monitor_start_with(named->registry, named->name, option, NULL, e);
+}
+
+static void show(void *context, uint64_t done, uint64_t total)
+{
+	progress_show(context, &(struct image_progress){.step = "checking the rest", .done = done, .total = total, .bytes = true});
+}
+
+/* The machine runs on memory that is read when it is touched. That brings the rest into the host's cache, and tells whether it
+ * is what was saved; if not, the guest must not go on. */
+static int check_rest(const struct restoring *restoring, struct error *e)
+{
+	struct progress progress;
+	int r = 0;
+
+	if (restoring->eager || !restoring->wait)
+		return 0;
+	progress_init(&progress, stderr);
+	progress.redraw = progress.redraw && isatty(STDERR_FILENO);
+	for (unsigned i = 0; r == 0 && i < restoring->chain->count; i++)
+		r = snapshot_verify(restoring->chain->files[i], progress.redraw ? show : NULL, &progress, e);
+	progress_finish(&progress);
+	if (r < 0 && stop(restoring->named, NULL) == 0)
+		r = error_prefix(e, r, "%s was stopped again", restoring->named->name);
+	return r;
+}
+
+static int go_on(const struct restoring *restoring, struct error *e)
+{
+	int r = return_disk(restoring, e);
+
+	if (r == 0)
+		r = start(restoring, e);
+	return r < 0 ? r : check_rest(restoring, e);
+}
+
+static int restore(struct named *named, const struct arguments *arguments, struct error *e)
+{
+	struct snapshot_chain chain;
+	const struct restoring restoring = {
+		.named = named,
+		.chain = &chain,
+		.tag = arguments->operands[1],
+		.eager = arguments->values[RESTORE_EAGER].given,
+		.wait = !arguments->values[RESTORE_NO_WAIT].given,
+	};
+	int r = snapshots_open(named->registry, named->name, restoring.tag, &chain, e);
+
+	if (r < 0)
+		return r;
+	if (!named_is_at_rest(&named->record) && !arguments->values[RESTORE_FORCE].given)
+		r = error_set(e, ERROR_STATE, -EBUSY,
+			      "%s is %s; what it did since %s would be lost: doppel restore --force %s %s does so", named->name,
+			      machine_state_name(named->record.state), restoring.tag, named->name, restoring.tag);
+	else if (!named_is_at_rest(&named->record))
+		r = stop(named, e);
+	if (r == 0)
+		r = go_on(&restoring, e);
+	snapshot_chain_finish(&chain);
+	snapshots_sweep(named->registry, named->name);
+	return r;
+}
+
+static int run(const struct arguments *arguments, struct error *e)
+{
+	struct registry *registry;
+	struct named named;
+	int r = registry_open(&registry, e);
+
+	if (r < 0)
+		return r;
+	r = named_open(&named, registry, arguments->operands[0], e);
+	if (r == 0) {
+		r = restore(&named, arguments, e);
+		named_close(&named);
+	}
+	registry_close(registry);
+	return r;
+}
+
+static const struct option_spec options[RESTORE_OPTIONS] = {
+	[RESTORE_FORCE] = {.name = "force",
+			   .letter = 'f',
+			   .type = OPTION_FLAG,
+			   .help = "end the machine first, if it runs; what it did since is lost"},
+	[RESTORE_EAGER] = {.name = "eager",
+			   .letter = 'e',
+			   .type = OPTION_FLAG,
+			   .help = "read and check all of its memory before it goes on"},
+	[RESTORE_NO_WAIT] = {.name = "no-check",
+			     .letter = 'n',
+			     .type = OPTION_FLAG,
+			     .help = "return as soon as it runs, and leave what it has not touched yet unchecked"},
+};
+
+static const struct verb_example examples[] = {
+	{"doppel restore web nightly", "web, which has ended, goes on as it was then"},
+	{"doppel restore --force web nightly", "the same while it runs"},
+	{NULL, NULL},
+};
+
+const struct verb verb_restore = {
+	.name = "restore",
+	.summary = "let a machine go on from a snapshot",
+	.operands = "NAME TAG",
+	.operands_min = 2,
+	.operands_max = 2,
+	.operand_kind = OPERAND_MACHINE,
+	.description =
+		"The machine runs within milliseconds, on memory that is read from the snapshot when it is touched; meanwhile the "
+		"rest is read and checked, and a machine whose memory turns out to be damaged is stopped. The guest goes on amid "
+		"what it did; only its wall clock tells that time has passed, and connections to others are lost.\n\n"
+		"What was written to its disk since then is dropped.",
+	.examples = examples,
+	.options = options,
+	.option_count = RESTORE_OPTIONS,
+	.run = run,
+};

@@ -1,0 +1,452 @@
+/* The verb snapshot and those below it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/document.h"
+#include "cli/progress.h"
+#include "cli/snapshots.h"
+#include "cli/table.h"
+#include "cli/verb.h"
+
+#define NS_PER_S UINT64_C(1000000000)
+
+/* Runs fn with the registry and the machine that the first operand means. */
+static int with_machine(const struct arguments *arguments, int (*fn)(struct named *, const struct arguments *, struct error *),
+			struct error *e)
+{
+	struct registry *registry;
+	struct named named;
+	int r = registry_open(&registry, e);
+
+	if (r < 0)
+		return r;
+	r = named_open(&named, registry, arguments->operands[0], e);
+	if (r >= 0) {
+		r = fn(&named, arguments, e);
+		named_close(&named);
+	}
+	registry_close(registry);
+	return r;
+}
+
+/* ---- save ---- */
+
+enum { SAVE_PARENT, SAVE_FORCE, SAVE_OPTIONS };
+
+static uint64_t member(const json_t *result, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(result, key));
+}
+
+static void tell_saved(const char *path, const json_t *result)
+{
+	uint64_t stored = member(result, "stored") * GUEST_PAGE_SIZE, stopped = member(result, "stopped_us");
+	char bytes[TABLE_BYTES_SIZE];
+
+	table_format_bytes(stored, bytes);
+	printf("%s: %s of memory", path, bytes);
+	if (stopped)
+		printf("; it stood still for %" PRIu64 ".%" PRIu64 " ms", stopped / 1000, stopped / 100 % 10);
+	putchar('\n');
+}
+
+static int save(struct named *named, const struct arguments *arguments, struct error *e)
+{
+	const struct snapshots_request request = {
+		.tag = arguments->operands[1],
+		.parent = arguments->values[SAVE_PARENT].text,
+		.force = arguments->values[SAVE_FORCE].given,
+	};
+	json_t *result = NULL;
+	char path[PATH_MAX];
+	int r = snapshots_take(named, &request, path, &result, e);
+
+	if (r == 0)
+		tell_saved(request.tag, result);
+	json_decref(result);
+	return r;
+}
+
+static int run_save(const struct arguments *arguments, struct error *e)
+{
+	return with_machine(arguments, save, e);
+}
+
+static const struct option_spec save_options[SAVE_OPTIONS] = {
+	[SAVE_PARENT] = {.name = "parent",
+			 .letter = 'p',
+			 .type = OPTION_STRING,
+			 .placeholder = "TAG",
+			 .help = "store only memory that has changed since that snapshot, which is needed to restore this one"},
+	[SAVE_FORCE] = {.name = "force",
+			.letter = 'f',
+			.type = OPTION_FLAG,
+			.help = "replace a snapshot of the same name"},
+};
+
+static const struct verb_example save_examples[] = {
+	{"doppel snapshot web nightly", "saves web, which runs on, as nightly"},
+	{"doppel snapshot web hourly --parent nightly", "stores what has changed since"},
+	{NULL, NULL},
+};
+
+static const struct verb verb_snapshot_save = {
+	.name = "snapshot save",
+	.summary = "save a machine while it runs on",
+	.operands = "NAME TAG",
+	.operands_min = 2,
+	.operands_max = 2,
+	.operand_kind = OPERAND_MACHINE_LIVE,
+	.description =
+		"Memory, processors, devices and the machine's own disk are saved as they are at one moment; the machine stands "
+		"still for milliseconds, and its memory is written while it runs on. The word save may be left out.\n\n"
+		"The disk is not copied: from then on it is written above what was saved. Disks that are not the machine's own must "
+		"be read-only.",
+	.examples = save_examples,
+	.options = save_options,
+	.option_count = SAVE_OPTIONS,
+	.run = run_save,
+};
+
+/* ---- ls ---- */
+
+static const struct column ls_columns[] = {
+	{.key = "tag"},
+	{.key = "created"},
+	{.key = "memory", .type = COLUMN_BYTES},
+	{.key = "file", .type = COLUMN_BYTES},
+	{.key = "packed", .type = COLUMN_YES_NO, .programs = true},
+	{.key = "id", .programs = true},
+	{.key = "parent"},
+};
+
+struct entry {
+	char file[128];
+	struct snapshot_header header;
+};
+
+struct listing {
+	struct entry *entries;
+	size_t count, room;
+	bool failed;
+};
+
+static void add_entry(void *context, const char *file, const struct snapshot_header *header)
+{
+	struct listing *listing = context;
+
+	if (listing->count == listing->room) {
+		size_t room = listing->room ? 2 * listing->room : 16;
+		struct entry *entries = reallocarray(listing->entries, room, sizeof *entries);
+
+		listing->failed |= !entries;
+		if (!entries)
+			return;
+		listing->entries = entries;
+		listing->room = room;
+	}
+	snprintf(listing->entries[listing->count].file, sizeof listing->entries[0].file, "%.*s",
+		 (int)(strlen(file) - strlen(SNAPSHOT_SUFFIX)), file);
+	listing->entries[listing->count++].header = *header;
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+
+	return (x->header.created_ns > y->header.created_ns) - (x->header.created_ns < y->header.created_ns);
+}
+
+static int list(const struct named *named, struct listing *listing, struct error *e)
+{
+	char folder[PATH_MAX];
+	int r;
+
+	*listing = (struct listing){.entries = NULL};
+	snapshots_folder(named->registry, named->name, folder);
+	r = snapshot_each(folder, add_entry, listing, e);
+	if (r == 0 && listing->failed)
+		r = error_errno(e, -ENOMEM, "%s", folder);
+	if (r < 0)
+		free(listing->entries);
+	else if (listing->count)
+		qsort(listing->entries, listing->count, sizeof *listing->entries, by_time);
+	return r;
+}
+
+static const struct entry *find_id(const struct listing *listing, const uint8_t id[SNAPSHOT_ID_BYTES])
+{
+	for (size_t i = 0; i < listing->count; i++)
+		if (memcmp(listing->entries[i].header.id, id, SNAPSHOT_ID_BYTES) == 0)
+			return &listing->entries[i];
+	return NULL;
+}
+
+static void format_time(uint64_t ns, char *out, size_t room)
+{
+	time_t seconds = (time_t)(ns / NS_PER_S);
+	struct tm parts;
+
+	if (!gmtime_r(&seconds, &parts) || !strftime(out, room, "%Y-%m-%dT%H:%M:%SZ", &parts))
+		snprintf(out, room, "?");
+}
+
+static uint64_t room_of(const struct named *named, const char *tag)
+{
+	char path[PATH_MAX];
+	struct stat stat_;
+
+	if (snapshots_path(named->registry, named->name, tag, path, NULL) < 0 || stat(path, &stat_) < 0)
+		return 0;
+	return (uint64_t)stat_.st_blocks * 512;
+}
+
+static void add_row(struct table *table, const struct named *named, const struct listing *listing,
+		    const struct entry *entry)
+{
+	const struct entry *parent = find_id(listing, entry->header.parent);
+	char text[SNAPSHOT_ID_TEXT];
+
+	table_text(table, entry->file);
+	format_time(entry->header.created_ns, text, sizeof text);
+	table_text(table, text);
+	table_number(table, entry->header.pages * GUEST_PAGE_SIZE);
+	table_number(table, room_of(named, entry->file));
+	table_number(table, entry->header.flags & SNAPSHOT_PACKED);
+	snapshot_id_text(entry->header.id, text);
+	table_text(table, text);
+	if (!snapshot_has_parent(&entry->header))
+		table_nothing(table);
+	else
+		table_text(table, parent ? parent->file : "(missing)");
+}
+
+static int ls(struct named *named, const struct arguments *arguments, struct error *e)
+{
+	struct table *table = table_new(ls_columns, ARRAY_SIZE(ls_columns));
+	struct listing listing;
+	int r = list(named, &listing, e);
+
+	if (r == 0) {
+		for (size_t i = 0; i < listing.count; i++)
+			add_row(table, named, &listing, &listing.entries[i]);
+		free(listing.entries);
+		r = table_show(table, &arguments->values[0], e);
+	}
+	table_free(table);
+	return r;
+}
+
+static int run_ls(const struct arguments *arguments, struct error *e)
+{
+	return with_machine(arguments, ls, e);
+}
+
+static const struct option_spec ls_options[TABLE_OPTIONS] = {TABLE_OPTION_ROWS(0)};
+
+static const struct verb_example ls_examples[] = {
+	{"doppel snapshot ls web", "the snapshots of web, oldest first"},
+	{NULL, NULL},
+};
+
+static const struct verb verb_snapshot_ls = {
+	.name = "snapshot ls",
+	.summary = "list the snapshots of a machine",
+	.operands = "NAME",
+	.operands_min = 1,
+	.operands_max = 1,
+	.operand_kind = OPERAND_MACHINE,
+	.description = "With the memory of the machine, and the room that each takes on the host's disk.",
+	.examples = ls_examples,
+	.options = ls_options,
+	.option_count = TABLE_OPTIONS,
+	.run = run_ls,
+};
+
+/* ---- rm ---- */
+
+/* The first that builds on it, or NULL. */
+static const struct entry *child_of(const struct listing *listing, const char *tag)
+{
+	for (size_t i = 0; i < listing->count; i++) {
+		const struct entry *parent = find_id(listing, listing->entries[i].header.parent);
+
+		if (parent && strcmp(parent->file, tag) == 0)
+			return &listing->entries[i];
+	}
+	return NULL;
+}
+
+static int remove_one(struct named *named, const char *tag, struct error *e)
+{
+	const struct entry *child;
+	struct listing listing;
+	char path[PATH_MAX];
+	int r = snapshots_path(named->registry, named->name, tag, path, e);
+
+	if (r == 0)
+		r = list(named, &listing, e);
+	if (r < 0)
+		return r;
+	child = child_of(&listing, tag);
+	if (child)
+		r = error_set(e, ERROR_STATE, -EBUSY,
+			      "%s of %s builds on %s and would be lost; doppel snapshot collapse %s %s makes it whole first",
+			      child->file, named->name, tag, named->name, child->file);
+	else if (unlink(path) < 0)
+		r = errno == ENOENT ? error_set(e, ERROR_NOT_FOUND, -ENOENT,
+						"%s has no snapshot %s; doppel snapshot ls %s lists them", named->name, tag,
+						named->name)
+				    : error_errno(e, -errno, "%.300s", path);
+	free(listing.entries);
+	return r;
+}
+
+static int rm(struct named *named, const struct arguments *arguments, struct error *e)
+{
+	int r = 0;
+
+	for (size_t i = 1; r == 0 && i < arguments->operand_count; i++)
+		r = remove_one(named, arguments->operands[i], e);
+	snapshots_sweep(named->registry, named->name);
+	return r;
+}
+
+static int run_rm(const struct arguments *arguments, struct error *e)
+{
+	return with_machine(arguments, rm, e);
+}
+
+static const struct verb_example rm_examples[] = {
+	{"doppel snapshot rm web nightly", "web keeps running, but can not go back to nightly any more"},
+	{NULL, NULL},
+};
+
+static const struct verb verb_snapshot_rm = {
+	.name = "snapshot rm",
+	.summary = "remove snapshots of a machine",
+	.operands = "NAME TAG...",
+	.operands_min = 2,
+	.operands_max = NAMED_MAX,
+	.operand_kind = OPERAND_MACHINE,
+	.description = "What only they needed of the disk goes too. One that another builds on stays.",
+	.examples = rm_examples,
+	.run = run_rm,
+};
+
+/* ---- inspect ---- */
+
+enum { INSPECT_FORMAT, INSPECT_VERIFY, INSPECT_OPTIONS };
+
+static void show_progress(void *context, uint64_t done, uint64_t total)
+{
+	progress_show(context, &(struct image_progress){.step = "reading", .done = done, .total = total, .bytes = true});
+}
+
+static int verify(const struct snapshot_chain *chain, struct error *e)
+{
+	struct progress progress;
+	int r = 0;
+
+	progress_init(&progress, stderr);
+	for (unsigned i = 0; r == 0 && i < chain->count; i++)
+		r = snapshot_verify(chain->files[i], show_progress, &progress, e);
+	progress_finish(&progress);
+	return r;
+}
+
+static json_t *describe(const struct snapshot_chain *chain)
+{
+	const struct snapshot *newest = chain->files[0];
+	uint64_t counts[4] = {0};
+	json_t *tree = json_deep_copy(newest->facts);
+	char text[SNAPSHOT_ID_TEXT];
+
+	for (uint64_t row = 0; row < newest->header.pages; row++)
+		counts[snapshot_kind(newest, row)]++;
+	json_object_del(tree, "document");
+	snapshot_id_text(newest->header.id, text);
+	json_object_set_new(tree, "id", json_string(text));
+	format_time(newest->header.created_ns, text, sizeof text);
+	json_object_set_new(tree, "created", json_string(text));
+	json_object_set_new(tree, "packed", json_boolean(newest->header.flags & SNAPSHOT_PACKED));
+	json_object_set_new(tree, "chain", json_integer(chain->count));
+	json_object_set_new(tree, "state_bytes", json_integer((json_int_t)newest->state_length));
+	json_object_set_new(tree, "pages",
+			    json_pack("{s:I, s:I, s:I}", "stored", (json_int_t)counts[SNAPSHOT_PAGE_HERE], "zero",
+				      (json_int_t)counts[SNAPSHOT_PAGE_ZERO], "unchanged",
+				      (json_int_t)counts[SNAPSHOT_PAGE_PARENT]));
+	return tree;
+}
+
+static int inspect(struct named *named, const struct arguments *arguments, struct error *e)
+{
+	struct snapshot_chain chain;
+	json_t *tree;
+	int r = snapshots_open(named->registry, named->name, arguments->operands[1], &chain, e);
+
+	if (r < 0)
+		return r;
+	if (arguments->values[INSPECT_VERIFY].given)
+		r = verify(&chain, e);
+	if (r == 0) {
+		tree = describe(&chain);
+		r = document_print(tree, (enum output_format)arguments->values[INSPECT_FORMAT].number, stdout, e);
+		json_decref(tree);
+	}
+	snapshot_chain_finish(&chain);
+	return r;
+}
+
+static int run_inspect(const struct arguments *arguments, struct error *e)
+{
+	return with_machine(arguments, inspect, e);
+}
+
+static const struct option_spec inspect_options[INSPECT_OPTIONS] = {
+	[INSPECT_FORMAT] = OPTION_FORMAT_ROW,
+	[INSPECT_VERIFY] = {.name = "verify",
+			    .letter = 'v',
+			    .type = OPTION_FLAG,
+			    .help = "read all of its memory too, and compare it with what was saved"},
+};
+
+static const struct verb_example inspect_examples[] = {
+	{"doppel snapshot inspect web nightly --verify", "what it is, and whether it is whole"},
+	{NULL, NULL},
+};
+
+static const struct verb verb_snapshot_inspect = {
+	.name = "snapshot inspect",
+	.summary = "tell what a snapshot has, and whether it is whole",
+	.operands = "NAME TAG",
+	.operands_min = 2,
+	.operands_max = 2,
+	.operand_kind = OPERAND_MACHINE,
+	.description = "Everything but the memory is read and checked in any case.",
+	.examples = inspect_examples,
+	.options = inspect_options,
+	.option_count = INSPECT_OPTIONS,
+	.run = run_inspect,
+};
+
+static const struct verb *const snapshot_verbs[] = {
+	&verb_snapshot_save, &verb_snapshot_ls, &verb_snapshot_rm, &verb_snapshot_inspect, NULL,
+};
+
+const struct verb verb_snapshot = {
+	.name = "snapshot",
+	.summary = "save machines while they run on",
+	.operands = "",
+	.description = "A snapshot is a file in the machine's folder, with which doppel restore lets the machine go on from then. "
+		       "doppel snapshot NAME TAG is doppel snapshot save NAME TAG.",
+	.verbs = snapshot_verbs,
+	.otherwise = &verb_snapshot_save,
+};

@@ -1,0 +1,386 @@
+#include "cli/snapshots.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/name.h"
+#include "cli/machine_disk.h"
+#include "config/suggest.h"
+#include "config/tree.h"
+#include "snapshot/save.h"
+
+#define FOLDER "snapshots"
+/* For a monitor that answers at once, on a busy host. */
+#define PATIENCE_MS 60000
+
+void snapshots_machine_folder(const struct registry *registry, const char *name, char out[PATH_MAX])
+{
+	registry_path(registry, name, "", out);
+	out[strlen(out) - 1] = '\0';
+}
+
+void snapshots_folder(const struct registry *registry, const char *name, char out[PATH_MAX])
+{
+	registry_path(registry, name, FOLDER, out);
+}
+
+int snapshots_path(const struct registry *registry, const char *name, const char *tag, char out[PATH_MAX],
+		   struct error *e)
+{
+	char file[128];
+
+	if (!name_is_valid(tag))
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "\"%.60s\" can not be a snapshot's name: give 1 to 63 letters, digits, dots, dashes and "
+				 "underscores, the first a letter or digit",
+				 tag);
+	snprintf(file, sizeof file, FOLDER "/%s" SNAPSHOT_SUFFIX, tag);
+	registry_path(registry, name, file, out);
+	return 0;
+}
+
+/* ---- Opening ---- */
+
+struct nearest {
+	struct suggestion best;
+	char tag[64];
+};
+
+static void consider(void *context, const char *file, const struct snapshot_header *header)
+{
+	struct nearest *nearest = context;
+	const char *before = nearest->best.word;
+	char tag[sizeof nearest->tag];
+
+	(void)header;
+	snprintf(tag, sizeof tag, "%.*s", (int)(strlen(file) - strlen(SNAPSHOT_SUFFIX)), file);
+	suggestion_consider(&nearest->best, tag);
+	if (nearest->best.word == before)
+		return;
+	memcpy(nearest->tag, tag, sizeof tag);
+	nearest->best.word = nearest->tag;
+}
+
+static int no_such(const struct registry *registry, const char *name, const char *tag, struct error *e)
+{
+	struct nearest nearest = {.best = suggestion_for(tag)};
+	char folder[PATH_MAX];
+
+	snapshots_folder(registry, name, folder);
+	(void)!snapshot_each(folder, consider, &nearest, NULL);
+	if (nearest.best.word)
+		return error_set(e, ERROR_NOT_FOUND, -ENOENT, "%s has no snapshot %s; did you mean %s?", name, tag,
+				 nearest.best.word);
+	return error_set(e, ERROR_NOT_FOUND, -ENOENT, "%s has no snapshot %s; doppel snapshot ls %s lists them", name, tag,
+			 name);
+}
+
+int snapshots_open(const struct registry *registry, const char *name, const char *tag, struct snapshot_chain *chain,
+		   struct error *e)
+{
+	char path[PATH_MAX];
+	int r = snapshots_path(registry, name, tag, path, e);
+
+	if (r < 0)
+		return r;
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return no_such(registry, name, tag, e);
+	return snapshot_chain_load(chain, path, e);
+}
+
+const char *snapshots_fact(const struct snapshot *snapshot, const char *key)
+{
+	const char *text = json_string_value(json_object_get(snapshot->facts, key));
+
+	return text ? text : "";
+}
+
+const char *snapshots_layer(const struct snapshot *snapshot)
+{
+	const json_t *disks = json_object_get(snapshot->facts, "disks"), *disk;
+	size_t i;
+
+	json_array_foreach(disks, i, disk) {
+		const char *layer = json_string_value(json_object_get(disk, "layer"));
+
+		if (layer && machine_disk_is_layer(layer))
+			return layer;
+	}
+	return NULL;
+}
+
+struct layers {
+	const char *folder;
+	char *names[1024];
+	size_t count;
+	bool unknown;
+};
+
+static void note_layer(void *context, const char *file, const struct snapshot_header *header)
+{
+	struct layers *layers = context;
+	struct snapshot *snapshot;
+	char path[PATH_MAX];
+	const char *layer;
+	int fd;
+
+	(void)header;
+	snprintf(path, sizeof path, "%.3800s/%s", layers->folder, file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || layers->count + 1 >= sizeof layers->names / sizeof layers->names[0] ||
+	    snapshot_open(&snapshot, fd, path, NULL) < 0) {
+		layers->unknown = true;
+		return;
+	}
+	layer = snapshots_layer(snapshot);
+	if (layer)
+		layers->names[layers->count++] = strdup(layer);
+	snapshot_close(snapshot);
+}
+
+void snapshots_sweep(const struct registry *registry, const char *name)
+{
+	char folder[PATH_MAX], machine[PATH_MAX];
+	struct layers *layers = calloc(1, sizeof *layers);
+
+	if (!layers)
+		return;
+	snapshots_folder(registry, name, folder);
+	snapshots_machine_folder(registry, name, machine);
+	layers->folder = folder;
+	/* What can not be read may need any of them. */
+	if (snapshot_each(folder, note_layer, layers, NULL) == 0 && !layers->unknown)
+		machine_disk_sweep(machine, (const char *const *)layers->names);
+	for (size_t i = 0; i < layers->count; i++)
+		free(layers->names[i]);
+	free(layers);
+}
+
+/* ---- Taking ---- */
+
+struct taking {
+	struct named *named;
+	const struct snapshots_request *request;
+	char folder[PATH_MAX]; /* the machine's */
+	char path[PATH_MAX], aside[PATH_MAX];
+	int fd;
+	json_t *facts;
+	char parent[SNAPSHOT_ID_TEXT]; /* "": none */
+};
+
+static int own_disk_only(const struct taking *taking, const json_t *disk, struct error *e)
+{
+	const char *path = json_string_value(json_object_get(disk, "path"));
+	int number = (int)json_integer_value(json_object_get(disk, "disk"));
+	size_t length = strlen(taking->folder);
+
+	if (!path)
+		return error_set(e, ERROR_FAILED, -EPROTO, "the monitor of %s tells no path of a disk", taking->named->name);
+	if (json_is_true(json_object_get(disk, "temporary")))
+		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
+				 "what %s writes to disk %d (%.200s) is dropped in the end and can not be saved; keep it: "
+				 "doppel create, or an overlay with a file",
+				 taking->named->name, number, path);
+	if (strncmp(path, taking->folder, length) == 0 && path[length] == '/' && !strchr(path + length + 1, '/'))
+		return 0;
+	return error_set(e, ERROR_STATE, -EOPNOTSUPP,
+			 "%s writes disk %d (%.200s), which is not its own: a snapshot can not keep it as it is; attach it "
+			 "read-only (ro), or make an image of it (doppel image import)",
+			 taking->named->name, number, path);
+}
+
+static int pass_overlay(const struct taking *taking, int disk, const char *path, struct error *e)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return error_errno(e, -errno, "%.300s", path);
+	control_pass(taking->named->client, fd);
+	r = named_call(taking->named, "saved", "snapshot_disk", json_pack("{s:i, s:s}", "disk", disk, "path", path),
+		       PATIENCE_MS, NULL, e);
+	close(fd);
+	return r;
+}
+
+static int freeze_disk(const struct taking *taking, const json_t *disk, struct error *e)
+{
+	int number = (int)json_integer_value(json_object_get(disk, "disk")), r = own_disk_only(taking, disk, e);
+	char layer[MACHINE_LAYER_SIZE], path[PATH_MAX];
+
+	if (r == 0)
+		r = machine_disk_freeze(taking->folder, layer, path, e);
+	if (r < 0 || !*layer)
+		return r;
+	r = pass_overlay(taking, number, path, e);
+	json_object_set_new(taking->facts, "disks", json_pack("[{s:i, s:s}]", "disk", number, "layer", layer));
+	return r;
+}
+
+static int freeze_disks(const struct taking *taking, struct error *e)
+{
+	json_t *disks = NULL, *disk;
+	size_t i;
+	int r = named_call(taking->named, "saved", "snapshot_disks", NULL, PATIENCE_MS, &disks, e);
+
+	/* All are looked at before any is changed. */
+	json_array_foreach(disks, i, disk) {
+		if (r == 0)
+			r = own_disk_only(taking, disk, e);
+	}
+	json_array_foreach(disks, i, disk) {
+		if (r == 0)
+			r = freeze_disk(taking, disk, e);
+	}
+	json_decref(disks);
+	return r;
+}
+
+static int gather_facts(const struct taking *taking, struct error *e)
+{
+	char path[PATH_MAX];
+	uint8_t *text;
+	size_t length;
+	int r;
+
+	registry_path(taking->named->registry, taking->named->name, "machine.yaml", path);
+	r = file_read(path, TREE_BYTES_MAX, &text, &length, e);
+	if (r < 0)
+		return r;
+	json_object_set_new(taking->facts, "document", json_stringn((char *)text, length));
+	json_object_set_new(taking->facts, "tag", json_string(taking->request->tag));
+	json_object_set_new(taking->facts, "image", json_string(taking->named->record.image));
+	if (taking->request->parent)
+		json_object_set_new(taking->facts, "parent", json_string(taking->request->parent));
+	free(text);
+	return 0;
+}
+
+/* The rows of a whole chain as one table: what a page is there, by its hash. */
+static int prepare_rows(const struct taking *taking, const struct snapshot_chain *chain, struct error *e)
+{
+	uint64_t count = chain->files[0]->header.pages;
+	struct snapshot_page *rows = calloc(count ? count : 1, sizeof *rows);
+	int r;
+
+	if (!rows)
+		return error_errno(e, -ENOMEM, "the parent's table");
+	for (uint64_t row = 0; row < count; row++)
+		rows[row] = snapshot_chain_owner(chain, row)->pages[row];
+	r = snapshot_prepare(taking->fd, rows, count, e);
+	free(rows);
+	return r;
+}
+
+static int prepare_parent(struct taking *taking, struct error *e)
+{
+	const char *parent = taking->request->parent;
+	struct snapshot_chain chain;
+	int r;
+
+	if (!parent)
+		return 0;
+	r = snapshots_open(taking->named->registry, taking->named->name, parent, &chain, e);
+	if (r < 0)
+		return r;
+	snapshot_id_text(chain.files[0]->header.id, taking->parent);
+	if (chain.count == SNAPSHOT_CHAIN_MAX)
+		r = error_set(e, ERROR_STATE, -ELOOP, "%s has %u snapshots below it, and more can not be; save without --parent",
+			      parent, chain.count);
+	else
+		r = prepare_rows(taking, &chain, e);
+	snapshot_chain_finish(&chain);
+	return r;
+}
+
+static int call(const struct taking *taking, json_t **result, struct error *e)
+{
+	json_t *with = json_pack("{s:O}", "facts", taking->facts);
+
+	if (*taking->parent)
+		json_object_set_new(with, "parent", json_string(taking->parent));
+	control_pass(taking->named->client, taking->fd);
+	return named_call(taking->named, "saved", "snapshot", with, -1, result, e);
+}
+
+/* It is whole: shown under its name. */
+static int show(const struct taking *taking, struct error *e)
+{
+	unsigned flags = taking->request->force ? 0 : RENAME_NOREPLACE;
+	char folder[PATH_MAX];
+	int fd;
+
+	if (taking->request->passing)
+		return 0;
+	if (fsync(taking->fd) < 0 || renameat2(AT_FDCWD, taking->aside, AT_FDCWD, taking->path, flags) < 0)
+		return error_errno(e, -errno, "%.300s", taking->path);
+	snapshots_folder(taking->named->registry, taking->named->name, folder);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0) {
+		(void)fsync(fd);
+		close(fd);
+	}
+	return 0;
+}
+
+static int open_aside(struct taking *taking, struct error *e)
+{
+	const struct registry *registry = taking->named->registry;
+	char folder[PATH_MAX], file[128];
+	int r = snapshots_path(registry, taking->named->name, taking->request->tag, taking->path, e);
+
+	if (r < 0)
+		return r;
+	if (!taking->request->force && !taking->request->passing && access(taking->path, F_OK) == 0)
+		return error_set(e, ERROR_STATE, -EEXIST, "%s has a snapshot %s already; --force replaces it",
+				 taking->named->name, taking->request->tag);
+	snapshots_folder(registry, taking->named->name, folder);
+	if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+		return error_errno(e, -errno, "%.300s", folder);
+	snprintf(file, sizeof file, FOLDER "/.%s.%d.new", taking->request->tag, (int)getpid());
+	registry_path(registry, taking->named->name, file, taking->aside);
+	taking->fd = open(taking->aside, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return taking->fd < 0 ? error_errno(e, -errno, "%.300s", taking->aside) : 0;
+}
+
+static int take(struct taking *taking, json_t **result, struct error *e)
+{
+	int r = named_connect(taking->named, "saved", e);
+
+	if (r == 0)
+		r = open_aside(taking, e);
+	if (r == 0)
+		r = prepare_parent(taking, e);
+	if (r == 0)
+		r = gather_facts(taking, e);
+	if (r == 0)
+		r = freeze_disks(taking, e);
+	if (r == 0)
+		r = call(taking, result, e);
+	return r < 0 ? r : show(taking, e);
+}
+
+int snapshots_take(struct named *named, const struct snapshots_request *request, char path[PATH_MAX], json_t **result,
+		   struct error *e)
+{
+	struct taking taking = {.named = named, .request = request, .fd = -1, .facts = json_object()};
+	int r;
+
+	snapshots_machine_folder(named->registry, named->name, taking.folder);
+	r = take(&taking, result, e);
+	if (r < 0 && taking.fd >= 0)
+		(void)unlink(taking.aside);
+	if (taking.fd >= 0)
+		close(taking.fd);
+	json_decref(taking.facts);
+	if (r == 0)
+		snprintf(path, PATH_MAX, "%s", request->passing ? taking.aside : taking.path);
+	else
+		snapshots_sweep(named->registry, named->name);
+	return r;
+}

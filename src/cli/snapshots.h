@@ -1,0 +1,43 @@
+/*
+ * The snapshots of a machine with a name: FOLDER/snapshots/TAG.snap, and the layers of its disk that belong to them.
+ *
+ * Thread: the main one.
+ */
+#ifndef DOPPEL_CLI_SNAPSHOTS_H
+#define DOPPEL_CLI_SNAPSHOTS_H
+
+#include <limits.h>
+
+#include "cli/named.h"
+#include "snapshot/folder.h"
+
+/* ROOT/machines/NAME, without a slash at its end, and the folder of its snapshots. */
+void snapshots_machine_folder(const struct registry *registry, const char *name, char out[PATH_MAX]);
+void snapshots_folder(const struct registry *registry, const char *name, char out[PATH_MAX]);
+/* The file of TAG; ERROR_USAGE: no tag can be called so. Whether there is one is not looked at. */
+MUST_USE int snapshots_path(const struct registry *registry, const char *name, const char *tag, char out[PATH_MAX],
+			    struct error *e);
+/* Opens TAG and all that it needs: -ENOENT (ERROR_NOT_FOUND) tells what there is instead. */
+MUST_USE int snapshots_open(const struct registry *registry, const char *name, const char *tag,
+			    struct snapshot_chain *chain, struct error *e);
+
+struct snapshots_request {
+	const char *tag;
+	const char *parent; /* the tag of the one that it builds on; NULL: it has all */
+	bool force;         /* takes the place of one of this name */
+	bool passing;       /* soon removed again: hidden, and not flushed to disk */
+};
+
+/* The machine, which runs or is paused, is saved while it runs on. `path`: of the file; *result (may be NULL): what the
+ * monitor answered, a new reference. */
+MUST_USE int snapshots_take(struct named *named, const struct snapshots_request *request, char path[PATH_MAX],
+			    json_t **result, struct error *e);
+
+/* Texts of a snapshot's facts, "" where there is none. */
+const char *snapshots_fact(const struct snapshot *snapshot, const char *key);
+/* The layer of the machine's own disk, or NULL. */
+const char *snapshots_layer(const struct snapshot *snapshot);
+/* Removes layers of disks that no snapshot and not the disk itself needs any more. */
+void snapshots_sweep(const struct registry *registry, const char *name);
+
+#endif

@@ -1,0 +1,47 @@
+/* RAM whose first contents are a file's, and RAM that a child inherits. */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "memory/private.h"
+
+#define FLAGS (MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE)
+
+int memory_map_file(struct memory *memory, unsigned index, uint64_t offset, uint64_t length, int fd, uint64_t file_offset,
+		    struct error *e)
+{
+	struct memory_region *region = &memory->regions[index];
+	uint8_t *host = region->host + offset;
+
+	region->mapped = true;
+	if (mmap(host, length, PROT_READ | PROT_WRITE, FLAGS, fd, (off_t)file_offset) == MAP_FAILED)
+		return error_errno(e, -errno, "mapping saved memory");
+	memory_advise(host, length);
+	return 0;
+}
+
+/* Of a private mapping of a file, MADV_DONTNEED would bring the file's bytes back. */
+int memory_drop(const struct memory_region *region, uint64_t offset, uint64_t length)
+{
+	uint8_t *host = region->host + offset;
+
+	if (length == 0)
+		return 0;
+	if (!region->mapped)
+		return madvise(host, length, MADV_DONTNEED) < 0 ? -errno : 0;
+	if (mmap(host, length, PROT_READ | PROT_WRITE, FLAGS | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+		return -errno;
+	memory_advise(host, length);
+	return 0;
+}
+
+int memory_inherit(const struct memory *memory, bool on, struct error *e)
+{
+	for (unsigned i = 0; i < memory->count; i++) {
+		const struct memory_region *region = &memory->regions[i];
+
+		if (madvise(region->host, region->size, on ? MADV_DOFORK : MADV_DONTFORK) < 0)
+			return error_errno(e, -errno, "RAM '%s' for a child", region->name);
+	}
+	return 0;
+}

@@ -1,0 +1,26 @@
+/*
+ * From a chain of snapshot files into a machine.
+ *
+ * Lazily: the memory of a plain file is mapped, private, and read when the guest touches it; only pages of newer files of the
+ * chain are read at once. Eagerly, and always from a packed file: all of it is read and compared with its hashes first.
+ *
+ * Thread: the machine's owner, and no vCPU runs.
+ */
+#ifndef DOPPEL_SNAPSHOT_LOAD_H
+#define DOPPEL_SNAPSHOT_LOAD_H
+
+#include "machine/machine.h"
+#include "snapshot/open.h"
+
+struct snapshot_load_options {
+	bool eager;
+	snapshot_progress_fn *progress; /* of what is read at once; or NULL */
+	void *context;
+};
+
+/* Into a created machine of the same configuration, which is then paused; on failure it can only be freed. Files that are mapped may
+ * be closed and unlinked afterwards, but not cut or written to. */
+MUST_USE int snapshot_load(const struct snapshot_chain *chain, struct machine *machine,
+			   const struct snapshot_load_options *options, struct error *e);
+
+#endif

@@ -1,0 +1,369 @@
+#include "snapshot/open.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+#include "base/checked.h"
+
+#define CHUNK_BYTES   (SNAPSHOT_CHUNK_PAGES * GUEST_PAGE_SIZE)
+#define VERIFY_EVERY  4096 /* pages between two calls of progress */
+#define NO_CHUNK      UINT64_MAX
+
+static int read_at(const struct snapshot *snapshot, void *bytes, size_t length, uint64_t offset, struct error *e)
+{
+	uint8_t *to = bytes;
+
+	while (length) {
+		ssize_t n = pread(snapshot->fd, to, length, (off_t)offset);
+
+		if (n == 0)
+			return error_set(e, ERROR_FAILED, -EBADMSG, "%s: the file ends at byte %" PRIu64 ", amid its memory",
+					 snapshot->name, offset);
+		if (n < 0 && errno != EINTR)
+			return error_errno(e, -errno, "%s", snapshot->name);
+		if (n > 0) {
+			to += n;
+			offset += (uint64_t)n;
+			length -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+/* A whole section, its checksum compared, and a NUL behind; free() it. */
+static int read_section(const struct snapshot *snapshot, enum snapshot_section_kind kind, const char *what, void *out,
+			struct error *e)
+{
+	const struct snapshot_section *section = snapshot_find(&snapshot->header, kind);
+	uint8_t *bytes = malloc(section->length + 1);
+	int r = bytes ? read_at(snapshot, bytes, section->length, section->offset, e) : -ENOMEM;
+
+	if (!bytes)
+		return error_errno(e, r, "%s", snapshot->name);
+	if (r == 0 && XXH64(bytes, section->length, 0) != section->checksum)
+		r = error_set(e, ERROR_FAILED, -EBADMSG,
+			      "%s: %s (bytes %" PRIu64 " to %" PRIu64 ") is damaged: its checksum is wrong", snapshot->name,
+			      what, section->offset, section->offset + section->length - 1);
+	if (r < 0) {
+		free(bytes);
+		return r;
+	}
+	bytes[section->length] = 0;
+	memcpy(out, &bytes, sizeof bytes);
+	return 0;
+}
+
+static int read_facts(struct snapshot *snapshot, struct error *e)
+{
+	json_error_t why;
+	char *text;
+	int r = read_section(snapshot, SNAPSHOT_FACTS, "what it tells of the machine", &text, e);
+
+	if (r < 0)
+		return r;
+	snapshot->facts = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+	free(text);
+	if (json_is_object(snapshot->facts))
+		return 0;
+	return error_set(e, ERROR_FAILED, -EBADMSG, "%s: what it tells of the machine is no JSON object", snapshot->name);
+}
+
+static int refuse_row(const struct snapshot *snapshot, uint64_t row, const char *why, struct error *e)
+{
+	return error_set(e, ERROR_FAILED, -EBADMSG, "%s: row %" PRIu64 " of the table of pages %s", snapshot->name, row, why);
+}
+
+static int check_rows(const struct snapshot *snapshot, struct error *e)
+{
+	bool parent = snapshot_has_parent(&snapshot->header), packed = snapshot->header.flags & SNAPSHOT_PACKED;
+	uint64_t stored = 0;
+
+	for (uint64_t i = 0; i < snapshot->chunk_count; i++)
+		stored += le32_get(snapshot->chunks[i].pages);
+	for (uint64_t row = 0; row < snapshot->header.pages; row++) {
+		const struct snapshot_page *page = &snapshot->pages[row];
+
+		switch (le32_get(page->kind)) {
+		case SNAPSHOT_PAGE_ZERO:
+			break;
+		case SNAPSHOT_PAGE_HERE:
+			if (packed && le32_get(page->number) >= stored)
+				return refuse_row(snapshot, row, "names a page that is not stored", e);
+			break;
+		case SNAPSHOT_PAGE_PARENT:
+			if (!parent)
+				return refuse_row(snapshot, row, "names a parent that there is not", e);
+			break;
+		default:
+			return refuse_row(snapshot, row, "has no kind that there is", e);
+		}
+	}
+	return 0;
+}
+
+static int check_chunks(const struct snapshot *snapshot, struct error *e)
+{
+	for (uint64_t i = 0; i < snapshot->chunk_count; i++) {
+		const struct snapshot_chunk *chunk = &snapshot->chunks[i];
+		uint32_t pages = le32_get(chunk->pages), stored = le32_get(chunk->stored);
+		bool last = i + 1 == snapshot->chunk_count;
+
+		if (pages == 0 || pages > SNAPSHOT_CHUNK_PAGES || (pages < SNAPSHOT_CHUNK_PAGES && !last) || stored == 0 ||
+		    stored > pages * GUEST_PAGE_SIZE ||
+		    !checked_span(le64_get(chunk->offset), stored, snapshot->header.length))
+			return error_set(e, ERROR_FAILED, -EBADMSG, "%s: chunk %" PRIu64 " of its memory is none",
+					 snapshot->name, i);
+	}
+	return 0;
+}
+
+static int read_chunks(struct snapshot *snapshot, struct error *e)
+{
+	int r;
+
+	if (!(snapshot->header.flags & SNAPSHOT_PACKED))
+		return 0;
+	r = read_section(snapshot, SNAPSHOT_CHUNKS, "the table of chunks", &snapshot->chunks, e);
+	if (r < 0)
+		return r;
+	snapshot->chunk_count = snapshot_find(&snapshot->header, SNAPSHOT_CHUNKS)->length / sizeof *snapshot->chunks;
+	snapshot->unpacked = malloc(CHUNK_BYTES);
+	snapshot->unpacked_chunk = NO_CHUNK;
+	if (!snapshot->unpacked)
+		return error_errno(e, -ENOMEM, "%s", snapshot->name);
+	return check_chunks(snapshot, e);
+}
+
+static int read_all(struct snapshot *snapshot, struct error *e)
+{
+	uint8_t bytes[SNAPSHOT_HEADER];
+	struct stat stat;
+	int r;
+
+	if (fstat(snapshot->fd, &stat) < 0)
+		return error_errno(e, -errno, "%s", snapshot->name);
+	if (!S_ISREG(stat.st_mode) || stat.st_size < SNAPSHOT_HEADER)
+		return error_set(e, ERROR_FAILED, -EBADMSG, "%s: this is no snapshot: it is too short, or no file",
+				 snapshot->name);
+	r = read_at(snapshot, bytes, sizeof bytes, 0, e);
+	if (r == 0)
+		r = snapshot_header_get(&snapshot->header, bytes, (uint64_t)stat.st_size, snapshot->name, e);
+	if (r < 0)
+		return r;
+	r = read_facts(snapshot, e);
+	if (r == 0)
+		r = read_section(snapshot, SNAPSHOT_STATE, "the state of processors and devices", &snapshot->state, e);
+	snapshot->state_length = snapshot_find(&snapshot->header, SNAPSHOT_STATE)->length;
+	if (r == 0)
+		r = read_section(snapshot, SNAPSHOT_PAGES, "the table of pages", &snapshot->pages, e);
+	if (r == 0)
+		r = read_chunks(snapshot, e);
+	return r < 0 ? r : check_rows(snapshot, e);
+}
+
+int snapshot_open(struct snapshot **out, int fd, const char *name, struct error *e)
+{
+	struct snapshot *snapshot = calloc(1, sizeof *snapshot);
+	int r;
+
+	if (!snapshot) {
+		close(fd);
+		return error_errno(e, -ENOMEM, "%s", name);
+	}
+	snapshot->fd = fd;
+	snapshot->name = strdup(name);
+	r = snapshot->name ? read_all(snapshot, e) : error_errno(e, -ENOMEM, "%s", name);
+	if (r < 0)
+		snapshot_close(snapshot);
+	else
+		*out = snapshot;
+	return r;
+}
+
+void snapshot_close(struct snapshot *snapshot)
+{
+	if (!snapshot)
+		return;
+	close(snapshot->fd);
+	json_decref(snapshot->facts);
+	free(snapshot->state);
+	free(snapshot->pages);
+	free(snapshot->chunks);
+	free(snapshot->unpacked);
+	free(snapshot->name);
+	free(snapshot);
+}
+
+enum snapshot_page_kind snapshot_kind(const struct snapshot *snapshot, uint64_t row)
+{
+	return (enum snapshot_page_kind)le32_get(snapshot->pages[row].kind);
+}
+
+uint64_t snapshot_address(const struct snapshot *snapshot, uint64_t row)
+{
+	uint64_t offset = row * GUEST_PAGE_SIZE;
+
+	for (unsigned i = 0; i < snapshot->header.region_count; i++) {
+		const struct snapshot_region *region = &snapshot->header.regions[i];
+
+		if (offset < region->size)
+			return region->base + offset;
+		offset -= region->size;
+	}
+	return UINT64_MAX;
+}
+
+static int check_page(const struct snapshot *snapshot, uint64_t row, const uint8_t *page, struct error *e)
+{
+	uint8_t hash[16];
+
+	snapshot_hash_page(page, hash);
+	if (memcmp(hash, snapshot->pages[row].hash, sizeof hash) == 0)
+		return 0;
+	return error_set(e, ERROR_FAILED, -EBADMSG, "%s: the guest's memory at 0x%" PRIx64 " is damaged in the file",
+			 snapshot->name, snapshot_address(snapshot, row));
+}
+
+int snapshot_read_pages(struct snapshot *snapshot, uint64_t row, uint64_t count, uint8_t *to, struct error *e)
+{
+	uint64_t start = snapshot_find(&snapshot->header, SNAPSHOT_MEMORY)->offset;
+	int r = read_at(snapshot, to, count * GUEST_PAGE_SIZE, start + row * GUEST_PAGE_SIZE, e);
+
+	for (uint64_t i = 0; r == 0 && i < count; i++)
+		r = check_page(snapshot, row + i, to + i * GUEST_PAGE_SIZE, e);
+	return r;
+}
+
+static int unpack(struct snapshot *snapshot, uint64_t index, uint8_t *stored, struct error *e)
+{
+	const struct snapshot_chunk *chunk = &snapshot->chunks[index];
+	size_t length = le32_get(chunk->stored), whole = le32_get(chunk->pages) * GUEST_PAGE_SIZE;
+	int r = read_at(snapshot, stored, length, le64_get(chunk->offset), e);
+
+	if (r < 0)
+		return r;
+	snapshot->unpacked_chunk = NO_CHUNK;
+	if (XXH64(stored, length, 0) == le64_get(chunk->checksum)) {
+		if (length == whole)
+			memcpy(snapshot->unpacked, stored, whole);
+		if (length == whole || ZSTD_decompress(snapshot->unpacked, CHUNK_BYTES, stored, length) == whole) {
+			snapshot->unpacked_chunk = index;
+			return 0;
+		}
+	}
+	return error_set(e, ERROR_FAILED, -EBADMSG, "%s: the memory at bytes %" PRIu64 " to %" PRIu64 " is damaged",
+			 snapshot->name, le64_get(chunk->offset), le64_get(chunk->offset) + length - 1);
+}
+
+static int unpack_chunk(struct snapshot *snapshot, uint64_t index, struct error *e)
+{
+	uint8_t *stored;
+	int r;
+
+	if (snapshot->unpacked_chunk == index)
+		return 0;
+	stored = malloc(CHUNK_BYTES);
+	if (!stored)
+		return error_errno(e, -ENOMEM, "%s", snapshot->name);
+	r = unpack(snapshot, index, stored, e);
+	free(stored);
+	return r;
+}
+
+int snapshot_read_page(struct snapshot *snapshot, uint64_t row, uint8_t *to, struct error *e)
+{
+	uint32_t number = le32_get(snapshot->pages[row].number);
+	int r;
+
+	if (snapshot_kind(snapshot, row) == SNAPSHOT_PAGE_ZERO) {
+		memset(to, 0, GUEST_PAGE_SIZE);
+		return 0;
+	}
+	if (!(snapshot->header.flags & SNAPSHOT_PACKED))
+		return snapshot_read_pages(snapshot, row, 1, to, e);
+	r = unpack_chunk(snapshot, number / SNAPSHOT_CHUNK_PAGES, e);
+	if (r < 0)
+		return r;
+	memcpy(to, snapshot->unpacked + number % SNAPSHOT_CHUNK_PAGES * GUEST_PAGE_SIZE, GUEST_PAGE_SIZE);
+	return check_page(snapshot, row, to, e);
+}
+
+int snapshot_verify(struct snapshot *snapshot, snapshot_progress_fn *progress, void *context, struct error *e)
+{
+	uint64_t total = snapshot->header.pages * GUEST_PAGE_SIZE;
+	uint8_t page[GUEST_PAGE_SIZE];
+	int r = 0;
+
+	for (uint64_t row = 0; r == 0 && row < snapshot->header.pages; row++) {
+		if (snapshot_kind(snapshot, row) == SNAPSHOT_PAGE_HERE)
+			r = snapshot_read_page(snapshot, row, page, e);
+		if (progress && row % VERIFY_EVERY == 0)
+			progress(context, row * GUEST_PAGE_SIZE, total);
+	}
+	return r;
+}
+
+/* ---- Chains ---- */
+
+static int check_parent(const struct snapshot *child, const struct snapshot *parent, struct error *e)
+{
+	const struct snapshot_header *a = &child->header, *b = &parent->header;
+
+	if (memcmp(a->parent, b->id, sizeof a->parent) != 0)
+		return error_set(e, ERROR_FAILED, -EBADMSG, "%s is not the parent of %s", parent->name, child->name);
+	if (a->region_count == b->region_count &&
+	    memcmp(a->regions, b->regions, a->region_count * sizeof a->regions[0]) == 0)
+		return 0;
+	return error_set(e, ERROR_FAILED, -EBADMSG, "%s and its parent %s are of machines with different memory", child->name,
+			 parent->name);
+}
+
+int snapshot_chain_add(struct snapshot_chain *chain, struct snapshot *snapshot, struct error *e)
+{
+	int r = 0;
+
+	if (chain->count == SNAPSHOT_CHAIN_MAX)
+		r = error_set(e, ERROR_STATE, -ELOOP, "%s: the chain of snapshots has more than %d; doppel snapshot collapse",
+			      snapshot->name, SNAPSHOT_CHAIN_MAX);
+	else if (chain->count > 0)
+		r = check_parent(chain->files[chain->count - 1], snapshot, e);
+	if (r < 0)
+		snapshot_close(snapshot);
+	else
+		chain->files[chain->count++] = snapshot;
+	return r;
+}
+
+bool snapshot_chain_open_ended(const struct snapshot_chain *chain)
+{
+	return chain->count > 0 && snapshot_has_parent(&chain->files[chain->count - 1]->header);
+}
+
+void snapshot_chain_finish(struct snapshot_chain *chain)
+{
+	for (unsigned i = 0; i < chain->count; i++)
+		snapshot_close(chain->files[i]);
+	*chain = (struct snapshot_chain){.count = 0};
+}
+
+struct snapshot *snapshot_chain_owner(const struct snapshot_chain *chain, uint64_t row)
+{
+	unsigned i = 0;
+
+	while (i + 1 < chain->count && snapshot_kind(chain->files[i], row) == SNAPSHOT_PAGE_PARENT)
+		i++;
+	return chain->files[i];
+}
+
+void snapshot_id_text(const uint8_t id[SNAPSHOT_ID_BYTES], char out[SNAPSHOT_ID_TEXT])
+{
+	for (unsigned i = 0; i < SNAPSHOT_ID_BYTES; i++)
+		snprintf(out + 2 * (size_t)i, 3, "%02x", id[i]);
+}

@@ -1,0 +1,66 @@
+/*
+ * A snapshot file that is read, and a chain of them: the newest, its parent, and so on to one that has all.
+ *
+ * Opening reads and checks everything but the memory, which is checked page by page as it is read. Bytes that are wrong are
+ * told with the file's name and where. What is in a file was judged hostile and is checked; the file must not change while it
+ * is open.
+ *
+ * Thread: one at a time.
+ */
+#ifndef DOPPEL_SNAPSHOT_OPEN_H
+#define DOPPEL_SNAPSHOT_OPEN_H
+
+#include <jansson.h>
+
+#include "snapshot/format.h"
+
+struct snapshot {
+	char *name; /* for messages */
+	int fd;
+	struct snapshot_header header;
+	json_t *facts; /* an object */
+	uint8_t *state;
+	size_t state_length;
+	struct snapshot_page *pages; /* header.pages rows */
+	/* Packed files: */
+	struct snapshot_chunk *chunks;
+	uint64_t chunk_count;
+	uint8_t *unpacked; /* the chunk that was read last */
+	uint64_t unpacked_chunk;
+};
+
+/* `fd` belongs to the snapshot, also on failure. -EBADMSG, -ENOTSUP (a newer version), -ENOMEM, errors of reading. */
+MUST_USE int snapshot_open(struct snapshot **out, int fd, const char *name, struct error *e);
+void snapshot_close(struct snapshot *snapshot); /* accepts NULL */
+
+/* The bytes of a page that the file has (HERE or ZERO), compared with its hash. -EBADMSG. */
+MUST_USE int snapshot_read_page(struct snapshot *snapshot, uint64_t row, uint8_t *to, struct error *e);
+/* `count` pages of a plain file, all HERE, likewise. `to` may be the guest's memory while nothing uses it. */
+MUST_USE int snapshot_read_pages(struct snapshot *snapshot, uint64_t row, uint64_t count, uint8_t *to, struct error *e);
+enum snapshot_page_kind snapshot_kind(const struct snapshot *snapshot, uint64_t row);
+/* Where the row's page is in the guest's physical memory. */
+uint64_t snapshot_address(const struct snapshot *snapshot, uint64_t row);
+/* Reads all that the file has of memory, and compares. `progress` may be NULL: bytes done and in all. */
+typedef void snapshot_progress_fn(void *context, uint64_t done, uint64_t total);
+MUST_USE int snapshot_verify(struct snapshot *snapshot, snapshot_progress_fn *progress, void *context, struct error *e);
+
+#define SNAPSHOT_CHAIN_MAX 64
+struct snapshot_chain {
+	struct snapshot *files[SNAPSHOT_CHAIN_MAX]; /* the newest first; the chain's */
+	unsigned count;
+};
+
+/* Adds the parent of the last one, or the first one; it belongs to the chain, also on failure. -EBADMSG: it is not the
+ * parent, or has another memory. -ELOOP: too many. */
+MUST_USE int snapshot_chain_add(struct snapshot_chain *chain, struct snapshot *snapshot, struct error *e);
+/* Whether the last one needs a parent still. */
+bool snapshot_chain_open_ended(const struct snapshot_chain *chain);
+void snapshot_chain_finish(struct snapshot_chain *chain);
+/* The file that has the page, HERE or ZERO; of a chain that is whole. */
+struct snapshot *snapshot_chain_owner(const struct snapshot_chain *chain, uint64_t row);
+
+/* 32 hexadecimal digits and NUL. */
+#define SNAPSHOT_ID_TEXT 33
+void snapshot_id_text(const uint8_t id[SNAPSHOT_ID_BYTES], char out[SNAPSHOT_ID_TEXT]);
+
+#endif

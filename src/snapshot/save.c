@@ -1,0 +1,292 @@
+#include "snapshot/save.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define ROWS 256 /* pages that are looked at together */
+
+/* What the child tells when it is done. */
+struct report {
+	int32_t code; /* 0 or a negative errno */
+	struct snapshot_counts counts;
+};
+
+/* Everything the child needs, on its stack. */
+struct child {
+	int fd;
+	const struct memory *memory;
+	struct snapshot_header header;
+	struct snapshot_section *table; /* of the header */
+	uint64_t memory_offset;
+	bool has_parent;
+	struct snapshot_counts counts;
+	XXH64_state_t *sum; /* of the table */
+};
+
+static int write_at(int fd, const void *bytes, size_t length, uint64_t offset)
+{
+	const uint8_t *from = bytes;
+
+	while (length) {
+		ssize_t n = pwrite(fd, from, length, (off_t)offset);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			from += n;
+			offset += (uint64_t)n;
+			length -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+static int read_at(int fd, void *bytes, size_t length, uint64_t offset)
+{
+	uint8_t *to = bytes;
+
+	while (length) {
+		ssize_t n = pread(fd, to, length, (off_t)offset);
+
+		if (n == 0)
+			return -EBADMSG;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			to += n;
+			offset += (uint64_t)n;
+			length -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+int snapshot_prepare(int fd, const struct snapshot_page *rows, uint64_t count, struct error *e)
+{
+	int r = write_at(fd, rows, count * sizeof *rows, SNAPSHOT_HEADER);
+
+	return r < 0 ? error_errno(e, r, "writing the snapshot") : 0;
+}
+
+/* ---- In the child ---- */
+
+static void fill_row(struct child *child, const uint8_t *page, struct snapshot_page *row)
+{
+	struct snapshot_page new = {.kind = le32_put(SNAPSHOT_PAGE_HERE)};
+	uint32_t before = child->has_parent ? le32_get(row->kind) : SNAPSHOT_PAGE_NONE;
+
+	if (snapshot_hash_page(page, new.hash)) {
+		new.kind = le32_put(SNAPSHOT_PAGE_ZERO);
+		child->counts.zero++;
+	} else if (before != SNAPSHOT_PAGE_NONE && before != SNAPSHOT_PAGE_ZERO &&
+		   memcmp(row->hash, new.hash, sizeof new.hash) == 0) {
+		new.kind = le32_put(SNAPSHOT_PAGE_PARENT);
+		child->counts.unchanged++;
+	} else {
+		child->counts.stored++;
+	}
+	*row = new;
+}
+
+/* Pages that are to be stored, in runs. */
+static int write_pages(const struct child *child, const struct snapshot_page *rows, unsigned count, const uint8_t *bytes,
+		       uint64_t offset)
+{
+	int r = 0;
+
+	for (unsigned i = 0, run; r == 0 && i < count; i += run ? run : 1) {
+		for (run = 0; i + run < count && le32_get(rows[i + run].kind) == SNAPSHOT_PAGE_HERE; run++)
+			;
+		if (run)
+			r = write_at(child->fd, bytes + i * GUEST_PAGE_SIZE, run * GUEST_PAGE_SIZE,
+				     offset + i * GUEST_PAGE_SIZE);
+	}
+	return r;
+}
+
+/* `first`: the row of its first page. */
+static int write_rows(struct child *child, const uint8_t *bytes, uint64_t first, unsigned count)
+{
+	uint64_t at = child->table->offset + first * sizeof(struct snapshot_page);
+	struct snapshot_page rows[ROWS];
+	int r = child->has_parent ? read_at(child->fd, rows, count * sizeof *rows, at) : 0;
+
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < count; i++)
+		fill_row(child, bytes + i * GUEST_PAGE_SIZE, &rows[i]);
+	r = write_pages(child, rows, count, bytes, child->memory_offset + first * GUEST_PAGE_SIZE);
+	XXH64_update(child->sum, rows, count * sizeof *rows);
+	return r < 0 ? r : write_at(child->fd, rows, count * sizeof *rows, at);
+}
+
+static int write_memory(struct child *child)
+{
+	uint64_t row = 0;
+	int r = 0;
+
+	XXH64_reset(child->sum, 0);
+	for (unsigned i = 0; i < child->memory->count; i++) {
+		const struct memory_region *region = &child->memory->regions[i];
+		uint64_t pages = region->size / GUEST_PAGE_SIZE;
+
+		for (uint64_t first = 0; r == 0 && first < pages; first += ROWS) {
+			unsigned count = (unsigned)(pages - first < ROWS ? pages - first : ROWS);
+
+			r = write_rows(child, region->host + first * GUEST_PAGE_SIZE, row + first, count);
+		}
+		row += pages;
+	}
+	return r;
+}
+
+static int write_header(struct child *child)
+{
+	uint8_t bytes[SNAPSHOT_HEADER];
+
+	child->table->checksum = XXH64_digest(child->sum);
+	snapshot_header_put(&child->header, bytes);
+	return write_at(child->fd, bytes, sizeof bytes, 0);
+}
+
+/* Nothing but the file and the socket: whoever holds a lock by a descriptor would hold it as long as this lives. */
+static void close_others(int a, int b)
+{
+	unsigned low = (unsigned)(a < b ? a : b), high = (unsigned)(a < b ? b : a);
+
+	if (low > 0)
+		(void)close_range(0, low - 1, 0);
+	if (high > low + 1)
+		(void)close_range(low + 1, high - 1, 0);
+	(void)close_range(high + 1, ~0u, 0);
+}
+
+__attribute__((noreturn)) static void run_child(struct child *child, int socket)
+{
+	struct report report;
+	ssize_t ignored;
+
+	close_others(child->fd, socket);
+	report.code = write_memory(child);
+	if (report.code == 0)
+		report.code = write_header(child);
+	report.counts = child->counts;
+	ignored = write(socket, &report, sizeof report);
+	(void)ignored;
+	_exit(0);
+}
+
+/* ---- In the monitor ---- */
+
+static uint64_t page_up(uint64_t bytes)
+{
+	return (bytes + GUEST_PAGE_SIZE - 1) & ~(GUEST_PAGE_SIZE - 1);
+}
+
+static void plan(struct child *child, const struct snapshot_contents *contents)
+{
+	struct snapshot_header *header = &child->header;
+	uint64_t table, facts = strlen(contents->facts);
+
+	memcpy(header->id, contents->id, sizeof header->id);
+	memcpy(header->parent, contents->parent, sizeof header->parent);
+	header->created_ns = contents->created_ns;
+	header->region_count = contents->memory->count;
+	for (unsigned i = 0; i < header->region_count; i++) {
+		const struct memory_region *region = &contents->memory->regions[i];
+
+		header->regions[i] = (struct snapshot_region){region->base.value, region->size};
+		header->pages += region->size / GUEST_PAGE_SIZE;
+	}
+	table = header->pages * sizeof(struct snapshot_page);
+	child->memory_offset = page_up(SNAPSHOT_HEADER + table);
+	header->section_count = 4;
+	header->sections[0] = (struct snapshot_section){.kind = SNAPSHOT_PAGES, .offset = SNAPSHOT_HEADER, .length = table};
+	header->sections[1] = (struct snapshot_section){.kind = SNAPSHOT_MEMORY,
+							.offset = child->memory_offset,
+							.length = header->pages * GUEST_PAGE_SIZE};
+	header->sections[2] = (struct snapshot_section){.kind = SNAPSHOT_STATE,
+							.offset = child->memory_offset + header->pages * GUEST_PAGE_SIZE,
+							.length = contents->state_length,
+							.checksum = XXH64(contents->state, contents->state_length, 0)};
+	header->sections[3] = (struct snapshot_section){.kind = SNAPSHOT_FACTS,
+							.offset = header->sections[2].offset + contents->state_length,
+							.length = facts,
+							.checksum = XXH64(contents->facts, facts, 0)};
+	header->length = header->sections[3].offset + facts;
+	child->table = &header->sections[0];
+	child->has_parent = snapshot_has_parent(header);
+	child->memory = contents->memory;
+}
+
+/* A plain copy of this process, as fork makes one, but with nothing done on the way in either of them. */
+static pid_t split(void)
+{
+	return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
+static int start_child(struct snapshot_save *save, struct child *child, struct error *e)
+{
+	int ends[2], r = memory_inherit(child->memory, true, e);
+	pid_t pid;
+
+	if (r < 0)
+		return r;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return error_errno(e, -errno, "a socket for the snapshot's child");
+	pid = split();
+	if (pid == 0)
+		run_child(child, ends[1]);
+	r = pid < 0 ? -errno : 0;
+	close(ends[1]);
+	(void)!memory_inherit(child->memory, false, NULL);
+	if (r < 0) {
+		close(ends[0]);
+		return error_errno(e, r, "a child that writes the snapshot");
+	}
+	*save = (struct snapshot_save){.child = pid, .socket = ends[0]};
+	return 0;
+}
+
+int snapshot_save_begin(struct snapshot_save *save, int fd, const struct snapshot_contents *contents, struct error *e)
+{
+	struct child child = {.fd = fd};
+	int r;
+
+	plan(&child, contents);
+	child.sum = XXH64_createState();
+	if (!child.sum)
+		return error_errno(e, -ENOMEM, "writing the snapshot");
+	r = write_at(fd, contents->state, contents->state_length, child.header.sections[2].offset);
+	if (r == 0)
+		r = write_at(fd, contents->facts, strlen(contents->facts), child.header.sections[3].offset);
+	r = r < 0 ? error_errno(e, r, "writing the snapshot") : start_child(save, &child, e);
+	XXH64_freeState(child.sum);
+	return r;
+}
+
+int snapshot_save_end(struct snapshot_save *save, struct snapshot_counts *counts, struct error *e)
+{
+	struct report report;
+	ssize_t n;
+
+	do
+		n = read(save->socket, &report, sizeof report);
+	while (n < 0 && errno == EINTR);
+	close(save->socket);
+	while (waitpid(save->child, NULL, 0) < 0 && errno == EINTR)
+		;
+	*save = (struct snapshot_save){.socket = -1};
+	if (n != (ssize_t)sizeof report)
+		return error_set(e, ERROR_FAILED, -EIO, "the child that wrote the snapshot died");
+	if (report.code < 0)
+		return error_errno(e, report.code, "writing the snapshot");
+	*counts = report.counts;
+	return 0;
+}

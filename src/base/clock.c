@@ -20,18 +20,28 @@ void clock_init(struct clock *clock)
 	*clock = (struct clock){.stopped = true};
 }
 
+static void tell(const struct clock *clock)
+{
+	if (clock->listener)
+		clock->listener->changed(clock->listener->opaque, !clock->stopped);
+}
+
 void clock_start(struct clock *clock)
 {
 	if (!clock->stopped)
 		return;
 	clock->offset_ns = clock_host_ns() - clock->stopped_ns;
 	clock->stopped = false;
+	tell(clock);
 }
 
 void clock_stop(struct clock *clock)
 {
+	if (clock->stopped)
+		return;
 	clock->stopped_ns = guest_ns(clock);
 	clock->stopped = true;
+	tell(clock);
 }
 
 void clock_set(struct clock *clock, uint64_t ticks)

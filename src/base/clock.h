@@ -13,10 +13,17 @@
 #define CLOCK_HZ UINT64_C(10000000)
 #define CLOCK_NS_PER_TICK (UINT64_C(1000000000) / CLOCK_HZ)
 
+/* Who keeps time besides: told by clock_start and clock_stop, when the clock has begun to run or stand. */
+struct clock_listener {
+	void (*changed)(void *opaque, bool runs);
+	void *opaque;
+};
+
 struct clock {
 	uint64_t offset_ns;  /* guest ns = host monotonic ns - offset_ns, modulo 2^64, while running */
 	uint64_t stopped_ns; /* guest ns while stopped */
 	bool stopped;
+	const struct clock_listener *listener; /* or NULL */
 };
 
 /* Starts at tick 0, stopped. */

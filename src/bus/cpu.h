@@ -24,6 +24,8 @@ struct cpu_type {
 	size_t offset;
 	/* Any thread: a cpu that runs guest code looks at interrupts, requests and its engine's stop flag soon. */
 	void (*kick)(struct cpu *cpu);
+	/* Any thread: it sleeps in the engine, amid a run. NULL: it never does. */
+	bool (*asleep)(struct cpu *cpu);
 	/* The owner, while nothing runs: state was loaded from outside. NULL: nothing is derived from it. */
 	void (*loaded)(struct cpu *cpu);
 	/* The cpu's thread, outside of a run: the host kept `ns` more of time from it, which the guest may want to know.
@@ -49,6 +51,12 @@ static inline uint32_t cpu_idle_ticket(const struct cpu *cpu)
 /* Its own thread, outside of a run: sleeps until any cpu_kick since `ticket`, or until the guest's clock reads `deadline`
  * ticks (UINT64_MAX: no limit). May return early. */
 void cpu_idle(struct cpu *cpu, uint32_t ticket, uint64_t deadline);
+
+/* Any thread: it has nothing to do, in cpu_idle or in its engine. */
+static inline bool cpu_is_asleep(struct cpu *cpu)
+{
+	return atomic_load(&cpu->sleeping) || (cpu->type->asleep && cpu->type->asleep(cpu));
+}
 
 /* The struct that holds it, for its state table. */
 static inline void *cpu_holder(struct cpu *cpu)

@@ -44,6 +44,8 @@ enum engine_cause {
 	ENGINE_CAUSE_LINK,      /* a jump between units is taken for the first time */
 	ENGINE_CAUSE_FLOAT,     /* the host's float unit changes hands */
 	ENGINE_CAUSE_EMULATE,   /* the interpreter does what is not translated: device accesses, rare states */
+	ENGINE_CAUSE_PORT,      /* an access to a port of x86 that a device of the monitor's answers */
+	ENGINE_CAUSE_MMIO,      /* another access to a device of the monitor's, where the engine counts them apart */
 	ENGINE_CAUSE_IDLE,      /* it waits for an interrupt */
 	ENGINE_CAUSE_KICK,      /* the monitor wants it out */
 	ENGINE_CAUSES,

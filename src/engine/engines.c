@@ -2,11 +2,17 @@
 
 #include "engine/engine.h"
 #include "engine/interpret/interpret.h"
+#ifdef __x86_64__
+#include "engine/kvm/kvm.h"
+#endif
 #include "engine/translate/translate.h"
 
 const struct engine *const engines[] = {
 	&engine_translate,
 	&engine_interpret,
+#ifdef __x86_64__
+	&engine_kvm,
+#endif
 	NULL,
 };
 
@@ -49,6 +55,8 @@ const struct engine_cause_name engine_causes[ENGINE_CAUSES] = {
 	[ENGINE_CAUSE_LINK] = {"link", "a jump in translated code is taken for the first time"},
 	[ENGINE_CAUSE_FLOAT] = {"float", "the float unit changes hands"},
 	[ENGINE_CAUSE_EMULATE] = {"emulate", "an instruction that is not translated, such as a device access"},
+	[ENGINE_CAUSE_PORT] = {"port", "an access to a port of x86"},
+	[ENGINE_CAUSE_MMIO] = {"mmio", "an access to a device's registers in memory"},
 	[ENGINE_CAUSE_IDLE] = {"idle", "the guest waits for an interrupt"},
 	[ENGINE_CAUSE_KICK] = {"kick", "the monitor wants the CPU out of guest code"},
 };

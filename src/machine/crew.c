@@ -240,7 +240,7 @@ bool crew_tick(struct crew *crew)
 	bool awake = false;
 
 	for (unsigned i = 0; i < crew->count; i++) {
-		if (atomic_load(&crew->vcpus[i].cpu->sleeping))
+		if (cpu_is_asleep(crew->vcpus[i].cpu))
 			continue;
 		crew->engine->stop(crew->vcpus[i].engine);
 		awake = true;
@@ -250,7 +250,7 @@ bool crew_tick(struct crew *crew)
 
 bool crew_is_awake(const struct crew *crew, unsigned vcpu)
 {
-	return vcpu < crew->count && !atomic_load(&crew->vcpus[vcpu].cpu->sleeping);
+	return vcpu < crew->count && !cpu_is_asleep(crew->vcpus[vcpu].cpu);
 }
 
 void crew_stop_one(struct crew *crew, unsigned vcpu)

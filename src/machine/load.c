@@ -47,7 +47,7 @@ static unsigned count_asleep(const struct board *board)
 	unsigned asleep = 0;
 
 	for (unsigned i = 0; i < board->cpu_count; i++)
-		asleep += atomic_load(&board->cpus[i]->sleeping) != 0;
+		asleep += cpu_is_asleep(board->cpus[i]);
 	return asleep;
 }
 

@@ -72,16 +72,26 @@ const struct state_descriptor x86_cpu_state = {
 	.validate = validate,
 };
 
-/* Wakes nobody who sleeps in the engine's host: that needs no help. */
 static void kick(struct cpu *cpu)
 {
-	(void)cpu;
+	struct x86_cpu *own = x86_cpu_of(cpu);
+
+	if (own->engine_vcpu)
+		own->engine->kick(own->engine_vcpu);
+}
+
+static bool asleep(struct cpu *cpu)
+{
+	struct x86_cpu *own = x86_cpu_of(cpu);
+
+	return own->engine_vcpu && own->engine->asleep(own->engine_vcpu);
 }
 
 const struct cpu_type x86_cpu_type = {
 	.state = &x86_cpu_state,
 	.offset = offsetof(struct x86_cpu, cpu),
 	.kick = kick,
+	.asleep = asleep,
 };
 
 struct x86_cpu *x86_cpu_new(struct x86_platform *platform)

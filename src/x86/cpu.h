@@ -84,6 +84,16 @@ struct x86_msr {
 	uint64_t value;
 };
 
+struct engine_vcpu;
+
+/* What an engine does for a CPU that it runs. Any thread. */
+struct x86_cpu_hooks {
+	/* It looks around soon, if it runs guest code. */
+	void (*kick)(struct engine_vcpu *vcpu);
+	/* It is halted, or waits for another to start it, amid a run. */
+	bool (*asleep)(const struct engine_vcpu *vcpu);
+};
+
 #define X86_MSRS_MAX   384
 #define X86_XSAVE_SIZE 12288
 #define X86_LAPIC_SIZE 1024
@@ -115,6 +125,7 @@ struct x86_cpu {
 	struct cpu cpu; /* its number, sleeping and waking; the type is x86_cpu_type */
 	struct x86_platform *platform;
 	struct engine_vcpu *engine_vcpu; /* the engine's own; NULL without one */
+	const struct x86_cpu_hooks *engine;
 };
 
 extern const struct state_descriptor x86_cpu_state;

@@ -32,7 +32,7 @@ unsigned x86_cpuid_physical_bits(const struct x86_cpuid *cpuid);
 
 #define X86_FEATURE_WORDS 16
 
-/* A choice among the host's features, a word of bits for each of the feature words in cpuid_names.c. */
+/* A choice among the host's features, a word of bits for each of the feature words in feature_words.c. */
 struct x86_model {
 	char name[32];
 	uint32_t shown[X86_FEATURE_WORDS];  /* where the host has them */

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "registry/private.h"
@@ -73,4 +74,18 @@ int registry_replace_file(int folder, const char *file, const void *bytes, size_
 	if (r < 0)
 		(void)unlinkat(folder, aside, 0);
 	return r;
+}
+
+int registry_overwrite_file(int folder, const char *file, const void *bytes, size_t length)
+{
+	AUTO_CLOSE fd = registry_open_file(folder, file, O_WRONLY);
+	struct stat stat;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &stat) < 0)
+		return -errno;
+	if (!S_ISREG(stat.st_mode) || (uint64_t)stat.st_size != length)
+		return -EINVAL;
+	return registry_write_all(fd, bytes, length);
 }

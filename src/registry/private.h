@@ -33,6 +33,8 @@ ssize_t registry_read_file(int folder, const char *path, char *out, size_t limit
 MUST_USE int registry_write_all(int fd, const void *bytes, size_t length);
 /* Writes `file` in the folder aside, flushes it to disk, renames. */
 MUST_USE int registry_replace_file(int folder, const char *file, const void *bytes, size_t length);
+/* Writes over a file of just that length, which takes no room; readers may see it half done. -EINVAL: it is none. */
+MUST_USE int registry_overwrite_file(int folder, const char *file, const void *bytes, size_t length);
 
 /* The record of `name` in the open folder of machines. -ENOENT: no such machine; damage makes a failed one. record.c */
 int registry_record_at(int machines, const char *name, struct record *out);

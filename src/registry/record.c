@@ -10,6 +10,7 @@
 #include "registry/private.h"
 
 #define RECORD_MAX 4096
+#define READS      3 /* of one that may be amid being written over */
 
 static void failed(struct record *record, const char *message)
 {
@@ -33,6 +34,24 @@ static json_t *text_of(const char *text)
 	return json_string(plain);
 }
 
+/* Every record has the same length, so that a new one can be written over an old one where there is no room for both. */
+static int write_padded(int folder, const char *text)
+{
+	char bytes[RECORD_MAX];
+	size_t length = strlen(text);
+	int r, over;
+
+	if (length > sizeof bytes)
+		return -EMSGSIZE;
+	memcpy(bytes, text, length);
+	memset(bytes + length, ' ', sizeof bytes - length);
+	r = registry_replace_file(folder, RECORD_FILE, bytes, sizeof bytes);
+	if (r != -ENOSPC && r != -EDQUOT)
+		return r;
+	over = registry_overwrite_file(folder, RECORD_FILE, bytes, sizeof bytes);
+	return over < 0 ? r : 0;
+}
+
 int registry_write_record(int folder, const struct record *record, struct error *e)
 {
 	json_t *object;
@@ -47,7 +66,7 @@ int registry_write_record(int folder, const struct record *record, struct error 
 			   (json_int_t)record->memory_bytes, "cpus", (json_int_t)record->cpus);
 	text = object ? json_dumps(object, JSON_INDENT(1)) : NULL;
 	json_decref(object);
-	r = text ? registry_replace_file(folder, RECORD_FILE, text, strlen(text)) : -ENOMEM;
+	r = text ? write_padded(folder, text) : -ENOMEM;
 	free(text);
 	return r < 0 ? error_errno(e, r, "the record of machine %s", record->name) : 0;
 }
@@ -112,9 +131,14 @@ static bool understand(const json_t *object, struct record *out, char *boot, siz
 
 static bool parse(const char *bytes, size_t length, struct record *out, char *boot, size_t room)
 {
-	json_t *object = json_loadb(bytes, length, JSON_REJECT_DUPLICATES, NULL);
-	bool good = object && understand(object, out, boot, room);
+	json_t *object;
+	bool good;
 
+	/* Sooner than the parser would. */
+	while (length && bytes[length - 1] == ' ')
+		length--;
+	object = json_loadb(bytes, length, JSON_REJECT_DUPLICATES, NULL);
+	good = object && understand(object, out, boot, room);
 	json_decref(object);
 	return good;
 }
@@ -155,6 +179,7 @@ int registry_record_at(int machines, const char *name, struct record *out)
 	char path[REGISTRY_NAME_SIZE + 16], lock[REGISTRY_NAME_SIZE + 16], bytes[RECORD_MAX + 1], boot[64];
 	struct record record = {0};
 	struct stat stat;
+	bool good = false;
 	ssize_t length;
 
 	snprintf(path, sizeof path, "%s/" RECORD_FILE, name);
@@ -164,7 +189,9 @@ int registry_record_at(int machines, const char *name, struct record *out)
 		return -ENOENT;
 	if (length == -ENOENT)
 		return damaged(machines, out, lock, name, "gone");
-	if (length < 0 || !parse(bytes, (size_t)length, &record, boot, sizeof boot))
+	for (int i = 0; length >= 0 && !(good = parse(bytes, (size_t)length, &record, boot, sizeof boot)) && i < READS; i++)
+		length = registry_read_file(machines, path, bytes, RECORD_MAX);
+	if (!good)
 		return damaged(machines, out, lock, name, "damaged");
 	snprintf(record.name, sizeof record.name, "%s", name);
 	if (record.monitor && registry_is_locked(machines, lock) == 0)

@@ -97,16 +97,6 @@ field() {
 	d inspect "$1" --format json | sed -n "s/.*\"$2\": \"\\{0,1\\}\\([^\",]*\\).*/\\1/p" | head -n 1
 }
 
-# within SECONDS COMMAND...: whether it succeeds in time.
-within() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		((SECONDS < end)) || return 1
-		sleep 0.2
-	done
-}
-
 has_line() {
 	grep -aq "$1" "$2"
 }

@@ -21,16 +21,6 @@ end_all() {
 	((${#pids[@]})) && kill -9 "${pids[@]}" 2>/dev/null
 }
 
-# within SECONDS COMMAND...: whether it succeeds in time.
-within() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		((SECONDS < end)) || return 1
-		sleep 0.1
-	done
-}
-
 # field MACHINE KEY: of what ls tells.
 field() {
 	doppel ls --format json "$1" 2>/dev/null | python3 -c 'import json, sys; print(json.load(sys.stdin)[0][sys.argv[1]])' "$2"

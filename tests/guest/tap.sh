@@ -31,6 +31,16 @@ check() {
 	fi
 }
 
+# within SECONDS COMMAND...: whether it succeeds in time.
+within() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		((SECONDS < end)) || return 1
+		sleep 0.1
+	done
+}
+
 skip() {
 	number=$((number + 1))
 	echo "ok $number - $1 # SKIP $2"

@@ -12,16 +12,6 @@ need_image
 export DOPPEL_STATE=$scratch/state
 trap '"$doppel" rm --force --all >/dev/null 2>&1; rm -rf "$scratch"' EXIT
 
-# within SECONDS COMMAND...: whether it succeeds in time.
-within() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		((SECONDS < end)) || return 1
-		sleep 0.1
-	done
-}
-
 logged() {
 	"$doppel" logs "$1" 2>/dev/null | grep -q -- "$2"
 }

@@ -1,6 +1,7 @@
 /* Machines beside others that change them, after killed processes, and with damaged files. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -376,6 +378,54 @@ static void a_full_disk_leaves_the_old_record(void **state)
 	close(fd);
 }
 
+/* A file system of its own in the root's place; only root can. */
+static bool mount_a_small_disk(void)
+{
+	return unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount("none", root, "tmpfs", 0, "size=256k,mode=700") == 0;
+}
+
+/* 77: not here. */
+static int end_on_a_full_disk(void)
+{
+	static const uint8_t ballast[4096];
+	struct record record = {.state = MACHINE_STOPPED, .exit_code = 7, .message = "as told"}, back;
+	int fd = -1, file;
+
+	if (!mount_a_small_disk())
+		return 77;
+	if (create("web") < 0 || registry_folder(registry, "web", &fd, &failure) < 0)
+		return 1;
+	file = openat(fd, "ballast", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	while (write(file, ballast, sizeof ballast) > 0)
+		;
+	if (errno != ENOSPC)
+		return 2;
+	if (registry_write_record(fd, &record, &failure) < 0) {
+		print_error("%s\n", failure.message);
+		return 3;
+	}
+	if (registry_record(registry, "web", &back, &failure) < 0)
+		return 4;
+	return back.state == MACHINE_STOPPED && back.exit_code == 7 && strcmp(back.message, "as told") == 0 ? 0 : 5;
+}
+
+static void a_full_disk_has_room_for_the_record(void **state)
+{
+	int status;
+	pid_t child = fork();
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(end_on_a_full_disk());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static int write_often(int count)
 {
 	struct record record = {.memory_bytes = MIB};
@@ -661,6 +711,7 @@ int main(void)
 		with_registry(a_damaged_record_does_not_hide_a_monitor),
 		with_registry(texts_may_have_any_bytes),
 		with_registry(a_full_disk_leaves_the_old_record),
+		with_registry(a_full_disk_has_room_for_the_record),
 		with_registry(a_record_is_never_seen_half_written),
 		with_registry(leftovers_are_swept),
 		with_registry(who_has_the_lock_keeps_the_folder),

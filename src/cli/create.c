@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +12,12 @@
 #include "cli/plan.h"
 #include "cli/run_options.h"
 #include "cli/verb.h"
+#include "host/keeper.h"
 
 /* More machines of one image than this need names of their own. */
 #define NUMBERS_MAX 100000
+#define REMOVE_TRIES    100
+#define REMOVE_PAUSE_US 50000
 
 static const char *payload_of(const struct arguments *arguments)
 {
@@ -46,10 +50,25 @@ static int prepare(const struct arguments *arguments, const char *folder, struct
 	return r;
 }
 
-/* Nobody starts the machine meanwhile. */
-static int fill_folder(const struct creation *creation, struct registry *registry, const char *name, struct error *e)
+struct unfinished {
+	struct registry *registry;
+	const char *name;
+};
+
+/* In the keeper, when this process was ended (Ctrl-C) amid the copy of a disk. */
+static void remove_unfinished(void *context)
 {
-	char folder[PATH_MAX];
+	const struct unfinished *unfinished = context;
+
+	/* Its lock goes with the last of its descriptors, a moment after that which the keeper waits for. */
+	for (unsigned i = 0; i < REMOVE_TRIES && registry_remove(unfinished->registry, unfinished->name, NULL) == -EBUSY; i++)
+		usleep(REMOVE_PAUSE_US);
+}
+
+/* Nobody starts the machine meanwhile. */
+static int fill_locked(const struct creation *creation, struct registry *registry, const char *name, char folder[PATH_MAX],
+		       struct error *e)
+{
 	int lock, r = registry_lock(registry, name, &lock, e);
 
 	if (r < 0)
@@ -58,6 +77,24 @@ static int fill_folder(const struct creation *creation, struct registry *registr
 	folder[strlen(folder) - 1] = '\0';
 	r = prepare(creation->arguments, folder, e);
 	close(lock);
+	return r;
+}
+
+/* `then`: signals that are blocked once the keeper is there. */
+static int fill_folder(const struct creation *creation, struct registry *registry, const char *name, const sigset_t *then,
+		       struct error *e)
+{
+	struct unfinished unfinished = {registry, name};
+	struct keeper keeper = {.pid = 0};
+	char folder[PATH_MAX] = "";
+	int r = keeper_start(&keeper, "doppel-create", remove_unfinished, &unfinished, e);
+
+	if (r == 0)
+		keeper_arm(&keeper);
+	sigprocmask(SIG_SETMASK, then, NULL);
+	if (r == 0)
+		r = fill_locked(creation, registry, name, folder, e);
+	keeper_dismiss(&keeper);
 	if (r < 0 && registry_remove(registry, name, NULL) < 0)
 		fprintf(stderr, "doppel: %s could not be removed again\n", folder);
 	return r;
@@ -113,7 +150,13 @@ int create_machine(const struct creation *creation, struct registry *registry, c
 		   struct error *e)
 {
 	int r = creation->brief ? 0 : prepare(creation->arguments, NULL, e);
+	sigset_t ends, before;
 
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGHUP);
+	sigprocmask(SIG_BLOCK, &ends, &before);
 	if (r == 0 && creation->name) {
 		snprintf(name, REGISTRY_NAME_SIZE, "%s", creation->name);
 		r = make(creation, registry, name, e);
@@ -121,7 +164,8 @@ int create_machine(const struct creation *creation, struct registry *registry, c
 		r = make_unnamed(creation, registry, name, e);
 	}
 	if (r == 0 && !creation->brief)
-		r = fill_folder(creation, registry, name, e);
+		r = fill_folder(creation, registry, name, &before, e);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (r == 0)
 		note(creation, registry, name);
 	return r;

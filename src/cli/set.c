@@ -218,8 +218,8 @@ const struct verb verb_set = {
 	.operands_max = 1,
 	.operand_kind = OPERAND_MACHINE_LIVE,
 	.description =
-		"Changes hold until the machine ends; what holds at each start stands in its document (doppel create). Without "
-		"anything to change, tells what is set.\n\n"
+		"Changes hold until the machine ends; what holds at each start stands in its document (doppel create). All are made, "
+		"or, if one can not be, none. Without anything to change, tells what is set.\n\n"
 		"Memory is given back by the guest's balloon driver, which takes its time, and only what it can spare.",
 	.examples = examples,
 	.options = options,

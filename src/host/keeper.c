@@ -68,12 +68,24 @@ void keeper_arm(const struct keeper *keeper)
 		;
 }
 
-void keeper_end(struct keeper *keeper)
+static void await(struct keeper *keeper)
 {
-	if (!keeper->pid)
-		return;
 	close(keeper->socket);
 	while (waitpid(keeper->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	*keeper = (struct keeper){.pid = 0};
+}
+
+void keeper_dismiss(struct keeper *keeper)
+{
+	if (!keeper->pid)
+		return;
+	kill(keeper->pid, SIGKILL);
+	await(keeper);
+}
+
+void keeper_end(struct keeper *keeper)
+{
+	if (keeper->pid)
+		await(keeper);
 }

@@ -23,6 +23,8 @@ MUST_USE int keeper_start(struct keeper *keeper, const char *name, void (*fn)(vo
 			  struct error *e);
 /* Any time, also behind walls. Accepts a zeroed one. */
 void keeper_arm(const struct keeper *keeper);
+/* It ends without having done anything; zeroes *keeper, and accepts a zeroed one. */
+void keeper_dismiss(struct keeper *keeper);
 /* Returns when it has done its work; zeroes *keeper, and accepts a zeroed one. */
 void keeper_end(struct keeper *keeper);
 

@@ -6,12 +6,13 @@
  *    "cards": [{"index": N, "bytes_per_second": N, "packets_per_second": N, "burst_ms": N}, ...],
  *    "publish": [TEXT, ...], "unpublish": [TEXT, ...]}
  *
- * All members may be left out; what a limit leaves out stays as it is, and 0 is no limit. They are set in this order; what
- * comes before one that fails stays set. The answer tells all of them as they are then, ports as objects.
+ * All members may be left out; what a limit leaves out stays as it is, and 0 is no limit. All are set, or none: what was set
+ * before one that fails is as before again. The answer tells all of them as they are then, ports as objects.
  */
 #include <errno.h>
 
 #include "monitor/private.h"
+#include "monitor/undo.h"
 
 #define RATE_MAX     (INT64_C(1) << 50)
 #define BURST_MS_MAX 3600000
@@ -128,7 +129,7 @@ static int set_ports(struct monitor *monitor, const json_t *list, bool publish, 
 	return r;
 }
 
-static int apply(struct monitor *monitor, const json_t *with, struct error *e)
+static int apply_each(struct monitor *monitor, const json_t *with, struct error *e)
 {
 	int r = set_memory(monitor, with, e);
 
@@ -142,6 +143,18 @@ static int apply(struct monitor *monitor, const json_t *with, struct error *e)
 		r = set_ports(monitor, json_object_get(with, "unpublish"), false, e);
 	if (r == 0)
 		r = set_ports(monitor, json_object_get(with, "publish"), true, e);
+	return r;
+}
+
+static int apply(struct monitor *monitor, const json_t *with, struct error *e)
+{
+	struct undo undo;
+	int r;
+
+	undo_remember(monitor->machine, &undo);
+	r = apply_each(monitor, with, e);
+	if (r < 0)
+		undo_restore(monitor->machine, &undo);
 	return r;
 }
 

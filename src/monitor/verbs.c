@@ -16,6 +16,15 @@ static int ping(struct control_call *call, const json_t *with, struct error *e)
 	return 0;
 }
 
+/* Who looks at the console from elsewhere: how many, and who of them writes. */
+static json_t *describe_viewers(const struct machine *machine)
+{
+	const char *writer;
+	unsigned count = machine_console_viewers(machine, &writer);
+
+	return json_pack("{s:i, s:s?}", "viewers", (int)count, "writer", writer);
+}
+
 static int inspect(struct control_call *call, const json_t *with, struct error *e)
 {
 	const struct monitor *monitor = control_opaque(call);
@@ -28,6 +37,8 @@ static int inspect(struct control_call *call, const json_t *with, struct error *
 	if (settings)
 		json_object_update(tree, settings);
 	json_decref(settings);
+	if (monitor->machine)
+		json_object_set_new(tree, "console", describe_viewers(monitor->machine));
 	json_object_set_new(tree, "walls", monitor_describe_walls());
 	control_answer(call, tree, -1);
 	return 0;

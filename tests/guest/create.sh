@@ -88,6 +88,24 @@ if [[ $EUID == 0 ]] && unshare -m true 2>/dev/null; then
 		DOPPEL_STATE=$1/full "$2" create big small 2>/dev/null && exit
 		[[ -e $1/full/machines/big ]] && ls "$1/full/machines/big" || echo none' bash "$scratch" "$doppel")"
 fi
+# Ended at any moment: the machine is whole, or not there at all.
+mkdir "$scratch/large"
+yes doppel | head -c 60000000 >"$scratch/large/disk.raw"
+echo kernel >"$scratch/large/kernel"
+"$doppel" image import "$scratch/large" >/dev/null
+is_whole_or_gone() {
+	[[ ! -e $machines/cut ]] || { [[ -e $machines/cut/kernel ]] && cmp -s "$scratch/large/disk.raw" "$machines/cut/disk.raw"; }
+}
+broken= whole=0
+for pause in 0.01 0.02 0.03 0.04 0.06 0.08 0.1 0.12 0.15 0.2; do
+	"$doppel" create cut large 2>/dev/null &
+	sleep "$pause"
+	kill -TERM $! 2>/dev/null
+	wait $! 2>/dev/null && whole=$((whole + 1))
+	within 20 is_whole_or_gone || broken+=" $pause"
+	"$doppel" rm cut 2>/dev/null
+done
+check "one that is ended amid its making is whole ($whole of 10) or not there" '' "$broken"
 check 'the schema is JSON' yes "$("$doppel" schema | python3 -m json.tool >/dev/null && echo yes)"
 echo "1..$number"
 exit $failed

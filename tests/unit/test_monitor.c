@@ -315,6 +315,56 @@ static void check_line(void *context, const char *line)
 	json_decref(entry);
 }
 
+static json_int_t machine_quota_now(void)
+{
+	json_t *answer;
+	json_int_t percent;
+
+	assert_ok(bench_call("set", NULL, &answer));
+	percent = json_integer_value(json_object_get(json_object_get(answer, "quota"), "machine"));
+	json_decref(answer);
+	return percent;
+}
+
+static void settings_change_all_or_none(void **state)
+{
+	(void)state;
+	bench_run(sleeps);
+	assert_ok(bench_call("set", json_pack("{s:{s:i}}", "quota", "machine", 70), NULL));
+	assert_failure(bench_call("set", json_pack("{s:{s:i}, s:[{s:i, s:i}]}", "quota", "machine", 50, "disks", "index", 3,
+						   "bytes_per_second", 1),
+				  NULL),
+		       -ENOENT, "");
+	assert_int_equal(machine_quota_now(), 70);
+	assert_ok(bench_call("set", json_pack("{s:{s:i}}", "quota", "machine", 50), NULL));
+	assert_int_equal(machine_quota_now(), 50);
+	assert_ok(bench_call("stop", stop_in(0), NULL));
+	assert_ok(bench_end());
+}
+
+static void inspection_tells_who_looks(void **state)
+{
+	struct control_client *client;
+	const char *writer;
+	json_t *answer;
+	int viewers, fd = -1;
+
+	(void)state;
+	bench_run(sleeps);
+	client = bench_connect("web");
+	assert_ok(control_request(client, "console", json_pack("{s:s, s:s}", "access", "write", "who", "ann"), LONG_MS, NULL,
+				  &fd, &failure));
+	assert_ok(bench_call("inspect", NULL, &answer));
+	assert_ok(json_unpack(answer, "{s:{s:i, s:s}}", "console", "viewers", &viewers, "writer", &writer));
+	assert_int_equal(viewers, 1);
+	assert_string_equal(writer, "ann");
+	json_decref(answer);
+	close(fd);
+	control_close(client);
+	assert_ok(bench_call("stop", stop_in(0), NULL));
+	assert_ok(bench_end());
+}
+
 static void history_and_events_tell_the_same(void **state)
 {
 	static const char *const told[] = {"started", "paused", "resumed", "reset", "stopping", "forced", "stopped", NULL};
@@ -412,6 +462,8 @@ int main(void)
 		with_monitor(a_failed_machine_starts_again),
 		with_monitor(bad_waits_and_waits_given_up),
 		with_monitor(waiting_is_for_any_end),
+		with_monitor(settings_change_all_or_none),
+		with_monitor(inspection_tells_who_looks),
 		with_monitor(history_and_events_tell_the_same),
 		with_monitor(records_that_can_not_be_written_come_later),
 		with_monitor(a_removed_folder_ends_the_machine),

@@ -141,7 +141,7 @@ void threads_guard(void (*fn)(enum thread_kind kind, bool later))
 
 const char *thread_kind_name(enum thread_kind kind)
 {
-	static const char *const names[THREAD_KINDS] = {"main", "vcpu", "devices", "disk", "output", "governor"};
+	static const char *const names[THREAD_KINDS] = {"main", "vcpu", "devices", "disk", "output", "governor", "mover"};
 
 	return names[kind];
 }

@@ -18,6 +18,7 @@ enum thread_kind {
 	THREAD_DISK,    /* one blocking job of a disk at a time */
 	THREAD_OUTPUT,  /* writes console output, or the log of it */
 	THREAD_GOVERNOR, /* holds vCPUs to their shares */
+	THREAD_MOVER,    /* sends the machine elsewhere, or receives it */
 	THREAD_KINDS,
 };
 

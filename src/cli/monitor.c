@@ -2,6 +2,7 @@
 #include "monitor/monitor.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -17,7 +18,11 @@
 #include "snapshot/folder.h"
 #include "snapshot/load.h"
 
-enum { MONITOR_STARTER, MONITOR_RESTORE, MONITOR_EAGER, MONITOR_OPTIONS };
+/* Descriptors that monitor_start_arrival hands on (monitor/start.c). */
+#define LINK_FD   4
+#define BALLOT_FD 5
+
+enum { MONITOR_STARTER, MONITOR_RESTORE, MONITOR_EAGER, MONITOR_ARRIVAL, MONITOR_OPTIONS };
 
 struct session {
 	struct registry *registry;
@@ -98,8 +103,10 @@ static int run(const struct arguments *arguments, struct error *e)
 				  .restore = arguments->values[MONITOR_RESTORE].text,
 				  .restore_eager = arguments->values[MONITOR_EAGER].text,
 				  .plan = PLAN_NONE};
+	struct monitor_arrival arrival = {.link = LINK_FD, .ballot = BALLOT_FD};
 	const struct monitor_options options = {
 		.name = session.name,
+		.arrival = arguments->values[MONITOR_ARRIVAL].given ? &arrival : NULL,
 		.starter = starter->given ? (int)starter->number : -1,
 		.hooks = {.configure = configure, .load = load, .made = made, .gone = gone, .context = &session},
 	};
@@ -108,6 +115,8 @@ static int run(const struct arguments *arguments, struct error *e)
 
 	if (r < 0)
 		return r;
+	if (options.arrival)
+		snprintf(arrival.token, sizeof arrival.token, "%s", arguments->values[MONITOR_ARRIVAL].text);
 	log_set_level(LOG_INFO);
 	/* It was started as /proc/self/exe. */
 	(void)prctl(PR_SET_NAME, "doppel");
@@ -136,6 +145,11 @@ static const struct option_spec monitor_options[MONITOR_OPTIONS] = {
 			   .type = OPTION_PATH,
 			   .placeholder = "FILE",
 			   .help = "the same, but all of it is read and checked before"},
+	[MONITOR_ARRIVAL] = {.name = "arrival",
+			     .letter = 'a',
+			     .type = OPTION_STRING,
+			     .placeholder = "TOKEN",
+			     .help = "the machine arrives by a connection, descriptor 4, with a ballot, 5"},
 };
 
 static const struct verb_example examples[] = {

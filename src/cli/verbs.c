@@ -28,6 +28,8 @@ const struct verb *const verbs[] = {
 	&verb_wait,
 	&verb_events,
 	&verb_history,
+	&verb_migrate,
+	&verb_receive,
 	&verb_image,
 	&verb_disk,
 	&verb_schema,

@@ -45,6 +45,8 @@ static int take_folder(struct monitor *monitor, struct error *e)
 	if (r == 0)
 		r = registry_folder(monitor->registry, name, &monitor->folder, e);
 	if (r == 0)
+		r = registry_refuse_moved(name, monitor->folder, e);
+	if (r == 0)
 		r = registry_record(monitor->registry, name, &monitor->record, e);
 	return r;
 }
@@ -163,7 +165,8 @@ static void tell_starter(struct monitor *monitor, const struct error *failure)
 	close_one(&monitor->starter);
 }
 
-static int start(struct monitor *monitor, struct error *e)
+/* What asks for the machine finds it as soon as it runs. */
+static int let_run(struct monitor *monitor, struct machine *machine, struct error *e)
 {
 	const struct monitor_hooks *hooks = &monitor->options->hooks;
 	int r;
@@ -173,12 +176,19 @@ static int start(struct monitor *monitor, struct error *e)
 	r = hooks->made ? hooks->made(hooks->context, monitor->folder, e) : 0;
 	if (r < 0)
 		return r;
-	machine_on_change(monitor->machine, monitor_changed, monitor);
+	if (monitor->options->arrival)
+		return monitor_let_arrive(monitor, machine, e);
+	monitor->machine = machine;
+	machine_on_change(machine, monitor_changed, monitor);
 	/* Paused: its state was loaded. */
-	if (machine_state(monitor->machine) == MACHINE_PAUSED)
-		r = machine_resume(monitor->machine, e);
-	else
-		r = machine_start(monitor->machine, e);
+	return machine_state(machine) == MACHINE_PAUSED ? machine_resume(machine, e) : machine_start(machine, e);
+}
+
+static int start(struct monitor *monitor, struct machine *machine, struct error *e)
+{
+	const struct monitor_hooks *hooks = &monitor->options->hooks;
+	int r = let_run(monitor, machine, e);
+
 	if (r < 0)
 		return r;
 	tell_starter(monitor, NULL);
@@ -203,10 +213,10 @@ static int wait_for_end(struct monitor *monitor, struct machine_outcome *outcome
 	return r;
 }
 
-static int let_live(struct monitor *monitor, struct machine_outcome *outcome, struct error *e)
+static int let_live(struct monitor *monitor, struct machine *machine, struct machine_outcome *outcome, struct error *e)
 {
 	const struct monitor_hooks *hooks = &monitor->options->hooks;
-	int r = start(monitor, e);
+	int r = start(monitor, machine, e);
 	struct error own;
 
 	if (r < 0)
@@ -231,10 +241,10 @@ static int live(struct monitor *monitor, struct machine_outcome *outcome, struct
 	if (r == 0)
 		r = make_machine(monitor, &machine, e);
 	monitor_greet_end(monitor);
-	monitor->machine = machine;
 	if (r == 0)
-		r = let_live(monitor, outcome, e);
+		r = let_live(monitor, machine, outcome, e);
 	monitor_snapshot_end(monitor);
+	monitor_end_move(monitor);
 	monitor->machine = NULL;
 	machine_free(machine);
 	if (monitor->options->hooks.gone)

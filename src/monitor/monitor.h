@@ -53,8 +53,16 @@ struct monitor_hooks {
 	void *context;
 };
 
+/* A machine that comes from elsewhere, and what was prepared for it before this process began. */
+struct monitor_arrival {
+	int link;       /* the connection it comes by, after hello, offer and answer; monitor_run closes it */
+	int ballot;     /* registry_ballot_open; the caller's */
+	char token[33]; /* of the ballot */
+};
+
 struct monitor_options {
 	const char *name;
+	const struct monitor_arrival *arrival; /* it is not started, but arrives; NULL: it is started */
 	bool foreground; /* SIGINT, SIGTERM and SIGHUP end it at once; else the guest is asked to power off first */
 	int starter;     /* monitor_starter's socket, closed by monitor_run; -1: nobody waits */
 	struct monitor_hooks hooks;
@@ -71,6 +79,9 @@ MUST_USE int monitor_start(struct registry *registry, const char *name, pid_t *p
 /* The same with one more option for the verb: "--restore=FILE". */
 MUST_USE int monitor_start_with(struct registry *registry, const char *name, const char *option, pid_t *pid,
 				struct error *e);
+/* The same for a machine that arrives: returns when it is this side's, and runs or is paused as it did where it came from. */
+MUST_USE int monitor_start_arrival(struct registry *registry, const char *name, const struct monitor_arrival *arrival,
+				   pid_t *pid, struct error *e);
 
 /* -EBUSY (ERROR_STATE): "web is stopped and can not be paused; doppel start web starts it". */
 int monitor_refuse(const char *name, enum machine_state state, const char *what, struct error *e);

@@ -36,6 +36,10 @@ struct monitor {
 	struct loop_timer housekeeping;
 
 	struct snapshotting *snapshotting; /* snapshot.c; NULL: none is under way */
+	bool arriving;     /* it is received, and nobody's here so far */
+	struct move *move; /* move.c; NULL: it is not being moved */
+	bool in_doubt;     /* it may be the destination's: it stands still */
+	bool moved;        /* it is */
 	struct profiling *profiling; /* profile.c; NULL: none is under way */
 	struct waiter *waiters;
 	bool stopping; /* its end was asked for */
@@ -58,6 +62,8 @@ struct monitor {
 
 /* One thing that happened: into the history, and to all who listen. `details` (taken; may be NULL) are more members. */
 void monitor_note(struct monitor *monitor, const char *event, json_t *details);
+/* Only to those who listen. */
+void monitor_tell(struct monitor *monitor, const char *event, json_t *details);
 /* Writes the record; a failure is logged, and tried again by monitor_keep_house. */
 void monitor_save_record(struct monitor *monitor);
 /* The machine is in this state from now on. */
@@ -84,6 +90,25 @@ void monitor_stop(struct monitor *monitor, int timeout_ms);
 MUST_USE int monitor_await(struct monitor *monitor, struct control_call *call, unsigned states, struct error *e);
 /* Answers those who wait for the present state; `last`: everybody. */
 void monitor_answer_waiters(struct monitor *monitor, bool last);
+
+/* ---- move.c: a machine that moves away ---- */
+
+MUST_USE int monitor_migrate(struct control_call *call, const json_t *with, struct error *e);
+MUST_USE int monitor_migrate_ask(struct control_call *call, const json_t *with, struct error *e);
+MUST_USE int monitor_migrate_status(struct control_call *call, const json_t *with, struct error *e);
+MUST_USE int monitor_migrate_cancel(struct control_call *call, const json_t *with, struct error *e);
+MUST_USE int monitor_migrate_bandwidth(struct control_call *call, const json_t *with, struct error *e);
+/* -EBUSY (ERROR_STATE) while the machine stands still because it is being given away. */
+MUST_USE int monitor_refuse_while_moving(const struct monitor *monitor, const char *what, struct error *e);
+/* Cancels a move that is under way. False: it is too late, and the machine must not run on. */
+MUST_USE bool monitor_keep_from_moving(struct monitor *monitor);
+/* Before the machine is freed. */
+void monitor_end_move(struct monitor *monitor);
+
+/* ---- arrival.c ---- */
+
+/* Until the machine is this monitor's, and runs or is paused; or what went wrong. */
+MUST_USE int monitor_let_arrive(struct monitor *monitor, struct machine *machine, struct error *e);
 
 /* ---- console.c ---- */
 

@@ -36,16 +36,22 @@ static json_t *time_now(void)
 	return json_string(text);
 }
 
-static void tell(struct monitor *monitor, const char *event, json_t *details)
+static void tell(struct monitor *monitor, const char *event, const json_t *details)
 {
 	json_t *object = json_pack("{s:o, s:s, s:s}", "time", time_now(), "machine", monitor->options->name, "event",
 				   event);
 
 	if (object && details)
-		json_object_update(object, details);
+		json_object_update(object, (json_t *)details);
 	if (object && monitor->server)
 		control_tell(monitor->server, object);
 	json_decref(object);
+}
+
+void monitor_tell(struct monitor *monitor, const char *event, json_t *details)
+{
+	tell(monitor, event, details);
+	json_decref(details);
 }
 
 void monitor_note(struct monitor *monitor, const char *event, json_t *details)
@@ -89,6 +95,9 @@ static void state_changed(struct monitor *monitor)
 	if (now == MACHINE_STOPPED || now == MACHINE_FAILED)
 		return;
 	monitor->record.stalled = false;
+	/* Writing it would lengthen the moment in which the machine stands still. */
+	if (monitor_refuse_while_moving(monitor, "", NULL) < 0)
+		return;
 	monitor_enter(monitor, now);
 	monitor_note(monitor, event_of(before, now), NULL);
 	monitor_answer_waiters(monitor, false);

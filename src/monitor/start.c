@@ -15,7 +15,11 @@
 #include "monitor/starter.h"
 #include "wall/wall.h"
 
+/* Descriptors of the new process; the last two of a machine that arrives. */
 #define STARTER_FD 3
+#define LINK_FD    4
+#define BALLOT_FD  5
+#define LAST_FD    BALLOT_FD
 #define TEXT_MAX   4096
 
 extern char **environ;
@@ -36,7 +40,7 @@ void starter_tell(int socket, const struct error *failure)
 /* Out of the way of the descriptors that the monitor gets. */
 static int lift(int fd)
 {
-	int lifted = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, STARTER_FD + 1);
+	int lifted = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, LAST_FD + 1);
 	int r = lifted < 0 ? -errno : lifted;
 
 	if (fd >= 0)
@@ -71,7 +75,7 @@ static int set_attributes(posix_spawnattr_t *attributes)
 	return r;
 }
 
-static int set_files(posix_spawn_file_actions_t *files, int log, int socket)
+static int set_files(posix_spawn_file_actions_t *files, int log, int socket, const struct monitor_arrival *arrival)
 {
 	int r = posix_spawn_file_actions_addopen(files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 
@@ -81,13 +85,17 @@ static int set_files(posix_spawn_file_actions_t *files, int log, int socket)
 		r = posix_spawn_file_actions_adddup2(files, log, STDOUT_FILENO);
 	if (r == 0)
 		r = posix_spawn_file_actions_adddup2(files, log, STDERR_FILENO);
+	if (r == 0 && arrival)
+		r = posix_spawn_file_actions_adddup2(files, arrival->link, LINK_FD);
+	if (r == 0 && arrival)
+		r = posix_spawn_file_actions_adddup2(files, arrival->ballot, BALLOT_FD);
 	if (r == 0)
-		r = posix_spawn_file_actions_addclosefrom_np(files, STARTER_FD + 1);
+		r = posix_spawn_file_actions_addclosefrom_np(files, arrival ? LAST_FD + 1 : STARTER_FD + 1);
 	return r;
 }
 
 /* `more`: an option, or NULL. */
-static int spawn(const char *name, const char *more, int log, int socket, pid_t *pid)
+static int spawn(const char *name, const char *more, const struct monitor_arrival *arrival, int log, int socket, pid_t *pid)
 {
 	char verb[] = "monitor", option[] = "--starter", program[] = "doppel", number[4], copy[REGISTRY_NAME_SIZE];
 	char *arguments[] = {program, verb, copy, option, number, (char *)more, NULL};
@@ -101,7 +109,7 @@ static int spawn(const char *name, const char *more, int log, int socket, pid_t 
 	posix_spawnattr_init(&attributes);
 	r = set_attributes(&attributes);
 	if (r == 0)
-		r = set_files(&files, log, socket);
+		r = set_files(&files, log, socket, arrival);
 	if (r == 0)
 		r = posix_spawn(pid, "/proc/self/exe", &files, &attributes, arguments, environ);
 	posix_spawnattr_destroy(&attributes);
@@ -141,12 +149,8 @@ static int hear(const struct registry *registry, const char *name, int socket, p
 	return r;
 }
 
-int monitor_start(struct registry *registry, const char *name, pid_t *pid, struct error *e)
-{
-	return monitor_start_with(registry, name, NULL, pid, e);
-}
-
-int monitor_start_with(struct registry *registry, const char *name, const char *option, pid_t *pid, struct error *e)
+static int start(struct registry *registry, const char *name, const char *option, const struct monitor_arrival *arrival,
+		 pid_t *pid, struct error *e)
 {
 	int sockets[2], log, r;
 	pid_t child = 0;
@@ -155,7 +159,7 @@ int monitor_start_with(struct registry *registry, const char *name, const char *
 		return error_errno(e, -errno, "starting %s", name);
 	sockets[1] = lift(sockets[1]);
 	log = sockets[1] < 0 ? sockets[1] : open_log(registry, name);
-	r = log < 0 ? log : spawn(name, option, log, sockets[1], &child);
+	r = log < 0 ? log : spawn(name, option, arrival, log, sockets[1], &child);
 	if (log >= 0)
 		close(log);
 	if (sockets[1] >= 0)
@@ -165,4 +169,44 @@ int monitor_start_with(struct registry *registry, const char *name, const char *
 	if (r == 0 && pid)
 		*pid = child;
 	return r;
+}
+
+/* The two stay the caller's; their copies are out of the way of what the new process gets. */
+static int lift_arrival(const struct monitor_arrival *arrival, struct monitor_arrival *lifted)
+{
+	*lifted = *arrival;
+	lifted->link = lift(dup(arrival->link));
+	lifted->ballot = lift(dup(arrival->ballot));
+	return lifted->link < 0 ? lifted->link : lifted->ballot < 0 ? lifted->ballot : 0;
+}
+
+static void drop_arrival(const struct monitor_arrival *lifted)
+{
+	if (lifted->link >= 0)
+		close(lifted->link);
+	if (lifted->ballot >= 0)
+		close(lifted->ballot);
+}
+
+int monitor_start_arrival(struct registry *registry, const char *name, const struct monitor_arrival *arrival, pid_t *pid,
+			  struct error *e)
+{
+	struct monitor_arrival lifted;
+	char option[48];
+	int r = lift_arrival(arrival, &lifted);
+
+	snprintf(option, sizeof option, "--arrival=%s", arrival->token);
+	r = r < 0 ? error_errno(e, r, "starting %s", name) : start(registry, name, option, &lifted, pid, e);
+	drop_arrival(&lifted);
+	return r;
+}
+
+int monitor_start(struct registry *registry, const char *name, pid_t *pid, struct error *e)
+{
+	return start(registry, name, NULL, NULL, pid, e);
+}
+
+int monitor_start_with(struct registry *registry, const char *name, const char *option, pid_t *pid, struct error *e)
+{
+	return start(registry, name, option, NULL, pid, e);
 }

@@ -59,9 +59,11 @@ void monitor_stop(struct monitor *monitor, int timeout_ms)
 	bool first = !monitor->stopping;
 
 	monitor->stopping = true;
+	if (monitor->arriving)
+		loop_quit(monitor->loop);
 	if (!monitor->machine) /* it will not be started */
 		return;
-	if (timeout_ms == 0) {
+	if (!monitor_keep_from_moving(monitor) || timeout_ms == 0) {
 		end_now(monitor);
 		return;
 	}

@@ -47,6 +47,10 @@ static int inspect(struct control_call *call, const json_t *with, struct error *
 /* Refused by name in any state but `state`. */
 static int check(const struct monitor *monitor, enum machine_state state, const char *what, struct error *e)
 {
+	int r = monitor_refuse_while_moving(monitor, what, e);
+
+	if (r < 0)
+		return r;
 	if (!monitor->machine)
 		return error_set(e, ERROR_STATE, -EBUSY, "%s is just being started and can not be %s; wait a moment",
 				 monitor->options->name, what);
@@ -142,5 +146,8 @@ const struct control_verb monitor_verbs[] = {
 	{"statistics", monitor_statistics}, {"set", monitor_set},
 	{"profile", monitor_profile}, {"snapshot", monitor_snapshot},
 	{"snapshot_disks", monitor_snapshot_disks}, {"snapshot_disk", monitor_snapshot_disk},
+	{"migrate", monitor_migrate},	    {"migrate ask", monitor_migrate_ask},
+	{"migrate status", monitor_migrate_status}, {"migrate cancel", monitor_migrate_cancel},
+	{"migrate bandwidth", monitor_migrate_bandwidth},
 	{NULL, NULL},
 };

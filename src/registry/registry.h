@@ -6,7 +6,9 @@
  *                      lock           held by its monitor as long as that lives, whatever kills it; has its process id
  *                      control        the monitor's socket (control/)
  *                      console.log, monitor.log, vsock/ and disks made for it
+ *                      move.json     while it is being given to another host, and afterwards
  *   ROOT/history/NAME.jsonl           what was done to it and when; stays when the machine is removed
+ *   ROOT/ballots/TOKEN                whose a machine is that came from another host
  *
  * ROOT is $DOPPEL_STATE; else /var/lib/doppel for root, and $XDG_STATE_HOME/doppel (~/.local/state/doppel) for others.
  *
@@ -72,6 +74,31 @@ void registry_path(const struct registry *registry, const char *name, const char
 MUST_USE int registry_lock(struct registry *registry, const char *name, int *fd, struct error *e);
 /* Replaces state.json in the folder (created_s and changed_s are the caller's): by the holder of the lock, to which only the descriptor of the folder may be left. */
 MUST_USE int registry_write_record(int folder, const struct record *record, struct error *e);
+
+/* ---- Moves to and from other hosts (docs/internals/migrate.md) ---- */
+
+#define REGISTRY_TOKEN_SIZE 33
+
+struct registry_move {
+	bool gone; /* it is the destination's; else that is in doubt */
+	char token[REGISTRY_TOKEN_SIZE];
+	char to[256]; /* where it went, as the user wrote it */
+};
+
+/* In the machine's folder, by the holder of its lock; on disk when they return. */
+MUST_USE int registry_write_move(int folder, const struct registry_move *move, struct error *e);
+MUST_USE int registry_clear_move(int folder, struct error *e);
+/* 1 with *out, 0 when it is not being moved; -EBADMSG when that can not be told. */
+MUST_USE int registry_read_move(int folder, struct registry_move *out, struct error *e);
+/* 0 when it may run here, else -EBUSY (ERROR_STATE) with the remedy. */
+MUST_USE int registry_refuse_moved(const char *name, int folder, struct error *e);
+
+/* A ballot decides once whether a machine that came is taken: the first vote cast counts, for ever, whoever casts it. It stays
+ * when the machine goes on or is removed. make: -EEXIST when there was one. Else -ENOENT: nobody ever offered that; no
+ * message then. *fd is the caller's, and outlives walls. */
+MUST_USE int registry_ballot_open(struct registry *registry, const char *token, bool make, int *fd, struct error *e);
+/* 1: it is taken; 0: it is refused, and stays where it came from. On disk when it returns. */
+MUST_USE int registry_ballot_cast(int fd, bool take, struct error *e);
 
 /* ---- History: one JSON object a line: {"time": "2026-11-21T15:04:05.123Z", "event": "started", ...} ---- */
 

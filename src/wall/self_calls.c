@@ -33,6 +33,9 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"the console's log, which starts anew when it is full", CALLS("pread64", "pwrite64", "ftruncate")},
 	},
 	[THREAD_GOVERNOR] = {{NULL, NULL}},
+	[THREAD_MOVER] = {
+		{"the link to where a machine moves", CALLS("poll", "sendmsg", "recvfrom")},
+	},
 	[THREAD_MAIN] = {
 		{"the event loop", CALLS("epoll_wait", "epoll_ctl", "timerfd_settime", "read", "poll", "eventfd2")},
 		{"the size of the terminal", CALLS("ioctl:size")},
@@ -43,6 +46,8 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"a connection to the program in the guest", CALLS("socketpair")},
 		{"a seed for the guest at each reset", CALLS("getrandom")},
 		{"a snapshot, whose memory a child writes", CALLS("clone:copy", "pwrite64", "close_range")},
+		{"starting the thread that moves the machine",
+		 CALLS("clone", "clone3?", "rseq", "set_robust_list", "prctl:name", "prctl:filter")},
 		{"the machine's end", CALLS("close", "unlink?", "kill?", "wait4", "clock_nanosleep")},
 	},
 };

@@ -612,8 +612,13 @@ static _Noreturn void live_behind_walls(int answer)
 	if (thread_start(&thread, THREAD_VCPU, "vcpu0", wait_for_ever, NULL) < 0 ||
 	    thread_start(&thread, THREAD_DEVICES, "devices", sleep_for_ever, NULL) < 0 ||
 	    thread_start(&thread, THREAD_OUTPUT, "output", sleep_for_ever, NULL) < 0 ||
-	    thread_start(&thread, THREAD_GOVERNOR, "governor", sleep_for_ever, NULL) < 0 || wall_self_put_up(-1, NULL, NULL) < 0)
+	    thread_start(&thread, THREAD_GOVERNOR, "governor", sleep_for_ever, NULL) < 0 ||
+	    wall_self_put_up(-1, NULL, NULL) < 0 || thread_start(&thread, THREAD_MOVER, "mover", wait_for_ever, NULL) < 0)
 		_exit(1);
+	/* One that starts later tells so itself. */
+	do
+		told[1] = 0;
+	while ((void)wall_self_parts(THREAD_MOVER, &told[1]), told[1] == 0);
 	for (unsigned kind = 0; kind < THREAD_KINDS; kind++)
 		told[2 * kind] = wall_self_parts((enum thread_kind)kind, &told[2 * kind + 1]);
 	(void)!write(answer, told, sizeof told);

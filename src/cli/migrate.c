@@ -1,0 +1,443 @@
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cli/cli.h"
+#include "cli/endpoint.h"
+#include "cli/named.h"
+#include "cli/verb.h"
+#include "config/tree.h"
+#include "migrate/source.h"
+#include "migrate/stream.h"
+#include "monitor/monitor.h"
+
+#define PATIENCE_MS 20000
+#define LOOK_MS     100
+/* A destination that was cut off may answer again soon. */
+#define ASK_TIMES   20
+#define ASK_AGAIN_MS 500
+
+enum {
+	MIGRATE_OFFLINE,
+	MIGRATE_MAX_DOWNTIME,
+	MIGRATE_BANDWIDTH,
+	MIGRATE_PLAIN,
+	MIGRATE_STATUS,
+	MIGRATE_CANCEL,
+	MIGRATE_SET_BANDWIDTH,
+	MIGRATE_RECOVER,
+	MIGRATE_QUIET,
+	MIGRATE_OPTIONS,
+};
+
+static bool given(const struct arguments *arguments, unsigned option)
+{
+	return arguments->values[option].given;
+}
+
+static void pause_ms(long ms)
+{
+	const struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+
+	nanosleep(&time, NULL);
+}
+
+/* ---- While it moves ---- */
+
+static json_int_t number(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+static void print_size(FILE *out, double bytes)
+{
+	fprintf(out, "%.1fM", bytes / (double)MIB);
+}
+
+static void print_progress(FILE *out, const json_t *p)
+{
+	const char *name = json_string_value(json_object_get(p, "name"));
+
+	fprintf(out, "stage %d, %s", (int)number(p, "stage"), name ? name : "");
+	if (number(p, "round")) {
+		fprintf(out, ": round %d, ", (int)number(p, "round"));
+		print_size(out, (double)number(p, "bytes"));
+		fprintf(out, " sent, %lld pages left", (long long)number(p, "left"));
+		if (number(p, "estimate_ns"))
+			fprintf(out, ", about %lld ms of downtime", (long long)number(p, "estimate_ns") / 1000000);
+		if (number(p, "throttle"))
+			fprintf(out, ", slowed down to %d %%", (int)number(p, "throttle"));
+	}
+	fputc('\n', out);
+}
+
+/* The request waits on a thread, so that this one can tell how it goes on. */
+struct request {
+	struct control_client *client;
+	const char *call;
+	json_t *with, *result;
+	int code;
+	struct error error;
+	atomic_bool done;
+};
+
+static void *request_main(void *arg)
+{
+	struct request *request = arg;
+
+	request->code = control_request(request->client, request->call, request->with, -1, &request->result, NULL,
+					&request->error);
+	atomic_store(&request->done, true);
+	return NULL;
+}
+
+static void look_on(struct named *watcher, const struct request *request)
+{
+	json_t *event;
+
+	while (!atomic_load(&request->done)) {
+		if (control_next(watcher->client, LOOK_MS, &event, NULL) < 0) {
+			pause_ms(LOOK_MS / 10);
+			continue;
+		}
+		if (json_object_get(event, "stage"))
+			print_progress(stderr, event);
+		json_decref(event);
+	}
+}
+
+static int perform(struct named *named, struct request *request, bool quiet, struct error *e)
+{
+	struct named watcher = {.registry = named->registry, .record = named->record};
+	pthread_t thread;
+	bool watching;
+
+	memcpy(watcher.name, named->name, sizeof watcher.name);
+	watching = !quiet && named_call(&watcher, "moved", "events", NULL, PATIENCE_MS, NULL, NULL) == 0;
+	request->client = named->client;
+	if (watching && pthread_create(&thread, NULL, request_main, request) == 0) {
+		look_on(&watcher, request);
+		pthread_join(thread, NULL);
+	} else {
+		request_main(request);
+	}
+	named_close(&watcher);
+	return request->code < 0 ? error_set(e, request->error.kind, request->code, "%s", request->error.message) : 0;
+}
+
+/* ---- Afterwards ---- */
+
+/* What is left of it here goes when its monitor is gone. */
+static int discard(struct named *named, struct error *e)
+{
+	int r = -EBUSY;
+
+	for (unsigned i = 0; r == -EBUSY && i < PATIENCE_MS / LOOK_MS; i++) {
+		if (i)
+			pause_ms(LOOK_MS);
+		r = registry_remove(named->registry, named->name, e);
+	}
+	return r;
+}
+
+static void report(const struct named *named, const char *to, const json_t *p)
+{
+	printf("%s is at %s: %.2f s, ", named->name, to, (double)number(p, "total_ns") / 1e9);
+	print_size(stdout, (double)number(p, "bytes"));
+	printf(", %lld ms of downtime\n", (long long)(number(p, "downtime_ns") + 500000) / 1000000);
+}
+
+static int ask_once(struct named *named, const char *to, bool plain, json_t **result, struct error *e)
+{
+	int fd, r = endpoint_connect(to, plain, &fd, e);
+
+	if (r < 0)
+		return r;
+	r = named_connect(named, "moved", e);
+	if (r == 0) {
+		control_pass(named->client, fd);
+		r = control_request(named->client, "migrate ask", NULL, -1, result, NULL, e);
+	}
+	close(fd);
+	return r;
+}
+
+/* The monitor is gone, and only its folder knows of the move. */
+static int ask_for_folder(struct named *named, const char *to, bool plain, struct error *e)
+{
+	struct stream_frame frame;
+	struct registry_move move;
+	struct stream stream;
+	int folder, fd, r = registry_folder(named->registry, named->name, &folder, e);
+
+	if (r < 0)
+		return r;
+	r = registry_read_move(folder, &move, e);
+	if (r == 0)
+		r = error_set(e, ERROR_STATE, -EBUSY, "%s is not in doubt: it was not being moved", named->name);
+	if (r > 0)
+		r = endpoint_connect(to, plain, &fd, e);
+	if (r < 0) {
+		close(folder);
+		return r;
+	}
+	stream_init(&stream, fd, -1);
+	r = stream_greet(&stream, true, e);
+	if (r == 0)
+		r = stream_send_bytes(&stream, STREAM_ASK, move.token, strlen(move.token), e);
+	if (r == 0)
+		r = stream_expect(&stream, STREAM_VERDICT, -1, &frame, e);
+	if (r == 0 && *frame.bytes == 0)
+		r = registry_clear_move(folder, e);
+	else if (r == 0)
+		r = registry_remove(named->registry, named->name, e);
+	if (r == 0)
+		printf(*frame.bytes ? "%s is at %s\n" : "%s was not taken at %s: doppel start starts it\n", named->name, to);
+	stream_finish(&stream);
+	close(fd);
+	close(folder);
+	return r;
+}
+
+static int recover(struct named *named, const char *to, bool plain, struct error *e)
+{
+	json_t *result = NULL;
+	int r;
+
+	if (!named_is_alive(&named->record))
+		return ask_for_folder(named, to, plain, e);
+	r = ask_once(named, to, plain, &result, e);
+	if (r == 0) {
+		printf("%s is at %s\n", named->name, to);
+		r = discard(named, e);
+	}
+	json_decref(result);
+	return r;
+}
+
+/* A move that took too long may be in doubt: only the destination can tell then, and is asked for some time. Else, and when it
+ * does not answer, `e` stays as it is. */
+static int settle_doubt(struct named *named, const char *to, bool plain, json_t **result, struct error *e)
+{
+	int r = -ETIMEDOUT;
+
+	for (unsigned i = 0; i < ASK_TIMES; i++) {
+		struct error own;
+
+		r = ask_once(named, to, plain, result, &own);
+		if (r == 0)
+			return 0;
+		if (own.kind == ERROR_STATE)
+			return i == 0 ? r : error_set(e, ERROR_FAILED, r, "%s was not taken at %s, and goes on here", named->name, to);
+		pause_ms(ASK_AGAIN_MS);
+	}
+	return r;
+}
+
+/* ---- The move ---- */
+
+static int read_document(struct named *named, uint8_t **text, struct error *e)
+{
+	char path[PATH_MAX];
+	size_t length;
+
+	registry_path(named->registry, named->name, "machine.yaml", path);
+	return file_read(path, TREE_BYTES_MAX, text, &length, e);
+}
+
+/* Only its folder has it. */
+static int refuse_own_disk(struct named *named, struct error *e)
+{
+	static const char *const files[] = {"disk.qcow2", "disk.raw"};
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		registry_path(named->registry, named->name, files[i], path);
+		if (access(path, F_OK) == 0)
+			return error_set(e, ERROR_STATE, -EOPNOTSUPP,
+					 "%s has a disk of its own, %s, which does not move along; only machines without disks can be "
+					 "moved",
+					 named->name, path);
+	}
+	return 0;
+}
+
+static int make_request(struct named *named, const struct arguments *arguments, json_t **out, struct error *e)
+{
+	const struct option_value *values = arguments->values;
+	char token[MIGRATE_TOKEN_TEXT], *text;
+	uint8_t *document = NULL;
+	json_t *offer;
+	int r = migrate_token(token, e);
+
+	if (r == 0)
+		r = refuse_own_disk(named, e);
+	if (r == 0)
+		r = read_document(named, &document, e);
+	if (r < 0)
+		return r;
+	offer = json_pack("{s:s, s:s, s:s}", "name", named->name, "token", token, "document", document);
+	text = offer ? json_dumps(offer, JSON_COMPACT) : NULL;
+	*out = text ? json_pack("{s:s, s:s, s:s, s:b, s:I, s:I}", "offer", text, "token", token, "to", arguments->operands[1],
+				"offline", values[MIGRATE_OFFLINE].given, "max_downtime_ms",
+				(json_int_t)values[MIGRATE_MAX_DOWNTIME].number, "bandwidth",
+				(json_int_t)(values[MIGRATE_BANDWIDTH].given ? values[MIGRATE_BANDWIDTH].number : 0))
+		    : NULL;
+	json_decref(offer);
+	free(text);
+	free(document);
+	return *out ? 0 : error_errno(e, -ENOMEM, "migrate");
+}
+
+static int move(struct named *named, const struct arguments *arguments, struct error *e)
+{
+	const char *to = arguments->operands[1];
+	struct request request = {.call = "migrate"};
+	bool plain = given(arguments, MIGRATE_PLAIN);
+	int fd, r = named_connect(named, "moved", e);
+
+	if (r == 0)
+		r = make_request(named, arguments, &request.with, e);
+	if (r == 0)
+		r = endpoint_connect(to, plain, &fd, e);
+	if (r < 0) {
+		json_decref(request.with);
+		return r;
+	}
+	control_pass(named->client, fd);
+	r = perform(named, &request, given(arguments, MIGRATE_QUIET), e);
+	close(fd);
+	if (r < 0 && e->kind == ERROR_TIMEOUT && settle_doubt(named, to, plain, &request.result, e) == 0)
+		r = 0;
+	if (r == 0) {
+		report(named, to, request.result);
+		r = discard(named, e);
+	}
+	json_decref(request.result);
+	return r;
+}
+
+/* ---- Calls about one that is under way ---- */
+
+static int status(struct named *named, struct error *e)
+{
+	json_t *result = NULL;
+	int r = named_call(named, "moved", "migrate status", NULL, PATIENCE_MS, &result, e);
+
+	if (r == 0)
+		print_progress(stdout, result);
+	json_decref(result);
+	return r;
+}
+
+static int act(struct named *named, const struct arguments *arguments, struct error *e)
+{
+	const struct option_value *values = arguments->values;
+
+	if (given(arguments, MIGRATE_STATUS))
+		return status(named, e);
+	if (given(arguments, MIGRATE_CANCEL))
+		return named_call(named, "moved", "migrate cancel", NULL, PATIENCE_MS, NULL, e);
+	if (given(arguments, MIGRATE_SET_BANDWIDTH))
+		return named_call(named, "moved", "migrate bandwidth",
+				  json_pack("{s:I}", "bandwidth", (json_int_t)values[MIGRATE_SET_BANDWIDTH].number), PATIENCE_MS,
+				  NULL, e);
+	if (arguments->operand_count < 2)
+		return error_set(e, ERROR_USAGE, -EINVAL, "migrate: name the destination too, as unix:PATH or tcp:ADDRESS:PORT");
+	if (given(arguments, MIGRATE_RECOVER))
+		return recover(named, arguments->operands[1], given(arguments, MIGRATE_PLAIN), e);
+	return move(named, arguments, e);
+}
+
+static int run(const struct arguments *arguments, struct error *e)
+{
+	struct registry *registry;
+	struct named named;
+	int r = registry_open(&registry, e);
+
+	if (r < 0)
+		return r;
+	r = named_open(&named, registry, arguments->operands[0], e);
+	if (r == 0) {
+		r = act(&named, arguments, e);
+		named_close(&named);
+	}
+	registry_close(registry);
+	return r;
+}
+
+#define RATE_MAX (UINT64_C(1) << 50)
+
+static const struct option_spec options[MIGRATE_OPTIONS] = {
+	[MIGRATE_OFFLINE] = {.name = "offline",
+			     .letter = 'o',
+			     .type = OPTION_FLAG,
+			     .help = "let the machine stand still while all of it is copied: the least traffic, the longest stop"},
+	[MIGRATE_MAX_DOWNTIME] = {.name = "max-downtime",
+				  .letter = 'd',
+				  .type = OPTION_DURATION,
+				  .placeholder = "TIME",
+				  .minimum = 1,
+				  .maximum = 600000,
+				  .fallback = "300ms",
+				  .help = "stop the machine when what is left takes no longer than this"},
+	[MIGRATE_BANDWIDTH] = {.name = "bandwidth",
+			       .letter = 'b',
+			       .type = OPTION_SIZE,
+			       .placeholder = "SIZE",
+			       .minimum = 64 * KIB,
+			       .maximum = RATE_MAX,
+			       .help = "send at most so many bytes a second"},
+	[MIGRATE_PLAIN] = {.name = "plain",
+			   .letter = 'p',
+			   .type = OPTION_FLAG,
+			   .help = "allow TCP to another host, which anyone on the way can read"},
+	[MIGRATE_STATUS] = {.name = "status", .letter = 's', .type = OPTION_FLAG, .help = "tell how far a move has come"},
+	[MIGRATE_CANCEL] = {.name = "cancel", .letter = 'c', .type = OPTION_FLAG, .help = "give a move up; the machine stays"},
+	[MIGRATE_SET_BANDWIDTH] = {.name = "set-bandwidth",
+				   .type = OPTION_SIZE,
+				   .placeholder = "SIZE",
+				   .maximum = RATE_MAX,
+				   .help = "another limit for a move that is under way; 0 is none"},
+	[MIGRATE_RECOVER] = {.name = "recover",
+			     .letter = 'r',
+			     .type = OPTION_FLAG,
+			     .help = "ask the destination whether a machine whose move was cut off at its end is there"},
+	[MIGRATE_QUIET] = {.name = "quiet", .letter = 'q', .type = OPTION_FLAG, .help = "do not tell how it goes on"},
+};
+
+static const struct verb_example examples[] = {
+	{"doppel migrate web unix:/tmp/there", "moves web to the doppel receive that waits there, while it runs"},
+	{"doppel migrate web tcp:127.0.0.1:7000 --max-downtime 50ms", "the same by TCP, with a shorter stop at the end"},
+	{"doppel migrate web --status", "how far it has come"},
+	{"doppel migrate web --cancel", "web stays here"},
+	{NULL, NULL},
+};
+
+const struct verb verb_migrate = {
+	.name = "migrate",
+	.summary = "move a machine to another host while it runs",
+	.operands = "NAME [ENDPOINT]",
+	.operands_min = 1,
+	.operands_max = 2,
+	.operand_kind = OPERAND_MACHINE_LIVE,
+	.description =
+		"Sends a machine that runs or is paused to the doppel receive at ENDPOINT, unix:PATH or tcp:ADDRESS:PORT. Its memory "
+		"is copied while it runs, then what has changed since, round by round, until the rest takes no longer than "
+		"--max-downtime; then it stands still for that long and goes on there. A guest that changes its memory faster than it "
+		"can be sent is slowed down meanwhile.\n\n"
+		"Until the destination has all of it the machine is here: whatever fails before, it goes on as if nothing had "
+		"happened. When it is there, nothing is left here. Should the link break in the very moment in between, the machine "
+		"stands still until the destination has told whose it is; it is asked for ten seconds, and later by --recover.",
+	.examples = examples,
+	.options = options,
+	.option_count = MIGRATE_OPTIONS,
+	.run = run,
+};

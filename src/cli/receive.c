@@ -1,0 +1,312 @@
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/name.h"
+#include "cli/cli.h"
+#include "cli/create.h"
+#include "cli/endpoint.h"
+#include "cli/plan.h"
+#include "cli/verb.h"
+#include "migrate/source.h"
+#include "migrate/stream.h"
+#include "monitor/monitor.h"
+
+enum { RECEIVE_PLAIN, RECEIVE_ONCE, RECEIVE_OPTIONS };
+
+/* A connection, and what was offered by it. */
+struct guest_house {
+	struct registry *registry;
+	struct stream stream;
+	json_t *offer;
+	const char *name, *document, *token; /* of the offer */
+	struct settings settings;
+	struct arguments arguments;
+	bool created;
+};
+
+/* ---- Whose is it? ---- */
+
+/* Nobody who was never offered a machine can take it. */
+static int judge(struct registry *registry, const char *token, struct error *e)
+{
+	int fd, r = registry_ballot_open(registry, token, false, &fd, e);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	r = registry_ballot_cast(fd, false, e);
+	close(fd);
+	return r;
+}
+
+static int answer_ask(struct guest_house *house, const struct stream_frame *frame, struct error *e)
+{
+	char token[MIGRATE_TOKEN_TEXT];
+	uint8_t verdict;
+	int r;
+
+	memcpy(token, frame->bytes, sizeof token - 1);
+	token[sizeof token - 1] = '\0';
+	if (!migrate_token_valid(token))
+		return error_set(e, ERROR_USAGE, -EINVAL, "a move's token is %d hexadecimal digits", MIGRATE_TOKEN_TEXT - 1);
+	r = judge(house->registry, token, e);
+	if (r < 0)
+		return r;
+	verdict = (uint8_t)r;
+	return stream_send_bytes(&house->stream, STREAM_VERDICT, &verdict, sizeof verdict, e);
+}
+
+/* ---- An offer ---- */
+
+static int read_offer(struct guest_house *house, const struct stream_frame *frame, struct error *e)
+{
+	house->offer = json_loadb((const char *)frame->bytes, frame->length, JSON_REJECT_DUPLICATES, NULL);
+	house->name = json_string_value(json_object_get(house->offer, "name"));
+	house->document = json_string_value(json_object_get(house->offer, "document"));
+	house->token = json_string_value(json_object_get(house->offer, "token"));
+	if (house->name && name_is_valid(house->name) && house->document && migrate_token_valid(house->token))
+		return 0;
+	return error_set(e, ERROR_FAILED, -EPROTO, "the offer of a machine lacks a valid name, token or document");
+}
+
+static int read_document(struct guest_house *house, struct error *e)
+{
+	struct complaints complaints = {.source = "the machine's document"};
+	int r = document_read(&machine_kind, house->document, strlen(house->document), "/", true, &house->settings, &complaints);
+
+	if (r == -ENOMEM)
+		return error_errno(e, r, "the machine's document");
+	if (r < 0)
+		return complaints_conclude(&complaints, e);
+	return machine_arguments(&house->settings, &house->arguments, e);
+}
+
+/* What was moved away from here may come back. */
+static int check_name(struct guest_house *house, struct error *e)
+{
+	struct registry_move move = {.gone = false};
+	struct record record;
+	int folder, r;
+
+	if (registry_record(house->registry, house->name, &record, NULL) < 0)
+		return 0;
+	r = registry_folder(house->registry, house->name, &folder, e);
+	if (r < 0)
+		return r;
+	r = registry_read_move(folder, &move, NULL);
+	close(folder);
+	if (r == 1 && move.gone && !record.monitor)
+		return registry_remove(house->registry, house->name, e);
+	return error_set(e, ERROR_STATE, -EEXIST, "there is a machine %s already", house->name);
+}
+
+/* All that does not fit, at once. */
+static int check_offer(struct guest_house *house, struct error *e)
+{
+	struct error name, plan;
+	int named = check_name(house, &name), planned = plan_check(&house->arguments, &plan);
+
+	if (named < 0 && planned < 0)
+		return error_set(e, name.kind, named, "%.240s; %.240s", name.message, plan.message);
+	if (named < 0)
+		return error_set(e, name.kind, named, "%s", name.message);
+	return planned < 0 ? error_set(e, plan.kind, planned, "%s", plan.message) : 0;
+}
+
+static int make(struct guest_house *house, struct error *e)
+{
+	const struct creation creation = {&house->settings, &house->arguments, house->name, false};
+	char name[REGISTRY_NAME_SIZE];
+	int r = create_machine(&creation, house->registry, name, e);
+
+	house->created = r == 0;
+	return r;
+}
+
+/* The monitor goes on with the connection, and says here when the machine has come, or why not. */
+static int hand_over(struct guest_house *house, struct error *e)
+{
+	struct monitor_arrival arrival = {.link = house->stream.fd};
+	int r = registry_ballot_open(house->registry, house->token, true, &arrival.ballot, e);
+
+	if (r < 0)
+		return r;
+	memcpy(arrival.token, house->token, sizeof arrival.token);
+	r = stream_send_bytes(&house->stream, STREAM_ANSWER, "{}", 2, e);
+	if (r == 0)
+		r = monitor_start_arrival(house->registry, house->name, &arrival, NULL, e);
+	/* Of what did not come, whatever became of its monitor, nothing will ever run. */
+	if (r < 0 && registry_ballot_cast(arrival.ballot, false, NULL) == 1)
+		house->created = false;
+	close(arrival.ballot);
+	return r;
+}
+
+static int take_offer(struct guest_house *house, const struct stream_frame *frame, struct error *e)
+{
+	int r = read_offer(house, frame, e);
+
+	if (r == 0)
+		r = read_document(house, e);
+	if (r == 0)
+		r = check_offer(house, e);
+	if (r == 0)
+		r = make(house, e);
+	if (r == 0)
+		r = hand_over(house, e);
+	if (r == 0)
+		printf("%s has arrived\n", house->name);
+	else if (house->created)
+		(void)!registry_remove(house->registry, house->name, NULL);
+	return r;
+}
+
+/* ---- Connections ---- */
+
+static int converse(struct guest_house *house, struct error *e)
+{
+	struct stream_frame frame;
+	int r = stream_greet(&house->stream, false, e);
+
+	if (r == 0)
+		r = stream_receive(&house->stream, -1, &frame, e);
+	if (r < 0)
+		return r;
+	if (frame.kind == STREAM_ASK)
+		return answer_ask(house, &frame, e);
+	if (frame.kind == STREAM_OFFER)
+		return take_offer(house, &frame, e);
+	return error_set(e, ERROR_FAILED, -EPROTO, "the other side sent a frame \"%s\" where an offer was due",
+			 stream_kind_name(frame.kind));
+}
+
+static int serve(struct registry *registry, int fd, struct error *e)
+{
+	struct guest_house house = {.registry = registry};
+	int r;
+
+	stream_init(&house.stream, fd, -1);
+	r = converse(&house, e);
+	if (r < 0)
+		stream_abort(&house.stream, e);
+	stream_finish(&house.stream);
+	settings_finish(&house.settings);
+	arguments_finish(&house.arguments);
+	json_decref(house.offer);
+	close(fd);
+	fflush(stdout);
+	return r;
+}
+
+/* Each in a process of its own: machines take their time, and whoever asks whose one is shall not wait for another. */
+static int serve_apart(struct registry *registry, int fd, int listener, struct error *e)
+{
+	pid_t child;
+	int r;
+
+	fflush(stdout);
+	child = fork();
+	if (child == 0) {
+		close(listener);
+		r = serve(registry, fd, e);
+		if (r < 0)
+			cli_report(e);
+		_exit(r < 0 ? error_exit_code(e->kind) : 0);
+	}
+	close(fd);
+	return child < 0 ? error_errno(e, -errno, "a process for a machine that arrives") : 0;
+}
+
+static int accept_next(int listener, struct error *e)
+{
+	struct pollfd wait = {.fd = listener, .events = POLLIN};
+	int fd;
+
+	do {
+		if (poll(&wait, 1, -1) < 0 && errno != EINTR)
+			return error_errno(e, -errno, "waiting for machines");
+		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+	} while (fd < 0 && (errno == EINTR || errno == EAGAIN || errno == ECONNABORTED));
+	return fd < 0 ? error_errno(e, -errno, "waiting for machines") : fd;
+}
+
+static int receive(struct registry *registry, int listener, bool once, struct error *e)
+{
+	int fd = accept_next(listener, e), r = fd;
+
+	while (r >= 0 && !once) {
+		r = serve_apart(registry, fd, listener, e);
+		if (r < 0)
+			cli_report(e);
+		r = fd = accept_next(listener, e);
+	}
+	return r < 0 ? r : serve(registry, fd, e);
+}
+
+static int run(const struct arguments *arguments, struct error *e)
+{
+	const char *endpoint = arguments->operands[0];
+	struct registry *registry;
+	int listener, r = registry_open(&registry, e);
+
+	if (r < 0)
+		return r;
+	log_set_level(LOG_INFO);
+	r = endpoint_listen(endpoint, arguments->values[RECEIVE_PLAIN].given, &listener, e);
+	if (r == 0) {
+		printf("machines are received at %s\n", endpoint);
+		fflush(stdout);
+		r = receive(registry, listener, arguments->values[RECEIVE_ONCE].given, e);
+		close(listener);
+		endpoint_remove(endpoint);
+	}
+	registry_close(registry);
+	return r;
+}
+
+static const struct option_spec options[RECEIVE_OPTIONS] = {
+	[RECEIVE_PLAIN] = {.name = "plain",
+			   .letter = 'p',
+			   .type = OPTION_FLAG,
+			   .help = "allow TCP from other hosts, which anyone on the way can read and anyone may use"},
+	[RECEIVE_ONCE] = {.name = "once",
+			  .letter = 'o',
+			  .type = OPTION_FLAG,
+			  .help = "serve one connection and end, with status 0 when that went well"},
+};
+
+static const struct verb_example examples[] = {
+	{"doppel receive unix:/run/user/1000/moves", "takes machines that doppel migrate sends there"},
+	{"ssh -L /tmp/there:/run/user/1000/moves host", "makes that socket of another host one of this"},
+	{"doppel receive tcp:127.0.0.1:7000 --once", "takes one machine by TCP, from this host"},
+	{NULL, NULL},
+};
+
+const struct verb verb_receive = {
+	.name = "receive",
+	.summary = "take machines that are moved here",
+	.operands = "ENDPOINT",
+	.operands_min = 1,
+	.operands_max = 1,
+	.description =
+		"Waits at unix:PATH or tcp:ADDRESS:PORT for machines that doppel migrate sends, and runs them with a process of "
+		"their own each, until it is interrupted; machines that have arrived run on. It also answers those who ask whether "
+		"a machine has arrived, so start it again after a move that was cut off.\n\n"
+		"Who can connect decides what runs here, with your rights: a machine's document names files of this host. So a Unix "
+		"socket is yours alone, and TCP beyond this host wants --plain.",
+	.examples = examples,
+	.options = options,
+	.option_count = RECEIVE_OPTIONS,
+	.run = run,
+};

@@ -1,0 +1,83 @@
+/* What the source does with its machine: on the owner's thread. */
+#include <errno.h>
+
+#include "migrate/source_private.h"
+
+int source_track(void *arg, struct error *e)
+{
+	struct source *source = arg;
+	int r = machine_track_begin(source->machine, e);
+
+	source->tracking = r == 0;
+	return r;
+}
+
+int source_collect(void *arg, struct error *e)
+{
+	struct source *source = arg;
+
+	(void)e;
+	(void)machine_track_collect(source->machine, source->due.bits);
+	return 0;
+}
+
+static int pause_it(struct source *source, struct error *e)
+{
+	if (machine_state(source->machine) != MACHINE_RUNNING)
+		return 0;
+	source->was_running = true;
+	return machine_pause(source->machine, e);
+}
+
+/* It stands still from now on, and all of it that is not memory is in `state`. */
+int source_hold(void *arg, struct error *e)
+{
+	struct source *source = arg;
+	int r;
+
+	source->stopped_ns = clock_host_ns();
+	source->held = true;
+	r = pause_it(source, e);
+	if (r == 0 && machine_state(source->machine) != MACHINE_PAUSED)
+		r = error_set(e, ERROR_STATE, -EBUSY, "%s is %s and can not be moved", machine_name(source->machine),
+			      machine_state_name(machine_state(source->machine)));
+	if (r < 0)
+		return r;
+	if (source->tracking)
+		(void)machine_track_collect(source->machine, source->due.bits);
+	else
+		pages_set_fill(&source->due);
+	return machine_save_state(source->machine, &source->state, e);
+}
+
+/* A guest that changes its memory faster than the link takes it gets less processor time. */
+int source_throttle(void *arg, struct error *e)
+{
+	struct source *source = arg;
+	struct machine_quota less;
+
+	if (!source->throttled)
+		machine_get_quota(source->machine, &source->quota);
+	source->throttled = true;
+	less = source->quota;
+	if (!less.vcpu_percent || less.vcpu_percent > source->progress.throttle)
+		less.vcpu_percent = source->progress.throttle;
+	return machine_set_quota(source->machine, &less, e);
+}
+
+/* The machine is as it was before the move. */
+int source_give_back(void *arg, struct error *e)
+{
+	struct source *source = arg;
+	bool stands = source->held && source->was_running && machine_state(source->machine) == MACHINE_PAUSED;
+	int r = 0;
+
+	if (source->tracking)
+		machine_track_end(source->machine);
+	if (source->throttled)
+		r = machine_set_quota(source->machine, &source->quota, e);
+	if (source->fenced && source->options.hooks.fence(source->options.hooks.opaque, SOURCE_FENCE_NONE, e) < 0)
+		r = -EIO;
+	source->tracking = source->throttled = source->fenced = source->held = false;
+	return stands ? machine_resume(source->machine, e) : r;
+}

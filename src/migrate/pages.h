@@ -1,0 +1,68 @@
+/*
+ * Pages of guest memory as a frame carries them: runs of pages that lie together, each as its bytes, or as a mark that all
+ * of it is zeros.
+ *
+ *   le32 runs (1 to PAGES_RUNS), le32 0; a run: le64 guest-physical address, le32 pages, le32 kind; then the bytes of the
+ *   runs that have bytes, in order
+ *
+ * Thread: one at a time; the guest may run meanwhile: a page that changes while it is read is torn, and is sent again, as the
+ * change is counted.
+ */
+#ifndef DOPPEL_MIGRATE_PAGES_H
+#define DOPPEL_MIGRATE_PAGES_H
+
+#include "memory/memory.h"
+#include "migrate/stream.h"
+
+#define PAGES_RUNS      512
+#define PAGES_WITH_DATA 256 /* in one frame */
+
+enum pages_kind { PAGES_DATA, PAGES_ZERO };
+
+struct pages_run {
+	le64_t address;
+	le32_t pages, kind;
+};
+
+/* Some pages of each region: one bit each, as memory_dirty_collect gives them. */
+struct pages_set {
+	const struct memory *memory;
+	uint64_t *bits[MEMORY_REGIONS_MAX];
+};
+
+MUST_USE int pages_set_init(struct pages_set *set, const struct memory *memory, struct error *e);
+void pages_set_finish(struct pages_set *set); /* accepts a zeroed one */
+void pages_set_fill(struct pages_set *set);
+uint64_t pages_set_count(const struct pages_set *set);
+
+struct pages_counts {
+	uint64_t data, zero; /* pages */
+};
+
+/* Fills one frame after the other from a set. */
+struct pages_sender {
+	struct stream *stream;
+	struct {
+		le32_t runs, reserved;
+		struct pages_run run[PAGES_RUNS];
+	} head;
+	uint32_t runs, data_pages;
+	uint8_t *data; /* PAGES_WITH_DATA pages */
+	uint64_t end;  /* of the last run */
+	struct pages_counts counts;
+	/* Called before each frame, with its bytes: may wait, may fail. NULL: never. */
+	int (*pace)(void *opaque, size_t bytes, struct error *e);
+	void *opaque;
+};
+
+MUST_USE int pages_sender_init(struct pages_sender *sender, struct stream *stream, struct error *e);
+void pages_sender_finish(struct pages_sender *sender);
+/* Sends all pages of the set, the last frame included. */
+MUST_USE int pages_send(struct pages_sender *sender, const struct pages_set *set, struct error *e);
+
+/* Puts a frame's pages in place. `filled`: pages that have had bytes so far; others are zeros. `named`: all that were told of.
+ * -EPROTO, and nothing or some of it done, when any byte of the frame is not as it has to be. */
+MUST_USE int pages_receive(const struct stream_frame *frame, struct memory *memory, struct pages_set *filled,
+			   struct pages_set *named, struct pages_counts *counts, struct error *e);
+
+#endif

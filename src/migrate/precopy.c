@@ -1,0 +1,153 @@
+/* Stage 2: memory is sent while the guest changes it, until what is left can be sent within the downtime. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "migrate/source_private.h"
+
+#define NS_PER_S  UINT64_C(1000000000)
+#define NS_PER_MS UINT64_C(1000000)
+/* Bytes of a page over the link, in runs of one. */
+#define PAGE_COST (GUEST_PAGE_SIZE + sizeof(struct pages_run))
+/* Saving and loading the rest of the state, and two files that must reach the disk. */
+#define FIXED_NS (15 * NS_PER_MS)
+/* A round that leaves more than this part of what it sent makes no way. */
+#define PROGRESS_PERCENT 70
+#define ROUNDS_MAX       60
+
+/* Percent of its processor time that the guest is left, step by step. */
+static const unsigned throttles[] = {80, 60, 40, 25, 15, 8, 4, 2, 1};
+
+/* Waits until the bandwidth allows a frame; also counts. */
+static int pace(void *opaque, size_t bytes, struct error *e)
+{
+	struct source *source = opaque;
+	uint64_t wait;
+
+	for (;;) {
+		struct pollfd wake = {.fd = source->wake, .events = POLLIN};
+
+		pthread_mutex_lock(&source->lock);
+		wait = limit_take(&source->limit, bytes, clock_host_ns());
+		source->progress.pages = source->sender.counts.data;
+		source->progress.zeros = source->sender.counts.zero;
+		source->progress.bytes = source->stream.bytes_sent;
+		pthread_mutex_unlock(&source->lock);
+		if (wait == 0)
+			return 0;
+		if (poll(&wake, 1, (int)(wait / NS_PER_MS + 1)) > 0)
+			return error_set(e, ERROR_STATE, -ECANCELED, "the move was cancelled");
+	}
+}
+
+int source_send_due(struct source *source, struct error *e)
+{
+	int r;
+
+	source->sender.pace = pace;
+	source->sender.opaque = source;
+	r = pages_send(&source->sender, &source->due, e);
+	pthread_mutex_lock(&source->lock);
+	source->progress.pages = source->sender.counts.data;
+	source->progress.zeros = source->sender.counts.zero;
+	source->progress.bytes = source->stream.bytes_sent;
+	pthread_mutex_unlock(&source->lock);
+	return r;
+}
+
+/* All of it has arrived when the destination says so. */
+static int end_round(struct source *source, unsigned round, struct error *e)
+{
+	const le64_t number = le64_put(round);
+	struct stream_frame frame;
+	int r = stream_send_bytes(&source->stream, STREAM_ROUND, &number, sizeof number, e);
+
+	if (r == 0)
+		r = stream_expect(&source->stream, STREAM_ROUND, -1, &frame, e);
+	if (r == 0 && memcmp(frame.bytes, &number, sizeof number) != 0)
+		return error_set(e, ERROR_FAILED, -EPROTO, "the other side told of another round");
+	return r;
+}
+
+struct round {
+	uint64_t bytes, ns, pages, left;
+};
+
+static void measure(struct source *source, unsigned number, const struct round *round)
+{
+	struct migrate_progress *p = &source->progress;
+
+	pthread_mutex_lock(&source->lock);
+	p->round = number;
+	p->left = round->left;
+	/* A round of few bytes measures the delay of the link, not its rate. */
+	if (round->bytes > MIB || !p->rate)
+		p->rate = round->bytes * NS_PER_S / (round->ns ? round->ns : 1);
+	p->estimate_ns = FIXED_NS + round->left * PAGE_COST * NS_PER_S / (p->rate ? p->rate : 1);
+	pthread_mutex_unlock(&source->lock);
+}
+
+static int copy_round(struct source *source, unsigned number, struct round *round, struct error *e)
+{
+	uint64_t began = clock_host_ns(), before = source->stream.bytes_sent;
+	int r;
+
+	round->pages = pages_set_count(&source->due);
+	r = source_send_due(source, e);
+	if (r == 0)
+		r = end_round(source, number, e);
+	round->ns = clock_host_ns() - began;
+	round->bytes = source->stream.bytes_sent - before;
+	if (r == 0)
+		r = source_errand(source, source_collect, e);
+	if (r < 0)
+		return r;
+	round->left = pages_set_count(&source->due);
+	measure(source, number, round);
+	return 0;
+}
+
+/* One step more; -ELOOP when there is none. */
+static int throttle(struct source *source, struct error *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(throttles); i++)
+		if (!source->progress.throttle || throttles[i] < source->progress.throttle) {
+			pthread_mutex_lock(&source->lock);
+			source->progress.throttle = throttles[i];
+			pthread_mutex_unlock(&source->lock);
+			return source_errand(source, source_throttle, e);
+		}
+	return -ELOOP;
+}
+
+static int give_up(const struct source *source, struct error *e)
+{
+	return error_set(e, ERROR_TIMEOUT, -ETIMEDOUT,
+			 "the guest changes its memory faster than the link takes it: %llu ms of downtime are to be expected; "
+			 "give --max-downtime or --bandwidth more, or --offline",
+			 (unsigned long long)(source->progress.estimate_ns / NS_PER_MS));
+}
+
+int source_pre_copy(struct source *source, struct error *e)
+{
+	uint64_t most = source->options.max_downtime_ms * NS_PER_MS;
+	struct round round = {.left = 0};
+	int r = source_errand(source, source_track, e);
+
+	pages_set_fill(&source->due);
+	for (unsigned number = 1; r == 0; number++) {
+		source_enter(source, MIGRATE_PRE_COPY);
+		r = copy_round(source, number, &round, e);
+		if (r < 0 || source->progress.estimate_ns <= most)
+			return r;
+		if (number == ROUNDS_MAX)
+			return give_up(source, e);
+		if (number > 1 && round.left * 100 > round.pages * PROGRESS_PERCENT)
+			r = throttle(source, e);
+		/* The last step of it may need a few rounds to show. */
+		if (r == -ELOOP)
+			r = 0;
+	}
+	return r;
+}

@@ -1,0 +1,379 @@
+#include "migrate/source.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/threads.h"
+#include "migrate/inventory.h"
+#include "migrate/source_private.h"
+
+/* The destination makes the machine meanwhile: with an image, that copies files. */
+#define RESERVATION_MS 120000
+#define PIECE          ((size_t)MIB)
+
+int migrate_token(char out[MIGRATE_TOKEN_TEXT], struct error *e)
+{
+	uint8_t bytes[MIGRATE_TOKEN];
+
+	if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+		return error_errno(e, -errno, "random numbers");
+	for (unsigned i = 0; i < MIGRATE_TOKEN; i++)
+		snprintf(out + (size_t)2 * i, 3, "%02x", bytes[i]);
+	return 0;
+}
+
+bool migrate_token_valid(const char *text)
+{
+	return text && strlen(text) == MIGRATE_TOKEN_TEXT - 1 && strspn(text, "0123456789abcdef") == MIGRATE_TOKEN_TEXT - 1;
+}
+
+/* ---- Steps ---- */
+
+int source_errand(struct source *source, errand_fn *fn, struct error *e)
+{
+	return errand_run(&source->errands, fn, source, e);
+}
+
+static int tell(void *arg, struct error *e)
+{
+	struct source *source = arg;
+
+	(void)e;
+	source->options.hooks.went_on(source->options.hooks.opaque);
+	return 0;
+}
+
+/* Whoever looks on is told after the fact; nothing depends on it. */
+void source_enter(struct source *source, enum migrate_stage stage)
+{
+	pthread_mutex_lock(&source->lock);
+	source->progress.stage = stage;
+	source->progress.total_ns = clock_host_ns() - source->began_ns;
+	pthread_mutex_unlock(&source->lock);
+	(void)!source_errand(source, tell, NULL);
+}
+
+static int be_answered(struct source *source, struct error *e)
+{
+	struct stream_frame frame;
+	int r = stream_greet(&source->stream, true, e);
+
+	if (r == 0)
+		r = stream_send_bytes(&source->stream, STREAM_OFFER, source->offer, strlen(source->offer), e);
+	return r < 0 ? r : stream_expect(&source->stream, STREAM_ANSWER, RESERVATION_MS, &frame, e);
+}
+
+static int send_inventory(void *arg, struct error *e)
+{
+	struct source *source = arg;
+	json_t *inventory = inventory_of(source->machine);
+	char *text = inventory ? json_dumps(inventory, JSON_COMPACT) : NULL;
+
+	json_decref(inventory);
+	free(source->offer);
+	source->offer = text;
+	return text ? 0 : error_errno(e, -ENOMEM, "an inventory of the machine");
+}
+
+static int reserve(struct source *source, struct error *e)
+{
+	struct stream_frame frame;
+	int r;
+
+	source_enter(source, MIGRATE_RESERVATION);
+	r = source_errand(source, send_inventory, e);
+	if (r == 0)
+		r = stream_send_bytes(&source->stream, STREAM_INVENTORY, source->offer, strlen(source->offer), e);
+	return r < 0 ? r : stream_expect(&source->stream, STREAM_RESERVED, RESERVATION_MS, &frame, e);
+}
+
+static int fence_doubt(void *arg, struct error *e)
+{
+	struct source *source = arg;
+	int r = source->options.hooks.fence(source->options.hooks.opaque, SOURCE_FENCE_DOUBT, e);
+
+	source->fenced = r == 0;
+	return r;
+}
+
+static int fence_gone(void *arg, struct error *e)
+{
+	struct source *source = arg;
+
+	return source->options.hooks.fence(source->options.hooks.opaque, SOURCE_FENCE_GONE, e);
+}
+
+static int send_state(struct source *source, struct error *e)
+{
+	int r = 0;
+
+	for (size_t at = 0; r == 0 && at < source->state.length; at += PIECE) {
+		size_t left = source->state.length - at;
+
+		r = stream_send_bytes(&source->stream, STREAM_STATE, source->state.bytes + at, left < PIECE ? left : PIECE, e);
+	}
+	return r;
+}
+
+static int finish(struct source *source, struct error *e)
+{
+	const le64_t totals[] = {le64_put(source->sender.counts.data + source->sender.counts.zero),
+				 le64_put(source->state.length), le64_put(source->was_running)};
+	struct stream_frame frame;
+	int r = stream_send_bytes(&source->stream, STREAM_FINISH, totals, sizeof totals, e);
+
+	return r < 0 ? r : stream_expect(&source->stream, STREAM_READY, -1, &frame, e);
+}
+
+/* Before the machine stands still, it is noted that it may be about to go: that costs no downtime. */
+static int stop_and_copy(struct source *source, struct error *e)
+{
+	int r;
+
+	source_enter(source, MIGRATE_STOP_AND_COPY);
+	r = source_errand(source, fence_doubt, e);
+	if (r == 0)
+		r = source_errand(source, source_hold, e);
+	if (r == 0)
+		r = source_send_due(source, e);
+	if (r == 0)
+		r = send_state(source, e);
+	return r < 0 ? r : finish(source, e);
+}
+
+/* From here on nobody but the destination can say whose it is. */
+static int pass_point(struct source *source, struct error *e)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&source->lock);
+	if (source->cancelled)
+		r = error_set(e, ERROR_STATE, -ECANCELED, "the move was cancelled");
+	else
+		source->committed = true;
+	source->progress.stage = MIGRATE_COMMITMENT;
+	pthread_mutex_unlock(&source->lock);
+	if (r == 0)
+		source->end = SOURCE_IN_DOUBT;
+	return r;
+}
+
+static int commit(struct source *source, struct error *e)
+{
+	struct stream_frame frame;
+	int r = pass_point(source, e);
+
+	if (r == 0)
+		r = stream_send_bytes(&source->stream, STREAM_COMMIT, source->options.token, MIGRATE_TOKEN_TEXT - 1, e);
+	if (r == 0)
+		r = stream_expect(&source->stream, STREAM_DONE, -1, &frame, e);
+	if (r == 0 && memcmp(frame.bytes, source->options.token, MIGRATE_TOKEN_TEXT - 1) != 0)
+		r = error_set(e, ERROR_FAILED, -EPROTO, "the other side speaks of another machine");
+	if (r < 0)
+		return r;
+	source->end = SOURCE_MOVED;
+	pthread_mutex_lock(&source->lock);
+	source->progress.downtime_ns = clock_host_ns() - source->stopped_ns;
+	pthread_mutex_unlock(&source->lock);
+	return 0;
+}
+
+static int move(struct source *source, struct error *e)
+{
+	int r;
+
+	source_enter(source, MIGRATE_ASKING);
+	r = be_answered(source, e);
+	if (r == 0)
+		r = reserve(source, e);
+	if (r == 0 && !source->options.offline)
+		r = source_pre_copy(source, e);
+	if (r == 0)
+		r = stop_and_copy(source, e);
+	return r < 0 ? r : commit(source, e);
+}
+
+static int ask(struct source *source, struct error *e)
+{
+	struct stream_frame frame;
+	int r = stream_greet(&source->stream, true, e);
+
+	source->end = SOURCE_IN_DOUBT;
+	source->fenced = source->held = source->was_running = true;
+	if (r == 0)
+		r = stream_send_bytes(&source->stream, STREAM_ASK, source->options.token, MIGRATE_TOKEN_TEXT - 1, e);
+	if (r == 0)
+		r = stream_expect(&source->stream, STREAM_VERDICT, -1, &frame, e);
+	if (r == 0 && *frame.bytes > 1)
+		r = error_set(e, ERROR_FAILED, -EPROTO, "the other side's verdict is %u", *frame.bytes);
+	if (r < 0)
+		return r;
+	source->end = *frame.bytes ? SOURCE_MOVED : SOURCE_STAYED;
+	return *frame.bytes ? 0
+			    : error_set(e, ERROR_FAILED, -ECONNABORTED,
+					"the destination did not take the machine; it goes on here");
+}
+
+/* ---- The thread ---- */
+
+static int conclude(void *arg, struct error *e)
+{
+	struct source *source = arg;
+
+	(void)e;
+	source->options.hooks.over(source->options.hooks.opaque, source->end,
+				   source->end == SOURCE_MOVED ? NULL : &source->why);
+	return 0;
+}
+
+static void end(struct source *source, int r)
+{
+	struct error own;
+
+	if (source->end == SOURCE_MOVED) {
+		source_enter(source, MIGRATE_ACTIVATION);
+		/* Without it the doubt stays on disk, which keeps the machine from running here as well. */
+		(void)!source_errand(source, fence_gone, &own);
+	} else if (source->end == SOURCE_STAYED) {
+		if (r < 0 && !source->options.ask)
+			stream_abort(&source->stream, &source->why);
+		if (source_errand(source, source_give_back, &own) < 0 && own.kind != ERROR_NONE)
+			(void)error_set(&source->why, own.kind, -EIO, "%.240s; and %.200s", source->why.message, own.message);
+	}
+	(void)!source_errand(source, conclude, &own);
+}
+
+static void *source_main(void *arg)
+{
+	struct source *source = arg;
+	int r;
+
+	source->began_ns = clock_host_ns();
+	r = source->options.ask ? ask(source, &source->why) : move(source, &source->why);
+	end(source, r);
+	return NULL;
+}
+
+/* ---- The owner's side ---- */
+
+static int prepare(struct source *source, struct error *e)
+{
+	const struct memory *memory = &machine_board(source->machine)->memory;
+	int r;
+
+	source->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (source->wake < 0 || !source->offer)
+		return error_errno(e, source->wake < 0 ? -errno : -ENOMEM, "moving a machine");
+	stream_init(&source->stream, source->fd, source->wake);
+	r = pages_set_init(&source->due, memory, e);
+	if (r == 0)
+		r = pages_sender_init(&source->sender, &source->stream, e);
+	return r;
+}
+
+int source_new(struct source **out, struct machine *machine, int fd, const struct source_options *options, struct error *e)
+{
+	struct source *source = calloc(1, sizeof *source);
+	int r;
+
+	if (!source) {
+		close(fd);
+		return error_errno(e, -ENOMEM, "moving a machine");
+	}
+	source->machine = machine;
+	source->options = *options;
+	source->offer = strdup(options->offer ? options->offer : "");
+	source->fd = fd;
+	if (!source->options.max_downtime_ms)
+		source->options.max_downtime_ms = MIGRATE_DOWNTIME_MS;
+	pthread_mutex_init(&source->lock, NULL);
+	errands_init(&source->errands, machine_loop(machine));
+	state_writer_init(&source->state);
+	limit_set(&source->limit, options->bandwidth, 0, STREAM_DATA_MAX, clock_host_ns());
+	r = prepare(source, e);
+	if (r == 0) {
+		r = thread_start(&source->thread, THREAD_MOVER, "mover", source_main, source);
+		source->threaded = r == 0;
+		if (r < 0)
+			(void)error_errno(e, r, "a thread for moving a machine");
+	}
+	if (r < 0)
+		source_free(source);
+	else
+		*out = source;
+	return r;
+}
+
+static void wake(const struct source *source)
+{
+	const uint64_t one = 1;
+
+	(void)!write(source->wake, &one, sizeof one);
+}
+
+void source_free(struct source *source)
+{
+	if (!source)
+		return;
+	errands_close(&source->errands);
+	if (source->wake >= 0)
+		wake(source);
+	if (source->threaded)
+		pthread_join(source->thread, NULL);
+	/* The machine ends before the move did. */
+	if (source->fenced && source->end == SOURCE_STAYED)
+		(void)!source->options.hooks.fence(source->options.hooks.opaque, SOURCE_FENCE_NONE, NULL);
+	errands_finish(&source->errands);
+	pages_sender_finish(&source->sender);
+	pages_set_finish(&source->due);
+	state_writer_finish(&source->state);
+	stream_finish(&source->stream);
+	if (source->wake >= 0)
+		close(source->wake);
+	close(source->fd);
+	pthread_mutex_destroy(&source->lock);
+	free(source->offer);
+	free(source);
+}
+
+int source_cancel(struct source *source, struct error *e)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&source->lock);
+	if (source->committed || source->options.ask)
+		r = error_set(e, ERROR_STATE, -EBUSY, "it is too late: the machine is just being given away");
+	else
+		source->cancelled = true;
+	pthread_mutex_unlock(&source->lock);
+	if (r == 0)
+		wake(source);
+	return r;
+}
+
+void source_set_bandwidth(struct source *source, uint64_t bytes_per_second)
+{
+	pthread_mutex_lock(&source->lock);
+	limit_set(&source->limit, bytes_per_second, 0, STREAM_DATA_MAX, clock_host_ns());
+	pthread_mutex_unlock(&source->lock);
+}
+
+void source_progress(struct source *source, struct migrate_progress *out)
+{
+	pthread_mutex_lock(&source->lock);
+	*out = source->progress;
+	if (out->stage != MIGRATE_ACTIVATION)
+		out->total_ns = clock_host_ns() - source->began_ns;
+	pthread_mutex_unlock(&source->lock);
+}
+
+bool source_holds_machine(const struct source *source)
+{
+	return source->held;
+}

@@ -1,0 +1,315 @@
+/* A machine that moves away: the calls "migrate", "migrate ask" and what belongs to them. docs/internals/migrate.md. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "migrate/source.h"
+#include "monitor/private.h"
+
+struct move {
+	struct monitor *monitor;
+	struct source *source; /* NULL: it ended in doubt */
+	struct control_call *call; /* kept; NULL when its client has left */
+	struct registry_move record;
+	struct migrate_progress progress; /* of a source that ended */
+	enum migrate_stage told;
+};
+
+/* ---- Hooks of the source ---- */
+
+static int fence(void *opaque, enum source_fence which, struct error *e)
+{
+	struct move *move = opaque;
+
+	if (which == SOURCE_FENCE_NONE)
+		return registry_clear_move(move->monitor->folder, e);
+	move->record.gone = which == SOURCE_FENCE_GONE;
+	return registry_write_move(move->monitor->folder, &move->record, e);
+}
+
+static void went_on(void *opaque)
+{
+	struct move *move = opaque;
+	struct migrate_progress progress;
+
+	source_progress(move->source, &progress);
+	if (progress.stage == move->told && progress.stage != MIGRATE_PRE_COPY)
+		return;
+	move->told = progress.stage;
+	monitor_tell(move->monitor, "moving", migrate_progress_json(&progress));
+}
+
+static void forget(void *arg)
+{
+	struct move *move = arg;
+
+	source_free(move->source);
+	move->source = NULL;
+	if (move->monitor->move == move && !move->monitor->in_doubt) {
+		move->monitor->move = NULL;
+		free(move);
+	}
+}
+
+static json_t *details(const struct move *move)
+{
+	json_t *object = migrate_progress_json(&move->progress);
+
+	json_object_set_new(object, "to", json_string(move->record.to));
+	return object;
+}
+
+static void answer(struct move *move, json_t *result)
+{
+	if (move->call)
+		control_answer(move->call, json_incref(result), -1);
+	move->call = NULL;
+	json_decref(result);
+}
+
+static void fail(struct move *move, const struct error *why)
+{
+	if (move->call)
+		control_fail(move->call, why);
+	move->call = NULL;
+}
+
+static void gone(struct move *move)
+{
+	struct monitor *monitor = move->monitor;
+
+	log_line(LOG_INFO, "monitor", "%s was moved to %s", monitor->options->name, move->record.to);
+	monitor_note(monitor, "moved", details(move));
+	answer(move, details(move));
+	monitor->moved = true;
+	machine_stop(monitor->machine);
+	loop_quit(monitor->loop);
+}
+
+static void in_doubt(struct move *move, const struct error *why)
+{
+	struct monitor *monitor = move->monitor;
+	struct error told;
+
+	(void)error_set(&told, ERROR_TIMEOUT, -ETIMEDOUT,
+			"%.200s; the machine stands still, as it may be running there: doppel migrate %s %.80s --recover asks",
+			why->message, monitor->options->name, move->record.to);
+	log_line(LOG_ERROR, "monitor", "%s", told.message);
+	monitor_note(monitor, "move in doubt", json_pack("{s:s}", "message", why->message));
+	fail(move, &told);
+}
+
+static void over(void *opaque, enum source_end end, const struct error *why)
+{
+	struct move *move = opaque;
+	struct monitor *monitor = move->monitor;
+
+	source_progress(move->source, &move->progress);
+	monitor->in_doubt = end == SOURCE_IN_DOUBT;
+	switch (end) {
+	case SOURCE_MOVED:
+		gone(move);
+		break;
+	case SOURCE_STAYED:
+		monitor_note(monitor, "not moved", json_pack("{s:s}", "message", why->message));
+		fail(move, why);
+		break;
+	case SOURCE_IN_DOUBT:
+		in_doubt(move, why);
+		break;
+	}
+	if (loop_post(monitor->loop, forget, move) < 0)
+		log_line(LOG_WARNING, "monitor", "no memory to end the move of %s", monitor->options->name);
+}
+
+/* ---- Calls ---- */
+
+static void client_left(struct control_call *call, void *arg)
+{
+	struct move *move = arg;
+
+	(void)call;
+	move->call = NULL;
+}
+
+static int begin(struct move *move, struct control_call *call, const struct source_options *options, struct error *e)
+{
+	int fd = control_take_passed(call), r;
+
+	if (fd < 0)
+		return error_set(e, ERROR_USAGE, -EINVAL, "migrate: a connection to the destination has to be passed");
+	r = source_new(&move->source, move->monitor->machine, fd, options, e);
+	if (r < 0)
+		return r;
+	move->call = call;
+	control_keep(call, client_left, move);
+	return 0;
+}
+
+static uint64_t number(const json_t *with, const char *key)
+{
+	json_int_t value = json_integer_value(json_object_get(with, key));
+
+	return value > 0 ? (uint64_t)value : 0;
+}
+
+static int check(const struct monitor *monitor, struct error *e)
+{
+	enum machine_state state;
+
+	if (!monitor->machine)
+		return error_set(e, ERROR_STATE, -EBUSY, "%s is just being started and can not be moved; wait a moment",
+				 monitor->options->name);
+	if (monitor->move)
+		return error_set(e, ERROR_STATE, -EBUSY, "%s is being moved already", monitor->options->name);
+	state = machine_state(monitor->machine);
+	if (state != MACHINE_RUNNING && state != MACHINE_PAUSED)
+		return monitor_refuse(monitor->options->name, state, "moved", e);
+	return monitor->stopping ? error_set(e, ERROR_STATE, -EBUSY, "%s is being stopped", monitor->options->name) : 0;
+}
+
+static struct move *move_new(struct monitor *monitor, const char *token, const char *to)
+{
+	struct move *move = calloc(1, sizeof *move);
+
+	if (!move)
+		return NULL;
+	*move = (struct move){.monitor = monitor, .told = MIGRATE_STAGES};
+	snprintf(move->record.token, sizeof move->record.token, "%s", token);
+	snprintf(move->record.to, sizeof move->record.to, "%s", to);
+	return move;
+}
+
+/* {"offer": text for the destination, "token", "to": as the user wrote it, "offline", "max_downtime_ms", "bandwidth"}, and a
+ * connection. Answered when it is over. */
+int monitor_migrate(struct control_call *call, const json_t *with, struct error *e)
+{
+	struct monitor *monitor = control_opaque(call);
+	const char *offer = json_string_value(json_object_get(with, "offer"));
+	const char *token = json_string_value(json_object_get(with, "token"));
+	const char *to = json_string_value(json_object_get(with, "to"));
+	struct source_options options = {
+		.offer = offer,
+		.offline = json_is_true(json_object_get(with, "offline")),
+		.max_downtime_ms = (unsigned)number(with, "max_downtime_ms"),
+		.bandwidth = number(with, "bandwidth"),
+		.hooks = {fence, went_on, over, NULL},
+	};
+	struct move *move;
+	int r = check(monitor, e);
+
+	if (r == 0 && (!offer || !to || !migrate_token_valid(token)))
+		r = error_set(e, ERROR_USAGE, -EINVAL, "migrate: offer, token and to are texts");
+	if (r < 0)
+		return r;
+	memcpy(options.token, token, sizeof options.token);
+	options.hooks.opaque = move = move_new(monitor, token, to);
+	r = move ? begin(move, call, &options, e) : error_errno(e, -ENOMEM, "migrate");
+	if (r < 0) {
+		free(move);
+		return r;
+	}
+	monitor->move = move;
+	monitor_note(monitor, "moving", json_pack("{s:s}", "to", to));
+	return 0;
+}
+
+/* A connection to the destination of a move that is in doubt. Answered when it is not any more. */
+int monitor_migrate_ask(struct control_call *call, const json_t *with, struct error *e)
+{
+	struct monitor *monitor = control_opaque(call);
+	struct source_options options = {.ask = true, .hooks = {fence, went_on, over, monitor->move}};
+
+	(void)with;
+	if (!monitor->in_doubt || monitor->move->source)
+		return error_set(e, ERROR_STATE, -EBUSY, "%s is not in doubt: doppel inspect %s tells how it is",
+				 monitor->options->name, monitor->options->name);
+	memcpy(options.token, monitor->move->record.token, sizeof options.token);
+	return begin(monitor->move, call, &options, e);
+}
+
+static int check_moving(const struct monitor *monitor, struct error *e)
+{
+	if (monitor->move && monitor->move->source)
+		return 0;
+	return error_set(e, ERROR_STATE, -EBUSY, "%s is not being moved", monitor->options->name);
+}
+
+int monitor_migrate_status(struct control_call *call, const json_t *with, struct error *e)
+{
+	struct monitor *monitor = control_opaque(call);
+	struct migrate_progress progress;
+	int r = check_moving(monitor, e);
+
+	(void)with;
+	if (r < 0)
+		return r;
+	source_progress(monitor->move->source, &progress);
+	control_answer(call, migrate_progress_json(&progress), -1);
+	return 0;
+}
+
+int monitor_migrate_cancel(struct control_call *call, const json_t *with, struct error *e)
+{
+	struct monitor *monitor = control_opaque(call);
+	int r = check_moving(monitor, e);
+
+	(void)with;
+	if (r == 0)
+		r = source_cancel(monitor->move->source, e);
+	if (r == 0)
+		control_answer(call, NULL, -1);
+	return r;
+}
+
+/* {"bandwidth": bytes a second, 0 for no limit} */
+int monitor_migrate_bandwidth(struct control_call *call, const json_t *with, struct error *e)
+{
+	struct monitor *monitor = control_opaque(call);
+	int r = check_moving(monitor, e);
+
+	if (r < 0)
+		return r;
+	source_set_bandwidth(monitor->move->source, number(with, "bandwidth"));
+	control_answer(call, NULL, -1);
+	return 0;
+}
+
+/* ---- For the rest of the monitor ---- */
+
+int monitor_refuse_while_moving(const struct monitor *monitor, const char *what, struct error *e)
+{
+	const struct move *move = monitor->move;
+
+	if (monitor->in_doubt)
+		return error_set(e, ERROR_STATE, -EBUSY,
+				 "%s may be running at %.80s and can not be %s here; doppel migrate %s %.80s --recover asks",
+				 monitor->options->name, move->record.to, what, monitor->options->name, move->record.to);
+	if (move && move->source && source_holds_machine(move->source))
+		return error_set(e, ERROR_STATE, -EBUSY, "%s is just being given to %.80s and can not be %s; wait a moment",
+				 monitor->options->name, move->record.to, what);
+	return 0;
+}
+
+bool monitor_keep_from_moving(struct monitor *monitor)
+{
+	struct error e;
+
+	if (monitor->in_doubt)
+		return false;
+	return !monitor->move || !monitor->move->source || source_cancel(monitor->move->source, &e) == 0;
+}
+
+void monitor_end_move(struct monitor *monitor)
+{
+	struct move *move = monitor->move;
+
+	if (!move)
+		return;
+	source_free(move->source);
+	move->source = NULL;
+	monitor->move = NULL;
+	free(move);
+}

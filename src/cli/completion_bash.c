@@ -10,7 +10,7 @@ static const char prologue[] =
 	"\tmapfile -t COMPREPLY < <(compgen -W \"$1\" -- \"$current\"; compgen -f -- \"$current\")\n"
 	"}\n"
 	"_doppel_names() {\n"
-	"\t\"${COMP_WORDS[0]}\" \"$@\" 2>/dev/null\n"
+	"\t\"${COMP_WORDS[0]}\" \"$@\" 2>/dev/null | uniq\n"
 	"}\n"
 	"_doppel() {\n"
 	"\tlocal current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} verb= i\n"

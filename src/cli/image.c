@@ -6,12 +6,25 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "cli/arch.h"
 #include "cli/progress.h"
 #include "cli/table.h"
 #include "cli/verb.h"
 
 enum { LS_TABLE, LS_OPTIONS = LS_TABLE + TABLE_OPTIONS };
-enum { IMPORT_NAME, IMPORT_KERNEL, IMPORT_INITRD, IMPORT_APPEND, IMPORT_OPTIONS };
+enum { ARCH, ARCH_OPTIONS };
+enum { INSPECT_TABLE, INSPECT_ARCH = INSPECT_TABLE + TABLE_OPTIONS, INSPECT_OPTIONS };
+enum { IMPORT_NAME, IMPORT_KERNEL, IMPORT_INITRD, IMPORT_APPEND, IMPORT_ARCH, IMPORT_OPTIONS };
+
+#define ARCH_HELP "of guests: the image that is for these, riscv64 by default"
+
+static const struct option_spec arch_options[ARCH_OPTIONS] = {
+	[ARCH] = OPTION_ARCH_ROW(ARCH_HELP),
+};
+static const struct option_spec inspect_options[INSPECT_OPTIONS] = {
+	TABLE_OPTION_ROWS(INSPECT_TABLE),
+	[INSPECT_ARCH] = OPTION_ARCH_ROW(ARCH_HELP),
+};
 
 static const struct option_spec ls_options[LS_OPTIONS] = {
 	TABLE_OPTION_ROWS(LS_TABLE),
@@ -50,7 +63,7 @@ static int add(struct table *table, const struct image_recipe *recipe, struct er
 		return r;
 	format_time(status.made, made, sizeof made);
 	table_text(table, recipe->name);
-	table_text(table, recipe->architecture);
+	table_text(table, engine_arch_name(recipe->arch));
 	table_tinted(table, image_state_words[status.state], state_tints[status.state]);
 	table_number(table, status.bytes);
 	table_text(table, status.version);
@@ -69,17 +82,22 @@ static int run_ls(const struct arguments *arguments, struct error *e)
 	for (const struct image_recipe *const *recipe = image_recipes; r == 0 && *recipe; recipe++)
 		r = add(table, *recipe, e);
 	for (const char *name = image_local_next(""); r == 0 && name; name = image_local_next(name))
-		if (image_recipe_find(name, NULL))
-			r = add(table, image_recipe_find(name, NULL), e);
+		if (image_recipe_find(name, NULL, NULL))
+			r = add(table, image_recipe_find(name, NULL, NULL), e);
 	if (r == 0)
 		r = table_show(table, &arguments->values[LS_TABLE], e);
 	table_free(table);
 	return r < 0 ? error_prefix(e, r, "image ls") : 0;
 }
 
-static int pull(const char *name, struct error *e)
+/* The image that the first operand and the option --arch, `option`, name. */
+static const struct image_recipe *named(const struct arguments *arguments, unsigned option, struct error *e)
 {
-	const struct image_recipe *recipe = image_recipe_find(name, e);
+	return image_recipe_find(arguments->operands[0], arguments->values[option].text, e);
+}
+
+static int pull(const struct image_recipe *recipe, struct error *e)
+{
 	struct image_status status;
 	char size[TABLE_BYTES_SIZE];
 	bool fresh = false;
@@ -92,21 +110,20 @@ static int pull(const char *name, struct error *e)
 	if (r < 0)
 		return r;
 	table_format_bytes(status.bytes, size);
-	printf("%s: %s, kernel %s, %s\n", name, fresh ? "ready" : "ready already", status.version, size);
+	printf("%s: %s, kernel %s, %s\n", recipe->name, fresh ? "ready" : "ready already", status.version, size);
 	return 0;
 }
 
 static int run_pull(const struct arguments *arguments, struct error *e)
 {
-	int r = pull(arguments->operands[0], e);
+	int r = pull(named(arguments, ARCH, e), e);
 
 	return r < 0 ? error_prefix(e, r, "image pull") : 0;
 }
 
 static int run_rm(const struct arguments *arguments, struct error *e)
 {
-	const char *name = arguments->operands[0];
-	const struct image_recipe *recipe = image_recipe_find(name, e);
+	const struct image_recipe *recipe = named(arguments, ARCH, e);
 	char size[TABLE_BYTES_SIZE];
 	uint64_t bytes = 0;
 	int r = recipe ? image_remove(recipe, &bytes, e) : -ENOENT;
@@ -114,7 +131,7 @@ static int run_rm(const struct arguments *arguments, struct error *e)
 	if (r < 0)
 		return error_prefix(e, r, "image rm");
 	table_format_bytes(bytes, size);
-	printf("%s: removed, %s free again\n", name, size);
+	printf("%s: removed, %s free again\n", recipe->name, size);
 	return 0;
 }
 
@@ -137,7 +154,7 @@ static void add_part(void *context, const struct image_part *part)
 
 static int run_inspect(const struct arguments *arguments, struct error *e)
 {
-	const struct image_recipe *recipe = image_recipe_find(arguments->operands[0], e);
+	const struct image_recipe *recipe = named(arguments, INSPECT_ARCH, e);
 	struct table *table = table_new(part_columns, ARRAY_SIZE(part_columns));
 	int r = recipe ? 0 : -ENOENT;
 
@@ -146,7 +163,7 @@ static int run_inspect(const struct arguments *arguments, struct error *e)
 	if (r == 0)
 		r = image_inspect(recipe, add_part, table, e);
 	if (r == 0)
-		r = table_show(table, &arguments->values[LS_TABLE], e);
+		r = table_show(table, &arguments->values[INSPECT_TABLE], e);
 	table_free(table);
 	return r < 0 ? error_prefix(e, r, "image inspect") : 0;
 }
@@ -173,6 +190,7 @@ static const struct option_spec import_options[IMPORT_OPTIONS] = {
 			   .type = OPTION_STRING,
 			   .placeholder = "TEXT",
 			   .help = "the kernel command line"},
+	[IMPORT_ARCH] = OPTION_ARCH_ROW("of the guests that it is for, riscv64 by default"),
 };
 
 /* The last part of a path without a suffix; cut to what a name may be long. */
@@ -208,6 +226,8 @@ static int import(const struct arguments *arguments, const char *name, struct er
 					    .disk = folder.disk,
 					    .append = append ? append : folder.append};
 	}
+	if (arguments->values[IMPORT_ARCH].given)
+		all.arch = (enum engine_arch)arguments->values[IMPORT_ARCH].number;
 	progress_init(&progress, stderr);
 	if (r == 0)
 		r = image_import(name, &all, progress_show, &progress, e);
@@ -238,7 +258,7 @@ static int run_import(const struct arguments *arguments, struct error *e)
 
 static int run_export(const struct arguments *arguments, struct error *e)
 {
-	const struct image_recipe *recipe = image_recipe_find(arguments->operands[0], e);
+	const struct image_recipe *recipe = named(arguments, ARCH, e);
 	struct progress progress;
 	int r = -ENOENT;
 
@@ -273,6 +293,7 @@ static const struct verb_example ls_examples[] = {
 };
 static const struct verb_example pull_examples[] = {
 	{"doppel image pull debian-tiny", "obtains a Debian kernel and makes a small system around it"},
+	{"doppel image pull debian-tiny --arch x86_64", "the same for hardware-assisted guests"},
 	{NULL, NULL},
 };
 static const struct verb_example rm_examples[] = {
@@ -306,6 +327,8 @@ static const struct verb verb_image_pull = {
 		"which takes some minutes. An interrupted pull goes on where it was. An image that "
 		"is ready is left alone, without asking the network.",
 	.examples = pull_examples,
+	.options = arch_options,
+	.option_count = ARCH_OPTIONS,
 	.run = run_pull,
 };
 
@@ -319,6 +342,8 @@ static const struct verb verb_image_rm = {
 	.description =
 		"Deletes all that pulls of this image left in the cache. Status 3 when there is nothing of it.",
 	.examples = rm_examples,
+	.options = arch_options,
+	.option_count = ARCH_OPTIONS,
 	.run = run_rm,
 };
 
@@ -332,8 +357,8 @@ static const struct verb verb_image_inspect = {
 	.description =
 		"Prints the kernel command line, the files with their sizes, and the packages with their versions.",
 	.examples = inspect_examples,
-	.options = ls_options,
-	.option_count = LS_OPTIONS,
+	.options = inspect_options,
+	.option_count = INSPECT_OPTIONS,
 	.run = run_inspect,
 };
 
@@ -362,6 +387,8 @@ static const struct verb verb_image_export = {
 	.operand_kind = OPERAND_IMAGE,
 	.description = "Makes the folder, which doppel image import reads, on this host or another.",
 	.examples = export_examples,
+	.options = arch_options,
+	.option_count = ARCH_OPTIONS,
 	.run = run_export,
 };
 

@@ -33,16 +33,54 @@ static int check_memory(uint64_t bytes, struct error *e)
 			 host / MIB, host / MIB);
 }
 
-static int choose_engine(const char *name, const struct engine **engine, struct error *e)
+/* The architecture that the options tell by themselves, or an imported image. */
+static enum engine_arch arch_of(const struct plan *plan)
 {
+	const struct option_value *arch = &plan->arguments->values[RUN_ARCH];
+	const struct image_recipe *recipe = NULL;
+
+	if (arch->given)
+		return (enum engine_arch)arch->number;
+	if (given(plan, RUN_ENGINE))
+		return engine_find(given(plan, RUN_ENGINE))->arch;
+	if (plan->arguments->operand_count > 0)
+		recipe = image_recipe_find(plan->arguments->operands[0], NULL, NULL);
+	return recipe ? recipe->arch : ENGINE_RISCV64;
+}
+
+/* An engine that is usable but not preferred runs only what asks for it by name. */
+static int choose_default(enum engine_arch arch, const struct engine **engine, struct error *e)
+{
+	struct engine_report report = {.summary = "this program has no engine for them"};
+	const struct engine *other = NULL;
+
+	*engine = engine_default(arch);
+	if (*engine)
+		return 0;
+	for (size_t i = 0; engines[i] && !report.usable; i++)
+		if (engines[i]->arch == arch) {
+			other = engines[i];
+			other->probe(&report);
+		}
+	if (report.usable)
+		return error_set(e, ERROR_FAILED, -ENODEV, "%s guests: %s; to run one all the same, give --engine %s",
+				 engine_arch_name(arch), report.summary, other->name);
+	return error_set(e, ERROR_FAILED, -ENODEV, "%s guests can not run here: %s; %s", engine_arch_name(arch),
+			 report.summary, *report.remedy ? report.remedy : "see doppel engines");
+}
+
+static int choose_engine(struct plan *plan, const struct engine **engine, struct error *e)
+{
+	const char *name = given(plan, RUN_ENGINE);
 	struct engine_report report = {.usable = false};
 
+	plan->arch = arch_of(plan);
 	if (!name)
-		return 0;
+		return choose_default(plan->arch, engine, e);
 	*engine = engine_find(name);
-	if ((*engine)->arch != ENGINE_RISCV64)
-		return error_set(e, ERROR_USAGE, -EINVAL,
-				 "--engine: %s does not run riscv64 guests; see doppel engines", name);
+	if ((*engine)->arch != plan->arch)
+		return error_set(e, ERROR_USAGE, -EINVAL, "--engine: %s does not run %s guests; see doppel engines", name,
+				 engine_arch_name(plan->arch));
 	(*engine)->probe(&report);
 	if (report.usable)
 		return 0;
@@ -137,7 +175,7 @@ static int check_options(struct plan *plan, struct error *e)
 	if (r == 0)
 		r = check_memory(values[RUN_MEMORY].number, e);
 	if (r == 0)
-		r = choose_engine(given(plan, RUN_ENGINE), &plan->config.engine, e);
+		r = choose_engine(plan, &plan->config.engine, e);
 	if (r < 0)
 		return r;
 	plan->config.name = given(plan, RUN_NAME);
@@ -157,9 +195,9 @@ static int check_options(struct plan *plan, struct error *e)
 }
 
 /* An image that is not ready is pulled first. */
-static int obtain_image(const char *name, struct image *image, struct error *e)
+static int obtain_image(const char *name, enum engine_arch arch, struct image *image, struct error *e)
 {
-	const struct image_recipe *recipe = image_recipe_find(name, e);
+	const struct image_recipe *recipe = image_recipe_find(name, engine_arch_name(arch), e);
 	struct image_status status;
 	int r;
 
@@ -172,14 +210,15 @@ static int obtain_image(const char *name, struct image *image, struct error *e)
 }
 
 /* The machine's own image, which is made first if need be. */
-static int obtain_own_image(const char *name, const char *folder, struct image *image, struct error *e)
+static int obtain_own_image(const char *name, enum engine_arch arch, const char *folder, struct image *image,
+			    struct error *e)
 {
 	struct image origin;
 	int r = machine_image_find(folder, image, e);
 
 	if (r != 0)
 		return r < 0 ? r : 0;
-	r = obtain_image(name, &origin, e);
+	r = obtain_image(name, arch, &origin, e);
 	if (r < 0)
 		return r;
 	r = machine_image_make(&origin, folder, e);
@@ -215,8 +254,8 @@ static int choose_payload(struct plan *plan, const char *folder, struct error *e
 	plan->config.kernel = given(plan, RUN_KERNEL);
 	plan->config.initrd = given(plan, RUN_INITRD);
 	if (plan->arguments->operand_count > 0) {
-		r = own ? obtain_own_image(plan->arguments->operands[0], folder, &plan->image, e)
-			: obtain_image(plan->arguments->operands[0], &plan->image, e);
+		r = own ? obtain_own_image(plan->arguments->operands[0], plan->arch, folder, &plan->image, e)
+			: obtain_image(plan->arguments->operands[0], plan->arch, &plan->image, e);
 		if (r < 0)
 			return r;
 		plan->has_image = true;
@@ -236,7 +275,7 @@ int plan_check(const struct arguments *arguments, struct error *e)
 	struct plan plan = {.arguments = arguments, .disks = RUN_IMAGE_NONE};
 	int r = check_options(&plan, e);
 
-	if (r == 0 && arguments->operand_count > 0 && !image_recipe_find(arguments->operands[0], e))
+	if (r == 0 && arguments->operand_count > 0 && !image_recipe_find(arguments->operands[0], engine_arch_name(plan.arch), e))
 		r = -ENOENT;
 	plan_finish(&plan);
 	return r;

@@ -16,6 +16,7 @@ struct plan {
 	const struct arguments *arguments;
 	struct image image;
 	bool has_image;
+	enum engine_arch arch;
 	char *append;
 	struct run_devices devices;
 	struct run_image disks;

@@ -4,6 +4,7 @@
 
 #include "base/name.h"
 #include "board/board.h"
+#include "cli/arch.h"
 #include "cli/run_forms.h"
 #include "engine/engine.h"
 #include "host/cgroup.h"
@@ -135,6 +136,7 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 			   .type = OPTION_FLAG,
 			   .help = "the processors of --cpuset are the machine's alone, its memory is locked in huge pages; "
 				   "refused when the host can not promise that"},
+	[RUN_ARCH] = OPTION_ARCH_ROW("architecture of the guest; that of --engine or of an imported image, otherwise riscv64"),
 	[RUN_ENGINE] = {.name = "engine",
 			.letter = 'e',
 			.type = OPTION_ENUM,

@@ -237,7 +237,7 @@ int disk_make(const struct cache *cache, const struct image_recipe *recipe, cons
 	else
 		r = ext4_finish(disk.ext4, e);
 	if (r == 0)
-		r = disk_setup(cache, DISK_NEW, system_packages(recipe, packages), progress, context, e);
+		r = disk_setup(cache, recipe, DISK_NEW, system_packages(recipe, packages), progress, context, e);
 	if (r == 0)
 		r = publish(cache, e);
 	if (r < 0)

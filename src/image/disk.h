@@ -23,13 +23,17 @@
  * known. */
 void disk_describe(const struct image_recipe *recipe, FILE *out);
 
+/* Whether its system can be configured on this host, in a machine of our own. -ENODEV, ERROR_NOT_FOUND: there is no engine
+ * for it, or none in a bearable time. */
+MUST_USE int disk_possible(const struct image_recipe *recipe, struct error *e);
+
 /* Makes the disk out of the archives in packages/; kernel and initramfs must be there. -EINTR: a signal came. */
 MUST_USE int disk_make(const struct cache *cache, const struct image_recipe *recipe,
 		       const struct apt_packages *packages, image_progress_fn *progress, void *context,
 		       struct error *e);
 
 /* Runs the guest's part on the disk `name`. */
-MUST_USE int disk_setup(const struct cache *cache, const char *name, size_t packages, image_progress_fn *progress,
-			void *context, struct error *e);
+MUST_USE int disk_setup(const struct cache *cache, const struct image_recipe *recipe, const char *name, size_t packages,
+			image_progress_fn *progress, void *context, struct error *e);
 
 #endif

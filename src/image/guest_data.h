@@ -15,6 +15,7 @@ GUEST_DATA(tour);
 GUEST_DATA(setup);
 GUEST_DATA(unit);
 GUEST_DATA(program); /* built for riscv64; of size 0 where there was no compiler for it */
+GUEST_DATA(program_x86_64); /* the same for x86-64 */
 GUEST_DATA(seed);
 GUEST_DATA(seed_service);
 GUEST_DATA(seed_run_service);

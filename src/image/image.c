@@ -30,6 +30,11 @@ struct present {
 	char recipe[MANIFEST_HASH_SIZE], packages[MANIFEST_HASH_SIZE], disk[MANIFEST_HASH_SIZE];
 };
 
+static const char *folder_of(const struct image_recipe *recipe)
+{
+	return recipe->folder ? recipe->folder : recipe->name;
+}
+
 struct progress {
 	image_progress_fn *tell;
 	void *context;
@@ -81,6 +86,8 @@ static void print_all(const struct image_recipe *recipe, FILE *out)
 	fprintf(out, "%d\n", LAYOUT);
 	hash_list(out, recipe->modules);
 	for (size_t i = 0; i < guest_files_count; i++) {
+		if (!initramfs_carries(&guest_files[i], recipe->arch))
+			continue;
 		fprintf(out, "%s %o %zu\n", guest_files[i].path, guest_files[i].mode, *guest_files[i].size);
 		fwrite(guest_files[i].bytes, *guest_files[i].size, 1, out);
 	}
@@ -171,7 +178,7 @@ static struct present *present_new(const struct image_recipe *recipe, const stru
 		*code = error_errno(e, -ENOMEM, "image %s", recipe->name);
 		return NULL;
 	}
-	r = cache_open(&present->cache, recipe->name, e);
+	r = cache_open(&present->cache, folder_of(recipe), e);
 	if (r == 0 && hash_recipe(recipe, present) < 0)
 		r = error_errno(e, -ENOMEM, "image %s", recipe->name);
 	if (r == 0 && progress)
@@ -249,11 +256,12 @@ static int write_part(const struct cache *cache, const char *name, const uint8_t
 	return file_write(path, bytes, size, 0644, e);
 }
 
-static int write_parts(const struct cache *cache, const struct contents *contents, struct error *e)
+static int write_parts(const struct cache *cache, const struct contents *contents, enum engine_arch arch,
+		       struct error *e)
 {
 	uint8_t *initramfs = NULL;
 	size_t size = 0;
-	int r = initramfs_make(contents, &initramfs, &size, e);
+	int r = initramfs_make(contents, arch, &initramfs, &size, e);
 
 	if (r == 0)
 		r = cache_room(cache, contents->kernel_size + size, e);
@@ -290,7 +298,7 @@ static int make(const struct present *present, const struct image_recipe *recipe
 	if (r == 0)
 		r = contents_complete(&contents, recipe, e);
 	if (r == 0)
-		r = write_parts(&present->cache, &contents, e);
+		r = write_parts(&present->cache, &contents, recipe->arch, e);
 	contents_finish(&contents);
 	if (r < 0 || !recipe->system || keeps_disk(present, same))
 		return r;
@@ -356,6 +364,8 @@ static int pull(struct present *present, const struct image_recipe *recipe, stru
 	int r = packages ? 0 : error_errno(e, -ENOMEM, "image %s", recipe->name);
 	bool same = r == 0 && packages_from_manifest(present, packages);
 
+	if (r == 0 && recipe->system && !keeps_disk(present, same))
+		r = disk_possible(recipe, e);
 	if (r == 0 && !same)
 		r = apt_download(&present->cache, recipe, progress->tell, progress->context, packages, e);
 	if (r == 0)
@@ -395,7 +405,7 @@ int image_remove(const struct image_recipe *recipe, uint64_t *bytes, struct erro
 	struct cache cache;
 	uint64_t room;
 	char path[PATH_MAX];
-	int r = cache_open(&cache, recipe->name, e);
+	int r = cache_open(&cache, folder_of(recipe), e);
 
 	if (r < 0)
 		return r;
@@ -438,8 +448,8 @@ static int not_ready(const struct image_recipe *recipe, enum image_state state, 
 	if (recipe->local)
 		return error_set(e, ERROR_NOT_FOUND, -ENOENT, "image %s %s; remove it and import it again",
 				 recipe->name, reasons[state]);
-	return error_set(e, ERROR_NOT_FOUND, -ENOENT, "image %s %s; run doppel image pull %s", recipe->name,
-			 reasons[state], recipe->name);
+	return error_set(e, ERROR_NOT_FOUND, -ENOENT, "image %s %s; run doppel image pull %s%s", recipe->name,
+			 reasons[state], recipe->name, recipe->arch == ENGINE_X86_64 ? " --arch x86_64" : "");
 }
 
 static struct image files_of(const struct present *present, const struct image_recipe *recipe)

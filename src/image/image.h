@@ -2,8 +2,8 @@
  * Guest images: a kernel, an initial file system and perhaps a root disk that `doppel run NAME` boots.
  *
  * Doppel ships no image. A recipe tells how to make one out of packages that apt obtains from the mirror this
- * host already uses; the result lives in $XDG_CACHE_HOME/doppel/images/NAME ($HOME/.cache when not set) and is
- * checked against its manifest (size and hash of every file) before each use. Once an image is there no network
+ * host already uses; the result lives in $XDG_CACHE_HOME/doppel/images/NAME ($HOME/.cache when not set; NAME@x86_64 for
+ * guests of that architecture) and is checked against its manifest (size and hash of every file) before each use. Once an image is there no network
  * is touched. An interrupted pull goes on where it was; two pulls at once wait for each other, in one process or
  * in several.
  *
@@ -15,12 +15,15 @@
 
 #include "base/error.h"
 #include "base/types.h"
+#include "engine/engine.h"
 
 /* A constant; lives as long as the program. */
 struct image_recipe {
 	const char *name;           /* "debian-tiny" */
 	const char *help;           /* one line for `doppel image ls` */
-	const char *architecture;   /* of the guest, as Debian calls it: "riscv64" */
+	enum engine_arch arch;      /* of the guest */
+	const char *architecture;   /* the same as Debian calls it: "riscv64", "amd64" */
+	const char *folder;         /* in the cache; NULL: the name */
 	const char *append;         /* default kernel command line */
 	uint64_t download_bytes;    /* about what a pull transfers */
 	const char *suite;          /* Debian release that the packages come from */
@@ -38,9 +41,10 @@ struct image_recipe {
 /* Every known image, NULL after the last. */
 extern const struct image_recipe *const image_recipes[];
 
-/* The recipe of that name, or of the imported image of that name; NULL, with ERROR_NOT_FOUND and the known
- * names in `e`, when there is none. */
-const struct image_recipe *image_recipe_find(const char *name, struct error *e);
+/* The recipe of that name, or of the imported image of that name, for guests of the architecture ("x86_64"; NULL: whatever
+ * an imported one is for, riscv64 of the others); NULL, with ERROR_NOT_FOUND and the known names in `e`, when there is
+ * none. */
+const struct image_recipe *image_recipe_find(const char *name, const char *arch, struct error *e);
 
 enum image_state {
 	IMAGE_ABSENT,  /* never pulled, or not to its end */
@@ -74,7 +78,7 @@ typedef void image_progress_fn(void *context, const struct image_progress *progr
 /*
  * Makes the image ready. Does nothing, without network, when it is; *fresh (may be NULL) tells whether anything
  * was made. `progress` may be NULL. ERROR_NOT_FOUND: apt-get, dpkg-deb, Debian's archive keyring or a Debian
- * source is lacking; ERROR_FAILED: network, signature, disk, or a package that is not as expected;
+ * source is lacking, or an engine for the machine that configures a disk; ERROR_FAILED: network, signature, disk, or a package that is not as expected;
  * ERROR_PERMISSION: the cache directory. On failure the image is as it was before, or absent; downloads so far
  * are kept for the next try.
  */
@@ -113,6 +117,7 @@ MUST_USE int image_inspect(const struct image_recipe *recipe, void (*tell)(void 
 /* What an image is imported from; NULL for what it has not. */
 struct image_import {
 	const char *kernel, *initrd, *disk, *append;
+	enum engine_arch arch; /* that it is for */
 };
 /* Fills *out from a folder as image_export makes it: kernel, initramfs (or initrd), disk.raw (or disk.qcow2),
  * append. The strings are the caller's to free, by image_import_finish. */

@@ -10,15 +10,21 @@
 #include "image/guest_data.h"
 
 const struct guest_file guest_files[] = {
-	{"init", 0755, guest_init, &guest_init_size},
-	{"bin/tour", 0755, guest_tour, &guest_tour_size},
-	{"bin/doppel-guest", 0755, guest_program, &guest_program_size},
-	{"lib/doppel-guest.service", 0644, guest_unit, &guest_unit_size},
+	{"init", 0755, guest_init, &guest_init_size, NULL},
+	{"bin/tour", 0755, guest_tour, &guest_tour_size, NULL},
+	{"bin/doppel-guest", 0755, guest_program, &guest_program_size, "riscv64"},
+	{"bin/doppel-guest", 0755, guest_program_x86_64, &guest_program_x86_64_size, "x86_64"},
+	{"lib/doppel-guest.service", 0644, guest_unit, &guest_unit_size, NULL},
 };
 const size_t guest_files_count = ARRAY_SIZE(guest_files);
 
 static const char *const directories[] = {"bin", "dev",  "etc",  "lib", "lib/modules",
 					  "mnt", "proc", "root", "run", "sys"};
+
+bool initramfs_carries(const struct guest_file *file, enum engine_arch arch)
+{
+	return !file->arch || strcmp(file->arch, engine_arch_name(arch)) == 0;
+}
 
 /* Of the console that the kernel opens for init, before there is a file system of devices. */
 #define CONSOLE_MAJOR 5
@@ -65,7 +71,7 @@ static int add_modules(struct cpio *cpio, const struct contents *contents)
 	return r;
 }
 
-static int fill(struct cpio *cpio, const struct contents *contents)
+static int fill(struct cpio *cpio, const struct contents *contents, enum engine_arch arch)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
 		cpio_directory(cpio, directories[i], 0755);
@@ -79,16 +85,16 @@ static int fill(struct cpio *cpio, const struct contents *contents)
 	add_text(cpio, "etc/filesystems", "ext4\n");
 	cpio_file(cpio, "bin/busybox", 0755, contents->busybox, contents->busybox_size);
 	for (size_t i = 0; i < guest_files_count; i++)
-		if (*guest_files[i].size > 0)
+		if (*guest_files[i].size > 0 && initramfs_carries(&guest_files[i], arch))
 			cpio_file(cpio, guest_files[i].path, guest_files[i].mode, guest_files[i].bytes,
 				  *guest_files[i].size);
 	return add_modules(cpio, contents);
 }
 
-int initramfs_make(const struct contents *contents, uint8_t **bytes, size_t *size, struct error *e)
+int initramfs_make(const struct contents *contents, enum engine_arch arch, uint8_t **bytes, size_t *size, struct error *e)
 {
 	struct cpio *cpio = cpio_new();
-	int r = cpio ? fill(cpio, contents) : -ENOMEM;
+	int r = cpio ? fill(cpio, contents, arch) : -ENOMEM;
 
 	if (r == 0)
 		r = cpio_finish(cpio, bytes, size);

@@ -15,11 +15,15 @@ struct guest_file {
 	unsigned mode;
 	const unsigned char *bytes;
 	const size_t *size;
+	const char *arch; /* only for guests of this one; NULL: of any */
 };
+/* Whether it is for guests of the architecture. */
+bool initramfs_carries(const struct guest_file *file, enum engine_arch arch);
 extern const struct guest_file guest_files[];
 extern const size_t guest_files_count;
 
 /* *bytes is the caller's to free(). Complete contents of host's packages go in, a cpio archive comes out. */
-MUST_USE int initramfs_make(const struct contents *contents, uint8_t **bytes, size_t *size, struct error *e);
+MUST_USE int initramfs_make(const struct contents *contents, enum engine_arch arch, uint8_t **bytes, size_t *size,
+			    struct error *e);
 
 #endif

@@ -31,7 +31,8 @@ struct reporter {
 	void *context;
 };
 
-static bool is_imported(const char *name)
+/* Whether there is such an imported image, and what it is for (may be NULL). */
+static bool look_up(const char *name, enum engine_arch *arch)
 {
 	struct manifest *manifest = calloc(1, sizeof *manifest);
 	struct cache cache;
@@ -42,24 +43,36 @@ static bool is_imported(const char *name)
 		cache_path(&cache, "manifest", path);
 		local = manifest_read(path, manifest) == 0 && strcmp(manifest->recipe, LOCAL_RECIPE) == 0;
 	}
+	if (local && arch)
+		*arch = strcmp(manifest->arch, engine_arch_name(ENGINE_X86_64)) == 0 ? ENGINE_X86_64 : ENGINE_RISCV64;
 	free(manifest);
 	return local;
+}
+
+static bool is_imported(const char *name)
+{
+	return look_up(name, NULL);
 }
 
 const struct image_recipe *local_find(const char *name)
 {
 	struct known *known = all_known;
+	enum engine_arch arch = ENGINE_RISCV64;
 
 	while (known && strcmp(known->name, name) != 0)
 		known = known->next;
-	if (known || !is_imported(name))
+	if (known || !look_up(name, &arch))
 		return known ? &known->recipe : NULL;
 	known = calloc(1, sizeof *known);
 	if (!known)
 		return NULL;
 	strcpy(known->name, name);
-	known->recipe = (struct image_recipe){
-		.name = known->name, .help = "imported", .architecture = "riscv64", .append = "", .local = true};
+	known->recipe = (struct image_recipe){.name = known->name,
+					      .help = "imported",
+					      .arch = arch,
+					      .architecture = engine_arch_name(arch),
+					      .append = "",
+					      .local = true};
 	known->next = all_known;
 	all_known = known;
 	return &known->recipe;
@@ -165,6 +178,8 @@ static int fill_manifest(struct manifest *manifest, const struct image_import *i
 				 "the kernel command line must be one line of at most %zu bytes",
 				 sizeof manifest->append - 1);
 	strcpy(manifest->append, append);
+	if (import->arch != ENGINE_RISCV64)
+		strcpy(manifest->arch, engine_arch_name(import->arch));
 	return 0;
 }
 
@@ -175,7 +190,7 @@ static int check_import(const char *name, const struct image_import *import, str
 				 "'%.100s' can not be an image's name; give one of letters, digits, dots, dashes and "
 				 "underscores",
 				 name);
-	if (image_recipe_find(name, NULL))
+	if (image_recipe_find(name, NULL, NULL))
 		return error_set(e, ERROR_STATE, -EEXIST, "there is an image %s already; give another name", name);
 	if (!import->kernel && !import->disk)
 		return error_set(e, ERROR_USAGE, -EINVAL, "there is neither a kernel nor a disk to import");

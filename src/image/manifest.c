@@ -145,6 +145,8 @@ static int print(const struct manifest *manifest, char **text, size_t *size)
 		manifest->packages, manifest->version, manifest->made);
 	if (*manifest->disk)
 		fprintf(out, "disk %s\n", manifest->disk);
+	if (*manifest->arch)
+		fprintf(out, "arch %s\n", manifest->arch);
 	if (*manifest->append)
 		fprintf(out, "append %s\n", manifest->append);
 	for (size_t i = 0; i < manifest->count; i++) {
@@ -237,6 +239,8 @@ static bool parse_line(struct manifest *manifest, char *line)
 		return parse_file(manifest, value);
 	if (strcmp(key, "append") == 0)
 		return copy(manifest->append, sizeof manifest->append, value);
+	if (strcmp(key, "arch") == 0)
+		return copy(manifest->arch, sizeof manifest->arch, value);
 	if (strcmp(key, "seen") == 0)
 		return parse_seen(manifest, value);
 	if (strcmp(key, "recipe") == 0)

@@ -29,6 +29,7 @@ struct manifest {
 	char disk[MANIFEST_HASH_SIZE];     /* of all that doppel put onto the disk; empty without one */
 	char version[128];                 /* of the kernel package */
 	int64_t made;                      /* seconds since 1970 */
+	char arch[16];                     /* of an imported image, as engines call it; empty: "riscv64" */
 	char append[1024];                 /* of an imported image: the kernel's command line; may be empty */
 	struct manifest_file files[MANIFEST_FILES_MAX];
 	size_t count;

@@ -12,9 +12,16 @@ static const char *const tiny_modules[] = {
 	"virtio_input",   "evdev",      "crc32c_generic", "ext4", NULL,
 };
 
+/* The cloud kernel has virtio over PCI and ext4 built in; what ACPI tells of takes virtio_mmio and button. */
+static const char *const cloud_modules[] = {
+	"virtio_mmio", "virtio_blk", "virtio_net", "virtio_balloon", "virtio_rng", "vmw_vsock_virtio_transport",
+	"virtio_input", "evdev",     "button",     "overlay",        NULL,
+};
+
 static const struct image_recipe debian_tiny = {
 	.name = "debian-tiny",
 	.help = "Debian's kernel and a busybox shell, in memory only",
+	.arch = ENGINE_RISCV64,
 	.architecture = "riscv64",
 	.append = "console=ttyS0 quiet psi=0 cgroup_disable=memory",
 	.download_bytes = 123 * MIB,
@@ -22,6 +29,20 @@ static const struct image_recipe debian_tiny = {
 	.kernel = "linux-image-riscv64",
 	.extra = tiny_extra,
 	.modules = tiny_modules,
+};
+
+static const struct image_recipe debian_tiny_x86_64 = {
+	.name = "debian-tiny",
+	.help = "Debian's kernel and a busybox shell, in memory only",
+	.arch = ENGINE_X86_64,
+	.architecture = "amd64",
+	.folder = "debian-tiny@x86_64",
+	.append = "console=ttyS0 quiet psi=0 cgroup_disable=memory",
+	.download_bytes = 36 * MIB,
+	.suite = "trixie",
+	.kernel = "linux-image-cloud-amd64",
+	.extra = tiny_extra,
+	.modules = cloud_modules,
 };
 
 /* What a person expects of a server, and what finds the machine's devices and network. */
@@ -35,6 +56,7 @@ static const char *const debian_system[] = {
 static const struct image_recipe debian = {
 	.name = "debian",
 	.help = "Debian 13 with systemd on a disk; log in as root",
+	.arch = ENGINE_RISCV64,
 	.architecture = "riscv64",
 	.append = "console=ttyS0 quiet root=/dev/vda rw",
 	.download_bytes = 172 * MIB,
@@ -47,7 +69,24 @@ static const struct image_recipe debian = {
 	.used_bytes = 400 * MIB,
 };
 
-const struct image_recipe *const image_recipes[] = {&debian, &debian_tiny, NULL};
+static const struct image_recipe debian_x86_64 = {
+	.name = "debian",
+	.help = "Debian 13 with systemd on a disk; log in as root",
+	.arch = ENGINE_X86_64,
+	.architecture = "amd64",
+	.folder = "debian@x86_64",
+	.append = "console=ttyS0 quiet root=/dev/vda rw",
+	.download_bytes = 86 * MIB,
+	.suite = "trixie",
+	.kernel = "linux-image-cloud-amd64",
+	.extra = tiny_extra,
+	.modules = cloud_modules,
+	.system = debian_system,
+	.disk_bytes = 4096 * MIB,
+	.used_bytes = 400 * MIB,
+};
+
+const struct image_recipe *const image_recipes[] = {&debian, &debian_x86_64, &debian_tiny, &debian_tiny_x86_64, NULL};
 
 const char *const image_state_words[IMAGE_STATES] = {
 	[IMAGE_ABSENT] = "absent",
@@ -56,21 +95,45 @@ const char *const image_state_words[IMAGE_STATES] = {
 	[IMAGE_DAMAGED] = "damaged",
 };
 
-const struct image_recipe *image_recipe_find(const char *name, struct error *e)
+static bool is_for(const struct image_recipe *recipe, const char *arch)
 {
-	const struct image_recipe *local = local_find(name);
+	return !arch || strcmp(engine_arch_name(recipe->arch), arch) == 0;
+}
+
+/* Those of two architectures stand side by side in the table. */
+static int not_known(const char *name, const char *arch, struct error *e)
+{
+	const char *last = "", *separator = "";
 	char known[256] = "";
 
 	for (size_t i = 0; image_recipes[i]; i++) {
-		if (strcmp(image_recipes[i]->name, name) == 0)
-			return image_recipes[i];
-		if (strlen(known) + strlen(image_recipes[i]->name) + 3 < sizeof known) {
-			strcat(known, i > 0 ? ", " : "");
-			strcat(known, image_recipes[i]->name);
-		}
+		const char *next = image_recipes[i]->name;
+
+		if (strcmp(next, last) == 0 || !is_for(image_recipes[i], arch) ||
+		    strlen(known) + strlen(next) + 3 >= sizeof known)
+			continue;
+		strcat(strcat(known, separator), next);
+		separator = ", ";
+		last = next;
 	}
-	if (local)
+	return error_set(e, ERROR_NOT_FOUND, -ENOENT, "there is no image '%.100s'%s%s; known are: %s", name,
+			 arch ? " for " : "", arch ? arch : "", known);
+}
+
+const struct image_recipe *image_recipe_find(const char *name, const char *arch, struct error *e)
+{
+	const struct image_recipe *local;
+
+	for (size_t i = 0; image_recipes[i]; i++)
+		if (strcmp(image_recipes[i]->name, name) == 0 && is_for(image_recipes[i], arch))
+			return image_recipes[i];
+	local = local_find(name);
+	if (local && is_for(local, arch))
 		return local;
-	(void)error_set(e, ERROR_NOT_FOUND, -ENOENT, "there is no image '%.100s'; known are: %s", name, known);
+	if (local)
+		(void)error_set(e, ERROR_NOT_FOUND, -ENOENT, "the image %s is for %s, not for %s", name,
+				engine_arch_name(local->arch), arch);
+	else
+		(void)not_known(name, arch, e);
 	return NULL;
 }

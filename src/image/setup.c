@@ -112,8 +112,24 @@ static int run(const struct machine_config *config, struct watcher *watcher, str
 	return r;
 }
 
-int disk_setup(const struct cache *cache, const char *name, size_t packages, image_progress_fn *progress,
-	       void *context, struct error *e)
+int disk_possible(const struct image_recipe *recipe, struct error *e)
+{
+	struct engine_report report = {.summary = "this program has no engine for it"};
+
+	if (engine_default(recipe->arch))
+		return 0;
+	for (size_t i = 0; engines[i] && !report.usable; i++)
+		if (engines[i]->arch == recipe->arch)
+			engines[i]->probe(&report);
+	return error_set(e, ERROR_NOT_FOUND, -ENODEV,
+			 "its system is configured in a %s machine, which %s: %s; make the image on another host and bring it "
+			 "here, with doppel image export and import",
+			 engine_arch_name(recipe->arch),
+			 report.usable ? "would take some hours on this host" : "can not run here", report.summary);
+}
+
+int disk_setup(const struct cache *cache, const struct image_recipe *recipe, const char *name, size_t packages,
+	       image_progress_fn *progress, void *context, struct error *e)
 {
 	char kernel[PATH_MAX], initramfs[PATH_MAX], disk[PATH_MAX], log[PATH_MAX];
 	struct watcher watcher = {.fd = -1, .packages = packages, .progress = progress, .context = context};
@@ -121,6 +137,7 @@ int disk_setup(const struct cache *cache, const char *name, size_t packages, ima
 	struct machine_config config = {.name = "setup",
 					.memory_bytes = GUEST_MEMORY,
 					.cpus = 1,
+					.engine = engine_default(recipe->arch),
 					.kernel = kernel,
 					.initrd = initramfs,
 					.append = COMMAND_LINE,

@@ -19,7 +19,7 @@ static inline void debian_find(struct image *image)
 	const struct image_recipe *recipe;
 	struct error e;
 
-	recipe = image_recipe_find("debian-tiny", &e);
+	recipe = image_recipe_find("debian-tiny", NULL, &e);
 	if (recipe && image_find(recipe, image, &e) == 0)
 		return;
 	printf("1..0 # SKIP %s\n", e.message);

@@ -401,16 +401,19 @@ static void two_pulls_at_once(void **state)
 static void known_images(void **state)
 {
 	struct error e = {.kind = ERROR_NONE};
-	const struct image_recipe *tiny = image_recipe_find("debian-tiny", &e);
-	const struct image_recipe *full = image_recipe_find("debian", &e);
+	const struct image_recipe *tiny = image_recipe_find("debian-tiny", NULL, &e);
+	const struct image_recipe *full = image_recipe_find("debian", NULL, &e);
 
 	(void)state;
 	assert_non_null(tiny);
 	assert_string_equal(tiny->architecture, "riscv64");
 	assert_null(tiny->system);
+	assert_int_equal(tiny->arch, ENGINE_RISCV64);
+	assert_ptr_equal(image_recipe_find("debian-tiny", "riscv64", &e), tiny);
+	assert_int_equal(image_recipe_find("debian-tiny", "x86_64", &e)->arch, ENGINE_X86_64);
 	assert_non_null(full);
 	assert_non_null(full->system);
-	assert_null(image_recipe_find("debian-huge", &e));
+	assert_null(image_recipe_find("debian-huge", NULL, &e));
 	assert_int_equal(e.kind, ERROR_NOT_FOUND);
 	assert_non_null(strstr(e.message, "debian-tiny"));
 }

@@ -78,6 +78,7 @@ struct board {
 	struct device *devices[BOARD_DEVICES_MAX];
 	unsigned device_count;
 	struct device *uart;         /* among devices: the console */
+	struct device *generation;   /* the same: vmgenid_renew; or NULL */
 	/* What all cpus share and the engine keeps: a section of the board's. NULL: nothing. */
 	const struct state_descriptor *chips_state;
 	void *chips;

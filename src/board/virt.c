@@ -14,6 +14,7 @@ const struct virt_window virt_map[VIRT_PLACES] = {
 	[VIRT_ROM] = {"rom", 0x1000, 0x1000, 0},
 	[VIRT_FINISHER] = {"finisher", 0x100000, 0x1000, 0},
 	[VIRT_RTC] = {"rtc", 0x101000, 0x1000, 11},
+	[VIRT_GENERATION] = {"generation", 0x102000, 0x1000, 12},
 	[VIRT_CLINT] = {"clint", 0x2000000, 0x10000, 0},
 	[VIRT_SSWI] = {"sswi", 0x2f00000, 0x4000, 0},
 	[VIRT_PCI_IO] = {"pci-io", 0x3000000, 0x10000, 0},
@@ -74,6 +75,15 @@ static int add_rtc(struct virt *virt, struct error *e)
 	return r < 0 ? r : board_adopt(&virt->board, device, e);
 }
 
+static int add_generation(struct virt *virt, struct error *e)
+{
+	const struct virt_window *window = &virt_map[VIRT_GENERATION];
+	int r = vmgenid_new(&virt->board.generation, window->name, gpa(window->base), plic_line(virt->plic, window->irq),
+			    e);
+
+	return r < 0 ? r : board_adopt(&virt->board, virt->board.generation, e);
+}
+
 static int add_finisher(struct virt *virt, const struct board_config *config, struct error *e)
 {
 	struct device *device;
@@ -115,6 +125,8 @@ static int add_devices(struct virt *virt, const struct board_config *config, str
 		r = add_uart(virt, config, e);
 	if (r == 0)
 		r = add_rtc(virt, e);
+	if (r == 0)
+		r = add_generation(virt, e);
 	if (r == 0 && config->transport == BOARD_PCI)
 		r = add_pci(virt, e);
 	return r < 0 ? r : add_finisher(virt, config, e);

@@ -11,6 +11,7 @@ enum virt_place {
 	VIRT_ROM,      /* what a firmware is told, read-only: board/rom.h */
 	VIRT_FINISHER,
 	VIRT_RTC,
+	VIRT_GENERATION,
 	VIRT_CLINT,
 	VIRT_SSWI,
 	VIRT_PCI_IO,   /* this and the others of PCI are there when virtio devices are on it */

@@ -25,6 +25,7 @@ const struct verb *const verbs[] = {
 	&verb_set,
 	&verb_snapshot,
 	&verb_restore,
+	&verb_clone,
 	&verb_wait,
 	&verb_events,
 	&verb_history,

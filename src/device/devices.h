@@ -71,6 +71,13 @@ void goldfish_rtc_on_alarm(struct device *rtc, void (*changed)(void *opaque), vo
 MUST_USE int finisher_new(struct device **out, const char *name, gpa_t base, struct power_sink power,
 			  struct error *e);
 
+/* The machine's generation (device/vmgenid.c). renew: the guest is told that it is another now. Owner's thread. */
+#define VMGENID_BYTES 16
+MUST_USE int vmgenid_new(struct device **out, const char *name, gpa_t base, struct irq_line irq,
+			 struct error *e);
+void vmgenid_renew(struct device *vmgenid, const uint8_t id[VMGENID_BYTES]);
+
+extern const struct device_type vmgenid_type;
 extern const struct device_type aclint_type, aclint_sswi_type, finisher_type, goldfish_rtc_type, plic_type,
 	uart16550_type;
 

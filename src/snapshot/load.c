@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define READ_PAGES   256
 /* Fewer pages of zeros than this between two runs are mapped with them: a process can only have so many mappings. */
@@ -175,6 +176,19 @@ static int load_memory(const struct loading *loading, struct error *e)
 	return r;
 }
 
+/* The guest is another than the one that was saved, which may go on too. */
+static int renew(struct machine *machine, struct error *e)
+{
+	struct device *generation = machine_board(machine)->generation;
+	uint8_t id[VMGENID_BYTES];
+
+	if (getrandom(id, sizeof id, 0) != (ssize_t)sizeof id)
+		return error_errno(e, -EIO, "random numbers");
+	if (generation)
+		vmgenid_renew(generation, id);
+	return 0;
+}
+
 int snapshot_load(const struct snapshot_chain *chain, struct machine *machine, const struct snapshot_load_options *options,
 		  struct error *e)
 {
@@ -186,5 +200,7 @@ int snapshot_load(const struct snapshot_chain *chain, struct machine *machine, c
 
 	if (r == 0)
 		r = load_memory(&loading, e);
-	return r < 0 ? r : machine_load_state(machine, chain->files[0]->state, chain->files[0]->state_length, e);
+	if (r == 0)
+		r = machine_load_state(machine, chain->files[0]->state, chain->files[0]->state_length, e);
+	return r < 0 ? r : renew(machine, e);
 }

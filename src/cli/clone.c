@@ -1,0 +1,332 @@
+/*
+ * The verb clone: copies of a machine that share its memory and its disk until they write.
+ *
+ * What is done once for all of them: the machine is saved (unless a snapshot is named), and its document is read. Then each
+ * gets a folder with a document and links to the machine's files, an overlay over the disk's layer, and a monitor that maps
+ * the snapshot's memory.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/name.h"
+#include "cli/machine_disk.h"
+#include "cli/machine_document.h"
+#include "cli/run_options.h"
+#include "cli/snapshots.h"
+#include "cli/verb.h"
+#include "monitor/monitor.h"
+
+#define COUNT_MAX   10000
+#define NUMBERS_MAX 1000000
+
+enum { CLONE_COUNT, CLONE_NAME, CLONE_SNAPSHOT, CLONE_OPTIONS };
+
+struct cloning {
+	struct registry *registry;
+	struct named *named; /* the machine that is copied */
+	char path[PATH_MAX]; /* of the snapshot */
+	bool passing;        /* it goes in the end */
+	char folder[PATH_MAX];
+	char layer[MACHINE_LAYER_SIZE]; /* "": no disk */
+	struct settings settings;
+	unsigned number; /* of the last name that was tried */
+};
+
+/* ---- What they have in common ---- */
+
+/* An address of its own follows from a machine's name. */
+static void drop_mac(char *text)
+{
+	char *found = strstr(text, ",mac="), *end;
+
+	if (!found)
+		return;
+	end = strchr(found + 1, ',');
+	memmove(found, end ? end : found + strlen(found), end ? strlen(end) + 1 : 1);
+}
+
+static int check_setting(const struct cloning *cloning, const struct setting *setting, struct error *e)
+{
+	if (setting->option == RUN_CHANNEL)
+		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
+				 "%s has a channel (%s), whose socket only one machine can have; it can not be cloned",
+				 cloning->named->name, setting->text);
+	return 0;
+}
+
+/* Published ports are the one machine's, as is its name. */
+static bool is_shared(const struct setting *setting)
+{
+	return setting->option != RUN_PUBLISH && setting->option != RUN_NAME && setting->option != RUN_VSOCK;
+}
+
+static int keep_settings(struct cloning *cloning, const struct settings *all, struct error *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < all->count; i++) {
+		r = check_setting(cloning, &all->list[i], e);
+		if (r < 0 || !is_shared(&all->list[i]))
+			continue;
+		if (all->list[i].option == RUN_NET)
+			drop_mac(all->list[i].text);
+		r = settings_add(&cloning->settings, &machine_kind, all->list[i].option, all->list[i].text, NULL, e);
+	}
+	return r;
+}
+
+static int read_document(struct cloning *cloning, const struct snapshot *snapshot, struct error *e)
+{
+	const char *text = snapshots_fact(snapshot, "document");
+	struct complaints complaints = {.source = snapshot->name};
+	struct arguments arguments;
+	struct settings all = {.list = NULL};
+	int r = machine_document_read(text, strlen(text), snapshot->name, &arguments, NULL, e);
+
+	if (r < 0)
+		return r;
+	r = machine_settings(&arguments, 0, &all, &complaints, e);
+	if (r == 0)
+		r = keep_settings(cloning, &all, e);
+	settings_finish(&all);
+	arguments_finish(&arguments);
+	return r;
+}
+
+static int read_template(struct cloning *cloning, struct error *e)
+{
+	struct snapshot_chain chain;
+	const char *layer;
+	int r = snapshot_chain_load(&chain, cloning->path, e);
+
+	if (r < 0)
+		return r;
+	layer = snapshots_layer(chain.files[0]);
+	snprintf(cloning->layer, sizeof cloning->layer, "%s", layer ? layer : "");
+	r = read_document(cloning, chain.files[0], e);
+	snapshot_chain_finish(&chain);
+	return r;
+}
+
+static int save_now(struct cloning *cloning, struct error *e)
+{
+	const struct snapshots_request request = {.tag = "clone", .passing = true};
+
+	cloning->passing = true;
+	return snapshots_take(cloning->named, &request, cloning->path, NULL, e);
+}
+
+/* ---- One of them ---- */
+
+static int link_file(const struct cloning *cloning, const char *to, const char *file, struct error *e)
+{
+	char from_path[PATH_MAX], to_path[PATH_MAX];
+
+	if (snprintf(from_path, sizeof from_path, "%s/%s", cloning->folder, file) >= (int)sizeof from_path ||
+	    snprintf(to_path, sizeof to_path, "%s/%s", to, file) >= (int)sizeof to_path)
+		return error_errno(e, -ENAMETOOLONG, "%.300s", to);
+	if (link(from_path, to_path) < 0 && errno != ENOENT)
+		return error_errno(e, -errno, "%.300s", to_path);
+	return 0;
+}
+
+static int fill_folder(const struct cloning *cloning, const char *name, struct error *e)
+{
+	static const char *const files[] = {"kernel", "initramfs", "append"};
+	char to[PATH_MAX];
+	int r = 0;
+
+	snapshots_machine_folder(cloning->registry, name, to);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(files); i++)
+		r = link_file(cloning, to, files[i], e);
+	if (r < 0 || !*cloning->layer)
+		return r;
+	r = machine_disk_link(cloning->folder, cloning->layer, to, e);
+	return r < 0 ? r : machine_disk_return(to, cloning->layer, e);
+}
+
+static int make(const struct cloning *cloning, const char *name, struct error *e)
+{
+	struct record record = cloning->named->record;
+	char *document;
+	int r = machine_document(&cloning->settings, name, &document, e);
+
+	if (r < 0)
+		return r;
+	record.state = MACHINE_CREATED;
+	record.monitor = 0;
+	record.foreground = record.stalled = false;
+	snprintf(record.name, sizeof record.name, "%s", name);
+	r = registry_create(cloning->registry, name, document, strlen(document), &record, e);
+	free(document);
+	return r;
+}
+
+/* A name that is free: PREFIX-1, PREFIX-2, ... */
+static int make_numbered(struct cloning *cloning, const char *prefix, char name[REGISTRY_NAME_SIZE], struct error *e)
+{
+	int r = -EEXIST;
+
+	while (r == -EEXIST && cloning->number++ < NUMBERS_MAX) {
+		snprintf(name, REGISTRY_NAME_SIZE, "%.50s-%u", prefix, cloning->number);
+		r = make(cloning, name, e);
+	}
+	return r;
+}
+
+static void note(const struct cloning *cloning, const char *name)
+{
+	json_t *details = json_pack("{s:s}", "from", cloning->named->name);
+	char *text = json_dumps(details, JSON_COMPACT);
+	int fd;
+
+	if (text && registry_history_open(cloning->registry, name, &fd, NULL) == 0) {
+		(void)!registry_history_add(fd, "cloned", text, NULL);
+		close(fd);
+	}
+	free(text);
+	json_decref(details);
+}
+
+static int bring_up(const struct cloning *cloning, const char *name, struct error *e)
+{
+	char option[PATH_MAX + 32];
+	int r = fill_folder(cloning, name, e);
+
+	note(cloning, name);
+	snprintf(option, sizeof option, "--restore=%s", cloning->path);
+	if (r == 0)
+		r = monitor_start_with(cloning->registry, name, option, NULL, e);
+	if (r < 0 && registry_remove(cloning->registry, name, NULL) < 0)
+		fprintf(stderr, "doppel: %s could not be removed again\n", name);
+	return r;
+}
+
+static int clone_all(struct cloning *cloning, const struct arguments *arguments, struct error *e)
+{
+	const struct option_value *count = &arguments->values[CLONE_COUNT], *given = &arguments->values[CLONE_NAME];
+	const char *prefix = given->given ? given->text : cloning->named->name;
+	char name[REGISTRY_NAME_SIZE];
+	int r = 0;
+
+	for (uint64_t i = 0; r == 0 && i < count->number; i++) {
+		if (given->given && !count->given) {
+			snprintf(name, sizeof name, "%s", prefix);
+			r = make(cloning, name, e);
+		} else {
+			r = make_numbered(cloning, prefix, name, e);
+		}
+		if (r == 0)
+			r = bring_up(cloning, name, e);
+		if (r == 0)
+			puts(name);
+	}
+	return r;
+}
+
+/* ---- The verb ---- */
+
+static int find_template(struct cloning *cloning, const struct arguments *arguments, struct error *e)
+{
+	const char *tag = arguments->values[CLONE_SNAPSHOT].text;
+	struct snapshot_chain chain;
+	int r;
+
+	if (!tag)
+		return save_now(cloning, e);
+	r = snapshots_open(cloning->registry, cloning->named->name, tag, &chain, e);
+	if (r < 0)
+		return r;
+	snprintf(cloning->path, sizeof cloning->path, "%s", chain.files[0]->name);
+	snapshot_chain_finish(&chain);
+	return 0;
+}
+
+static int clone_machine(struct cloning *cloning, const struct arguments *arguments, struct error *e)
+{
+	int r;
+
+	snapshots_machine_folder(cloning->registry, cloning->named->name, cloning->folder);
+	r = find_template(cloning, arguments, e);
+	if (r == 0)
+		r = read_template(cloning, e);
+	if (r == 0)
+		r = clone_all(cloning, arguments, e);
+	/* Those who have mapped it keep it. */
+	if (cloning->passing)
+		(void)unlink(cloning->path);
+	settings_finish(&cloning->settings);
+	snapshots_sweep(cloning->registry, cloning->named->name);
+	return r;
+}
+
+static int run(const struct arguments *arguments, struct error *e)
+{
+	const char *name = arguments->values[CLONE_NAME].text;
+	struct cloning cloning = {.registry = NULL};
+	struct named named;
+	int r;
+
+	if (name && !name_is_valid(name))
+		return error_set(e, ERROR_USAGE, -EINVAL, "--name: \"%.60s\" is no name for a machine", name);
+	r = registry_open(&cloning.registry, e);
+	if (r < 0)
+		return r;
+	r = named_open(&named, cloning.registry, arguments->operands[0], e);
+	if (r == 0) {
+		cloning.named = &named;
+		r = clone_machine(&cloning, arguments, e);
+		named_close(&named);
+	}
+	registry_close(cloning.registry);
+	return r;
+}
+
+static const struct option_spec options[CLONE_OPTIONS] = {
+	[CLONE_COUNT] = {.name = "count",
+			 .letter = 'c',
+			 .type = OPTION_INTEGER,
+			 .placeholder = "N",
+			 .minimum = 1,
+			 .maximum = COUNT_MAX,
+			 .fallback = "1",
+			 .help = "how many"},
+	[CLONE_NAME] = {.name = "name",
+			.letter = 'n',
+			.type = OPTION_STRING,
+			.placeholder = "NAME",
+			.help = "what they are called: NAME-1, NAME-2 and so on; without --count, the name itself"},
+	[CLONE_SNAPSHOT] = {.name = "snapshot",
+			    .letter = 's',
+			    .type = OPTION_STRING,
+			    .placeholder = "TAG",
+			    .help = "as the machine was then, and not as it is now"},
+};
+
+static const struct verb_example examples[] = {
+	{"doppel clone web --count 50", "web-1 to web-50, each going on where web is now"},
+	{"doppel clone web --name web-test --snapshot nightly", "web-test goes on where web was then"},
+	{NULL, NULL},
+};
+
+const struct verb verb_clone = {
+	.name = "clone",
+	.summary = "make running copies of a machine",
+	.operands = "NAME",
+	.operands_min = 1,
+	.operands_max = 1,
+	.operand_kind = OPERAND_MACHINE,
+	.description =
+		"The copies share memory and disk with each other until they write, so each costs the host only what it changes. "
+		"Each has a name, a network address (MAC) on its card, and a disk of its own, publishes no ports, and is told that it "
+		"is a copy, so that a guest whose kernel knows the generation device (Linux 6.10) gets random numbers of its own.\n\n"
+		"A guest goes on with what it has in memory: its host name, and the addresses that it gave its cards when it "
+		"started.",
+	.examples = examples,
+	.options = options,
+	.option_count = CLONE_OPTIONS,
+	.run = run,
+};

@@ -191,7 +191,7 @@ static void write_through(void **state)
 	written_and_read(0);
 	reg_put(&bench, REG_STATUS, 0);
 	bench_start(&bench, F_FLUSH | F_WCE, 1, 16);
-	assert_int_equal(bus_write(&bench.bus, gpa(BENCH_MMIO + REG_CONFIG + 32), 1, 0), 0);
+	config_put(&bench, 32, 0, 1);
 	fill(BUFFER, 512, 9);
 	assert_int_equal(request(OUT, 0, BUFFER, 512), 0);
 	file_has(0, bench_bytes(&bench, BUFFER), 512);
@@ -534,8 +534,7 @@ static void waits_on_in_a_saved_state(void **state)
 	device_save(&first->device, &w);
 	assert_int_equal(w.failed, 0);
 	device_reset(&first->device);
-	device_free(&first->device);
-	bus_init(&bench.bus);
+	virtio_bench_remove(&bench);
 	other = open_device(false);
 	virtio_bench_place(&bench, other);
 	device_pause(&other->device);

@@ -31,15 +31,12 @@ static int teardown(void **state)
 
 static void put_byte(uint64_t offset, uint8_t value)
 {
-	assert_int_equal(bus_write(&bench.bus, gpa(BENCH_MMIO + REG_CONFIG + offset), 1, value), 0);
+	config_put(&bench, offset, value, 1);
 }
 
 static uint8_t get_byte(uint64_t offset)
 {
-	uint64_t value = 0;
-
-	assert_int_equal(bus_read(&bench.bus, gpa(BENCH_MMIO + REG_CONFIG + offset), 1, &value), 0);
-	return (uint8_t)value;
+	return (uint8_t)config_get(&bench, offset, 1);
 }
 
 /* Returns the length of what is told about it. */

@@ -1,6 +1,9 @@
 /*
- * A bench for one virtio device: RAM, a bus with the device's MMIO window, its wire, a real worker; and the driver's way
+ * A bench for one virtio device: RAM, a bus with the device on it, its wire, a real worker; and the driver's way
  * through registers and rings (ring_driver.h). A test plays the driver, a friendly or a hostile one.
+ *
+ * The device is on MMIO, or with DOPPEL_TRANSPORT=pci behind a PCI host bridge: then the registers below, which are those
+ * of MMIO, stand for their counterparts there.
  */
 #ifndef DOPPEL_TESTS_VIRTIO_BENCH_H
 #define DOPPEL_TESTS_VIRTIO_BENCH_H
@@ -14,7 +17,9 @@
 
 #include <cmocka.h>
 
+#include "device/virtio/pci.h"
 #include "device/virtio/virtio.h"
+#include "pci_bench.h"
 #include "ring_driver.h"
 
 #define BENCH_RAM      UINT64_C(0x80000000)
@@ -54,6 +59,7 @@ struct virtio_bench {
 	struct bus bus;
 	struct worker *worker;
 	struct virtio *virtio;
+	struct pci_bench *pci; /* NULL: it is on MMIO */
 	atomic_bool level; /* of the wire */
 	atomic_uint rises;
 	struct ring rings[BENCH_QUEUES];
@@ -79,34 +85,168 @@ static inline void virtio_bench_init(struct virtio_bench *b)
 	assert_int_equal(worker_new(&b->worker, "bench", NULL), 0);
 }
 
+#define BENCH_SLOT 1
+#define BENCH_BAR  BENCH_LOW
+
+static inline bool virtio_bench_on_pci(void)
+{
+	const char *transport = getenv("DOPPEL_TRANSPORT");
+
+	return transport && strcmp(transport, "pci") == 0;
+}
+
+static inline void virtio_bench_place_on_pci(struct virtio_bench *b, struct virtio *virtio, bool messages, bool doorbells)
+{
+	b->virtio = virtio;
+	b->pci = malloc(sizeof *b->pci);
+	assert_non_null(b->pci);
+	pci_bench_init(b->pci, &b->bus, messages, doorbells);
+	b->pci->wire = (struct irq_line){.set = virtio_bench_wire, .controller = b};
+	assert_int_equal(virtio_pci_place(virtio, b->pci->host, &b->memory, NULL), 0);
+	device_reset(virtio->carrier);
+	device_reset(&virtio->device);
+	pci_put_bar(b->pci, BENCH_SLOT, 0, BENCH_BAR);
+	pci_put(b->pci, BENCH_SLOT, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+}
+
 static inline void virtio_bench_place(struct virtio_bench *b, struct virtio *virtio)
 {
 	const struct irq_line wire = {.set = virtio_bench_wire, .controller = b, .number = 1};
 
+	if (virtio_bench_on_pci()) {
+		virtio_bench_place_on_pci(b, virtio, false, false);
+		return;
+	}
 	b->virtio = virtio;
 	virtio_mmio_place(virtio, gpa(BENCH_MMIO), wire, &b->memory);
 	assert_int_equal(device_attach(&virtio->device, &b->bus, NULL), 0);
 	device_reset(&virtio->device);
 }
 
+/* Frees the device: another may have its place. */
+static inline void virtio_bench_remove(struct virtio_bench *b)
+{
+	struct device *carrier = b->virtio ? b->virtio->carrier : NULL;
+
+	device_free(b->virtio ? &b->virtio->device : NULL);
+	device_free(carrier);
+	device_free(b->pci ? b->pci->host : NULL);
+	free(b->pci);
+	b->virtio = NULL;
+	b->pci = NULL;
+	bus_init(&b->bus);
+}
+
 static inline void virtio_bench_finish(struct virtio_bench *b)
 {
-	device_free(b->virtio ? &b->virtio->device : NULL);
+	virtio_bench_remove(b);
 	worker_free(b->worker);
 	memory_finish(&b->memory);
+}
+
+/* What a register of MMIO is on PCI: its place in the BAR, and its width. */
+struct bench_register {
+	uint64_t mmio, pci;
+	unsigned size;
+};
+
+static inline struct bench_register bench_register_of(uint64_t offset)
+{
+	static const struct bench_register map[] = {
+		{REG_FEATURES, 4, 4},         {REG_FEATURES_SELECT, 0, 4}, {REG_DRIVER_FEATURES, 12, 4},
+		{REG_DRIVER_FEATURES_SELECT, 8, 4}, {REG_QUEUE_SELECT, 22, 2}, {REG_QUEUE_MAX, 24, 2},
+		{REG_QUEUE_SIZE, 24, 2},      {REG_QUEUE_READY, 28, 2},    {REG_STATUS, 20, 1},
+		{REG_TABLE, 32, 4},           {REG_TABLE + 4, 36, 4},      {REG_DRIVER_AREA, 40, 4},
+		{REG_DRIVER_AREA + 4, 44, 4}, {REG_DEVICE_AREA, 48, 4},    {REG_DEVICE_AREA + 4, 52, 4},
+		{REG_QUEUE_RESET, 58, 2},     {REG_GENERATION, 21, 1},     {REG_ACK, VIRTIO_PCI_ISR, 1},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
+		if (map[i].mmio == offset)
+			return map[i];
+	assert_true(offset >= REG_CONFIG);
+	return (struct bench_register){offset, VIRTIO_PCI_DEVICE + offset - REG_CONFIG, 4};
+}
+
+static inline uint64_t bar_get(struct virtio_bench *b, uint64_t offset, unsigned size)
+{
+	uint64_t value = 0;
+
+	assert_int_equal(bus_read(&b->bus, gpa(BENCH_BAR + offset), size, &value), 0);
+	return value;
+}
+
+static inline void bar_put(struct virtio_bench *b, uint64_t offset, uint64_t value, unsigned size)
+{
+	assert_int_equal(bus_write(&b->bus, gpa(BENCH_BAR + offset), size, value), 0);
+}
+
+/* The interrupt status is looked at without taking it, which no driver can on PCI. */
+static inline uint32_t bench_pci_get(struct virtio_bench *b, uint64_t offset)
+{
+	struct bench_register r;
+	uint32_t status;
+
+	if (offset == REG_ID)
+		return pci_get(b->pci, BENCH_SLOT, PCI_DEVICE, 2) - 0x1040;
+	if (offset == REG_INTERRUPT) {
+		pthread_mutex_lock(&b->virtio->device.lock);
+		status = b->virtio->interrupt_status;
+		pthread_mutex_unlock(&b->virtio->device.lock);
+		return status;
+	}
+	r = bench_register_of(offset);
+	return (uint32_t)bar_get(b, r.pci, r.size);
+}
+
+static inline void bench_pci_put(struct virtio_bench *b, uint64_t offset, uint32_t value)
+{
+	struct bench_register r;
+
+	if (offset == REG_NOTIFY) {
+		bar_put(b, VIRTIO_PCI_NOTIFY + 4 * (uint64_t)(value & 0xff), value, 2);
+		return;
+	}
+	r = bench_register_of(offset);
+	if (offset == REG_ACK)
+		(void)bar_get(b, r.pci, r.size);
+	else
+		bar_put(b, r.pci, value & (UINT64_MAX >> (64 - 8 * r.size)), r.size);
 }
 
 static inline uint32_t reg_get(struct virtio_bench *b, uint64_t offset)
 {
 	uint64_t value = 0;
 
+	if (b->pci)
+		return bench_pci_get(b, offset);
 	assert_int_equal(bus_read(&b->bus, gpa(BENCH_MMIO + offset), 4, &value), 0);
 	return (uint32_t)value;
 }
 
 static inline void reg_put(struct virtio_bench *b, uint64_t offset, uint32_t value)
 {
+	if (b->pci) {
+		bench_pci_put(b, offset, value);
+		return;
+	}
 	assert_int_equal(bus_write(&b->bus, gpa(BENCH_MMIO + offset), 4, value), 0);
+}
+
+/* Of configuration space, in any size. */
+static inline uint64_t config_get(struct virtio_bench *b, uint64_t offset, unsigned size)
+{
+	uint64_t value = 0, at = b->pci ? BENCH_BAR + VIRTIO_PCI_DEVICE : BENCH_MMIO + REG_CONFIG;
+
+	assert_int_equal(bus_read(&b->bus, gpa(at + offset), size, &value), 0);
+	return value;
+}
+
+static inline void config_put(struct virtio_bench *b, uint64_t offset, uint64_t value, unsigned size)
+{
+	uint64_t at = b->pci ? BENCH_BAR + VIRTIO_PCI_DEVICE : BENCH_MMIO + REG_CONFIG;
+
+	assert_int_equal(bus_write(&b->bus, gpa(at + offset), size, value), 0);
 }
 
 static inline uint64_t bench_offered(struct virtio_bench *b)

@@ -46,6 +46,9 @@ struct link {
 /* What a unit was made for: an enum frame_mode, and perhaps that its accesses are not grouped. Plain units are reached by
  * links alone. */
 #define UNIT_PLAIN 0x80u
+/* The unit of an instruction that ends in the next page. Reached through the jump table alone, which forgets it when either
+ * page may have changed. */
+#define UNIT_STRADDLES 0x40u
 
 /* Lies behind its links. Once a unit is stale it is in no page. */
 struct unit {
@@ -59,6 +62,7 @@ struct unit {
 	uint16_t invalid;      /* where the entry leads once it is stale, from `code` */
 	uint16_t bytes, links;
 	uint16_t tail, tail_bytes; /* as in struct ir_unit */
+	uint16_t rest; /* of the instruction, in the next page, if it straddles; else 0 */
 	uint8_t kind;
 	_Atomic bool stale;
 };

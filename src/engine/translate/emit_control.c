@@ -13,6 +13,12 @@ static bool in_page(int64_t to)
 	return to >= 0 && to < (int64_t)GUEST_PAGE_SIZE;
 }
 
+/* Whether jumps to an address are linked. */
+static bool is_linked(const struct emit *e, int64_t to)
+{
+	return in_page(to) && to != e->unit->straddles;
+}
+
 unsigned emit_refund(const struct emit *e)
 {
 	return e->unit->instructions - (e->ir->before + 1u);
@@ -47,7 +53,7 @@ void emit_table_jump(struct emit *e)
 
 void emit_go(struct emit *e, int64_t to)
 {
-	if (in_page(to)) {
+	if (is_linked(e, to)) {
 		emit_stub(e, STUB_LINK, x64_jmp_patchable(e->a), NULL, (int32_t)to);
 		return;
 	}
@@ -69,7 +75,7 @@ static void branch(struct emit *e)
 	enum x64_cc cc = emit_condition(e->ir);
 
 	emit_compare(e);
-	if (emit_refund(e) == 0 && in_page(e->ir->imm) && e->map == frame_pinned)
+	if (emit_refund(e) == 0 && is_linked(e, e->ir->imm) && e->map == frame_pinned)
 		emit_stub(e, STUB_LINK, x64_jcc_patchable(e->a, cc), NULL, (int32_t)e->ir->imm);
 	else
 		emit_stub(e, STUB_EXIT, x64_jcc_forward(e->a, cc), NULL, (int32_t)e->ir->imm);
@@ -116,7 +122,7 @@ static void call(struct emit *e)
 {
 	int64_t to = e->ir->imm;
 
-	if (in_page(to)) {
+	if (is_linked(e, to)) {
 		push_frame(e);
 		emit_stub(e, STUB_LINK, x64_call_patchable(e->a), NULL, (int32_t)to);
 	} else {

@@ -112,6 +112,8 @@ struct ir_unit {
 	uint16_t at, bytes;    /* where in the page, and how long */
 	uint16_t tail, tail_bytes; /* the same of what it goes on with behind its last jump; no bytes: nothing */
 	bool floats;           /* has operations on floats: they need IR's float state */
+	int32_t straddles;     /* where in the page code lies that goes on in the next one, which may be another each time: no
+				* jump is linked to it; -1: nowhere */
 };
 
 #endif

@@ -493,14 +493,40 @@ static void copy_dispatch(struct builder *b, const uint8_t *page, unsigned limit
 	unit->tail_bytes = (uint16_t)(b->at - unit->tail);
 }
 
-bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigned limit)
-{
-	struct builder b = {.unit = unit, .at = at};
+#define LAST_HALF (GUEST_PAGE_SIZE - 2)
 
+bool riscv_straddles(const uint8_t *page)
+{
+	uint16_t half;
+
+	memcpy(&half, page + LAST_HALF, sizeof half);
+	return insn_length(half) == 4;
+}
+
+static struct builder begin(struct ir_unit *unit, unsigned at, bool straddles)
+{
 	unit->count = unit->instructions = 0;
 	unit->at = (uint16_t)at;
 	unit->tail = unit->tail_bytes = 0;
 	unit->floats = false;
+	unit->straddles = straddles ? (int32_t)LAST_HALF : -1;
+	return (struct builder){.unit = unit, .at = at};
+}
+
+void riscv_straddling_to_ir(struct ir_unit *unit, uint32_t word)
+{
+	struct builder b = begin(unit, LAST_HALF, true);
+	struct insn insn = insn_decode(word);
+
+	one(&b, &insn);
+	unit->instructions = unit->ops[0].op != IR_LEAVE;
+	unit->bytes = insn.length;
+}
+
+bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigned limit)
+{
+	struct builder b = begin(unit, at, riscv_straddles(page));
+
 	while (!ends(&b) && unit->instructions < limit && unit->count + 3 < UNIT_OPS) {
 		struct insn insn;
 

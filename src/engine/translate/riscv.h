@@ -15,4 +15,9 @@
  * each instruction is read once. */
 bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigned limit);
 
+/* The same for an instruction that begins in the last half word of a page and ends in the next. */
+void riscv_straddling_to_ir(struct ir_unit *unit, uint32_t word);
+/* Whether there is one: a bit pattern of the last half word. */
+bool riscv_straddles(const uint8_t *page);
+
 #endif

@@ -23,7 +23,7 @@
 #define FENCES_KNOWN    32
 #define CODE_SEEN       65536
 #define SPACE_CODE_SEEN 8192
-#define FETCH_PAGES     256
+#define FETCH_PAGES     1024
 
 struct space_entry {
 	uint64_t load, store, addend;

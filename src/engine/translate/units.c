@@ -11,6 +11,13 @@
 #define ENTRY_JUMP   5  /* bytes of the jump that a stale unit's entry becomes */
 #define JUMP_REL32   0xe9
 
+/* What units are known by. */
+struct key {
+	const uint8_t *source;
+	unsigned kind;
+	uint16_t rest; /* as in struct unit */
+};
+
 /* The bytes at `source` stand for their physical address: each page of guest memory has one place in the host's. */
 static _Atomic(struct unit *) *bucket_of(struct depot *s, const uint8_t *source, unsigned kind)
 {
@@ -19,11 +26,11 @@ static _Atomic(struct unit *) *bucket_of(struct depot *s, const uint8_t *source,
 	return &s->buckets[((at >> 1 ^ at >> 13) + kind * 7919u) % DEPOT_BUCKETS];
 }
 
-static struct unit *look_up(struct depot *s, const uint8_t *source, unsigned kind)
+static struct unit *look_up(struct depot *s, const struct key *key)
 {
-	struct unit *unit = atomic_load_explicit(bucket_of(s, source, kind), memory_order_acquire);
+	struct unit *unit = atomic_load_explicit(bucket_of(s, key->source, key->kind), memory_order_acquire);
 
-	while (unit && (unit->source != source || unit->kind != kind))
+	while (unit && (unit->source != key->source || unit->kind != key->kind || unit->rest != key->rest))
 		unit = atomic_load_explicit(&unit->chain, memory_order_acquire);
 	return unit;
 }
@@ -159,12 +166,12 @@ static struct unit *emit(struct translator *t, unsigned kind)
 	if (!record || !code_cache_begin(s->cache, room, &write, &run))
 		return NULL;
 	a = x64_begin(write, room, run);
-	emit_unit(&a, &t->ir, (enum frame_mode)(kind & ~UNIT_PLAIN), &s->runtime, link_number(s, record), &t->result);
+	emit_unit(&a, &t->ir, (enum frame_mode)(kind & ~(UNIT_PLAIN | UNIT_STRADDLES)), &s->runtime, link_number(s, record), &t->result);
 	if (a.overflow)
 		return NULL;
 	code_cache_end(s->cache, (size_t)(a.at - write));
 	unit = write_record(s, &t->result, record);
-	unit->bytes = t->ir.bytes;
+	unit->bytes = kind & UNIT_STRADDLES ? 2 : t->ir.bytes; /* those in its page */
 	unit->tail = t->ir.tail;
 	unit->tail_bytes = t->ir.tail_bytes;
 	unit->code = (uint32_t)code_cache_offset(s->cache, run);
@@ -217,73 +224,111 @@ static struct code_page *page_with(struct depot *s, const uint8_t *source, const
 	return page;
 }
 
-/* A unit for the code at `source`; NULL when there is no room now, or nothing to translate. The page is copied first,
- * so that what is compared later is what was translated. */
-static struct unit *build(struct translator *t, const uint8_t *source, unsigned kind)
+/* The operations for the code of `key`, of which `page` is a copy; false: there are none. */
+static bool translate(struct translator *t, const struct key *key, const uint8_t *page)
 {
-	unsigned at = (unsigned)((uintptr_t)source & ~PAGE_MASK);
+	unsigned at = (unsigned)((uintptr_t)key->source & ~PAGE_MASK);
+	uint16_t half;
+
+	if (key->kind & UNIT_STRADDLES) {
+		memcpy(&half, page + at, sizeof half);
+		riscv_straddling_to_ir(&t->ir, (uint32_t)key->rest << 16 | half);
+	} else if (!riscv_to_ir(&t->ir, page, at, INSTRUCTIONS)) {
+		return false;
+	}
+	if (!(key->kind & UNIT_PLAIN))
+		optimize(&t->ir);
+	return true;
+}
+
+/* A unit for the code of `key`; NULL when there is no room now, or nothing to translate. The page is copied first,
+ * so that what is compared later is what was translated. */
+static struct unit *build(struct translator *t, const struct key *key)
+{
+	const uint8_t *page = (const uint8_t *)((uintptr_t)key->source & PAGE_MASK);
 	uint64_t now = atomic_load(&t->depot->clock);
 	uint8_t bytes[GUEST_PAGE_SIZE];
 	struct depot *s = t->depot;
 	struct unit *unit;
 
-	memcpy(bytes, source - at, sizeof bytes);
-	if (!riscv_to_ir(&t->ir, bytes, at, INSTRUCTIONS))
+	memcpy(bytes, page, sizeof bytes);
+	if (!translate(t, key, bytes))
 		return NULL;
-	if (!(kind & UNIT_PLAIN))
-		optimize(&t->ir);
-	unit = emit(t, kind);
+	unit = emit(t, key->kind);
 	if (!unit && depot_advance(s))
-		unit = emit(t, kind);
+		unit = emit(t, key->kind);
 	if (!unit) {
 		t->wanting = true;
 		return NULL;
 	}
-	unit->source = source;
+	unit->source = key->source;
+	unit->rest = key->rest;
 	/* To advance has cut off units, perhaps pages: they are looked up only now. */
-	unit->page = page_with(s, source - at, bytes, lines_of(unit), now);
+	unit->page = page_with(s, page, bytes, lines_of(unit), now);
 	if (!unit->page) {
 		unit->stale = true;
 		return NULL;
 	}
-	publish(s, unit, look_up(s, source, kind));
+	publish(s, unit, look_up(s, key));
 	return unit;
 }
 
 /* The unit, if it is known and as new as the hart's last fence. */
-static struct unit *known(const struct translator *t, const uint8_t *source, unsigned kind)
+static struct unit *known(const struct translator *t, const struct key *key)
 {
-	struct unit *unit = look_up(t->depot, source, kind);
+	struct unit *unit = look_up(t->depot, key);
 
 	if (!unit || atomic_load_explicit(&unit->page->verified, memory_order_acquire) < t->fenced || unit->stale)
 		return NULL;
 	return unit;
 }
 
-static struct unit *unit_at(struct translator *t, const uint8_t *source, unsigned kind)
+static struct unit *unit_at(struct translator *t, const struct key *key)
 {
-	struct unit *unit = known(t, source, kind);
+	struct unit *unit = known(t, key);
 
 	if (likely(unit))
 		return unit;
 	pthread_mutex_lock(&t->depot->lock);
-	unit = look_up(t->depot, source, kind);
+	unit = look_up(t->depot, key);
 	if (unit && !unit->stale && unit->page->verified < t->fenced)
 		verify(t->depot, unit->page);
 	if (!unit || unit->stale) {
 		t->wanting = !depot_afford(t);
-		unit = t->wanting ? NULL : build(t, source, kind);
+		unit = t->wanting ? NULL : build(t, key);
 	}
 	pthread_mutex_unlock(&t->depot->lock);
 	return unit;
 }
 
+/* The key of an instruction that begins at `pc` in the last half word of a page, and ends in the next. */
+static bool find_rest(struct translator *t, uint64_t pc, struct key *key)
+{
+	uint64_t physical;
+	const uint8_t *next = spaces_fetch(t, pc + 2, &physical), *page;
+
+	if (!next)
+		return false;
+	memcpy(&key->rest, next, sizeof key->rest);
+	key->kind |= UNIT_STRADDLES;
+	/* Once more: whose pages these are may only now be known, and both are to be seen under that owner. */
+	page = spaces_fetch(t, pc, &physical);
+	return page && page + (pc & ~PAGE_MASK) == key->source;
+}
+
 static struct unit *unit_for(struct translator *t, uint64_t pc, unsigned kind)
 {
 	uint64_t physical;
-	const uint8_t *host = spaces_fetch(t, pc, &physical);
-	struct unit *unit = host ? unit_at(t, host + (pc & ~PAGE_MASK), kind) : NULL;
+	const uint8_t *page = spaces_fetch(t, pc, &physical);
+	struct key key = {.kind = kind};
+	struct unit *unit;
 
+	if (!page)
+		return NULL;
+	key.source = page + (pc & ~PAGE_MASK);
+	if ((pc & ~PAGE_MASK) == GUEST_PAGE_SIZE - 2 && riscv_straddles(page) && !find_rest(t, pc, &key))
+		return NULL;
+	unit = unit_at(t, &key);
 	/* The salt may be another since it was looked at. */
 	if (unit && !(kind & UNIT_PLAIN))
 		*frame_jump_of(t->frame, pc) = (struct frame_jump){
@@ -329,6 +374,8 @@ bool units_connect(struct translator *t, uint32_t number)
 	unit = unit_for(t, hart->pc, t->frame->mode | (here.plain ? UNIT_PLAIN : 0));
 	if (!unit)
 		return false;
+	if (unit->kind & UNIT_STRADDLES)
+		return !here.plain;
 	pthread_mutex_lock(&t->depot->lock);
 	link_connect(t->depot, link, unit);
 	pthread_mutex_unlock(&t->depot->lock);

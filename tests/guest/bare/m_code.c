@@ -2,9 +2,10 @@
 #include "paging.h"
 
 static uint32_t code[3072] __attribute__((aligned(4096)));
+#define THIRD_OFFSET (2 * PAGE)
 #define FIRST  ((uint64_t)code)
 #define SECOND ((uint64_t)code + PAGE)
-#define THIRD  ((uint64_t)code + 2 * PAGE)
+#define THIRD  ((uint64_t)code + THIRD_OFFSET)
 #define RET    0x00008067
 #define ECALL  0x00000073
 /* li a0, n */
@@ -158,6 +159,50 @@ static void across(void)
 	check(result(S, at), 79);
 }
 
+/* The same, reached from the instructions before it and by a branch of its page; what lies there and which page follows
+ * change, and the fence names the second page alone. */
+static void across_from_within(void)
+{
+	static const struct {
+		uint16_t last;
+		uint64_t page, expected;
+	} ways[] = {{(uint16_t)LI(0), THIRD_OFFSET, 77}, {0x0001, 0, 5}, {(uint16_t)LI(0), PAGE, 78}};
+	uint64_t last = FIRST + PAGE - 2, *second;
+
+	paging_reset(3);
+	paging_map(VIRTUAL, FIRST, 0, PTE_ALL);
+	second = paging_map(VIRTUAL + PAGE, FIRST, 0, PTE_ALL);
+	put(FIRST, LI(5));
+	put(FIRST + 4, ECALL);
+	*(volatile uint16_t *)SECOND = LI(78) >> 16;
+	put(SECOND + 2, ECALL);
+	*(volatile uint16_t *)THIRD = LI(77) >> 16;
+	put(THIRD + 2, ECALL);
+	/* beq zero, zero, the last half word; c.nop, twice. */
+	put(last - 12, 0x00000663);
+	put(last - 4, 0x00010001);
+	paging_on(0);
+	for (unsigned i = 0; i < 15; i++) {
+		context("across from within", i, 0, 0);
+		*(volatile uint16_t *)last = ways[i % 3].last;
+		fence_i();
+		*second = pte(FIRST + ways[i % 3].page, PTE_ALL);
+		asm volatile("sfence.vma %0, x0" ::"r"(VIRTUAL + PAGE) : "memory");
+		check(result(S, VIRTUAL + PAGE - 6), ways[i % 3].expected);
+		check(result(S, VIRTUAL + PAGE - 14), ways[i % 3].expected);
+	}
+	*(volatile uint16_t *)last = (uint16_t)LI(0);
+	fence_i();
+	/* Nothing but the second page changes now. */
+	for (unsigned i = 0; i < 15; i++) {
+		context("second page", i, 0, 0);
+		*second = pte(i & 1 ? SECOND : THIRD, PTE_ALL);
+		asm volatile("sfence.vma %0, x0" ::"r"(VIRTUAL + PAGE) : "memory");
+		check(result(S, VIRTUAL + PAGE - 6), i & 1 ? 78 : 77);
+		check(result(S, VIRTUAL + PAGE - 14), i & 1 ? 78 : 77);
+	}
+}
+
 /* One of 16 bits at the end of a page needs nothing of the next: c.ebreak. */
 static void at_the_end(void)
 {
@@ -205,6 +250,7 @@ int main(void)
 	aliases();
 	moved();
 	across();
+	across_from_within();
 	at_the_end();
 	modes();
 	return 0;

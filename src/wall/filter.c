@@ -1,6 +1,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#ifdef __x86_64__
+#include <linux/kvm.h>
+#endif
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -70,6 +73,54 @@ static const struct argument_rule argument_rules[] = {
 	{"prctl:name", false, false, EQUAL(0, PR_SET_NAME)},
 	{"prctl:filter", false, false, EQUAL(0, PR_SET_SECCOMP)},
 	{"tgkill:own", false, true, EQUAL(0, 0)},
+#ifdef __x86_64__
+	/* KVM's numbers mean nothing to other files. */
+	{"ioctl:kvm-run", false, false, EQUAL(1, KVM_RUN)},
+	{"ioctl:kvm-run", false, false, EQUAL(1, KVM_GET_REGS)},
+	{"ioctl:kvm-run", false, false, EQUAL(1, KVM_GET_SREGS)},
+	{"ioctl:kvm-run", false, false, EQUAL(1, KVM_GET_SREGS2)},
+	{"ioctl:kvm-run", false, false, EQUAL(1, KVM_RESET_DIRTY_RINGS)},
+	{"ioctl:kvm-line", false, false, EQUAL(1, KVM_IRQ_LINE)},
+	{"ioctl:kvm-ways", false, false, EQUAL(1, KVM_IRQFD)},
+	{"ioctl:kvm-ways", false, false, EQUAL(1, KVM_IOEVENTFD)},
+	{"ioctl:kvm-ways", false, false, EQUAL(1, KVM_SET_GSI_ROUTING)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_REGS)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_REGS)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_SREGS)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_SREGS)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_SREGS2)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_SREGS2)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_XSAVE)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_XSAVE2)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_XSAVE)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_XCRS)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_XCRS)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_MSRS)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_MSRS)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_LAPIC)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_LAPIC)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_VCPU_EVENTS)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_VCPU_EVENTS)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_DEBUGREGS)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_DEBUGREGS)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_MP_STATE)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_MP_STATE)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_CPUID2)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_TSC_KHZ)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_DEVICE_ATTR)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_DEVICE_ATTR)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_KVMCLOCK_CTRL)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_CLOCK)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_CLOCK)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_IRQCHIP)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_IRQCHIP)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_GET_PIT2)},
+	{"ioctl:kvm-state", false, false, EQUAL(1, KVM_SET_PIT2)},
+	{"ioctl:kvm-memory", false, false, EQUAL(1, KVM_SET_USER_MEMORY_REGION)},
+	{"ioctl:kvm-memory", false, false, EQUAL(1, KVM_GET_DIRTY_LOG)},
+	{"ioctl:kvm-memory", false, false, EQUAL(1, KVM_CLEAR_DIRTY_LOG)},
+	{"ioctl:kvm-memory", false, false, EQUAL(1, KVM_RESET_DIRTY_RINGS)},
+#endif
 };
 
 struct call {

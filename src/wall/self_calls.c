@@ -11,6 +11,8 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 	[THREAD_VCPU] = {
 		{"let another vCPU go on", CALLS("sched_yield")},
 		{"how long it waited for a CPU of the host", CALLS("pread64", "close")},
+		{"guest code by KVM; its registers, when it can not go on; pages that it wrote", CALLS("ioctl:kvm-run")},
+		{"interrupts and doorbells as the guest sets them up", CALLS("ioctl:kvm-line", "ioctl:kvm-ways", "eventfd2")},
 	},
 	[THREAD_DEVICES] = {
 		{"the event loop", CALLS("epoll_wait", "epoll_ctl", "timerfd_settime", "read", "poll")},
@@ -20,6 +22,7 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"starting such threads",
 		 CALLS("clone", "clone3?", "rseq", "set_robust_list", "prctl:name", "prctl:filter")},
 		{"a network device takes or leaves offloads", CALLS("ioctl:tap")},
+		{"interrupt lines of KVM's", CALLS("ioctl:kvm-line")},
 		{"packets, shared folders", CALLS("readv", "recvfrom", "sendmsg", "recvmsg", "sendto")},
 		{"sockets between host and guest", CALLS("accept4", "shutdown", "close")},
 		{"random numbers for the guest", CALLS("getrandom")},
@@ -32,7 +35,9 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"wait for the reader", CALLS("poll")},
 		{"the console's log, which starts anew when it is full", CALLS("pread64", "pwrite64", "ftruncate")},
 	},
-	[THREAD_GOVERNOR] = {{NULL, NULL}},
+	[THREAD_GOVERNOR] = {
+		{"whether a CPU is halted, which KVM counts", CALLS("pread64")},
+	},
 	[THREAD_MOVER] = {
 		{"the link to where a machine moves", CALLS("poll", "sendmsg", "recvfrom")},
 	},

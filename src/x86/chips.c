@@ -64,6 +64,7 @@ void x86_chips_reset(struct x86_chips *chips)
 	 * the float unit's. */
 	chips->pics[0].elcr_mask = 0xf8;
 	chips->pics[1].elcr_mask = 0xde;
+	chips->pics[0].imr = chips->pics[1].imr = 0xff; /* as firmware leaves them */
 	for (unsigned i = 0; i < 3; i++)
 		chips->pit[i].mode = PIT_MODE_NONE;
 	chips->pit[0].gate = chips->pit[1].gate = 1;

@@ -24,7 +24,7 @@
 #define CODE_AT 0x8000u
 #define DATA_AT 0x100000u
 
-#define BENCH_RAM (UINT64_C(4) << 20)
+#define BENCH_RAM (UINT64_C(32) << 20) /* more pages than a ring of KVM's tells of at once */
 
 #define PORT_OUT  0xe9 /* bytes and words that the guest tells */
 #define PORT_DONE 0xf4 /* ends the run */

@@ -5,11 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/clock.h"
-
-#define GUEST(name, code)                                                                                          \
-	extern const char guest_##name[], guest_##name##_end[];                                                    \
-	__asm__(".pushsection .rodata\nguest_" #name ":\n" code "\nguest_" #name "_end:\n.code64\n.popsection")
+#include "kvm_guests.h"
 
 static void pause_ms(unsigned ms)
 {

@@ -34,8 +34,13 @@
 #define X86_HOST_PAGES      UINT64_C(0xfeffc000) /* 4 pages, on hosts whose real mode needs them */
 #define X86_HOST_PAGES_SIZE UINT64_C(0x4000)
 
-/* What a host has and is not to be used, for tests. */
-enum x86_without { X86_WITHOUT_DIRTY_RING = 1, X86_WITHOUT_MANUAL_PROTECT = 2, X86_WITHOUT_TSC_OFFSET = 4 };
+/* What a host has and is not to be used, for tests; and a ring is to be used where it would not be. */
+enum x86_without {
+	X86_WITHOUT_DIRTY_RING = 1,
+	X86_WITHOUT_MANUAL_PROTECT = 2,
+	X86_WITHOUT_TSC_OFFSET = 4,
+	X86_WITH_DIRTY_RING = 8,
+};
 
 struct x86_platform_config {
 	struct memory *memory;   /* complete; gets a tracker */

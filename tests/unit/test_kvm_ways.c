@@ -298,7 +298,7 @@ static void track(unsigned without)
 static void test_dirty_ring(void **state)
 {
 	(void)state;
-	track(0);
+	track(X86_WITH_DIRTY_RING);
 }
 
 static void test_dirty_manual(void **state)

@@ -1,4 +1,5 @@
 /* What this host's KVM has. */
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -135,6 +136,19 @@ static uint32_t xsave_bytes(const struct vm *vm)
 	return bytes > (int)sizeof(struct kvm_xsave) ? (uint32_t)bytes : (uint32_t)sizeof(struct kvm_xsave);
 }
 
+#define CPUID1_XSAVE   (1u << 26)
+#define CPUID1_OSXSAVE (1u << 27)
+
+/* Whatever runs on a processor whose system uses XSAVE can be offered it; an emulator does not know it. */
+static bool seems_to_emulate(const struct vm *vm)
+{
+	const struct x86_cpuid_entry *offered = x86_cpuid_find(&vm->host_cpuid, 1, 0);
+	unsigned a, b, c, d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & CPUID1_OSXSAVE) &&
+	       !(offered && (offered->registers[CPUID_ECX] & CPUID1_XSAVE));
+}
+
 int kvm_host_describe(struct vm *vm, struct error *e)
 {
 	int run = kvm_call_value(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
@@ -149,7 +163,9 @@ int kvm_host_describe(struct vm *vm, struct error *e)
 	if (vm->xsave_bytes > X86_XSAVE_SIZE)
 		return error_set(e, ERROR_FAILED, -EOPNOTSUPP, "this host's XSAVE area of %u bytes is larger than %u",
 				 vm->xsave_bytes, X86_XSAVE_SIZE);
-	return get_cpuid(vm, e);
+	run = get_cpuid(vm, e);
+	vm->emulates = run == 0 && seems_to_emulate(vm);
+	return run;
 }
 
 /* In no list of KVM's, though they are there: memory types (SDM 4, table 2-2) and banks of machine checks. */

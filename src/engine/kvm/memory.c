@@ -3,7 +3,8 @@
  *
  * Where the host has them, a ring of each vCPU tells the pages that it wrote, so that collecting costs as much as there was
  * written; else KVM's bitmap of each slot is fetched, and its pages are protected anew when they were fetched (manual protect), or
- * by fetching them. A ring that is nearly full ends KVM_RUN, and the vCPU's thread empties all of them.
+ * by fetching them. A ring that is nearly full ends KVM_RUN, and the vCPU's thread empties all of them. A KVM that emulates guest
+ * code does not look at rings while it does, and writes over what nobody has read yet: there it is the bitmap.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -208,7 +209,7 @@ static int start(void *engine, struct error *e)
 
 void kvm_memory_prepare(struct vm *vm)
 {
-	if (!(vm->without & X86_WITHOUT_DIRTY_RING))
+	if (!(vm->without & X86_WITHOUT_DIRTY_RING) && (!vm->emulates || vm->without & X86_WITH_DIRTY_RING))
 		use_ring(vm);
 	if (!vm->ring_entries && !(vm->without & X86_WITHOUT_MANUAL_PROTECT))
 		use_manual_protect(vm);

@@ -30,6 +30,7 @@ struct vm {
 	unsigned without;
 	/* What this host has. */
 	bool sregs2, tsc_offset, payloads, triple_faults;
+	bool emulates; /* some of the guest's code is not run by the processor */
 	uint32_t xsave_bytes, run_bytes, host_tsc_khz;
 	uint32_t msr_count;
 	uint32_t msrs[X86_MSRS_MAX]; /* indices, ascending */
@@ -42,8 +43,7 @@ struct vm {
 	struct memory_tracker tracker;
 	uint32_t ring_entries; /* of dirty pages, for each vCPU; 0: by bitmap */
 	bool manual_protect;
-	bool tracks;
-	pthread_mutex_t ring_lock; /* guards rings and `tracks` */
+	pthread_mutex_t ring_lock; /* guards rings */
 	uint64_t *bitmap; /* of the largest region; NULL until tracking was first started */
 	struct engine_vcpu *vcpus[CPUS_MAX];
 	unsigned vcpu_count;

@@ -17,7 +17,7 @@ int source_collect(void *arg, struct error *e)
 	struct source *source = arg;
 
 	(void)e;
-	(void)machine_track_collect(source->machine, source->due.bits);
+	(void)machine_track_collect(source->machine, source->fresh.bits);
 	return 0;
 }
 
@@ -43,10 +43,12 @@ int source_hold(void *arg, struct error *e)
 			      machine_state_name(machine_state(source->machine)));
 	if (r < 0)
 		return r;
-	if (source->tracking)
-		(void)machine_track_collect(source->machine, source->due.bits);
-	else
+	if (source->tracking) {
+		(void)machine_track_collect(source->machine, source->fresh.bits);
+		pages_set_add(&source->due, &source->fresh);
+	} else {
 		pages_set_fill(&source->due);
+	}
 	return machine_save_state(source->machine, &source->state, e);
 }
 

@@ -42,6 +42,19 @@ void pages_set_fill(struct pages_set *set)
 	}
 }
 
+void pages_set_clear(struct pages_set *set)
+{
+	for (unsigned i = 0; i < set->memory->count; i++)
+		memset(set->bits[i], 0, memory_dirty_words(&set->memory->regions[i]) * sizeof(uint64_t));
+}
+
+void pages_set_add(struct pages_set *set, const struct pages_set *more)
+{
+	for (unsigned i = 0; i < set->memory->count; i++)
+		for (uint64_t w = 0; w < memory_dirty_words(&set->memory->regions[i]); w++)
+			set->bits[i][w] |= more->bits[i][w];
+}
+
 uint64_t pages_set_count(const struct pages_set *set)
 {
 	uint64_t count = 0;

@@ -33,6 +33,9 @@ struct pages_set {
 MUST_USE int pages_set_init(struct pages_set *set, const struct memory *memory, struct error *e);
 void pages_set_finish(struct pages_set *set); /* accepts a zeroed one */
 void pages_set_fill(struct pages_set *set);
+void pages_set_clear(struct pages_set *set);
+/* Those of `more` too, a set of the same memory. */
+void pages_set_add(struct pages_set *set, const struct pages_set *more);
 uint64_t pages_set_count(const struct pages_set *set);
 
 struct pages_counts {

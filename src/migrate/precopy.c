@@ -103,6 +103,9 @@ static int copy_round(struct source *source, unsigned number, struct round *roun
 		r = source_errand(source, source_collect, e);
 	if (r < 0)
 		return r;
+	/* All that was due has been sent. */
+	pages_set_clear(&source->due);
+	pages_set_add(&source->due, &source->fresh);
 	round->left = pages_set_count(&source->due);
 	measure(source, number, round);
 	return 0;

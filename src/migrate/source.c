@@ -273,6 +273,8 @@ static int prepare(struct source *source, struct error *e)
 	stream_init(&source->stream, source->fd, source->wake);
 	r = pages_set_init(&source->due, memory, e);
 	if (r == 0)
+		r = pages_set_init(&source->fresh, memory, e);
+	if (r == 0)
 		r = pages_sender_init(&source->sender, &source->stream, e);
 	return r;
 }
@@ -332,6 +334,7 @@ void source_free(struct source *source)
 	errands_finish(&source->errands);
 	pages_sender_finish(&source->sender);
 	pages_set_finish(&source->due);
+	pages_set_finish(&source->fresh);
 	state_writer_finish(&source->state);
 	stream_finish(&source->stream);
 	if (source->wake >= 0)

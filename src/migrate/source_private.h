@@ -22,7 +22,7 @@ struct source {
 
 	/* The thread's own. */
 	struct pages_sender sender;
-	struct pages_set due;
+	struct pages_set due, fresh; /* not sent since they changed; of those, what was collected last */
 	struct state_writer state;
 	uint64_t began_ns, stopped_ns;
 

@@ -279,7 +279,7 @@ static int choose_start(struct program *program, const struct blob *blob, const 
 int elf_load(struct program *out, struct blob *blob, enum engine_arch arch, struct error *e)
 {
 	struct program program = {.form = "ELF"};
-	struct header header;
+	struct header header = {0};
 	bool entered = false;
 	int r = read_header(blob, arch, &header, e);
 

@@ -106,6 +106,35 @@ static int add_endings(struct pc *pc, const struct board_config *config, struct 
 	return 0;
 }
 
+/* A window that not all of is within the CPUs' reach is none. */
+static struct pci_window high_window(const struct pc *pc)
+{
+	uint64_t base = PC_HOLE_END + pc_ram_high(memory_size(&pc->board.memory));
+	uint64_t end = UINT64_C(1) << x86_cpuid_physical_bits(&pc->platform->cpuid);
+
+	base = (base + PC_PCI_HIGH_ALIGN - 1) & ~(PC_PCI_HIGH_ALIGN - 1);
+	return (struct pci_window){gpa(base), base + PC_PCI_HIGH_SIZE <= end ? PC_PCI_HIGH_SIZE : 0};
+}
+
+static int add_pci(struct pc *pc, struct error *e)
+{
+	struct pci_host_options options = {
+		.ecam = gpa(PC_ECAM),
+		.low = {gpa(PC_PCI_LOW), PC_PCI_LOW_SIZE},
+		.high = high_window(pc),
+		.msi = pc->platform->msi,
+	};
+	int r;
+
+	for (unsigned i = 0; i < PCI_WIRES; i++)
+		options.wires[i] = pc->platform->lines[PC_LINE_PCI + i];
+	pc->pci_high = options.high;
+	r = pci_host_new(&pc->pci, "pci0", &options, e);
+	if (r == 0)
+		r = board_adopt(&pc->board, pc->pci, e);
+	return r < 0 ? r : pci_host_open(pc->pci, &pc->board.bus, e);
+}
+
 static int add_devices(struct pc *pc, const struct board_config *config, struct error *e)
 {
 	int r = add_uart(pc, config, e);
@@ -114,6 +143,8 @@ static int add_devices(struct pc *pc, const struct board_config *config, struct 
 		r = add_rtc(pc, e);
 	if (r == 0)
 		r = add_power(pc, config, e);
+	if (r == 0 && config->transport != BOARD_MMIO)
+		r = add_pci(pc, e);
 	return r < 0 ? r : add_endings(pc, config, e);
 }
 
@@ -122,6 +153,8 @@ static int place_virtio(struct board *board, struct virtio *virtio, struct error
 	struct pc *pc = pc_of(board);
 	unsigned slot = pc->virtio_count;
 
+	if (pc->pci)
+		return virtio_pci_place(virtio, pc->pci, &board->memory, e);
 	if (slot == PC_VIRTIO_SLOTS)
 		return error_set(e, ERROR_USAGE, -ENOSPC,
 				 "no room for %s: the machine takes %d virtio devices, and has them",

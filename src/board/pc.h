@@ -9,6 +9,7 @@
 
 #include "board/board.h"
 #include "board/pc_boot.h"
+#include "device/pci/pci.h"
 #include "x86/platform.h"
 
 struct pc {
@@ -18,6 +19,8 @@ struct pc {
 	struct x86_platform *platform;
 	struct device *power;  /* among the devices: sleep, reset, the power button */
 	unsigned virtio_count; /* slots for virtio-mmio in use */
+	struct device *pci;    /* among the devices: the host bridge; NULL when virtio devices are on MMIO */
+	struct pci_window pci_high;
 	struct pc_boot *boot;  /* the files, to be laid out again at each reset */
 };
 

@@ -1,4 +1,4 @@
-/* What the pc board says of itself by ACPI 6.4: FADT, MADT, DSDT. */
+/* What the pc board says of itself by ACPI 6.4: FADT, MADT, MCFG, DSDT. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,6 +186,60 @@ static void write_virtio(struct acpi_writer *w, unsigned count)
 	}
 }
 
+/* Which input of the IOAPIC each slot's INTA is (6.2.13): of all functions of the slot, no link device. */
+static void write_wires(struct acpi_writer *w)
+{
+	const uint64_t all_functions = 0xffff;
+
+	aml_name(w, "_PRT");
+	aml_package(w, PCI_SLOTS - 1);
+	for (unsigned slot = 1; slot < PCI_SLOTS; slot++) {
+		aml_package(w, 4);
+		aml_integer(w, (uint64_t)slot << 16 | all_functions);
+		aml_integer(w, 0);
+		aml_integer(w, 0);
+		aml_integer(w, PC_LINE_PCI + pci_wire(slot, 0));
+		aml_end(w);
+	}
+	aml_end(w);
+}
+
+static void write_pci(struct acpi_writer *w, const struct pc *pc)
+{
+	if (!pc->pci)
+		return;
+	aml_device(w, "PCI0");
+	aml_name_eisa(w, "_HID", "PNP0A08");
+	aml_name_eisa(w, "_CID", "PNP0A03");
+	aml_name_integer(w, "_UID", 0);
+	aml_name_integer(w, "_SEG", 0);
+	aml_name_integer(w, "_BBN", 0);
+	aml_name_integer(w, "_CCA", 1);
+	aml_resources(w, "_CRS");
+	aml_bus_window(w, 0, 0);
+	aml_memory_window(w, PC_PCI_LOW, PC_PCI_LOW_SIZE);
+	if (pc->pci_high.size)
+		aml_memory_window(w, pc->pci_high.base.value, pc->pci_high.size);
+	aml_end(w);
+	write_wires(w);
+	aml_end(w);
+}
+
+/* PCI Firmware 3.3, 4.1.2: where configuration space is. */
+static void write_mcfg(struct acpi_writer *w, const struct pc *pc)
+{
+	if (!pc->pci)
+		return;
+	acpi_begin(w, "MCFG", 1);
+	acpi_put64(w, 0);
+	acpi_put64(w, PC_ECAM);
+	acpi_put16(w, 0);
+	acpi_put8(w, 0);
+	acpi_put8(w, 0);
+	acpi_put32(w, 0);
+	acpi_end(w);
+}
+
 static uint64_t write_dsdt(struct acpi_writer *w, const struct pc *pc)
 {
 	acpi_begin(w, "DSDT", 2);
@@ -200,6 +254,7 @@ static uint64_t write_dsdt(struct acpi_writer *w, const struct pc *pc)
 	write_port_devices(w);
 	write_power(w);
 	write_virtio(w, pc->virtio_count);
+	write_pci(w, pc);
 	aml_end(w);
 	return acpi_end(w);
 }
@@ -215,6 +270,7 @@ int pc_write_acpi(struct pc *pc, struct error *e)
 		return r;
 	write_fadt(&w, write_dsdt(&w, pc));
 	write_madt(&w, pc->board.cpu_count);
+	write_mcfg(&w, pc);
 	r = acpi_finish(&w, &bytes, &size, e);
 	if (r < 0)
 		return r;

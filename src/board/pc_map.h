@@ -6,7 +6,7 @@
  *   PC_RESERVED  1 MiB   reserved: ACPI tables
  *   1 MiB      3 GiB     RAM
  *   3 GiB      4 GiB     the hole: devices
- *   4 GiB                the rest of RAM, then PC_PCI_HIGH's window
+ *   4 GiB                the rest of RAM, then a window of PCI's
  */
 #ifndef DOPPEL_BOARD_PC_MAP_H
 #define DOPPEL_BOARD_PC_MAP_H
@@ -33,7 +33,10 @@
 #define PC_ECAM          UINT64_C(0xe0000000)
 #define PC_VIRTIO        UINT64_C(0xf0000000) /* a page for each virtio-mmio device */
 #define PC_VIRTIO_STRIDE UINT64_C(0x1000)
-#define PC_PCI_HIGH_SIZE (64 * GIB)
+
+/* Above RAM, where the CPUs have so many bits of address. */
+#define PC_PCI_HIGH_ALIGN GIB
+#define PC_PCI_HIGH_SIZE  (16 * GIB)
 
 enum pc_port {
 	PC_PORT_I8042 = 0x60,

@@ -208,10 +208,11 @@ static void leave_loop(struct machine *machine)
 
 static int choose_engine(struct machine *machine, const struct machine_config *config, struct error *e)
 {
-	machine->engine = config->engine ? config->engine : engine_default(ENGINE_RISCV64);
+	machine->engine = config->engine ? config->engine : engine_default(config->arch);
 	if (machine->engine)
 		return 0;
-	return error_set(e, ERROR_FAILED, -ENODEV, "no engine runs riscv64 guests here; see doppel engines");
+	return error_set(e, ERROR_FAILED, -ENODEV, "no engine runs %s guests here; see doppel engines",
+			 engine_arch_name(config->arch));
 }
 
 static int plan_memory(struct machine *machine, const struct machine_config *config, struct error *e)

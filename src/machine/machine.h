@@ -58,6 +58,7 @@ struct machine_config {
 	unsigned cpus;
 	struct machine_quota quota;
 	struct place_wish place; /* a group has the machine's name */
+	enum engine_arch arch;       /* of the default engine; an engine that is given has its own */
 	const struct engine *engine; /* NULL: the default for the architecture */
 	uint64_t code_cache;         /* bytes of translated code at most, for engines that translate; 0: the engine's choice */
 	bool profile;                /* for machine_profile */

@@ -173,7 +173,7 @@ static char *make_facts(const struct monitor *monitor, const json_t *given, bool
 {
 	json_t *facts = json_is_object(given) ? json_deep_copy(given) : json_object();
 	const struct machine_config *config = &monitor->setup.config;
-	const struct engine *engine = config->engine ? config->engine : engine_default(ENGINE_RISCV64);
+	const struct engine *engine = config->engine ? config->engine : engine_default(config->arch);
 	char *text;
 
 	json_object_set_new(facts, "machine", json_string(monitor->options->name));

@@ -32,6 +32,8 @@ static void on_power(void *opaque, enum power_action action, unsigned code)
 	s->code = code;
 }
 
+static enum board_transport transport; /* of boards that are set up */
+
 static void set_up(struct set *s, struct blob kernel, uint64_t memory, unsigned cpus)
 {
 	struct blob initrd = make_noise(5000);
@@ -47,6 +49,7 @@ static void set_up(struct set *s, struct blob kernel, uint64_t memory, unsigned 
 		.kernel = directory_add(&s->directory, "kernel", &kernel),
 		.initrd = directory_add(&s->directory, "initrd", &initrd),
 		.append = "console=ttyS0 quiet",
+		.transport = transport,
 		.serial = {on_output, s},
 		.power = {on_power, s},
 	};
@@ -280,28 +283,26 @@ static void save_table(const struct set *s, uint64_t table, const char *path)
 }
 
 /* ACPICA's own compiler reads what is written, and can write it again. */
-static void test_iasl(void **state)
+static void check_with_iasl(enum board_transport carrier)
 {
+	static const char *const names[] = {"dsdt", "facp", "apic", "mcfg"};
 	char command[512];
 	uint64_t fadt;
 	struct set s;
 
-	(void)state;
-	if (system("command -v iasl >/dev/null 2>&1") != 0) {
-		print_message("skipped: no iasl (package acpica-tools)\n");
-		skip();
-	}
+	transport = carrier;
 	set_up(&s, make_bzimage(10000), 64 * MIB, 3);
+	transport = BOARD_OWN_TRANSPORT;
 	add_virtio(&s, PC_VIRTIO_SLOTS);
 	assert_int_equal(board_reset(s.board, NULL), 0);
 	fadt = find_table(&s, "FACP");
-	for (unsigned i = 0; i < 3; i++) {
-		static const char *const names[] = {"dsdt", "facp", "apic"};
-		uint64_t table = i == 0 ? peek(&s, fadt + 140, 8) : i == 1 ? fadt : find_table(&s, "APIC");
+	assert_int_equal(find_table(&s, "MCFG") != 0, carrier != BOARD_MMIO);
+	for (unsigned i = 0; i < ARRAY_SIZE(names) - (carrier == BOARD_MMIO); i++) {
+		const uint64_t tables[] = {peek(&s, fadt + 140, 8), fadt, find_table(&s, "APIC"), find_table(&s, "MCFG")};
 		char path[128];
 
 		snprintf(path, sizeof path, "%s/%s.dat", s.directory.path, names[i]);
-		save_table(&s, table, path);
+		save_table(&s, tables[i], path);
 		/* -we: what is doubtful counts as an error. */
 		snprintf(command, sizeof command,
 			 "cd %s && iasl -d %s.dat >log 2>&1 && iasl -we %s.dsl >>log 2>&1 && ! grep -q 'ACPI Error\\|AE_\\|Warning ' log ||"
@@ -313,6 +314,17 @@ static void test_iasl(void **state)
 		 s.directory.path, s.directory.path);
 	assert_int_equal(system(command), 0);
 	tear_down(&s);
+}
+
+static void test_iasl(void **state)
+{
+	(void)state;
+	if (system("command -v iasl >/dev/null 2>&1") != 0) {
+		print_message("skipped: no iasl (package acpica-tools)\n");
+		skip();
+	}
+	check_with_iasl(BOARD_MMIO);
+	check_with_iasl(BOARD_OWN_TRANSPORT);
 }
 
 static void test_ports(void **state)
@@ -350,7 +362,9 @@ static void test_no_more_slots(void **state)
 	struct error e;
 
 	(void)state;
+	transport = BOARD_MMIO;
 	set_up(&s, make_bzimage(10000), 64 * MIB, 1);
+	transport = BOARD_OWN_TRANSPORT;
 	add_virtio(&s, PC_VIRTIO_SLOTS);
 	assert_int_equal(virtio_rng_new(&rng, "rng", s.worker, &e), 0);
 	assert_int_equal(board_add_virtio(s.board, rng, &e), -ENOSPC);

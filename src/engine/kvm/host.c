@@ -90,6 +90,7 @@ int kvm_host_open(int *out, struct error *e)
 }
 
 #define CPUID1_TSC_DEADLINE (1u << 24)
+#define CPUID1_HYPERVISOR   (1u << 31) /* leaves from 0x40000000 mean something */
 
 /* What is all zeros need not be told. False: no room. */
 static bool take_entry(struct x86_cpuid *out, const struct kvm_cpuid_entry2 *entry)
@@ -119,9 +120,9 @@ static int get_cpuid(struct vm *vm, struct error *e)
 	list->nent = ENTRIES;
 	r = kvm_call(vm->kvm, KVM_GET_SUPPORTED_CPUID, list);
 	for (uint32_t i = 0; r == 0 && i < list->nent && i < ENTRIES; i++) {
-		/* It is never listed, though the timer is there. */
-		if (list->entries[i].function == 1 && deadline)
-			list->entries[i].ecx |= CPUID1_TSC_DEADLINE;
+		/* Both are never listed, though they are there. */
+		if (list->entries[i].function == 1)
+			list->entries[i].ecx |= CPUID1_HYPERVISOR | (deadline ? CPUID1_TSC_DEADLINE : 0);
 		if (!take_entry(&vm->host_cpuid, &list->entries[i]))
 			r = -E2BIG;
 	}

@@ -15,7 +15,7 @@
 
 #include <stdint.h>
 
-#define KVM_PROBE_LIMIT_MS 200
+#define KVM_PROBE_LIMIT_MS 2000
 
 /* Below this rate supervisor code is emulated; hardware runs the loop at more than ten times it. */
 #define KVM_PROBE_REAL_RATE UINT64_C(100000000)

@@ -134,7 +134,7 @@ static void test_reset_again(void **state)
 static void test_map(void **state)
 {
 	struct board *board = make_board(&bench.config);
-	static const enum virt_place attached[] = {VIRT_FINISHER, VIRT_RTC,  VIRT_CLINT,
+	static const enum virt_place attached[] = {VIRT_FINISHER, VIRT_RTC,  VIRT_GENERATION, VIRT_CLINT,
 						   VIRT_SSWI,     VIRT_PLIC, VIRT_UART};
 
 	(void)state;

@@ -13,4 +13,9 @@
  * switches the machine off. A negative errno when neither is possible. */
 MUST_USE int power_off(void);
 
+#ifdef __x86_64__
+/* Ends the machine at once with a status, of which the low 16 bits count; returns a negative errno when it may not. */
+MUST_USE int power_end(unsigned status);
+#endif
+
 #endif

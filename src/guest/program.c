@@ -1,10 +1,11 @@
 /*
  * doppel-guest: runs in a guest, takes what `doppel exec` and `doppel cp` on the host ask for. It needs no configuration
- * and no arguments; each session is a process of its own.
+ * and, but for what init asks of it, no arguments; each session is a process of its own.
  */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -67,10 +68,27 @@ static void serve(int listener)
 	}
 }
 
-int main(void)
+#ifdef __x86_64__
+/* `doppel-guest end STATUS`, for init, which has no other way to write to a port. */
+static int end(const char *status)
 {
-	int listener = listen_at(GUEST_PORT);
+	errno = -power_end((unsigned)strtoul(status, NULL, 10));
+	return fail("cannot end the machine");
+}
+#endif
 
+int main(int argc, char **argv)
+{
+	int listener;
+
+#ifdef __x86_64__
+	if (argc == 3 && strcmp(argv[1], "end") == 0)
+		return end(argv[2]);
+#else
+	(void)argc;
+	(void)argv;
+#endif
+	listener = listen_at(GUEST_PORT);
 	if (listener < 0)
 		return fail("cannot listen for the host");
 	/* Sessions that have ended leave nothing to wait for. */

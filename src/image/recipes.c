@@ -100,21 +100,18 @@ static bool is_for(const struct image_recipe *recipe, const char *arch)
 	return !arch || strcmp(engine_arch_name(recipe->arch), arch) == 0;
 }
 
-/* Those of two architectures stand side by side in the table. */
 static int not_known(const char *name, const char *arch, struct error *e)
 {
-	const char *last = "", *separator = "";
+	const char *shown = arch ? arch : engine_arch_name(ENGINE_RISCV64), *separator = "";
 	char known[256] = "";
 
 	for (size_t i = 0; image_recipes[i]; i++) {
 		const char *next = image_recipes[i]->name;
 
-		if (strcmp(next, last) == 0 || !is_for(image_recipes[i], arch) ||
-		    strlen(known) + strlen(next) + 3 >= sizeof known)
+		if (!is_for(image_recipes[i], shown) || strlen(known) + strlen(next) + 3 >= sizeof known)
 			continue;
 		strcat(strcat(known, separator), next);
 		separator = ", ";
-		last = next;
 	}
 	return error_set(e, ERROR_NOT_FOUND, -ENOENT, "there is no image '%.100s'%s%s; known are: %s", name,
 			 arch ? " for " : "", arch ? arch : "", known);

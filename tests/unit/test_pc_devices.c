@@ -308,7 +308,8 @@ static void debug_exit_ends(void **state)
 	static const struct {
 		uint64_t value;
 		unsigned size, code;
-	} cases[] = {{0, 1, 1}, {1, 1, 3}, {0x10, 4, 33}, {0x7f, 2, 255}, {0x80, 1, 1}, {0xffffffff, 4, 255}};
+	} cases[] = {{0, 1, 1}, {1, 1, 3}, {0x10, 4, 33}, {0x7f, 2, 255}, {0x80, 1, 1}, {0xffffffff, 4, 255},
+		     {0x73333, 4, 7}, {0x1003333, 4, 1}, {0x3333, 2, 0x67}};
 
 	(void)state;
 	make(debug_exit_new);

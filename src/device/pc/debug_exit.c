@@ -3,6 +3,8 @@
 
 #include "device/pc/devices.h"
 
+#define FINISHER_FAIL 0x3333
+
 struct debug_exit {
 	struct device device;
 	struct power_sink power;
@@ -16,13 +18,23 @@ static uint64_t debug_exit_read(void *device, uint64_t offset, unsigned size)
 	return 0;
 }
 
+/* A status that only looks like success is none. */
+static unsigned finisher_code(uint64_t value)
+{
+	unsigned code = (unsigned)(value >> 16) & 0xffff;
+
+	return code && !(code & 0xff) ? 1 : code & 0xff;
+}
+
 static void debug_exit_write(void *device, uint64_t offset, uint64_t value, unsigned size)
 {
 	struct debug_exit *debug_exit = device;
 
 	(void)offset;
-	(void)size;
-	power_request(&debug_exit->power, POWER_OFF, (unsigned)(value << 1 | 1) & 0xff);
+	if (size == 4 && (value & 0xffff) == FINISHER_FAIL)
+		power_request(&debug_exit->power, POWER_OFF, finisher_code(value));
+	else
+		power_request(&debug_exit->power, POWER_OFF, (unsigned)(value << 1 | 1) & 0xff);
 }
 
 static const struct bus_ops debug_exit_ops = {

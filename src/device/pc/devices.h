@@ -19,7 +19,9 @@ MUST_USE int mc146818_new(struct device **out, const char *name, gpa_t base, str
 #define I8042_PORTS 5
 MUST_USE int i8042_new(struct device **out, const char *name, gpa_t base, struct power_sink power, struct error *e);
 
-/* The end of a test program: a value v written there ends the machine with status (v << 1 | 1) & 0xff. */
+/* The end of a test program: a value v written there ends the machine with status (v << 1 | 1) & 0xff. Four bytes
+ * whose low half is that of the test finisher of RISC-V boards mean what they mean there: 0x3333 with the status in the high
+ * half, so that the same init tells any status on both. */
 #define DEBUG_EXIT_PORTS 4
 MUST_USE int debug_exit_new(struct device **out, const char *name, gpa_t base, struct power_sink power, struct error *e);
 

@@ -139,6 +139,10 @@ void io_submit(struct io *io, struct io_op *op)
 
 	op->io = io;
 	op->pieces = NULL;
+	if (op->kind != IO_SYNC && !store_is_whole(op->store, op->offset + op->length)) {
+		op->done(op, -ESTALE);
+		return;
+	}
 	if (!io->ring || op->spans.count > IOV_MAX || op->length > INT_MAX) {
 		submit_blocking(io, op);
 		return;

@@ -1,4 +1,4 @@
-/* Raw images: a disk's bytes are the file's. A length that is no multiple of the sector is filled up with
+/* Raw images: a disk's bytes are the file's, all of which are promised to be there. A length that is no multiple of the sector is filled up with
  * zeroes. */
 #include <errno.h>
 #include <stdlib.h>
@@ -98,6 +98,7 @@ static int raw_resize(struct image *image, uint64_t size, bool shrink, struct er
 	r = store_resize(image->store, size);
 	if (r < 0)
 		return error_errno(e, r, "cannot resize '%s'", image->store->path);
+	store_promise(image->store, size);
 	image->size = size;
 	return 0;
 }
@@ -141,6 +142,7 @@ int raw_open(struct image **out, struct store *store, const struct image_options
 
 	if (r < 0)
 		return error_errno(e, r, "cannot tell the size of '%s'", store->path);
+	store_promise(store, size);
 	if (!checked_align(size, BLOCK_SECTOR, &size))
 		return error_set(e, ERROR_USAGE, -EFBIG, "'%s' is too large for a disk", store->path);
 	image = calloc(1, sizeof *image);

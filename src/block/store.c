@@ -1,12 +1,15 @@
 #include "block/store.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/log.h"
 
 #define PIECES_AT_ONCE 64
 #define ZEROES_AT_ONCE ((size_t)64 * 1024)
@@ -44,6 +47,7 @@ static int make(struct store **out, const char *path, int fd, bool read_only, st
 	}
 	store->fd = fd;
 	store->direct_fd = -1;
+	atomic_init(&store->cut, UINT64_MAX);
 	store->read_only = read_only;
 	*out = store;
 	return 0;
@@ -187,10 +191,32 @@ static int choose_fd(const struct store *store, uint64_t offset, struct spans sp
 	return store->fd;
 }
 
+void store_promise(struct store *store, uint64_t bytes)
+{
+	atomic_store(&store->promised, bytes);
+}
+
+/* The file ends at `offset` or before. */
+static int found_cut(struct store *store, uint64_t offset)
+{
+	uint64_t size = offset, known = atomic_load(&store->cut);
+
+	if (store_size(store, &size) < 0 || size > offset)
+		size = offset;
+	if (known == UINT64_MAX)
+		log_line(LOG_ERROR, "block", "'%s' was cut to %" PRIu64 " bytes while it is in use; the rest is lost",
+			 store->path, size);
+	while (size < known && !atomic_compare_exchange_weak(&store->cut, &known, size))
+		;
+	return -ESTALE;
+}
+
 int store_read_spans(struct store *store, uint64_t offset, struct spans spans, uint64_t length)
 {
 	int r = before(store, STORE_READ, offset, &spans, length);
 
+	if (r == 0 && !store_is_whole(store, offset + length))
+		r = -ESTALE;
 	if (r)
 		return r;
 	while (length) {
@@ -204,6 +230,8 @@ int store_read_spans(struct store *store, uint64_t offset, struct spans spans, u
 			continue;
 		if (done < 0)
 			return -errno;
+		if (done == 0 && offset < atomic_load(&store->promised))
+			return found_cut(store, offset);
 		if (done == 0) {
 			spans_fill(spans, 0, length);
 			return 0;
@@ -217,6 +245,8 @@ int store_read_spans(struct store *store, uint64_t offset, struct spans spans, u
 
 static int write_some(struct store *store, uint64_t offset, struct spans spans, uint64_t length)
 {
+	if (!store_is_whole(store, offset + length))
+		return -ESTALE;
 	while (length) {
 		struct iovec pieces[PIECES_AT_ONCE];
 		uint64_t covered;

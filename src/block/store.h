@@ -2,7 +2,8 @@
  * A store: one open file of the host that holds (part of) an image, and the plain operations on it.
  *
  * Everything here blocks until it is done; the asynchronous way to the same file is io.h. Reads beyond the end
- * give zeroes. With `direct` the file is open twice: O_DIRECT for what is aligned, through the page cache for the
+ * give zeroes, but where bytes were promised to be: a file that somebody cut meanwhile fails with -ESTALE from where it
+ * ends on, also when it is longer again, for what was there is lost. With `direct` the file is open twice: O_DIRECT for what is aligned, through the page cache for the
  * rest (metadata).
  *
  * A failed fdatasync leaves nobody knowing what reached the disk, and a second one may claim success: the store
@@ -30,6 +31,8 @@ struct store {
 	/* Since it was opened: how many writes are done, and how many of them a sync has covered. */
 	_Atomic uint64_t writes, synced;
 	atomic_int failure; /* of a sync; 0: none */
+	_Atomic uint64_t promised; /* what is read before this is in the file */
+	_Atomic uint64_t cut;      /* from here on it is not any more; UINT64_MAX: all is there */
 };
 
 enum store_operation { STORE_READ, STORE_WRITE, STORE_SYNC, STORE_PUNCH, STORE_ZERO, STORE_RESIZE };
@@ -58,6 +61,13 @@ MUST_USE int store_adopt(struct store **out, int fd, const char *path, enum stor
 /* Accepts NULL. */
 void store_close(struct store *store);
 
+/* From now on the file has so many bytes, or it was cut. */
+void store_promise(struct store *store, uint64_t bytes);
+/* Whether nothing of the bytes up to `end` is known to be lost. */
+static inline bool store_is_whole(const struct store *store, uint64_t end)
+{
+	return likely(end <= atomic_load_explicit(&store->cut, memory_order_relaxed));
+}
 MUST_USE int store_size(const struct store *store, uint64_t *size);
 /* What it takes on the host, in bytes. */
 uint64_t store_room(const struct store *store);

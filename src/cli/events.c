@@ -48,8 +48,8 @@ const struct verb verb_events = {
 	.operand_kind = OPERAND_MACHINE,
 	.description =
 		"Prints a line for each event: its time, its machine, and what it was: started, paused, resumed, reset, stalled, "
-		"unstalled, stopping, forced, stopped, failed. Without a name all machines are followed, those that are made "
-		"later too; with names it ends when all of these are removed. doppel history tells what was before.\n\n"
+		"unstalled, disk failed, stopping, forced, stopped, failed. Without a name all machines are followed, those that are "
+		"made later too; with names it ends when all of these are removed. doppel history tells what was before.\n\n"
 		"Nothing is left out silently: who reads too slowly is told so, and cut off.",
 	.examples = examples,
 	.run = run,

@@ -1,6 +1,7 @@
 /* Which virtio devices a machine has: one function a kind, in the order of their slots. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "device/virtio/balloon.h"
@@ -48,11 +49,20 @@ static void disk_has_room(void *opaque, const char *device)
 	bell_ring(&machine->room_bell);
 }
 
+static void disk_failed(void *opaque, const char *device, int code)
+{
+	struct machine *machine = opaque;
+	unsigned long index = strtoul(device + strlen("disk"), NULL, 10);
+
+	atomic_store(&machine->disk_failures[index % MACHINE_DISKS_MAX], code);
+	bell_ring(&machine->room_bell);
+}
+
 static int add_disk(struct machine *machine, const struct machine_config *config, unsigned index, struct error *e)
 {
 	const struct virtio_blk_options options = {
 		.queues = config->cpus,
-		.hooks = {disk_full, disk_has_room, machine},
+		.hooks = {disk_full, disk_has_room, disk_failed, machine},
 	};
 	struct virtio *blk;
 	struct block *block;

@@ -105,10 +105,26 @@ static void make_quiet(struct machine *machine)
 	machine_pause_devices(machine);
 }
 
-void machine_mind_room(void *opaque)
+int machine_disk_failure(struct machine *machine, unsigned index)
+{
+	return index < MACHINE_DISKS_MAX ? atomic_exchange(&machine->disk_failures[index], 0) : 0;
+}
+
+static bool any_failure(struct machine *machine)
+{
+	for (unsigned i = 0; i < MACHINE_DISKS_MAX; i++)
+		if (atomic_load(&machine->disk_failures[i]))
+			return true;
+	return false;
+}
+
+void machine_mind_disks(void *opaque)
 {
 	struct machine *machine = opaque;
 	bool full = atomic_load(&machine->full_disks) > 0;
+
+	if (any_failure(machine))
+		machine_tell(machine, MACHINE_CHANGED_DISK);
 
 	if (machine->state != MACHINE_RUNNING || full == machine->stalled)
 		return;

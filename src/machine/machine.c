@@ -243,7 +243,7 @@ static int build(struct machine *machine, const struct machine_config *config, s
 	int r = choose_loop(machine, config->loop, e);
 
 	machine->bell = (struct bell){.loop = machine->loop, .fn = machine_attend, .arg = machine};
-	machine->room_bell = (struct bell){.loop = machine->loop, .fn = machine_mind_room, .arg = machine};
+	machine->room_bell = (struct bell){.loop = machine->loop, .fn = machine_mind_disks, .arg = machine};
 	machine->tick = (struct loop_timer){.fn = machine_tick, .arg = machine};
 	if (r == 0)
 		r = choose_engine(machine, config, e);

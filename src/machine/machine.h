@@ -112,10 +112,13 @@ enum machine_change {
 	MACHINE_CHANGED_STATE, /* machine_state says what it is now */
 	MACHINE_CHANGED_RESET, /* the guest started anew */
 	MACHINE_CHANGED_STALL, /* machine_is_stalled: want of room on the host's disks */
+	MACHINE_CHANGED_DISK,  /* machine_disk_failure: the host failed what the guest asked of a disk */
 };
 /* Calls fn(opaque, change) on the owner's thread after each change from now on, from machine_wait or from what the
  * owner called; it must not free the machine. NULL: nobody is told any more. */
 void machine_on_change(struct machine *machine, void (*fn)(void *opaque, enum machine_change change), void *opaque);
+/* The negative errno of a disk's failure that was not asked for yet; 0: none. The guest has it as an I/O error. */
+int machine_disk_failure(struct machine *machine, unsigned index);
 /* It runs, but stands still for want of room on the host's disks. */
 bool machine_is_stalled(const struct machine *machine);
 

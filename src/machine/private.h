@@ -60,7 +60,8 @@ struct machine {
 	bool devices_paused;
 	bool stalled; /* it runs, but for want of room on the host's disks */
 	atomic_uint full_disks;
-	struct bell room_bell; /* full_disks changed */
+	atomic_int disk_failures[MACHINE_DISKS_MAX];
+	struct bell room_bell; /* full_disks or disk_failures changed */
 	int exit_code; /* valid in MACHINE_STOPPED */
 	char message[256]; /* in MACHINE_FAILED */
 	void (*changed)(void *opaque, enum machine_change change); /* or NULL */
@@ -81,8 +82,9 @@ void machine_leave(void *machine);
 void machine_resized(void *machine);
 /* Back to power-on while quiet; on failure it is in MACHINE_FAILED. life.c */
 int machine_power_on(struct machine *machine, struct error *e);
-/* The function of the room bell: a guest whose disk finds no room on the host stands still until it does. life.c */
-void machine_mind_room(void *machine);
+/* The function of the room bell: a guest whose disk finds no room on the host stands still until it does, and failures of
+ * the host are told. life.c */
+void machine_mind_disks(void *machine);
 /* Pauses devices; vCPUs are parked and the clock stands. life.c */
 void machine_pause_devices(struct machine *machine);
 /* 0, or -EBUSY and a message that says which states allow it. life.c */

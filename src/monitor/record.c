@@ -110,6 +110,18 @@ static void stall_changed(struct monitor *monitor)
 	monitor_note(monitor, monitor->record.stalled ? "stalled" : "unstalled", NULL);
 }
 
+static void disks_failed(struct monitor *monitor)
+{
+	for (unsigned i = 0; i < MACHINE_DISKS_MAX; i++) {
+		int code = machine_disk_failure(monitor->machine, i);
+
+		if (code < 0)
+			monitor_note(monitor, "disk failed",
+				     json_pack("{s:i, s:s}", "disk", (int)i, "error",
+					       code == -ESTALE ? "its image was cut while in use" : strerror(-code)));
+	}
+}
+
 void monitor_changed(void *opaque, enum machine_change change)
 {
 	struct monitor *monitor = opaque;
@@ -123,6 +135,9 @@ void monitor_changed(void *opaque, enum machine_change change)
 		break;
 	case MACHINE_CHANGED_STALL:
 		stall_changed(monitor);
+		break;
+	case MACHINE_CHANGED_DISK:
+		disks_failed(monitor);
 		break;
 	}
 }

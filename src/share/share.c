@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -162,6 +163,13 @@ void share_end(struct share *share, char *why, size_t room)
 	wall_end(&share->process, &status);
 	share->process.socket = -1;
 	wall_describe_end(status, why, room);
+}
+
+void share_kill(struct share *share)
+{
+	kill(share->process.pid, SIGKILL);
+	close(share->process.socket);
+	share->process.socket = -1;
 }
 
 int share_descriptor(const struct share *share)

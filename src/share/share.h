@@ -42,6 +42,9 @@ void share_close(struct share *share);
 /* After its death, or a mistake of its own: ends the server and tells how it ended, for the log. The descriptor is gone
  * then, and share_close is still due. */
 void share_end(struct share *share, char *why, size_t room);
+/* Ends a server that does not answer, and does not wait for that: a host's file system that hangs may hold it for long. From
+ * behind walls it can not be killed, and ends when it looks at its socket again. The descriptor is gone then. */
+void share_kill(struct share *share);
 /* SOCK_SEQPACKET, non-blocking, the share's own. End of file on it: the server died. */
 int share_descriptor(const struct share *share);
 /* The server. */

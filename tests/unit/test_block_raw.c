@@ -283,6 +283,33 @@ static void test_locks(void **state)
 	bench_finish(&bench);
 }
 
+/* A file that somebody cuts: what is gone is an error, for good, and the rest is as before. */
+static void test_cut(void **state)
+{
+	static uint8_t bytes[64 * KIB];
+	struct bench bench;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
+		bench_init(&bench);
+		make_raw(&bench, "a.raw", SIZE);
+		bench_open(&bench, &(struct block_options){.path = bench_path(&bench, "a.raw"), .engine = engines[i]});
+		memset(bytes, 0x5a, sizeof bytes);
+		assert_int_equal(bench_do(&bench, BLOCK_WRITE, 0, bytes, sizeof bytes), 0);
+		assert_int_equal(bench_do(&bench, BLOCK_WRITE, SIZE - sizeof bytes, bytes, sizeof bytes), 0);
+		assert_int_equal(truncate(bench_path(&bench, "a.raw"), 32 * KIB), 0);
+		assert_int_equal(bench_do(&bench, BLOCK_READ, 0, bytes, 16 * KIB), 0);
+		assert_int_equal(bytes[0], 0x5a);
+		assert_int_equal(bench_do(&bench, BLOCK_READ, 0, bytes, sizeof bytes), -ESTALE);
+		assert_int_equal(bench_do(&bench, BLOCK_READ, SIZE - sizeof bytes, bytes, sizeof bytes), -ESTALE);
+		assert_int_equal(bench_do(&bench, BLOCK_WRITE, SIZE - sizeof bytes, bytes, sizeof bytes), -ESTALE);
+		assert_int_equal(truncate(bench_path(&bench, "a.raw"), SIZE), 0);
+		assert_int_equal(bench_do(&bench, BLOCK_READ, 64 * KIB, bytes, sizeof bytes), -ESTALE);
+		assert_int_equal(bench_do(&bench, BLOCK_WRITE, 0, bytes, 32 * KIB), 0);
+		bench_finish(&bench);
+	}
+}
+
 static void test_limits(void **state)
 {
 	static uint8_t bytes[64 * KIB];
@@ -357,6 +384,7 @@ int main(void)
 		cmocka_unit_test(test_many_in_flight), cmocka_unit_test(test_format_is_not_guessed),
 		cmocka_unit_test(test_locks),          cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_drain),          cmocka_unit_test(test_ring_forbidden),
+		cmocka_unit_test(test_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

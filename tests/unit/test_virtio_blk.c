@@ -59,7 +59,7 @@ static struct virtio *open_device(bool read_only)
 {
 	const struct block_options options = {.path = path, .format = BLOCK_RAW, .read_only = read_only};
 	const struct virtio_blk_options more = {
-		.queues = 2, .serial = "number one", .hooks = {full_hook, room_hook, NULL}};
+		.queues = 2, .serial = "number one", .hooks = {full_hook, room_hook, NULL, NULL}};
 	struct virtio *blk;
 	struct block *block;
 	struct error e;

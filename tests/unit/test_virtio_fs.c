@@ -271,7 +271,7 @@ static void reset_amid_requests(void **state)
 
 static void broken(void)
 {
-	for (unsigned i = 0; i < 5000 && !(reg_get(&bench, REG_STATUS) & VIRTIO_NEEDS_RESET); i++)
+	for (unsigned i = 0; i < 20000 && !(reg_get(&bench, REG_STATUS) & VIRTIO_NEEDS_RESET); i++)
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	assert_true(reg_get(&bench, REG_STATUS) & VIRTIO_NEEDS_RESET);
 }
@@ -309,6 +309,27 @@ static void dies_while_paused(void **state)
 	assert_int_equal(kill(server(), SIGKILL), 0);
 	broken();
 	device_resume(&bench.virtio->device);
+}
+
+/* A pause waits for a server that hangs, but not for ever; the folder is lost, and all else goes on. */
+static void hangs_while_paused(void **state)
+{
+	uint32_t length;
+	uint16_t id;
+
+	(void)state;
+	assert_int_equal(kill(server(), SIGSTOP), 0);
+	add_many(5);
+	bench_settle(&bench);
+	device_pause(&bench.virtio->device);
+	for (unsigned i = 0; i < 5; i++)
+		bench_wait_used(&bench, 1, &id, &length);
+	assert_int_equal(reply().error, -EIO);
+	device_resume(&bench.virtio->device);
+	broken();
+	reg_put(&bench, REG_STATUS, 0);
+	bench_start(&bench, 0, 2, 64);
+	lookup("hello", -EIO);
 }
 
 /* Freed with requests on their way that nobody will answer: it does not wait for them. */
@@ -349,6 +370,7 @@ int main(void)
 		CASE(reset_amid_requests),
 		CASE(the_server_dies),
 		CASE(dies_while_paused),
+		CASE(hangs_while_paused),
 		CASE(freed_amid_requests),
 		CASE(tags),
 	};

@@ -20,6 +20,9 @@
 struct virtio_blk_hooks {
 	void (*full)(void *opaque, const char *device); /* the first request waits for room on the host */
 	void (*room)(void *opaque, const char *device); /* none does any more */
+	/* The host failed a request, which is an I/O error in the guest now: its negative errno (-ESTALE: the image was
+	 * cut). Once for each errno that follows another. */
+	void (*failed)(void *opaque, const char *device, int code);
 	void *opaque;
 };
 

@@ -52,6 +52,7 @@ struct virtio_blk {
 	struct request *waiting; /* for room on the host's disk */
 	struct loop_timer retry;
 	unsigned starved; /* requests that are */
+	int failure;      /* the last that was told */
 	bool quiescing;
 	/* Between quiesce and start; saved. The entries of each request follow those of the one before it. */
 	uint32_t kept_count, kept_entries;

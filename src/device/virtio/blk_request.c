@@ -1,5 +1,6 @@
 /* The disk's requests (Virtio 1.2, 5.2.6): from the guest's buffer to the block stack and back. */
 #include <errno.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -123,6 +124,17 @@ void blk_look_at_all(struct virtio_blk *blk)
 		virtio_look_again(&blk->virtio, i);
 }
 
+/* A disk that fails every request is told of once. */
+static void tell_failure(struct virtio_blk *blk, int code)
+{
+	if (code == blk->failure)
+		return;
+	blk->failure = code;
+	log_line(LOG_WARNING, "blk", "%s: the host failed a request: %s", blk->virtio.device.name, strerrordesc_np(-code));
+	if (blk->hooks.failed)
+		blk->hooks.failed(blk->hooks.opaque, blk->virtio.device.name, code);
+}
+
 static bool is_full(int result)
 {
 	return result == -ENOSPC || result == -EDQUOT;
@@ -151,6 +163,8 @@ static void completed(struct block_request *block, int result)
 		return;
 	}
 	no_longer_starved(request);
+	if (result < 0)
+		tell_failure(blk, result);
 	finish(request, result == 0 ? STATUS_OK : STATUS_IO_ERROR);
 	blk_settle(blk);
 	/* There is a free request again, for a queue that was left for want of one. */

@@ -8,11 +8,14 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
+
 #define DEVICE_ID    26
 #define QUEUE_COUNT  2 /* urgent requests, requests */
 #define QUEUE_SIZE   128
 #define SLOT_COUNT   64
 #define CONFIG_BYTES 40
+#define PATIENCE_NS  UINT64_C(5000000000) /* with a server, when its answers are waited for */
 
 /* Configuration space (5.11.4). */
 struct fs_config {
@@ -36,6 +39,7 @@ struct virtio_fs {
 	unsigned in_flight;
 	bool full;      /* the socket takes no more for now */
 	bool quiescing; /* tell when nothing is in flight */
+	struct loop_timer patience;
 };
 
 static struct virtio_fs *fs_of(struct virtio *virtio)
@@ -69,9 +73,18 @@ static void refuse(struct virtio_fs *fs, struct slot *slot)
 	give_back(fs, slot, written);
 }
 
-static void server_failed(struct virtio_fs *fs, const char *what)
+/* Whoever waits for that nothing is in flight need wait no longer. */
+static void be_quiet(struct virtio_fs *fs)
 {
-	char why[128];
+	if (!fs->quiescing)
+		return;
+	fs->quiescing = false;
+	loop_timer_cancel(worker_loop(fs->virtio.worker), &fs->patience);
+	virtio_quiet(&fs->virtio);
+}
+
+static void go_without(struct virtio_fs *fs, const char *what, const char *how)
+{
 	struct error e;
 
 	loop_unwatch(worker_loop(fs->virtio.worker), fs->watch);
@@ -79,14 +92,27 @@ static void server_failed(struct virtio_fs *fs, const char *what)
 	for (unsigned i = 0; i < SLOT_COUNT; i++)
 		if (fs->slots[i].taken)
 			refuse(fs, &fs->slots[i]);
-	share_end(fs->share, why, sizeof why);
 	(void)error_set(&e, ERROR_FAILED, -EIO,
 			"the shared folder's server %s; it %s; the folder is there again when the machine is started anew",
-			what, why);
+			what, how);
 	virtio_broken(&fs->virtio, &e);
-	if (fs->quiescing)
-		virtio_quiet(&fs->virtio);
-	fs->quiescing = false;
+	be_quiet(fs);
+}
+
+static void server_failed(struct virtio_fs *fs, const char *what)
+{
+	char how[128];
+
+	share_end(fs->share, how, sizeof how);
+	go_without(fs, what, how);
+}
+
+static void server_hangs(void *arg)
+{
+	struct virtio_fs *fs = arg;
+
+	go_without(fs, "does not answer", "was told to end");
+	share_kill(fs->share);
 }
 
 static unsigned free_slot(const struct virtio_fs *fs)
@@ -199,10 +225,8 @@ static void socket_ready(void *arg, uint32_t events)
 		watch_room(fs, false);
 	while (fs->watch && take_reply(fs))
 		;
-	if (fs->quiescing && fs->in_flight == 0) {
-		fs->quiescing = false;
-		virtio_quiet(&fs->virtio);
-	}
+	if (fs->in_flight == 0)
+		be_quiet(fs);
 	if (fs->watch)
 		serve_all(fs);
 }
@@ -211,9 +235,11 @@ static void fs_quiesce(struct virtio *virtio)
 {
 	struct virtio_fs *fs = fs_of(virtio);
 
-	fs->quiescing = fs->in_flight > 0;
-	if (!fs->quiescing)
-		virtio_quiet(virtio);
+	fs->quiescing = true;
+	if (fs->in_flight == 0)
+		be_quiet(fs);
+	else
+		loop_timer_set(worker_loop(virtio->worker), &fs->patience, clock_host_ns() + PATIENCE_NS);
 }
 
 static uint64_t fs_features(const struct virtio *virtio)
@@ -245,9 +271,7 @@ static void end_watch(void *arg)
 	loop_unwatch(worker_loop(fs->virtio.worker), fs->watch);
 	fs->watch = NULL;
 	fs->in_flight = 0;
-	if (fs->quiescing)
-		virtio_quiet(&fs->virtio);
-	fs->quiescing = false;
+	be_quiet(fs);
 }
 
 static void fs_destroy(struct device *device)
@@ -317,6 +341,7 @@ int virtio_fs_new(struct virtio **out, const char *name, struct worker *worker, 
 
 	if (r == 0) {
 		fs->share = share;
+		fs->patience = (struct loop_timer){.fn = server_hangs, .arg = fs};
 		r = set_up(fs, name, worker, tag, e);
 	}
 	if (r < 0) {

@@ -3,7 +3,8 @@
  *
  * A request goes to the server straight from the guest's spans, its reply straight into them; what the server says is
  * checked as what the guest says is. When the server dies, what is in flight fails with EIO and the device asks for a
- * reset; after that it answers EIO to all. The machine lives on.
+ * reset; after that it answers EIO to all. The machine lives on. So it does when a pause or a reset waits for a server that
+ * does not answer (the host's file system hangs): after five seconds the server is ended.
  *
  * The server's knowledge (which number is which file) is not part of the machine's state: after a load the guest's open
  * files and cached names answer "stale file handle" until it mounts again.

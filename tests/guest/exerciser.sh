@@ -18,7 +18,7 @@ operations=${DOPPEL_OPERATIONS:-${DOPPEL_LONG:+$many}}
 operations=${operations:-2000}
 seed=${DOPPEL_SEED:-$RANDOM}
 seconds=${DOPPEL_LONG:+1600}
-seconds=${seconds:-250}
+seconds=${seconds:-900}
 
 shared=$scratch/shared
 mkdir "$shared" "$shared/0" "$shared/1"

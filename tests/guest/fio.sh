@@ -14,7 +14,7 @@ need_image
 size=${DOPPEL_FIO_SIZE:-${DOPPEL_LONG:+$much}}
 size=${size:-4}
 seconds=${DOPPEL_LONG:+1500}
-seconds=${seconds:-280}
+seconds=${seconds:-900}
 
 # Each job has a part of the disk to itself, so that no other writes what it verifies.
 cat >"$scratch/jobs" <<END

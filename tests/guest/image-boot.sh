@@ -3,7 +3,7 @@
 # usage: image-boot.sh DOPPEL
 set -u
 doppel=$(realpath "$1")
-seconds=120
+seconds=300
 number=0
 
 # result STATUS NAME [DETAIL]: 0 is a pass.

@@ -32,7 +32,7 @@ need_image
 mib=${DOPPEL_IPERF_MIB:-${DOPPEL_LONG:+$much}}
 mib=${mib:-16}
 seconds=${DOPPEL_LONG:+1500}
-seconds=${seconds:-280}
+seconds=${seconds:-900}
 
 peer=
 end_all() {

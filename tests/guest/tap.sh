@@ -1,7 +1,7 @@
 # What the scripts here share. The caller has set `doppel` and `engine`, and ends with `exit $failed`.
 number=0
 failed=0
-seconds=120
+seconds=300
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 # Machines with names are of their own too.

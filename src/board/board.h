@@ -35,6 +35,7 @@ struct board_config {
 	const struct engine *engine; /* that will run it; a board of riscv64 takes NULL */
 	uint64_t memory_bytes; /* a multiple of 4096, at least BOARD_MEMORY_MIN */
 	unsigned cpus;         /* 1 to the board's cpus_max */
+	const char *cpu_model; /* as x86_model_parse takes; NULL: host. A board of riscv64 has none */
 	const char *kernel;    /* path, or NULL (then firmware is needed) */
 	const char *initrd;    /* path, or NULL */
 	const char *append;    /* kernel command line, or NULL for none */

@@ -24,6 +24,7 @@ static int make_platform(struct pc *pc, const struct board_config *config, struc
 		.clock = &pc->board.clock,
 		.power = config->power,
 		.cpus = config->cpus,
+		.cpu_model = config->cpu_model,
 	};
 	int r = pc->engine->platform_new(&pc->platform, &platform, e);
 

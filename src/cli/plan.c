@@ -10,6 +10,7 @@
 #include "cli/machine_image.h"
 #include "cli/progress.h"
 #include "cli/run_options.h"
+#include "x86/cpuid.h"
 
 /* By index of the option's words; the file is any other text. */
 static const enum machine_console console_kinds[] = {CONSOLE_STDIO, CONSOLE_NONE, CONSOLE_PTY};
@@ -166,6 +167,20 @@ static struct place_wish place(const struct plan *plan)
 	};
 }
 
+static int check_cpu_model(const struct plan *plan, struct error *e)
+{
+	const char *model = given(plan, RUN_CPU_MODEL);
+	struct x86_model parsed;
+	int r;
+
+	if (!model)
+		return 0;
+	if (plan->arch != ENGINE_X86_64)
+		return error_set(e, ERROR_USAGE, -EINVAL, "--cpu-model: there are models for x86_64 guests only");
+	r = x86_model_parse(&parsed, model, e);
+	return r < 0 ? error_prefix(e, r, "--cpu-model") : 0;
+}
+
 /* Everything that can be found wrong without starting anything. */
 static int check_options(struct plan *plan, struct error *e)
 {
@@ -176,9 +191,12 @@ static int check_options(struct plan *plan, struct error *e)
 		r = check_memory(values[RUN_MEMORY].number, e);
 	if (r == 0)
 		r = choose_engine(plan, &plan->config.engine, e);
+	if (r == 0)
+		r = check_cpu_model(plan, e);
 	if (r < 0)
 		return r;
 	plan->config.name = given(plan, RUN_NAME);
+	plan->config.cpu_model = given(plan, RUN_CPU_MODEL);
 	plan->config.memory_bytes = values[RUN_MEMORY].number;
 	plan->config.cpus = (unsigned)values[RUN_CPUS].number;
 	plan->config.quota.machine_percent = number(&values[RUN_CPU_QUOTA]);

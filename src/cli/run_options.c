@@ -13,6 +13,8 @@
 /* Where run.c and run_devices.c give the words a meaning, they rely on their order here. */
 static const char *const console_words[] = {"stdio", "none", "pty", NULL};
 static const char *const console_device_words[] = {"serial", "virtio", NULL};
+/* As x86_model_parse knows them. */
+static const char *const cpu_model_words[] = {"host", "v2", "v3", "v4", NULL};
 static const char *const walls_words[] = {"off", "on", NULL};
 static const char *const log_words[] = {"error", "warning", "info", "debug", NULL};
 
@@ -143,6 +145,12 @@ const struct option_spec run_options[RUN_OPTIONS] = {
 			.placeholder = "NAME",
 			.word = engine_word,
 			.help = "what executes the guest; see doppel engines"},
+	[RUN_CPU_MODEL] = {.name = "cpu-model",
+			   .type = OPTION_PATH,
+			   .placeholder = "MODEL",
+			   .words = cpu_model_words,
+			   .help = "what an x86-64 guest sees of the processor: all of it (host), what any host of an x86-64 level has, "
+				   "or as a file says"},
 	[RUN_CODE_CACHE] = {.name = "code-cache",
 			    .letter = 'x',
 			    .type = OPTION_SIZE,

@@ -103,6 +103,7 @@ static int make_board(struct machine *machine, const struct machine_config *conf
 		.engine = machine->engine,
 		.memory_bytes = config->memory_bytes,
 		.cpus = config->cpus,
+		.cpu_model = config->cpu_model,
 		.kernel = config->kernel,
 		.initrd = config->initrd,
 		.append = config->append,

@@ -60,6 +60,7 @@ struct machine_config {
 	struct place_wish place; /* a group has the machine's name */
 	enum engine_arch arch;       /* of the default engine; an engine that is given has its own */
 	const struct engine *engine; /* NULL: the default for the architecture */
+	const char *cpu_model; /* as x86_model_parse takes; NULL: host. Not for riscv64 */
 	uint64_t code_cache;         /* bytes of translated code at most, for engines that translate; 0: the engine's choice */
 	bool profile;                /* for machine_profile */
 	const char *kernel, *initrd, *append, *firmware; /* paths, as in board_config */

@@ -41,7 +41,7 @@ struct x86_model {
 
 /*
  * `text`: host (all that the host has and a saved guest can keep), v2, v3 or v4 (the x86-64 levels of the System V ABI, with
- * what any host of that level has), or the path of a file, when it has a slash in it: lines of `base MODEL`, `+FEATURE` (is
+ * what any host of that level has), or the path of a file: lines of `base MODEL`, `+FEATURE` (is
  * needed), `-FEATURE` (is hidden), and comments from # to the end of the line. Features have the names of Linux's
  * /proc/cpuinfo. -EINVAL (ERROR_USAGE) or the file's errno.
  */

@@ -154,11 +154,11 @@ int x86_model_parse(struct x86_model *model, const char *text, struct error *e)
 	struct x86_model own = {.name = ""};
 	int r = 0;
 
-	if (strchr(text, '/'))
+	if (!choose(&own, text))
 		r = read_model(&own, text, e);
-	else if (!choose(&own, text))
+	if (r == -ENOENT)
 		r = error_set(e, ERROR_USAGE, -EINVAL,
-			      "there is no CPU model \"%s\"; give host, v2, v3, v4 or the path of a file, such as ./model", text);
+			      "there is no CPU model \"%s\" and no file of that name; give host, v2, v3, v4 or a file", text);
 	if (r == 0)
 		*model = own;
 	return r;

@@ -41,13 +41,15 @@ struct scene {
 	char directory[32], log[48], state[48], reference[48];
 	uint64_t seed;
 	const char *program;
+	enum board_transport transport;
 	unsigned number;
 	bool failed;
 };
 
 static void result(struct scene *scene, bool good, const char *name, unsigned cpus)
 {
-	printf("%sok %u - %s, %u CPUs\n", good ? "" : "not ", ++scene->number, name, cpus);
+	printf("%sok %u - %s, %u CPUs%s\n", good ? "" : "not ", ++scene->number, name, cpus,
+	       scene->transport == BOARD_PCI ? ", PCI" : "");
 	scene->failed = scene->failed || !good;
 }
 
@@ -70,6 +72,7 @@ static struct machine_config config_for(const struct scene *scene, const struct 
 		.append = append,
 		.console = CONSOLE_FILE,
 		.console_path = scene->log,
+		.transport = scene->transport,
 		.rng = MACHINE_ON,
 		.balloon = true,
 		.balloon_keeps = KEPT,
@@ -302,6 +305,7 @@ static bool saved_at(struct scene *scene, const struct engine *engine, uint64_t 
 		.kernel = scene->image.kernel,
 		.initrd = scene->image.initrd,
 		.append = append,
+		.transport = scene->transport,
 		.serial = {print_to, &log},
 	};
 	struct board *board = NULL;
@@ -495,6 +499,27 @@ static void scene_finish(struct scene *scene)
 	image_finish(&scene->image);
 }
 
+/* The same devices as functions of PCI; a machine that has them on MMIO takes no such state. */
+static void on_pci(struct scene *scene, const struct engine *first, const struct engine *second)
+{
+	struct scene other = *scene;
+	struct state_writer w;
+	bool good;
+
+	scene->transport = BOARD_PCI;
+	reference(scene, second, 2);
+	chain(scene, first, second, 2);
+	chain(scene, second, second, 2);
+	reference(scene, second, 1);
+	at_instruction(scene, first, second);
+	at_instruction(scene, second, first);
+	state_writer_init(&w);
+	good = saved_at(scene, second, 100000000, &w) && refuses_other(&other, second, MEMORY, 1, &w);
+	result(scene, good, "refused: devices elsewhere", 1);
+	state_writer_finish(&w);
+	scene->transport = BOARD_OWN_TRANSPORT;
+}
+
 static void all(struct scene *scene, const struct engine *first, const struct engine *second)
 {
 	for (unsigned cpus = 2; cpus > 0; cpus--) {
@@ -509,6 +534,7 @@ static void all(struct scene *scene, const struct engine *first, const struct en
 	at_instruction(scene, second, first);
 	at_instruction(scene, second, second);
 	refused(scene, second);
+	on_pci(scene, first, second);
 }
 
 int main(int count, char **arguments)

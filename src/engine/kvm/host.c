@@ -194,12 +194,12 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-struct msr_list {
+union msr_list {
 	struct kvm_msr_list head;
-	uint32_t room[X86_MSRS_MAX];
+	uint8_t room[sizeof(struct kvm_msr_list) + X86_MSRS_MAX * sizeof(uint32_t)];
 };
 
-static int gather_msrs(const struct vm *vm, struct msr_list *list, struct error *e)
+static int gather_msrs(const struct vm *vm, union msr_list *list, struct error *e)
 {
 	uint32_t *indices;
 	int r;
@@ -219,7 +219,7 @@ static int gather_msrs(const struct vm *vm, struct msr_list *list, struct error 
 int kvm_host_list_msrs(struct engine_vcpu *vcpu, struct error *e)
 {
 	struct vm *vm = vcpu->vm;
-	struct msr_list *list = calloc(1, sizeof *list);
+	union msr_list *list = calloc(1, sizeof *list);
 	int r = list ? gather_msrs(vm, list, e) : error_errno(e, -ENOMEM, "model-specific registers");
 	const uint32_t *indices = list ? list->head.indices : NULL;
 

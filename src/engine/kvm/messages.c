@@ -18,18 +18,19 @@ static void set_line(void *controller, unsigned number, bool level)
 }
 
 /* Routes of lines that KVM has from the start, told again with each change, and of messages. */
-struct routing {
+union routing {
 	struct kvm_irq_routing head;
-	struct kvm_irq_routing_entry entries[16 + X86_LINES + KVM_ROUTES_MAX];
+	uint8_t room[sizeof(struct kvm_irq_routing) +
+		     (16 + X86_LINES + KVM_ROUTES_MAX) * sizeof(struct kvm_irq_routing_entry)];
 };
 
-static void add_chip_route(struct routing *routing, unsigned line, unsigned chip, unsigned pin)
+static void add_chip_route(union routing *routing, unsigned line, unsigned chip, unsigned pin)
 {
-	routing->entries[routing->head.nr++] = (struct kvm_irq_routing_entry){
+	routing->head.entries[routing->head.nr++] = (struct kvm_irq_routing_entry){
 		.gsi = line, .type = KVM_IRQ_ROUTING_IRQCHIP, .u.irqchip = {.irqchip = chip, .pin = pin}};
 }
 
-static void add_lines(struct routing *routing)
+static void add_lines(union routing *routing)
 {
 	for (unsigned line = 0; line < X86_LINES; line++) {
 		add_chip_route(routing, line, KVM_IRQCHIP_IOAPIC, line);
@@ -44,9 +45,9 @@ static bool leads_somewhere(const struct msi_route *route)
 	return route->set && route->message.address >> 20 == X86_LAPIC_BASE >> 20;
 }
 
-static void add_message(struct routing *routing, const struct msi_route *route)
+static void add_message(union routing *routing, const struct msi_route *route)
 {
-	routing->entries[routing->head.nr++] = (struct kvm_irq_routing_entry){
+	routing->head.entries[routing->head.nr++] = (struct kvm_irq_routing_entry){
 		.gsi = route->number,
 		.type = KVM_IRQ_ROUTING_MSI,
 		.u.msi = {.address_lo = (uint32_t)route->message.address, .data = route->message.data},
@@ -56,7 +57,7 @@ static void add_message(struct routing *routing, const struct msi_route *route)
 /* With routes_lock held. */
 static int tell_routes(struct vm *vm)
 {
-	struct routing *routing = calloc(1, sizeof *routing);
+	union routing *routing = calloc(1, sizeof *routing);
 	int r;
 
 	if (!routing)

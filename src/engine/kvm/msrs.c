@@ -6,53 +6,56 @@
 
 #include "engine/kvm/private.h"
 
-struct msr_batch {
+union msr_batch {
 	struct kvm_msrs head;
-	struct kvm_msr_entry entries[X86_MSRS_MAX];
+	uint8_t room[sizeof(struct kvm_msrs) + X86_MSRS_MAX * sizeof(struct kvm_msr_entry)];
+};
+
+union one_msr {
+	struct kvm_msrs head;
+	uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
 };
 
 int kvm_get_msr(struct engine_vcpu *vcpu, uint32_t index, uint64_t *value)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} one = {.head.nmsrs = 1, .entry.index = index};
-	int r = kvm_call(vcpu->fd, KVM_GET_MSRS, &one);
+	union one_msr one = {.head.nmsrs = 1};
+	int r;
 
+	one.head.entries[0] = (struct kvm_msr_entry){.index = index};
+	r = kvm_call(vcpu->fd, KVM_GET_MSRS, &one);
 	if (r == 1)
-		*value = one.entry.data;
+		*value = one.head.entries[0].data;
 	return r < 0 ? r : r == 1 ? 0 : -ENOENT;
 }
 
 int kvm_set_msr(struct engine_vcpu *vcpu, uint32_t index, uint64_t value)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} one = {.head.nmsrs = 1, .entry = {.index = index, .data = value}};
-	int r = kvm_call(vcpu->fd, KVM_SET_MSRS, &one);
+	union one_msr one = {.head.nmsrs = 1};
+	int r;
 
+	one.head.entries[0] = (struct kvm_msr_entry){.index = index, .data = value};
+	r = kvm_call(vcpu->fd, KVM_SET_MSRS, &one);
 	return r < 0 ? r : r == 1 ? 0 : -EINVAL;
 }
 
 int kvm_store_msrs(struct engine_vcpu *vcpu, struct error *e)
 {
 	const struct vm *vm = vcpu->vm;
-	struct msr_batch *batch = calloc(1, sizeof *batch);
+	union msr_batch *batch = calloc(1, sizeof *batch);
 	int r;
 
 	if (!batch)
 		return error_errno(e, -ENOMEM, "model-specific registers");
 	batch->head.nmsrs = vm->msr_count;
 	for (uint32_t i = 0; i < vm->msr_count; i++)
-		batch->entries[i].index = vm->msrs[i];
+		batch->head.entries[i].index = vm->msrs[i];
 	r = kvm_call(vcpu->fd, KVM_GET_MSRS, batch);
 	if (r >= 0 && (uint32_t)r < vm->msr_count)
 		r = error_set(e, ERROR_FAILED, -EIO, "KVM does not tell model-specific register 0x%x", vm->msrs[r]);
 	else if (r < 0)
 		error_errno(e, r, "KVM does not tell its model-specific registers");
 	for (uint32_t i = 0; r >= 0 && i < vm->msr_count; i++)
-		vcpu->cpu->msrs[i] = (struct x86_msr){vm->msrs[i], batch->entries[i].data};
+		vcpu->cpu->msrs[i] = (struct x86_msr){vm->msrs[i], batch->head.entries[i].data};
 	if (r >= 0)
 		vcpu->cpu->msr_count = vm->msr_count;
 	free(batch);
@@ -104,14 +107,14 @@ static void refuse(struct refusal *refusal, const struct kvm_msr_entry *entry)
 }
 
 /* As many at once as KVM takes; it ends at the first that it refuses. */
-static int set_batch(struct engine_vcpu *vcpu, struct msr_batch *batch, const struct kvm_msr_entry *entries,
+static int set_batch(struct engine_vcpu *vcpu, union msr_batch *batch, const struct kvm_msr_entry *entries,
 		     uint32_t count, struct refusal *refusal)
 {
 	for (uint32_t at = 0; at < count;) {
 		int r;
 
 		batch->head.nmsrs = count - at;
-		memcpy(batch->entries, entries + at, (count - at) * sizeof entries[0]);
+		memcpy(batch->head.entries, entries + at, (count - at) * sizeof entries[0]);
 		r = kvm_call(vcpu->fd, KVM_SET_MSRS, batch);
 		if (r < 0)
 			return r;
@@ -126,7 +129,7 @@ static int set_batch(struct engine_vcpu *vcpu, struct msr_batch *batch, const st
 #define PLAN_MAX (2 * X86_MSRS_MAX)
 #define BATCH    256u
 
-static int set_all(struct engine_vcpu *vcpu, struct kvm_msr_entry *entries, struct msr_batch *batch,
+static int set_all(struct engine_vcpu *vcpu, struct kvm_msr_entry *entries, union msr_batch *batch,
 		   struct refusal *refusal)
 {
 	uint32_t count = plan(vcpu, entries, PLAN_MAX);
@@ -140,7 +143,7 @@ static int set_all(struct engine_vcpu *vcpu, struct kvm_msr_entry *entries, stru
 int kvm_load_msrs(struct engine_vcpu *vcpu, struct error *e)
 {
 	struct kvm_msr_entry *entries = calloc(PLAN_MAX, sizeof *entries);
-	struct msr_batch *batch = calloc(1, sizeof *batch);
+	union msr_batch *batch = calloc(1, sizeof *batch);
 	struct refusal refusal = {.count = 0};
 	int r = entries && batch ? set_all(vcpu, entries, batch, &refusal) : -ENOMEM;
 

@@ -167,7 +167,7 @@ static void across_from_within(void)
 		uint16_t last;
 		uint64_t page, expected;
 	} ways[] = {{(uint16_t)LI(0), THIRD_OFFSET, 77}, {0x0001, 0, 5}, {(uint16_t)LI(0), PAGE, 78}};
-	uint64_t last = FIRST + PAGE - 2, *second;
+	uint64_t edge = FIRST + PAGE - 2, *second;
 
 	paging_reset(3);
 	paging_map(VIRTUAL, FIRST, 0, PTE_ALL);
@@ -179,19 +179,19 @@ static void across_from_within(void)
 	*(volatile uint16_t *)THIRD = LI(77) >> 16;
 	put(THIRD + 2, ECALL);
 	/* beq zero, zero, the last half word; c.nop, twice. */
-	put(last - 12, 0x00000663);
-	put(last - 4, 0x00010001);
+	put(edge - 12, 0x00000663);
+	put(edge - 4, 0x00010001);
 	paging_on(0);
 	for (unsigned i = 0; i < 15; i++) {
 		context("across from within", i, 0, 0);
-		*(volatile uint16_t *)last = ways[i % 3].last;
+		*(volatile uint16_t *)edge = ways[i % 3].last;
 		fence_i();
 		*second = pte(FIRST + ways[i % 3].page, PTE_ALL);
 		asm volatile("sfence.vma %0, x0" ::"r"(VIRTUAL + PAGE) : "memory");
 		check(result(S, VIRTUAL + PAGE - 6), ways[i % 3].expected);
 		check(result(S, VIRTUAL + PAGE - 14), ways[i % 3].expected);
 	}
-	*(volatile uint16_t *)last = (uint16_t)LI(0);
+	*(volatile uint16_t *)edge = (uint16_t)LI(0);
 	fence_i();
 	/* Nothing but the second page changes now. */
 	for (unsigned i = 0; i < 15; i++) {

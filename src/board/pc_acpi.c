@@ -204,10 +204,18 @@ static void write_wires(struct acpi_writer *w)
 	aml_end(w);
 }
 
+/* Linux uses configuration space in memory only where a device of the board's claims it (PNP0C02). */
 static void write_pci(struct acpi_writer *w, const struct pc *pc)
 {
 	if (!pc->pci)
 		return;
+	aml_device(w, "MBRD");
+	aml_name_eisa(w, "_HID", "PNP0C02");
+	aml_name_integer(w, "_UID", 0);
+	aml_resources(w, "_CRS");
+	aml_memory32(w, (uint32_t)PC_ECAM, (uint32_t)PCI_ECAM_SIZE);
+	aml_end(w);
+	aml_end(w);
 	aml_device(w, "PCI0");
 	aml_name_eisa(w, "_HID", "PNP0A08");
 	aml_name_eisa(w, "_CID", "PNP0A03");

@@ -40,6 +40,7 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 	},
 	[THREAD_MOVER] = {
 		{"the link to where a machine moves", CALLS("poll", "sendmsg", "recvfrom")},
+		{"pages that KVM saw written", CALLS("ioctl:kvm-memory")},
 	},
 	[THREAD_MAIN] = {
 		{"the event loop", CALLS("epoll_wait", "epoll_ctl", "timerfd_settime", "read", "poll", "eventfd2")},
@@ -53,6 +54,8 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"a snapshot, whose memory a child writes", CALLS("clone:copy", "pwrite64", "close_range")},
 		{"starting the thread that moves the machine",
 		 CALLS("clone", "clone3?", "rseq", "set_robust_list", "prctl:name", "prctl:filter")},
+		{"what KVM keeps of a machine: at its start, pause, reset, save and load",
+		 CALLS("ioctl:kvm-state", "ioctl:kvm-line", "ioctl:kvm-ways", "ioctl:kvm-memory")},
 		{"the machine's end", CALLS("close", "unlink?", "kill?", "wait4", "clock_nanosleep")},
 	},
 };

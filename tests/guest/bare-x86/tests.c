@@ -223,8 +223,8 @@ static void clock(void)
 	on_interrupt(41, on_clock);
 	route(8, 41, false);
 	CHECK(cmos(0x32), 0x20);
-	set_cmos(11, 0x12);
 	cmos(12);
+	set_cmos(11, 0x12);
 	while (!events)
 		wait_for_interrupt();
 	set_cmos(11, 0x02);

@@ -12,7 +12,8 @@ static uint64_t file_limit(uint64_t ram_bytes)
 	return ram_bytes > GIB ? ram_bytes : GIB;
 }
 
-int boot_read_kernel(struct program *out, const char *path, enum engine_arch arch, uint64_t ram_bytes, struct error *e)
+int boot_read_kernel(struct program *out, const char *path, enum engine_arch arch, uint64_t ram_bytes,
+		     struct error *e)
 {
 	struct blob blob;
 	int r;
@@ -55,9 +56,10 @@ int boot_read_initrd(struct blob *out, const char *path, uint64_t bytes, struct 
 int boot_copy_append(char **out, const char *append, size_t most, struct error *e)
 {
 	if (append && strlen(append) > most)
-		return error_set(e, ERROR_USAGE, -E2BIG,
-				 "the kernel command line has %zu bytes, and at most %zu are possible; shorten --append",
-				 strlen(append), most);
+		return error_set(
+			e, ERROR_USAGE, -E2BIG,
+			"the kernel command line has %zu bytes, and at most %zu are possible; shorten --append",
+			strlen(append), most);
 	*out = strdup(append ? append : "");
 	return *out ? 0 : error_errno(e, -ENOMEM, "kernel command line");
 }

@@ -13,7 +13,7 @@ static const struct {
 	const char *name;
 } machines[] = {
 	{EM_386, "x86 (32 bit)"}, {EM_X86_64, "x86-64"}, {EM_ARM, "arm (32 bit)"}, {EM_AARCH64, "arm64"},
-	{EM_RISCV, "riscv"},     {EM_PPC64, "ppc64"},      {EM_S390, "s390x"},    {EM_MIPS, "mips"},
+	{EM_RISCV, "riscv"},      {EM_PPC64, "ppc64"},   {EM_S390, "s390x"},       {EM_MIPS, "mips"},
 };
 
 static const char *machine_name(uint16_t machine)
@@ -38,7 +38,8 @@ struct segment_header {
 
 static int wrong_machine(uint16_t machine, enum engine_arch arch, struct error *e)
 {
-	return REFUSE(e, "is an ELF file for %s; this machine is %s", machine_name(machine), engine_arch_name(arch));
+	return REFUSE(e, "is an ELF file for %s; this machine is %s", machine_name(machine),
+		      engine_arch_name(arch));
 }
 
 /* Which classes an architecture takes: one of 32 bits can only be a multiboot kernel for x86. */
@@ -68,11 +69,19 @@ static struct header parse_header(const Elf64_Ehdr *wide)
 	Elf32_Ehdr narrow;
 
 	if (wide->e_ident[EI_CLASS] == ELFCLASS64)
-		return (struct header){true, le16toh(wide->e_type), le16toh(wide->e_phentsize), le16toh(wide->e_phnum),
-				       le64toh(wide->e_phoff), le64toh(wide->e_entry)};
+		return (struct header){true,
+				       le16toh(wide->e_type),
+				       le16toh(wide->e_phentsize),
+				       le16toh(wide->e_phnum),
+				       le64toh(wide->e_phoff),
+				       le64toh(wide->e_entry)};
 	memcpy(&narrow, wide, sizeof narrow);
-	return (struct header){false, le16toh(narrow.e_type), le16toh(narrow.e_phentsize), le16toh(narrow.e_phnum),
-			       le32toh(narrow.e_phoff), le32toh(narrow.e_entry)};
+	return (struct header){false,
+			       le16toh(narrow.e_type),
+			       le16toh(narrow.e_phentsize),
+			       le16toh(narrow.e_phnum),
+			       le32toh(narrow.e_phoff),
+			       le32toh(narrow.e_entry)};
 }
 
 static int read_header(const struct blob *blob, enum engine_arch arch, struct header *out, struct error *e)
@@ -104,8 +113,9 @@ static struct segment_header read_segment(const struct blob *blob, const struct 
 
 	if (h->wide) {
 		memcpy(&wide, at, sizeof wide);
-		return (struct segment_header){le32toh(wide.p_type),   le64toh(wide.p_offset), le64toh(wide.p_vaddr),
-					       le64toh(wide.p_paddr),  le64toh(wide.p_filesz), le64toh(wide.p_memsz)};
+		return (struct segment_header){le32toh(wide.p_type),   le64toh(wide.p_offset),
+					       le64toh(wide.p_vaddr),  le64toh(wide.p_paddr),
+					       le64toh(wide.p_filesz), le64toh(wide.p_memsz)};
 	}
 	memcpy(&narrow, at, sizeof narrow);
 	return (struct segment_header){le32toh(narrow.p_type),  le32toh(narrow.p_offset), le32toh(narrow.p_vaddr),
@@ -211,8 +221,10 @@ static bool find_pvh(const uint8_t *bytes, size_t length, uint64_t *entry)
 
 		memcpy(&note, bytes + at, sizeof note);
 		name = at + sizeof note;
-		description = name + (((uint64_t)le32toh(note.n_namesz) + NOTE_ALIGNMENT - 1) & ~(NOTE_ALIGNMENT - 1));
-		next = description + (((uint64_t)le32toh(note.n_descsz) + NOTE_ALIGNMENT - 1) & ~(NOTE_ALIGNMENT - 1));
+		description = name +
+			      (((uint64_t)le32toh(note.n_namesz) + NOTE_ALIGNMENT - 1) & ~(NOTE_ALIGNMENT - 1));
+		next = description +
+		       (((uint64_t)le32toh(note.n_descsz) + NOTE_ALIGNMENT - 1) & ~(NOTE_ALIGNMENT - 1));
 		if (next > length)
 			return false;
 		if (le32toh(note.n_type) == NOTE_PVH && le32toh(note.n_namesz) == 4 &&
@@ -232,7 +244,8 @@ static bool has_pvh(const struct blob *blob, const struct header *h, uint64_t *e
 		struct segment_header p = read_segment(blob, h, i);
 		uint64_t end;
 
-		if (p.type != PT_NOTE || __builtin_add_overflow(p.offset, p.file_bytes, &end) || end > blob->length)
+		if (p.type != PT_NOTE || __builtin_add_overflow(p.offset, p.file_bytes, &end) ||
+		    end > blob->length)
 			continue;
 		if (find_pvh(blob->bytes + p.offset, (size_t)p.file_bytes, entry))
 			return true;
@@ -269,8 +282,9 @@ static int choose_start(struct program *program, const struct blob *blob, const 
 	if (found < 0)
 		return found;
 	if (!found)
-		return REFUSE(e, "is an ELF file with neither an entry point for PVH nor a multiboot header; use the "
-				 "kernel's bzImage, or build it with CONFIG_PVH");
+		return REFUSE(e,
+			      "is an ELF file with neither an entry point for PVH nor a multiboot header; use the "
+			      "kernel's bzImage, or build it with CONFIG_PVH");
 	program->form = "ELF (multiboot)";
 	program->start = PROGRAM_MULTIBOOT;
 	return 0;

@@ -37,7 +37,9 @@ static int read_header(const struct blob *blob, size_t at, struct multiboot_head
 	uint32_t unknown = flags & REQUIREMENTS & ~(uint32_t)(WANTS_ALIGNED_MODULES | WANTS_MEMORY_MAP);
 
 	if (unknown & WANTS_VIDEO)
-		return REFUSE(e, "asks by its multiboot header for a video mode; this machine has a serial console only");
+		return REFUSE(
+			e,
+			"asks by its multiboot header for a video mode; this machine has a serial console only");
 	if (unknown)
 		return REFUSE(e, "asks by its multiboot header for features 0x%x, which are not known", unknown);
 	*out = (struct multiboot_header){.offset = at, .placed = flags & HAS_ADDRESSES};
@@ -80,14 +82,20 @@ int multiboot_load(struct program *out, struct blob *blob, const struct multiboo
 	if (h->load_end && h->load_end < h->load)
 		return damaged(e);
 	if (s.file_bytes > blob->length - s.offset)
-		return REFUSE(e, "is truncated: its multiboot header announces more than its bytes; obtain it again");
+		return REFUSE(e,
+			      "is truncated: its multiboot header announces more than its bytes; obtain it again");
 	end = s.address + s.file_bytes;
 	end = h->bss_end > end ? h->bss_end : end;
 	s.memory_bytes = end - s.address;
 	if (h->entry < h->load || h->entry >= end)
 		return damaged(e);
 	*out = (struct program){
-		.blob = *blob, .form = "multiboot", .start = PROGRAM_MULTIBOOT, .segments = {s}, .count = 1, .entry = h->entry,
+		.blob = *blob,
+		.form = "multiboot",
+		.start = PROGRAM_MULTIBOOT,
+		.segments = {s},
+		.count = 1,
+		.entry = h->entry,
 	};
 	*blob = (struct blob){0};
 	return 0;

@@ -8,8 +8,8 @@
 #include "board/program.h"
 
 struct multiboot_header {
-	size_t offset; /* in the file */
-	bool placed;   /* it says where the file goes */
+	size_t offset;                                   /* in the file */
+	bool placed;                                     /* it says where the file goes */
 	uint32_t header, load, load_end, bss_end, entry; /* addresses (3.1.3) */
 };
 

@@ -57,7 +57,8 @@ static int adopt(struct pc *pc, struct device *device, struct error *e)
 static int add_uart(struct pc *pc, const struct board_config *config, struct error *e)
 {
 	struct device **uart = &pc->board.uart;
-	int r = uart16550_new(uart, "uart0", gpa(PC_PORT_COM1), pc->platform->lines[PC_LINE_COM1], config->serial, e);
+	int r = uart16550_new(uart, "uart0", gpa(PC_PORT_COM1), pc->platform->lines[PC_LINE_COM1], config->serial,
+			      e);
 
 	if (r < 0)
 		return r;
@@ -75,8 +76,8 @@ static int add_rtc(struct pc *pc, struct error *e)
 
 static int add_power(struct pc *pc, const struct board_config *config, struct error *e)
 {
-	int r = acpi_power_new(&pc->power, "power", gpa(PC_PORT_ACPI), pc->platform->lines[PC_LINE_ACPI], config->power,
-			       e);
+	int r = acpi_power_new(&pc->power, "power", gpa(PC_PORT_ACPI), pc->platform->lines[PC_LINE_ACPI],
+			       config->power, e);
 
 	return r < 0 ? r : adopt(pc, pc->power, e);
 }
@@ -161,8 +162,8 @@ static int place_virtio(struct board *board, struct virtio *virtio, struct error
 				 "no room for %s: the machine takes %d virtio devices, and has them",
 				 virtio->device.name, PC_VIRTIO_SLOTS);
 	pc->virtio_count++;
-	virtio_mmio_place(virtio, gpa(PC_VIRTIO + slot * PC_VIRTIO_STRIDE), pc->platform->lines[pc_virtio_line(slot)],
-			  &board->memory);
+	virtio_mmio_place(virtio, gpa(PC_VIRTIO + slot * PC_VIRTIO_STRIDE),
+			  pc->platform->lines[pc_virtio_line(slot)], &board->memory);
 	return 0;
 }
 

@@ -21,7 +21,7 @@ struct pc {
 	unsigned virtio_count; /* slots for virtio-mmio in use */
 	struct device *pci;    /* among the devices: the host bridge; NULL when virtio devices are on MMIO */
 	struct pci_window pci_high;
-	struct pc_boot *boot;  /* the files, to be laid out again at each reset */
+	struct pc_boot *boot; /* the files, to be laid out again at each reset */
 };
 
 /* As board_new, for this kind. At reset CPU 0 starts, the others wait for its messages. */

@@ -48,7 +48,8 @@ static void write_fadt(struct acpi_writer *w, uint64_t dsdt)
 	acpi_put8(w, MC146818_CENTURY);
 	acpi_put16(w, BOOT_LEGACY_DEVICES | BOOT_NO_VGA);
 	acpi_zero_to(w, FADT_FLAGS);
-	acpi_put32(w, FLAG_WBINVD | FLAG_NO_FIXED_POWER | FLAG_NO_FIXED_SLEEP | FLAG_RESET_REGISTER | FLAG_REDUCED);
+	acpi_put32(w,
+		   FLAG_WBINVD | FLAG_NO_FIXED_POWER | FLAG_NO_FIXED_SLEEP | FLAG_RESET_REGISTER | FLAG_REDUCED);
 	acpi_put_register(w, port(ACPI_POWER_RESET));
 	acpi_put8(w, ACPI_POWER_RESET_VALUE);
 	acpi_zero_to(w, FADT_MINOR);

@@ -50,10 +50,11 @@ static int check_reach(const struct program *kernel, const char *path, struct er
 		const struct program_segment *s = &kernel->segments[i];
 
 		if (s->address < PC_HIGH_MEMORY || s->address > PC_HOLE || s->memory_bytes > PC_HOLE)
-			return REFUSE(e, -EINVAL,
-				      "kernel %s: is to be loaded at 0x%llx, 0x%llx bytes; only addresses from 1 MiB to "
-				      "3 GiB are possible; link it again",
-				      path, (unsigned long long)s->address, (unsigned long long)s->memory_bytes);
+			return REFUSE(
+				e, -EINVAL,
+				"kernel %s: is to be loaded at 0x%llx, 0x%llx bytes; only addresses from 1 MiB to "
+				"3 GiB are possible; link it again",
+				path, (unsigned long long)s->address, (unsigned long long)s->memory_bytes);
 	}
 	return 0;
 }
@@ -89,17 +90,21 @@ static int does_not_fit(const struct pc_boot *boot, const struct payload_files *
 	text_of_size(kernel, kernel_end(boot));
 	text_of_size(ram, boot->ram_bytes);
 	if (need > initrd_limit(boot) && need <= pc_ram_low(boot->ram_bytes))
-		return REFUSE(e, -ENOSPC, "initrd %s: its %s do not fit below the address 0x%x, the last that the kernel takes; use a smaller one",
-			      files->initrd, text_of_size(initrd, boot->initrd_bytes), boot->kernel.initrd_last);
+		return REFUSE(
+			e, -ENOSPC,
+			"initrd %s: its %s do not fit below the address 0x%x, the last that the kernel takes; use a smaller one",
+			files->initrd, text_of_size(initrd, boot->initrd_bytes), boot->kernel.initrd_last);
 	if (!boot->initrd_bytes)
-		return REFUSE(e, -ENOSPC,
-			      "kernel %s: needs the first %s of RAM and does not fit in %s; give --memory %lluM or more",
-			      files->kernel, kernel, ram, (unsigned long long)(need / MIB));
-	return REFUSE(e, -ENOSPC,
-		      "initrd %s: its %s do not fit in %s of RAM beside the kernel, which needs the first %s; give --memory "
-		      "%lluM or more",
-		      files->initrd, text_of_size(initrd, boot->initrd_bytes), ram, kernel,
-		      (unsigned long long)(need / MIB));
+		return REFUSE(
+			e, -ENOSPC,
+			"kernel %s: needs the first %s of RAM and does not fit in %s; give --memory %lluM or more",
+			files->kernel, kernel, ram, (unsigned long long)(need / MIB));
+	return REFUSE(
+		e, -ENOSPC,
+		"initrd %s: its %s do not fit in %s of RAM beside the kernel, which needs the first %s; give --memory "
+		"%lluM or more",
+		files->initrd, text_of_size(initrd, boot->initrd_bytes), ram, kernel,
+		(unsigned long long)(need / MIB));
 }
 
 int pc_boot_place(struct pc_boot *boot, const struct payload_files *files, struct error *e)
@@ -113,7 +118,8 @@ int pc_boot_place(struct pc_boot *boot, const struct payload_files *files, struc
 		return r;
 	limit = initrd_limit(boot);
 	if (boot->initrd_bytes > PC_HOLE)
-		return REFUSE(e, -ENOSPC, "initrd %s: is larger than the 3 GiB that it could have; use a smaller one",
+		return REFUSE(e, -ENOSPC,
+			      "initrd %s: is larger than the 3 GiB that it could have; use a smaller one",
 			      files->initrd);
 	if (kernel_end(boot) > pc_ram_low(boot->ram_bytes) || limit < initrd_space(boot) ||
 	    limit - initrd_space(boot) < kernel_end(boot))
@@ -135,7 +141,7 @@ static int check_files(const struct payload_files *files, struct error *e)
 static size_t append_most(const struct program *kernel)
 {
 	return kernel->start == PROGRAM_LINUX && kernel->append_max < PAYLOAD_APPEND_MAX ? kernel->append_max
-											   : PAYLOAD_APPEND_MAX;
+											 : PAYLOAD_APPEND_MAX;
 }
 
 static int read_all(struct pc_boot *boot, const struct payload_files *files, struct error *e)

@@ -24,7 +24,8 @@ struct pc_boot {
 };
 
 /* Errors as payload_new. There is no firmware here: ERROR_USAGE. */
-MUST_USE int pc_boot_new(struct pc_boot **out, const struct payload_files *files, uint64_t ram_bytes, struct error *e);
+MUST_USE int pc_boot_new(struct pc_boot **out, const struct payload_files *files, uint64_t ram_bytes,
+			 struct error *e);
 /* Accepts NULL. */
 void pc_boot_free(struct pc_boot *boot);
 

@@ -15,9 +15,9 @@
 
 /* In low RAM, for what runs first; the guest may use it afterwards. */
 #define PC_GDT          UINT64_C(0x1000)
-#define PC_START_INFO   UINT64_C(0x2000)  /* hvm_start_info or multiboot information, and what they point to */
+#define PC_START_INFO   UINT64_C(0x2000) /* hvm_start_info or multiboot information, and what they point to */
 #define PC_ZERO_PAGE    UINT64_C(0x7000)
-#define PC_PAGE_TABLES  UINT64_C(0x8000)  /* six pages, which map the first 4 GiB to themselves */
+#define PC_PAGE_TABLES  UINT64_C(0x8000) /* six pages, which map the first 4 GiB to themselves */
 #define PC_COMMAND_LINE UINT64_C(0x20000)
 #define PC_RESERVED     UINT64_C(0x9fc00)
 #define PC_ACPI         UINT64_C(0xe0000) /* guests without a pointer look for one from here on */

@@ -140,16 +140,17 @@ int pc_write_pvh(const struct pc_boot *boot, struct memory *memory)
 	struct pc_range ranges[PC_RANGES_MAX];
 	unsigned count = pc_ranges(ranges, boot->ram_bytes);
 	struct start_page page = {
-		.info = {
-			.magic = le32_put(START_INFO_MAGIC),
-			.version = le32_put(1),
-			.modules = le32_put(boot->initrd_bytes != 0),
-			.module_list = le64_put(INSIDE(struct start_page, module)),
-			.command_line = le64_put(PC_COMMAND_LINE),
-			.acpi_root = le64_put(PC_ACPI),
-			.memory_map = le64_put(INSIDE(struct start_page, ranges)),
-			.memory_ranges = le32_put(count),
-		},
+		.info =
+			{
+				.magic = le32_put(START_INFO_MAGIC),
+				.version = le32_put(1),
+				.modules = le32_put(boot->initrd_bytes != 0),
+				.module_list = le64_put(INSIDE(struct start_page, module)),
+				.command_line = le64_put(PC_COMMAND_LINE),
+				.acpi_root = le64_put(PC_ACPI),
+				.memory_map = le64_put(INSIDE(struct start_page, ranges)),
+				.memory_ranges = le32_put(count),
+			},
 		.module = {.address = le64_put(boot->initrd_address), .size = le64_put(boot->initrd_bytes)},
 	};
 	int r;
@@ -173,8 +174,8 @@ enum {
 
 /* Multiboot Specification, 3.3. */
 struct multiboot_info {
-	le32_t flags, lower_kib, upper_kib, boot_device, command_line, modules, module_list, symbols[4], map_bytes, map,
-		drives_bytes, drives, config_table, loader_name;
+	le32_t flags, lower_kib, upper_kib, boot_device, command_line, modules, module_list, symbols[4], map_bytes,
+		map, drives_bytes, drives, config_table, loader_name;
 };
 
 struct multiboot_module {

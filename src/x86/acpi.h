@@ -19,9 +19,9 @@
 struct acpi_writer {
 	uint8_t *bytes;
 	size_t room, length;
-	uint64_t base;     /* guest-physical address of the first byte */
-	int failed;        /* 0 or a negative errno */
-	size_t table;      /* offset of the table that is being written; 0: none */
+	uint64_t base;                    /* guest-physical address of the first byte */
+	int failed;                       /* 0 or a negative errno */
+	size_t table;                     /* offset of the table that is being written; 0: none */
 	uint64_t tables[ACPI_TABLES_MAX]; /* addresses that the XSDT will list */
 	unsigned count;
 	size_t open[ACPI_DEPTH_MAX]; /* aml.c: blocks that were begun and not ended */

@@ -34,7 +34,8 @@ static void check_placed(const struct pc_boot *boot)
 	uint64_t start, end;
 
 	program_span(&boot->kernel, &start, &end);
-	if (start < PC_HIGH_MEMORY || end > boot->initrd_address || boot->initrd_address + boot->initrd_bytes > RAM_BYTES)
+	if (start < PC_HIGH_MEMORY || end > boot->initrd_address ||
+	    boot->initrd_address + boot->initrd_bytes > RAM_BYTES)
 		abort();
 	if (boot->kernel.entry < start || boot->kernel.entry >= end)
 		abort();

@@ -25,7 +25,8 @@ static inline void fake_line(void *controller, unsigned number, bool level)
 	((struct fake_platform *)controller)->level[number] = level;
 }
 
-static inline int fake_platform_new(struct x86_platform **out, const struct x86_platform_config *config, struct error *e)
+static inline int fake_platform_new(struct x86_platform **out, const struct x86_platform_config *config,
+				    struct error *e)
 {
 	struct fake_platform *fake = calloc(1, sizeof *fake);
 

@@ -298,20 +298,22 @@ static void check_with_iasl(enum board_transport carrier)
 	fadt = find_table(&s, "FACP");
 	assert_int_equal(find_table(&s, "MCFG") != 0, carrier != BOARD_MMIO);
 	for (unsigned i = 0; i < ARRAY_SIZE(names) - (carrier == BOARD_MMIO); i++) {
-		const uint64_t tables[] = {peek(&s, fadt + 140, 8), fadt, find_table(&s, "APIC"), find_table(&s, "MCFG")};
+		const uint64_t tables[] = {peek(&s, fadt + 140, 8), fadt, find_table(&s, "APIC"),
+					   find_table(&s, "MCFG")};
 		char path[128];
 
 		snprintf(path, sizeof path, "%s/%s.dat", s.directory.path, names[i]);
 		save_table(&s, tables[i], path);
 		/* -we: what is doubtful counts as an error. */
-		snprintf(command, sizeof command,
-			 "cd %s && iasl -d %s.dat >log 2>&1 && iasl -we %s.dsl >>log 2>&1 && ! grep -q 'ACPI Error\\|AE_\\|Warning ' log ||"
-			 " { cat log %s.dsl; false; }",
-			 s.directory.path, names[i], names[i], names[i]);
+		snprintf(
+			command, sizeof command,
+			"cd %s && iasl -d %s.dat >log 2>&1 && iasl -we %s.dsl >>log 2>&1 && ! grep -q 'ACPI Error\\|AE_\\|Warning ' log ||"
+			" { cat log %s.dsl; false; }",
+			s.directory.path, names[i], names[i], names[i]);
 		assert_int_equal(system(command), 0);
 	}
-	snprintf(command, sizeof command, "rm -f %s/*.dat %s/*.dsl %s/*.aml %s/log", s.directory.path, s.directory.path,
-		 s.directory.path, s.directory.path);
+	snprintf(command, sizeof command, "rm -f %s/*.dat %s/*.dsl %s/*.aml %s/log", s.directory.path,
+		 s.directory.path, s.directory.path, s.directory.path);
 	assert_int_equal(system(command), 0);
 	tear_down(&s);
 }
@@ -435,11 +437,11 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_linux),     cmocka_unit_test(test_above_the_hole),
-		cmocka_unit_test(test_pvh),       cmocka_unit_test(test_multiboot),
-		cmocka_unit_test(test_acpi),      cmocka_unit_test(test_iasl),
-		cmocka_unit_test(test_ports),     cmocka_unit_test(test_no_more_slots),
-		cmocka_unit_test(test_saved),     cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_linux), cmocka_unit_test(test_above_the_hole),
+		cmocka_unit_test(test_pvh),   cmocka_unit_test(test_multiboot),
+		cmocka_unit_test(test_acpi),  cmocka_unit_test(test_iasl),
+		cmocka_unit_test(test_ports), cmocka_unit_test(test_no_more_slots),
+		cmocka_unit_test(test_saved), cmocka_unit_test(test_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,7 +104,8 @@ static void tells_the_hosts_time(void **state)
 /* 2031-05-07 23:59:50, in every form that register B has. */
 static void set_date(unsigned form)
 {
-	static const unsigned binary[] = {50, 59, 23, 7, 5, 31, 20}, packed[] = {0x50, 0x59, 0x23, 0x07, 0x05, 0x31, 0x20};
+	static const unsigned binary[] = {50, 59, 23, 7, 5, 31, 20},
+			      packed[] = {0x50, 0x59, 0x23, 0x07, 0x05, 0x31, 0x20};
 	static const unsigned indexes[] = {SECONDS, MINUTES, HOURS, DAY, MONTH, YEAR, MC146818_CENTURY};
 	const unsigned *values = form & 4 ? binary : packed;
 
@@ -146,8 +147,15 @@ static void takes_no_impossible_date(void **state)
 {
 	static const struct {
 		unsigned index, value;
-	} wrong[] = {{MINUTES, 0x60}, {HOURS, 0x24}, {DAY, 0}, {DAY, 0x32}, {MONTH, 0}, {MONTH, 0x13},
-		     {MC146818_CENTURY, 0x18}, {MC146818_CENTURY, 0xff}, {HOURS, 0xff}};
+	} wrong[] = {{MINUTES, 0x60},
+		     {HOURS, 0x24},
+		     {DAY, 0},
+		     {DAY, 0x32},
+		     {MONTH, 0},
+		     {MONTH, 0x13},
+		     {MC146818_CENTURY, 0x18},
+		     {MC146818_CENTURY, 0xff},
+		     {HOURS, 0xff}};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
@@ -199,8 +207,8 @@ static void alarm_finds_its_time(void **state)
 	static const struct {
 		unsigned hours, minutes, seconds;
 		uint64_t after; /* seconds from 23:59:50 */
-	} cases[] = {{0x23, 0x59, 0x55, 5},      {0, 0, 0, 10},           {0x23, 0x59, 0x49, 86399},
-		     {0xff, 0x30, 0, 1810},      {0xff, 0xff, 0x10, 20},  {0x12, 0xff, 0x05, 43215},
+	} cases[] = {{0x23, 0x59, 0x55, 5},    {0, 0, 0, 10},          {0x23, 0x59, 0x49, 86399},
+		     {0xff, 0x30, 0, 1810},    {0xff, 0xff, 0x10, 20}, {0x12, 0xff, 0x05, 43215},
 		     {0x11, 0x22, 0x33, 40963}};
 
 	(void)state;
@@ -218,7 +226,8 @@ static void alarm_finds_its_time(void **state)
 		due = next();
 		/* Half a second from the setting to the first update; a slow host sets it later. */
 		if (due < expected - 20000000000 || due > expected + 2000000000)
-			fail_msg("case %zu: due %lld ns from where it was expected", i, (long long)(due - expected));
+			fail_msg("case %zu: due %lld ns from where it was expected", i,
+				 (long long)(due - expected));
 	}
 }
 
@@ -308,7 +317,8 @@ static void debug_exit_ends(void **state)
 	static const struct {
 		uint64_t value;
 		unsigned size, code;
-	} cases[] = {{0, 1, 1}, {1, 1, 3}, {0x10, 4, 33}, {0x7f, 2, 255}, {0x80, 1, 1}, {0xffffffff, 4, 255},
+	} cases[] = {{0, 1, 1},       {1, 1, 3},         {0x10, 4, 33},
+		     {0x7f, 2, 255},  {0x80, 1, 1},      {0xffffffff, 4, 255},
 		     {0x73333, 4, 7}, {0x1003333, 4, 1}, {0x3333, 2, 0x67}};
 
 	(void)state;
@@ -370,12 +380,18 @@ static void acpi_power_works(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RTC_TEST(tells_the_hosts_time),     RTC_TEST(is_set_in_every_form),
-		RTC_TEST(stands_while_set),         RTC_TEST(takes_no_impossible_date),
-		RTC_TEST(alarm_comes),              RTC_TEST(alarm_finds_its_time),
-		RTC_TEST(alarm_that_never_is),      RTC_TEST(period_and_update),
-		RTC_TEST(keeps_cmos_and_state),     cmocka_unit_test(i8042_resets),
-		cmocka_unit_test(debug_exit_ends),  cmocka_unit_test(pvpanic_tells),
+		RTC_TEST(tells_the_hosts_time),
+		RTC_TEST(is_set_in_every_form),
+		RTC_TEST(stands_while_set),
+		RTC_TEST(takes_no_impossible_date),
+		RTC_TEST(alarm_comes),
+		RTC_TEST(alarm_finds_its_time),
+		RTC_TEST(alarm_that_never_is),
+		RTC_TEST(period_and_update),
+		RTC_TEST(keeps_cmos_and_state),
+		cmocka_unit_test(i8042_resets),
+		cmocka_unit_test(debug_exit_ends),
+		cmocka_unit_test(pvpanic_tells),
 		cmocka_unit_test(acpi_power_works),
 	};
 

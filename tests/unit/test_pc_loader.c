@@ -143,7 +143,8 @@ static void test_multiboot_refused(void **state)
 	refused(make_multiboot(5000, 0x10010, 0), "features 0x10");
 	refused(make_multiboot(5000, 3, 0), "is not a kernel");
 	refused(cut(make_multiboot(5000, MULTIBOOT_PLACED, 0), MULTIBOOT_AT + 11), "is not a kernel");
-	refused(cut(make_multiboot(5000, MULTIBOOT_PLACED, 0), MULTIBOOT_AT + 30), "is truncated within its multiboot");
+	refused(cut(make_multiboot(5000, MULTIBOOT_PLACED, 0), MULTIBOOT_AT + 30),
+		"is truncated within its multiboot");
 	refused(cut(make_multiboot(5000, MULTIBOOT_PLACED, 0), 4999), "announces more than its bytes");
 	refused(multiboot_with(3, MULTIBOOT_LOAD - 4), "contradict");
 	refused(multiboot_with(3, MULTIBOOT_LOAD + MULTIBOOT_AT + 4), "contradict");
@@ -218,7 +219,12 @@ static void test_elf32(void **state)
 			.e_phentsize = sizeof(Elf32_Phdr),
 			.e_phnum = 1,
 			.e_entry = 0x10000c};
-	Elf32_Phdr ph = {.p_type = PT_LOAD, .p_offset = 128, .p_vaddr = 0x100000, .p_paddr = 0x100000, .p_filesz = 100, .p_memsz = 200};
+	Elf32_Phdr ph = {.p_type = PT_LOAD,
+			 .p_offset = 128,
+			 .p_vaddr = 0x100000,
+			 .p_paddr = 0x100000,
+			 .p_filesz = 100,
+			 .p_memsz = 200};
 	struct blob b = make_noise(228);
 	struct program p;
 
@@ -240,9 +246,11 @@ static void test_other_architectures(void **state)
 	static const struct elf_segment segments[] = {{0x80200000, 0x80200000, 64, 64}};
 
 	(void)state;
-	refused(make_image(8192, 0x200000, 8192), "is a riscv64 Image; this machine is x86_64 and needs a bzImage");
+	refused(make_image(8192, 0x200000, 8192),
+		"is a riscv64 Image; this machine is x86_64 and needs a bzImage");
 	refused(make_elf(segments, 1), "is an ELF file for riscv; this machine is x86_64");
-	refused_by(ENGINE_RISCV64, make_bzimage(10000), "is an x86 kernel (bzImage); this machine is riscv64 and needs");
+	refused_by(ENGINE_RISCV64, make_bzimage(10000),
+		   "is an x86 kernel (bzImage); this machine is riscv64 and needs");
 	refused(make_noise(3000), "is not a kernel; use a bzImage (vmlinuz)");
 }
 
@@ -295,12 +303,14 @@ static void test_does_not_fit(void **state)
 	assert_contains(e.message, "give --memory 18M or more");
 	assert_int_equal(does_not_fit(make_bzimage(10000), 18 * MIB, 13 * MIB, &e), 0);
 	assert_int_equal(does_not_fit(changed(BZIMAGE_MEMORY, 40 * MIB, 4), 32 * MIB, 0, &e), -ENOSPC);
-	assert_contains(e.message, "kernel K: needs the first 42 MiB of RAM and does not fit in 32 MiB; give --memory 42M");
+	assert_contains(e.message,
+			"kernel K: needs the first 42 MiB of RAM and does not fit in 32 MiB; give --memory 42M");
 	assert_int_equal(does_not_fit(changed(BZIMAGE_MEMORY, 40 * MIB, 4), 42 * MIB, 0, &e), 0);
 	assert_int_equal(does_not_fit(changed(BZIMAGE_RELOCATABLE, 0, 1), 16 * MIB, 0, &e), -ENOSPC);
 	assert_int_equal(does_not_fit(changed(BZIMAGE_INITRD_MAX, 20 * MIB, 4), GIB, 2 * MIB, &e), -ENOSPC);
 	assert_contains(e.message, "the last that the kernel takes");
-	assert_int_equal(does_not_fit(multiboot_with(3, MULTIBOOT_LOAD + MULTIBOOT_AT), 64 * MIB, UINT64_MAX, &e), -ENOSPC);
+	assert_int_equal(does_not_fit(multiboot_with(3, MULTIBOOT_LOAD + MULTIBOOT_AT), 64 * MIB, UINT64_MAX, &e),
+			 -ENOSPC);
 }
 
 static void test_out_of_reach(void **state)

@@ -38,7 +38,9 @@ static void debug_exit_write(void *device, uint64_t offset, uint64_t value, unsi
 }
 
 static const struct bus_ops debug_exit_ops = {
-	.read = debug_exit_read, .write = debug_exit_write, .sizes = 1 | 2 | 4,
+	.read = debug_exit_read,
+	.write = debug_exit_write,
+	.sizes = 1 | 2 | 4,
 };
 
 const struct device_type debug_exit_type = {

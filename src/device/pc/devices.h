@@ -17,18 +17,21 @@ MUST_USE int mc146818_new(struct device **out, const char *name, gpa_t base, str
 /* As much of Intel's 8042 as a guest needs that restarts the machine by it: the command "pulse the reset line" (0xfe) at
  * `base` + 4; status and data of a controller without keyboard. */
 #define I8042_PORTS 5
-MUST_USE int i8042_new(struct device **out, const char *name, gpa_t base, struct power_sink power, struct error *e);
+MUST_USE int i8042_new(struct device **out, const char *name, gpa_t base, struct power_sink power,
+		       struct error *e);
 
 /* The end of a test program: a value v written there ends the machine with status (v << 1 | 1) & 0xff. Four bytes
  * whose low half is that of the test finisher of RISC-V boards mean what they mean there: 0x3333 with the status in the high
  * half, so that the same init tells any status on both. */
 #define DEBUG_EXIT_PORTS 4
-MUST_USE int debug_exit_new(struct device **out, const char *name, gpa_t base, struct power_sink power, struct error *e);
+MUST_USE int debug_exit_new(struct device **out, const char *name, gpa_t base, struct power_sink power,
+			    struct error *e);
 
 /* The port by which a guest says that it panicked ("pvpanic", ACPI QEMU0001): bit 0 is a crash. Bit 1, that the guest has
  * a crash kernel which takes over, is noted in the log. */
 #define PVPANIC_PORTS 1
-MUST_USE int pvpanic_new(struct device **out, const char *name, gpa_t base, struct power_sink power, struct error *e);
+MUST_USE int pvpanic_new(struct device **out, const char *name, gpa_t base, struct power_sink power,
+			 struct error *e);
 
 /* What ACPI's hardware-reduced model has of fixed hardware (ACPI 6.4, 4.8.3.7), and the power button's event. */
 enum acpi_power_register {

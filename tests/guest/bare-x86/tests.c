@@ -100,7 +100,8 @@ static bool is(const uint8_t *at, const char *letters, unsigned count_)
 
 static const uint8_t *find_root(void)
 {
-	for (const uint8_t *at = (const uint8_t *)(uintptr_t)0xe0000; at < (const uint8_t *)(uintptr_t)0x100000; at += 16)
+	for (const uint8_t *at = (const uint8_t *)(uintptr_t)0xe0000; at < (const uint8_t *)(uintptr_t)0x100000;
+	     at += 16)
 		if (is(at, "RSD PTR ", 8))
 			return at;
 	fail("the ACPI root pointer", 0, 1);
@@ -152,8 +153,10 @@ static void fault(void)
 	volatile uint8_t *nowhere = (volatile uint8_t *)UINT64_C(0x123456789000);
 
 	on_interrupt(14, note_fault);
-	__asm__ volatile("leaq 1f(%%rip), %%rax; movq %%rax, %0; movb $1, (%1); 1:" : "=m"(resume) : "r"(nowhere) : "rax",
-			 "memory");
+	__asm__ volatile("leaq 1f(%%rip), %%rax; movq %%rax, %0; movb $1, (%1); 1:"
+			 : "=m"(resume)
+			 : "r"(nowhere)
+			 : "rax", "memory");
 	CHECK(fault_vector, 14);
 	CHECK(fault_address, UINT64_C(0x123456789000));
 	CHECK(fault_code, 2);

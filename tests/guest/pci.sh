@@ -7,6 +7,7 @@ engine=$2
 cpus=$3
 cd "$(dirname "$0")" || exit
 . ./tap.sh
+seconds=600 # the interpreter on a busy host
 need_engine
 need_image
 

@@ -17,13 +17,14 @@ static struct machine_config config;
 static struct block_options disk;
 static struct machine *machine;
 
+/* *state: the transport, or NULL. */
 static int setup(void **state)
 {
+	const enum board_transport *transport = *state;
 	struct blob image = make_image(100000, 0x200000, 200000);
 	struct blob empty = {.bytes = calloc(1, MIB), .length = MIB};
 	struct error e;
 
-	(void)state;
 	directory_init(&directory);
 	disk = (struct block_options){.path = directory_add(&directory, "disk.raw", &empty), .format = BLOCK_RAW};
 	config = (struct machine_config){
@@ -33,6 +34,7 @@ static int setup(void **state)
 		.engine = &fake_engine,
 		.kernel = directory_add(&directory, "Image", &image),
 		.console = CONSOLE_NONE,
+		.transport = transport ? *transport : BOARD_OWN_TRANSPORT,
 		.balloon = true,
 		.disks = &disk,
 		.disk_count = 1,
@@ -219,14 +221,44 @@ static void test_boast(void **state)
 	assert_int_equal(load.balloon.actual_bytes, MEMORY);
 }
 
+/* A disk on PCI is one device, with what the guest did to its registers wherever they are. */
+static void test_on_pci(void **state)
+{
+	struct board *board = machine_board(machine);
+	unsigned disks = 0;
+	struct machine_load load;
+	uint64_t value;
+
+	(void)state;
+	assert_int_equal(bus_write(&board->bus, gpa(0x30008010), 4, 0x40000000), 0);
+	assert_int_equal(bus_write(&board->bus, gpa(0x30008004), 2, 2), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(bus_read(&board->bus, gpa(0x40000012), 2, &value), 0);
+	assert_int_equal(bus_write(&board->bus, gpa(0x40000014), 1, 1), 0);
+	machine_measure(machine, &load);
+	for (unsigned i = 0; i < load.device_count; i++) {
+		assert_string_not_equal(load.devices[i].kind, "virtio-pci");
+		if (strcmp(load.devices[i].name, "disk0") != 0)
+			continue;
+		disks++;
+		assert_true(load.devices[i].is_virtio && load.devices[i].is_disk);
+		assert_int_equal(load.devices[i].reads, 3);
+		assert_int_equal(load.devices[i].writes, 1);
+	}
+	assert_int_equal(disks, 1);
+	assert_int_equal(board->device_count - load.device_count, 2);
+}
+
 int main(void)
 {
-	static const struct CMUnitTest tests[] = {
+	static enum board_transport pci = BOARD_PCI;
+	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_gauge_lines),
 		cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_while_it_runs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_boast, setup, teardown),
+		cmocka_unit_test_prestate_setup_teardown(test_on_pci, setup, teardown, &pci),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

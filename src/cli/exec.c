@@ -41,7 +41,8 @@ static const struct option_spec options[EXEC_OPTIONS] = {
 		       .letter = 'u',
 		       .type = OPTION_STRING,
 		       .placeholder = "USER",
-		       .help = "who runs it, by name or number; without it, root"},
+		       .help = "who runs it, by the name or number in the guest's /etc/passwd (users of a directory service are not "
+			       "known); without it, root"},
 	[EXEC_VSOCK] = GUEST_TARGET_VSOCK_ROW,
 	[EXEC_TIMEOUT] = GUEST_TARGET_TIMEOUT_ROW,
 };

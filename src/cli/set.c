@@ -6,6 +6,7 @@
 #include "cli/named.h"
 #include "cli/verb.h"
 #include "config/form.h"
+#include "host/cgroup.h"
 
 #define PATIENCE_MS 20000
 #define PERCENT_MAX (100 * (CPUS_MAX + 1))
@@ -15,6 +16,10 @@ enum {
 	SET_MEMORY,
 	SET_CPU_QUOTA,
 	SET_VCPU_QUOTA,
+	SET_CPU_WEIGHT,
+	SET_IO_WEIGHT,
+	SET_CPU_MAX,
+	SET_MEMORY_MAX,
 	SET_DISK,
 	SET_NET,
 	SET_PUBLISH,
@@ -83,6 +88,32 @@ static const struct option_spec options[SET_OPTIONS] = {
 			    .placeholder = "PERCENT",
 			    .maximum = 100,
 			    .help = "the same for each virtual CPU"},
+	[SET_CPU_WEIGHT] = {.name = "cpu-weight",
+			    .type = OPTION_INTEGER,
+			    .placeholder = "N",
+			    .minimum = CGROUP_WEIGHT_MIN,
+			    .maximum = CGROUP_WEIGHT_MAX,
+			    .help = "share of the processors when they are short, against others that have 100; of a machine "
+				    "that was made with one"},
+	[SET_IO_WEIGHT] = {.name = "io-weight",
+			   .type = OPTION_INTEGER,
+			   .placeholder = "N",
+			   .minimum = CGROUP_WEIGHT_MIN,
+			   .maximum = CGROUP_WEIGHT_MAX,
+			   .help = "the same for the host's disks"},
+	[SET_CPU_MAX] = {.name = "cpu-max",
+			 .type = OPTION_PERCENT,
+			 .placeholder = "PERCENT",
+			 .minimum = 1,
+			 .maximum = PERCENT_MAX,
+			 .help = "as --cpu-quota, kept by the kernel; of a machine with a control group"},
+	[SET_MEMORY_MAX] = {.name = "memory-max",
+			    .type = OPTION_SIZE,
+			    .placeholder = "SIZE",
+			    .minimum = 16 * MIB,
+			    .maximum = UINT64_C(1) << 44,
+			    .help = "all of its processes have so much at most, kept by the kernel; of a machine with a control "
+				    "group"},
 	[SET_DISK] = {.name = "disk",
 		      .letter = 'D',
 		      .type = OPTION_FORM,
@@ -180,16 +211,55 @@ static int put_all(json_t *with, const struct arguments *arguments, struct error
 	return r;
 }
 
+/* What the kernel keeps for the machine's group. A monitor behind its walls can not change that, so that is done here; it
+ * only hears of it, for its history. */
+static int change_group(const struct named *named, const struct arguments *arguments, json_t *with, char group[CGROUP_PATH],
+			struct cgroup_before *before, struct error *e)
+{
+	const struct option_value *values = arguments->values;
+	const struct cgroup_wish wish = {
+		.cpu_weight = (unsigned)values[SET_CPU_WEIGHT].number,
+		.io_weight = (unsigned)values[SET_IO_WEIGHT].number,
+		.cpu_max_percent = (unsigned)values[SET_CPU_MAX].number,
+		.memory_max = values[SET_MEMORY_MAX].number,
+	};
+	json_t *told = json_object();
+	char process[64];
+	int r = 0;
+
+	put_number(told, "cpu_weight", &values[SET_CPU_WEIGHT]);
+	put_number(told, "io_weight", &values[SET_IO_WEIGHT]);
+	put_number(told, "cpu_max", &values[SET_CPU_MAX]);
+	put_number(told, "memory_max", &values[SET_MEMORY_MAX]);
+	if (json_object_size(told)) {
+		json_object_set(with, "group", told);
+		snprintf(process, sizeof process, "/proc/%d/cgroup", (int)named->record.monitor);
+		r = cgroup_of(named->name, "/proc/self/mountinfo", process, group, e);
+		if (r == 0)
+			r = cgroup_change(group, &wish, before, e);
+	}
+	json_decref(told);
+	return r;
+}
+
 /* Without anything to set, what is set is told. */
 static int set(struct named *named, void *context, struct error *e)
 {
 	const struct arguments *arguments = context;
 	json_t *with = json_object(), *answer = NULL;
+	struct cgroup_before before = {{{0}}};
+	char group[CGROUP_PATH] = "";
 	int r = put_all(with, arguments, e);
-	bool asked = json_object_size(with) == 0;
+	bool asked;
 
 	if (r == 0)
+		r = change_group(named, arguments, with, group, &before, e);
+	asked = json_object_size(with) == 0;
+	if (r == 0) {
 		r = named_call(named, "changed", "set", json_incref(with), PATIENCE_MS, &answer, e);
+		if (r < 0)
+			cgroup_restore(group, &before);
+	}
 	if (r == 0 && asked)
 		r = document_print(answer, (enum output_format)arguments->values[SET_FORMAT].number, stdout, e);
 	json_decref(with);

@@ -278,3 +278,49 @@ int cgroup_enter(const struct cgroup_place *place, const char *name, const struc
 		rmdir(path);
 	return r;
 }
+
+void cgroup_restore(const char *group, const struct cgroup_before *before)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
+		if (*before->values[i])
+			(void)put(group, settings[i].file, before->values[i]);
+}
+
+static int not_changed(const char *group, const struct setting *setting, const char *value, int code, struct error *e)
+{
+	if (code == -ENOENT)
+		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
+				 "%s has no %s: the %s controller was not asked for when the machine was started", group,
+				 setting->file, setting->controller);
+	if (code == -EACCES || code == -EPERM || code == -EROFS)
+		return not_allowed(group, code, e);
+	return error_errno(e, code, "%s can not be %s in %s", setting->file, value, group);
+}
+
+int cgroup_change(const char *group, const struct cgroup_wish *wish, struct cgroup_before *before, struct error *e)
+{
+	const struct cgroup_wish own = {.cpu_weight = wish->cpu_weight,
+					.io_weight = wish->io_weight,
+					.cpu_max_percent = wish->cpu_max_percent,
+					.memory_max = wish->memory_max};
+
+	_Static_assert(ARRAY_SIZE(settings) == CGROUP_SETTINGS, "a value of each");
+	*before = (struct cgroup_before){{{0}}};
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		char value[256], old[64];
+		int r;
+
+		if (!settings[i].value(&own, value, sizeof value))
+			continue;
+		get(group, settings[i].file, old, sizeof old);
+		r = put(group, settings[i].file, value);
+		if (r == -ENOENT && settings[i].optional)
+			continue;
+		if (r < 0) {
+			cgroup_restore(group, before);
+			return not_changed(group, &settings[i], value, r, e);
+		}
+		memcpy(before->values[i], old, sizeof old);
+	}
+	return 0;
+}

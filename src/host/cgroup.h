@@ -46,4 +46,20 @@ MUST_USE int cgroup_find(struct cgroup_place *place, const char *mounts, const c
 MUST_USE int cgroup_enter(const struct cgroup_place *place, const char *name, const struct cgroup_wish *wish, char *path,
 			  struct error *e);
 
+/* The group that the machine of that name has, whose monitor's /proc/PID/cgroup is `process`. -ENOENT: it lives in one that
+ * is not its own. Any process that may read the tree. */
+MUST_USE int cgroup_of(const char *name, const char *mounts, const char *process, char path[CGROUP_PATH], struct error *e);
+
+/* What a group's files held before cgroup_change. */
+#define CGROUP_SETTINGS 7
+struct cgroup_before {
+	char values[CGROUP_SETTINGS][64]; /* empty: not changed */
+};
+/* Changes weights and maxima of a group that is in use: all that is wished, or nothing. `cpus` and `partition` are not looked
+ * at. For who may change the tree, which a monitor behind its walls may not. -EACCES, -EOPNOTSUPP: a controller was not
+ * given to it at its start. */
+MUST_USE int cgroup_change(const char *group, const struct cgroup_wish *wish, struct cgroup_before *before, struct error *e);
+/* As it was before; as far as that can be. */
+void cgroup_restore(const char *group, const struct cgroup_before *before);
+
 #endif

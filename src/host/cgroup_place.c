@@ -68,6 +68,23 @@ static void go_up(char *path)
 		*slash = '\0';
 }
 
+int cgroup_of(const char *name, const char *mounts, const char *process, char path[CGROUP_PATH], struct error *e)
+{
+	char root[256], own[512], dedicated[128];
+	const char *last;
+
+	if (!find_line(mounts, read_mount, root, sizeof root) || !find_line(process, read_own, own, sizeof own))
+		return error_set(e, ERROR_STATE, -ENOENT, "%s has no control group: this host has none of version 2", name);
+	last = strrchr(own, '/');
+	snprintf(dedicated, sizeof dedicated, "/doppel-%s", name);
+	if (!last || (strcmp(last + 1, name) != 0 && strcmp(last, dedicated) != 0))
+		return error_set(e, ERROR_STATE, -ENOENT,
+				 "%s has no control group of its own; give --cpu-weight, --cpu-max or --io-weight when it is made",
+				 name);
+	snprintf(path, CGROUP_PATH, "%s%s", root, own);
+	return 0;
+}
+
 int cgroup_find(struct cgroup_place *place, const char *mounts, const char *own_file, struct error *e)
 {
 	const char *given = getenv("DOPPEL_CGROUP");

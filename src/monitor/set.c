@@ -4,10 +4,11 @@
  *   {"memory": BYTES, "quota": {"machine": PERCENT, "vcpu": PERCENT},
  *    "disks": [{"index": N, "bytes_per_second": N, "operations_per_second": N, "burst_ms": N}, ...],
  *    "cards": [{"index": N, "bytes_per_second": N, "packets_per_second": N, "burst_ms": N}, ...],
- *    "publish": [TEXT, ...], "unpublish": [TEXT, ...]}
+ *    "publish": [TEXT, ...], "unpublish": [TEXT, ...], "group": {...}}
  *
  * All members may be left out; what a limit leaves out stays as it is, and 0 is no limit. All are set, or none: what was set
- * before one that fails is as before again. The answer tells all of them as they are then, ports as objects.
+ * before one that fails is as before again. `group` was changed by who asks, since the kernel keeps it, and is only told in
+ * the history. The answer tells all of them as they are then, ports as objects.
  */
 #include <errno.h>
 

@@ -117,6 +117,38 @@ static void wishes_are_written(void **state)
 	expect_file("user/cgroup.subtree_control", "+cpuset");
 }
 
+static void a_group_in_use_is_changed_or_left(void **state)
+{
+	const struct cgroup_wish wish = {.cpu_weight = 300, .cpu_max_percent = 50, .memory_max = 1 << 20};
+	struct cgroup_before before;
+	char group[CGROUP_PATH], path[CGROUP_PATH + 32], mounts[64], process[64];
+	struct error e = {.kind = ERROR_NONE};
+
+	(void)state;
+	snprintf(mounts, sizeof mounts, "%s/mounts", folder);
+	snprintf(process, sizeof process, "%s/process", folder);
+	snprintf(path, sizeof path, "30 24 0:26 / %s rw - cgroup2 none rw\n", folder);
+	write_file("mounts", path);
+	write_file("process", "0::/user/doppel/web\n");
+	assert_int_equal(cgroup_of("we", mounts, process, group, &e), -ENOENT);
+	assert_int_equal(cgroup_of("web", mounts, process, group, &e), 0);
+	write_file("user/doppel/web/cpu.weight", "100\n");
+	write_file("user/doppel/web/cpu.max", "max 100000\n");
+	write_file("user/doppel/web/memory.max", "max\n");
+	assert_int_equal(cgroup_change(group, &wish, &before, &e), 0);
+	expect_file("user/doppel/web/cpu.weight", "300\n");
+	expect_file("user/doppel/web/cpu.max", "50000 100000");
+	/* Plain files keep the end of what was longer: of "100000" and "max" here. */
+	cgroup_restore(group, &before);
+	expect_file("user/doppel/web/cpu.weight", "100\n");
+	expect_file("user/doppel/web/memory.max", "max8576");
+	snprintf(path, sizeof path, "%s/memory.max", group);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(cgroup_change(group, &wish, &before, &e), -EOPNOTSUPP);
+	assert_non_null(strstr(e.message, "the memory controller was not asked for"));
+	expect_file("user/doppel/web/cpu.weight", "100\n");
+}
+
 static void controllers_that_are_not_there_are_named(void **state)
 {
 	const struct cgroup_wish wish = {.cpu_weight = 50, .io_weight = 50};
@@ -230,6 +262,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(wishes_are_written, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_group_in_use_is_changed_or_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(controllers_that_are_not_there_are_named, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_group_that_is_in_use_is_left_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_partition_must_hold, setup, teardown),

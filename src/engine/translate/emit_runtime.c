@@ -190,11 +190,31 @@ static const void *make_call_c(struct x64 *a, const void *resume, const struct e
 	return here;
 }
 
+/* The other place of a jump's entry (frame_jump_other). */
+static void look_elsewhere(struct x64 *a)
+{
+	uint8_t *miss;
+
+	x64_load(a, 8, X64_RDX, x64_at(X64_RBP, FRAME_AT(salt)));
+	x64_alu_rr(a, X64_XOR, 8, X64_RDX, X64_RAX);
+	x64_rorx(a, 8, X64_RCX, X64_RDX, FRAME_JUMPS_LOG2);
+	x64_alu_rr(a, X64_XOR, 8, X64_RCX, X64_RDX);
+	x64_lea(a, 4, X64_RCX, x64_at_index(X64_NONE, X64_RCX, 8, 0));
+	x64_alu_ri(a, X64_AND, 4, X64_RCX, (FRAME_JUMPS - 1) * (int32_t)sizeof(struct frame_jump));
+	x64_alu_rm(a, X64_CMP, 8, X64_RDX, x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(jumps[0].tag)));
+	miss = x64_jcc_forward(a, X64_NE);
+	x64_alu_ri(a, X64_AND, 8, X64_RAX, -(int32_t)GUEST_PAGE_SIZE);
+	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(page)), X64_RAX);
+	x64_jmp_m(a, x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(jumps[0].code)));
+	x64_patch_here(a, miss);
+}
+
 static const void *make_lookup(struct x64 *a, const void *saved, const struct emit_callbacks *callbacks)
 {
 	const void *here = x64_here(a);
 	uint8_t *none;
 
+	look_elsewhere(a);
 	x64_store(a, 8, x64_at(X64_RBP, AT_PC), X64_RAX);
 	save_all(a);
 	x64_lea(a, 8, X64_RDI, x64_at(X64_RBP, -FRAME_BIAS));

@@ -18,7 +18,8 @@
 #include "riscv/hart.h"
 
 #define FRAME_BIAS   128
-#define FRAME_JUMPS  16384
+#define FRAME_JUMPS_LOG2 14
+#define FRAME_JUMPS  (1 << FRAME_JUMPS_LOG2)
 #define FRAME_BUDGET X64_R15
 
 /* How loads and stores are translated; each has a TLB of its own, and units are made for one of them. */
@@ -86,6 +87,12 @@ static inline struct frame *frame_of(struct hart *hart)
 static inline struct frame_jump *frame_jump_of(struct frame *frame, uint64_t pc)
 {
 	return &frame->jumps[(pc ^ frame->salt) >> 1 & (FRAME_JUMPS - 1)];
+}
+
+/* Where an entry is put when another takes its place: generated code looks there before it calls C. */
+static inline struct frame_jump *frame_jump_other(struct frame *frame, uint64_t tag)
+{
+	return &frame->jumps[(tag ^ tag >> FRAME_JUMPS_LOG2) >> 1 & (FRAME_JUMPS - 1)];
 }
 
 #define FRAME_X(n)     ((int32_t)(offsetof(struct hart, x) + 8 * (n)) - FRAME_BIAS)

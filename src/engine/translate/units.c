@@ -301,6 +301,15 @@ static struct unit *unit_at(struct translator *t, const struct key *key)
 	return unit;
 }
 
+static void forget_jump(struct frame *frame, uint64_t pc)
+{
+	struct frame_jump *places[] = {frame_jump_of(frame, pc), frame_jump_other(frame, pc ^ frame->salt)};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(places); i++)
+		if (places[i]->tag == (pc ^ frame->salt))
+			places[i]->tag = NO_JUMP;
+}
+
 /* The key of an instruction that begins at `pc` in the last half word of a page, and ends in the next. */
 static bool find_rest(struct translator *t, uint64_t pc, struct key *key)
 {
@@ -314,6 +323,24 @@ static bool find_rest(struct translator *t, uint64_t pc, struct key *key)
 	/* Once more: whose pages these are may only now be known, and both are to be seen under that owner. */
 	page = spaces_fetch(t, pc, &physical);
 	return page && page + (pc & ~PAGE_MASK) == key->source;
+}
+
+/* Whether the entry may be found in the present space and mode. */
+static bool may_be_found(const struct frame *frame, const struct frame_jump *jump)
+{
+	uint64_t pc = jump->tag ^ frame->salt;
+
+	return jump->tag != NO_JUMP && pc >> 57 == (pc >> 56 & 1 ? 127 : 0);
+}
+
+static void enter_jump(struct frame *frame, uint64_t pc, const uint8_t *code)
+{
+	struct frame_jump *jump = frame_jump_of(frame, pc);
+
+	forget_jump(frame, pc);
+	if (may_be_found(frame, jump))
+		*frame_jump_other(frame, jump->tag) = *jump;
+	*jump = (struct frame_jump){.tag = pc ^ frame->salt, .code = (uint64_t)(uintptr_t)code};
 }
 
 static struct unit *unit_for(struct translator *t, uint64_t pc, unsigned kind)
@@ -331,8 +358,7 @@ static struct unit *unit_for(struct translator *t, uint64_t pc, unsigned kind)
 	unit = unit_at(t, &key);
 	/* The salt may be another since it was looked at. */
 	if (unit && !(kind & UNIT_PLAIN))
-		*frame_jump_of(t->frame, pc) = (struct frame_jump){
-			.tag = pc ^ t->frame->salt, .code = (uint64_t)(uintptr_t)depot_code(t->depot, unit)};
+		enter_jump(t->frame, pc, depot_code(t->depot, unit));
 	return unit;
 }
 
@@ -341,6 +367,8 @@ const uint8_t *units_find(struct translator *t, uint64_t pc, enum frame_mode mod
 	const struct frame_jump *jump = frame_jump_of(t->frame, pc);
 	struct unit *unit;
 
+	if (jump->tag != (pc ^ t->frame->salt))
+		jump = frame_jump_other(t->frame, pc ^ t->frame->salt);
 	if (jump->tag == (pc ^ t->frame->salt))
 		return (const uint8_t *)(uintptr_t)jump->code;
 	count_cause(&t->interpreter, ENGINE_CAUSE_LOOKUP);
@@ -350,7 +378,7 @@ const uint8_t *units_find(struct translator *t, uint64_t pc, enum frame_mode mod
 
 void units_forget(struct translator *t, uint64_t pc)
 {
-	frame_jump_of(t->frame, pc)->tag = NO_JUMP;
+	forget_jump(t->frame, pc);
 }
 
 /* Read under the lock: the unit may be another hart's work that generated code led to. */

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/checked.h"
 #include "base/counter.h"
@@ -11,6 +12,7 @@
 #include "block/io.h"
 #include "block/open.h"
 #include "block/throttle.h"
+#include "block/track.h"
 
 #define TASK_EXTENTS 8  /* a request in more pieces than these is done by a thread */
 #define TASKS_KEPT   64 /* for the next requests */
@@ -35,6 +37,7 @@ struct block {
 	struct io *io;
 	struct throttle throttle;
 	struct block_statistics statistics;
+	struct track track;
 	struct task *kept;
 	unsigned kept_count;
 	struct bell idle; /* for who waits in block_drain */
@@ -94,6 +97,8 @@ static void task_done(struct task *task)
 	int result = task->result;
 
 	block->image->ops->leave(block->image, task->ticket);
+	if (request->operation != BLOCK_READ && request->operation != BLOCK_FLUSH)
+		track_mark(&block->track, request->offset, request->length);
 	count_done(block, request, result);
 	task_free(task);
 	counter_add(&block->statistics.in_flight, UINT64_MAX);
@@ -359,6 +364,7 @@ int block_close(struct block *block, struct error *e)
 	throttle_finish(&block->throttle);
 	io_free(block->io);
 	r = image_close(block->image, e);
+	track_finish(&block->track);
 	while (block->kept) {
 		struct task *next = block->kept->next;
 
@@ -402,6 +408,33 @@ int block_freeze(struct block *block, int fd, const char *path, struct error *e)
 {
 	assert(block->statistics.in_flight == 0);
 	return freeze_under(&block->image, fd, path, e);
+}
+
+int block_track_begin(struct block *block, struct error *e)
+{
+	int r = track_begin(&block->track, block->image->size);
+
+	return r < 0 ? error_errno(e, r, "changes of '%s' can not be counted", block->image->store->path) : 0;
+}
+
+void block_track_end(struct block *block)
+{
+	track_end(&block->track);
+}
+
+void block_track_collect(struct block *block, uint64_t *bitmap)
+{
+	track_collect(&block->track, bitmap);
+}
+
+uint64_t block_track_words(const struct block *block)
+{
+	return track_words(block->image->size);
+}
+
+int block_descriptor(const struct block *block)
+{
+	return strcmp(block->image->ops->name, "raw") == 0 ? block->image->store->fd : -1;
 }
 
 void block_set_limits(struct block *block, const struct block_limits *limits)

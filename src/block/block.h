@@ -111,6 +111,20 @@ void block_commit(struct block *block);
 void block_drain(struct block *block, loop_fn *fn, void *arg);
 /* Grows (or with `shrink` cuts) the disk; nothing is in flight. -EROFS, -EINVAL, -ENOSPC. */
 MUST_USE int block_resize(struct block *block, uint64_t size, bool shrink, struct error *e);
+/* ---- While the guest runs ---- */
+
+#define BLOCK_TRACK_PART (64 * KIB)
+/* Parts of BLOCK_TRACK_PART bytes that are changed from now on are counted, a bit each. Collecting copies the bits into
+ * `bitmap` (block_track_words words) and clears them; what was in flight meanwhile is in the next. begin by the owner, while
+ * nothing is in flight or the guest writes nothing that matters yet; collect by any thread. -ENOMEM; -EBUSY: it was resized since an earlier
+ * beginning. */
+MUST_USE int block_track_begin(struct block *block, struct error *e);
+void block_track_end(struct block *block);
+void block_track_collect(struct block *block, uint64_t *bitmap);
+uint64_t block_track_words(const struct block *block);
+/* Of a raw disk without an overlay: its file, whose bytes are the disk's; else -1. The block's. */
+int block_descriptor(const struct block *block);
+
 /* The disk stays as it is for good: what is written from now on goes to an overlay, an empty qcow2 image of the disk's size,
  * open for reading and writing at `fd`, which belongs to the block on success. `path` is the overlay's, for messages. The
  * image that the block had is written back and only read from now on; others may read it too. Nothing is in flight.

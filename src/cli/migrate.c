@@ -26,6 +26,7 @@
 
 enum {
 	MIGRATE_OFFLINE,
+	MIGRATE_COPY_DISKS,
 	MIGRATE_MAX_DOWNTIME,
 	MIGRATE_BANDWIDTH,
 	MIGRATE_PLAIN,
@@ -107,7 +108,7 @@ static void look_on(struct named *watcher, const struct request *request)
 			pause_ms(LOOK_MS / 10);
 			continue;
 		}
-		if (json_object_get(event, "stage"))
+		if (json_object_get(event, "stage") && !json_object_get(event, "to"))
 			print_progress(stderr, event);
 		json_decref(event);
 	}
@@ -262,9 +263,7 @@ static int refuse_own_disk(struct named *named, struct error *e)
 		registry_path(named->registry, named->name, files[i], path);
 		if (access(path, F_OK) == 0)
 			return error_set(e, ERROR_STATE, -EOPNOTSUPP,
-					 "%s has a disk of its own, %s, which does not move along; only machines without disks can be "
-					 "moved",
-					 named->name, path);
+					 "%s has a disk of its own, %s; give --copy-disks, so that it moves along", named->name, path);
 	}
 	return 0;
 }
@@ -277,7 +276,7 @@ static int make_request(struct named *named, const struct arguments *arguments, 
 	json_t *offer;
 	int r = migrate_token(token, e);
 
-	if (r == 0)
+	if (r == 0 && !values[MIGRATE_COPY_DISKS].given)
 		r = refuse_own_disk(named, e);
 	if (r == 0)
 		r = read_document(named, &document, e);
@@ -285,8 +284,8 @@ static int make_request(struct named *named, const struct arguments *arguments, 
 		return r;
 	offer = json_pack("{s:s, s:s, s:s}", "name", named->name, "token", token, "document", document);
 	text = offer ? json_dumps(offer, JSON_COMPACT) : NULL;
-	*out = text ? json_pack("{s:s, s:s, s:s, s:b, s:I, s:I}", "offer", text, "token", token, "to", arguments->operands[1],
-				"offline", values[MIGRATE_OFFLINE].given, "max_downtime_ms",
+	*out = text ? json_pack("{s:s, s:s, s:s, s:b, s:b, s:I, s:I}", "offer", text, "token", token, "to", arguments->operands[1],
+				"offline", values[MIGRATE_OFFLINE].given, "disks", values[MIGRATE_COPY_DISKS].given, "max_downtime_ms",
 				(json_int_t)values[MIGRATE_MAX_DOWNTIME].number, "bandwidth",
 				(json_int_t)(values[MIGRATE_BANDWIDTH].given ? values[MIGRATE_BANDWIDTH].number : 0))
 		    : NULL;
@@ -380,6 +379,10 @@ static const struct option_spec options[MIGRATE_OPTIONS] = {
 			     .letter = 'o',
 			     .type = OPTION_FLAG,
 			     .help = "let the machine stand still while all of it is copied: the least traffic, the longest stop"},
+	[MIGRATE_COPY_DISKS] = {.name = "copy-disks",
+				.letter = 'D',
+				.type = OPTION_FLAG,
+				.help = "copy the machine's disks along, while it runs; they have to be raw, and of the same sizes there"},
 	[MIGRATE_MAX_DOWNTIME] = {.name = "max-downtime",
 				  .letter = 'd',
 				  .type = OPTION_DURATION,

@@ -215,6 +215,8 @@ MUST_USE int machine_load_state(struct machine *machine, const void *bytes, size
 MUST_USE int machine_track_begin(struct machine *machine, struct error *e);
 uint64_t machine_track_collect(struct machine *machine, uint64_t *const bitmaps[]);
 void machine_track_end(struct machine *machine);
+/* Its index-th disk; NULL when there is none. For what block.h allows beside the guest. */
+struct block *machine_disk(struct machine *machine, unsigned index);
 /* It is somewhere else now: guests that know how tell their neighbours in the network. */
 void machine_announce(struct machine *machine);
 

@@ -1,5 +1,6 @@
 /* Which pages of its memory the guest changes. vCPUs stand still for the microseconds in which their leave to write
  * unnoticed is taken from them; the guest's clock runs on. */
+#include "device/virtio/blk.h"
 #include "device/virtio/net.h"
 #include "machine/private.h"
 
@@ -52,6 +53,11 @@ uint64_t machine_track_collect(struct machine *machine, uint64_t *const bitmaps[
 void machine_track_end(struct machine *machine)
 {
 	memory_dirty_stop(&machine->board->memory);
+}
+
+struct block *machine_disk(struct machine *machine, unsigned index)
+{
+	return index < machine->disk_count ? virtio_blk_block(machine->disks[index]) : NULL;
 }
 
 void machine_announce(struct machine *machine)

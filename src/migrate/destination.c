@@ -8,6 +8,7 @@
 
 #include "base/threads.h"
 #include "board/ram.h"
+#include "migrate/disks.h"
 #include "migrate/errand.h"
 #include "migrate/inventory.h"
 #include "migrate/pages.h"
@@ -28,6 +29,7 @@ struct destination {
 	/* The thread's own. */
 	struct pages_set filled, named;
 	struct pages_counts counts;
+	struct disks disks;
 	json_t *inventory;
 	uint8_t *state;
 	size_t state_length, state_room;
@@ -50,6 +52,8 @@ static int reserve(void *arg, struct error *e)
 	struct destination *d = arg;
 	int r = inventory_check(d->machine, d->inventory, e);
 
+	if (r == 0 && json_object_get(d->inventory, "disks"))
+		r = disks_init(&d->disks, d->machine, false, e);
 	/* What was laid out for a start of its own goes. */
 	if (r == 0)
 		ram_clear(memory_of(d));
@@ -118,12 +122,17 @@ static int take_frame(struct destination *d, const struct stream_frame *frame, s
 	switch (frame->kind) {
 	case STREAM_PAGES:
 		return pages_receive(frame, memory_of(d), &d->filled, &d->named, &d->counts, e);
+	case STREAM_DISK:
+		return disks_receive(&d->disks, frame, e);
 	case STREAM_ROUND:
-		return stream_send_bytes(&d->stream, STREAM_ROUND, frame->bytes, frame->length, e);
+		r = disks_sync(&d->disks, e);
+		return r < 0 ? r : stream_send_bytes(&d->stream, STREAM_ROUND, frame->bytes, frame->length, e);
 	case STREAM_STATE:
 		return add_state(d, frame, e);
 	case STREAM_FINISH:
 		r = check_totals(d, frame, e);
+		if (r == 0)
+			r = disks_sync(&d->disks, e);
 		return r < 0 ? r : 1;
 	default:
 		return error_set(e, ERROR_FAILED, -EPROTO, "the other side sent a frame \"%s\" amid the copy",
@@ -265,6 +274,7 @@ void destination_free(struct destination *d)
 	errands_finish(&d->errands);
 	pages_set_finish(&d->filled);
 	pages_set_finish(&d->named);
+	disks_finish(&d->disks);
 	stream_finish(&d->stream);
 	json_decref(d->inventory);
 	free(d->state);

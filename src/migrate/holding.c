@@ -9,7 +9,7 @@ int source_track(void *arg, struct error *e)
 	int r = machine_track_begin(source->machine, e);
 
 	source->tracking = r == 0;
-	return r;
+	return r < 0 ? r : disks_track(&source->disks, e);
 }
 
 int source_collect(void *arg, struct error *e)
@@ -18,6 +18,7 @@ int source_collect(void *arg, struct error *e)
 
 	(void)e;
 	(void)machine_track_collect(source->machine, source->fresh.bits);
+	disks_collect(&source->disks);
 	return 0;
 }
 
@@ -46,8 +47,10 @@ int source_hold(void *arg, struct error *e)
 	if (source->tracking) {
 		(void)machine_track_collect(source->machine, source->fresh.bits);
 		pages_set_add(&source->due, &source->fresh);
+		disks_collect(&source->disks);
 	} else {
 		pages_set_fill(&source->due);
+		disks_fill(&source->disks);
 	}
 	return machine_save_state(source->machine, &source->state, e);
 }
@@ -76,6 +79,7 @@ int source_give_back(void *arg, struct error *e)
 
 	if (source->tracking)
 		machine_track_end(source->machine);
+	disks_untrack(&source->disks);
 	if (source->throttled)
 		r = machine_set_quota(source->machine, &source->quota, e);
 	if (source->fenced && source->options.hooks.fence(source->options.hooks.opaque, SOURCE_FENCE_NONE, e) < 0)

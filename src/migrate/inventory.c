@@ -61,12 +61,25 @@ static json_t *memory_of(const struct memory *memory)
 	return list;
 }
 
-json_t *inventory_of(struct machine *machine)
+/* Of those that it writes. */
+static json_t *disks_of(struct machine *machine)
+{
+	json_t *list = json_array();
+	struct block *block;
+
+	for (unsigned i = 0; (block = machine_disk(machine, i)); i++)
+		if (!block_read_only(block))
+			json_array_append_new(list, json_integer((json_int_t)block_size(block)));
+	return list;
+}
+
+json_t *inventory_of(struct machine *machine, bool disks)
 {
 	const struct board *board = machine_board(machine);
 
-	return json_pack("{s:s, s:s, s:i, s:o, s:o}", "arch", arch_name(board), "board", board->type->name, "cpus",
-			 (int)board->cpu_count, "memory", memory_of(&board->memory), "sections", sections_of(board));
+	return json_pack("{s:s, s:s, s:i, s:o, s:o, s:o*}", "arch", arch_name(board), "board", board->type->name, "cpus",
+			 (int)board->cpu_count, "memory", memory_of(&board->memory), "sections", sections_of(board), "disks",
+			 disks ? disks_of(machine) : NULL);
 }
 
 /* ---- Comparing ---- */
@@ -157,6 +170,15 @@ static void compare_sections(struct misfits *misfits, const json_t *theirs, cons
 		misfit(misfits, "it has %zu parts, here %u", json_array_size(theirs), count);
 }
 
+static void compare_disks(struct misfits *misfits, const json_t *theirs, struct machine *machine)
+{
+	json_t *ours = theirs ? disks_of(machine) : NULL;
+
+	if (theirs && !json_equal(theirs, ours))
+		misfit(misfits, "the number or the sizes of its disks differ");
+	json_decref(ours);
+}
+
 int inventory_check(struct machine *machine, const json_t *theirs, struct error *e)
 {
 	const struct board *board = machine_board(machine);
@@ -168,6 +190,7 @@ int inventory_check(struct machine *machine, const json_t *theirs, struct error 
 		misfit(&misfits, "it has %" PRIu64 " processors, here %u", number_of(theirs, "cpus"), board->cpu_count);
 	compare_memory(&misfits, json_object_get(theirs, "memory"), &board->memory);
 	compare_sections(&misfits, json_object_get(theirs, "sections"), board);
+	compare_disks(&misfits, json_object_get(theirs, "disks"), machine);
 	if (!misfits.count)
 		return 0;
 	return error_set(e, ERROR_STATE, -EINVAL, "the machine does not fit the one that was made for it there: %s",

@@ -11,8 +11,8 @@
 
 #include "machine/machine.h"
 
-/* A new reference; NULL without memory. */
-json_t *inventory_of(struct machine *machine);
+/* A new reference; NULL without memory. `disks`: they move along, so their sizes count. */
+json_t *inventory_of(struct machine *machine, bool disks);
 /* Whether this machine can take the state of the one with that inventory, which is hostile: -EINVAL (ERROR_STATE) with all
  * that does not fit. */
 MUST_USE int inventory_check(struct machine *machine, const json_t *theirs, struct error *e);

@@ -47,7 +47,9 @@ int source_send_due(struct source *source, struct error *e)
 
 	source->sender.pace = pace;
 	source->sender.opaque = source;
-	r = pages_send(&source->sender, &source->due, e);
+	r = disks_send(&source->disks, &source->stream, pace, source, e);
+	if (r == 0)
+		r = pages_send(&source->sender, &source->due, e);
 	pthread_mutex_lock(&source->lock);
 	source->progress.pages = source->sender.counts.data;
 	source->progress.zeros = source->sender.counts.zero;
@@ -71,7 +73,7 @@ static int end_round(struct source *source, unsigned round, struct error *e)
 }
 
 struct round {
-	uint64_t bytes, ns, pages, left;
+	uint64_t bytes, ns, pages, left; /* pages: those of disks too */
 };
 
 static void measure(struct source *source, unsigned number, const struct round *round)
@@ -88,12 +90,17 @@ static void measure(struct source *source, unsigned number, const struct round *
 	pthread_mutex_unlock(&source->lock);
 }
 
+static uint64_t left(const struct source *source)
+{
+	return pages_set_count(&source->due) + disks_left(&source->disks) / GUEST_PAGE_SIZE;
+}
+
 static int copy_round(struct source *source, unsigned number, struct round *round, struct error *e)
 {
 	uint64_t began = clock_host_ns(), before = source->stream.bytes_sent;
 	int r;
 
-	round->pages = pages_set_count(&source->due);
+	round->pages = left(source);
 	r = source_send_due(source, e);
 	if (r == 0)
 		r = end_round(source, number, e);
@@ -106,7 +113,7 @@ static int copy_round(struct source *source, unsigned number, struct round *roun
 	/* All that was due has been sent. */
 	pages_set_clear(&source->due);
 	pages_set_add(&source->due, &source->fresh);
-	round->left = pages_set_count(&source->due);
+	round->left = left(source);
 	measure(source, number, round);
 	return 0;
 }

@@ -72,7 +72,7 @@ static int be_answered(struct source *source, struct error *e)
 static int send_inventory(void *arg, struct error *e)
 {
 	struct source *source = arg;
-	json_t *inventory = inventory_of(source->machine);
+	json_t *inventory = inventory_of(source->machine, source->options.disks);
 	char *text = inventory ? json_dumps(inventory, JSON_COMPACT) : NULL;
 
 	json_decref(inventory);
@@ -274,6 +274,8 @@ static int prepare(struct source *source, struct error *e)
 	r = pages_set_init(&source->due, memory, e);
 	if (r == 0)
 		r = pages_set_init(&source->fresh, memory, e);
+	if (r == 0 && source->options.disks)
+		r = disks_init(&source->disks, source->machine, true, e);
 	if (r == 0)
 		r = pages_sender_init(&source->sender, &source->stream, e);
 	return r;
@@ -335,6 +337,7 @@ void source_free(struct source *source)
 	pages_sender_finish(&source->sender);
 	pages_set_finish(&source->due);
 	pages_set_finish(&source->fresh);
+	disks_finish(&source->disks);
 	state_writer_finish(&source->state);
 	stream_finish(&source->stream);
 	if (source->wake >= 0)

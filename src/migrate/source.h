@@ -47,6 +47,7 @@ struct source_options {
 	char token[MIGRATE_TOKEN_TEXT];
 	bool ask;                 /* whose is it? Nothing is sent then */
 	bool offline;             /* no pre-copy: the machine stands still from the start */
+	bool disks;               /* copied along, those that it writes */
 	unsigned max_downtime_ms; /* 0: MIGRATE_DOWNTIME_MS */
 	uint64_t bandwidth;       /* bytes a second; 0: no limit */
 	struct source_hooks hooks;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "base/limit.h"
+#include "migrate/disks.h"
 #include "migrate/errand.h"
 #include "migrate/pages.h"
 #include "migrate/source.h"
@@ -23,6 +24,7 @@ struct source {
 	/* The thread's own. */
 	struct pages_sender sender;
 	struct pages_set due, fresh; /* not sent since they changed; of those, what was collected last */
+	struct disks disks;
 	struct state_writer state;
 	uint64_t began_ns, stopped_ns;
 

@@ -44,6 +44,7 @@ static const struct {
 	[STREAM_ABORT] = {"abort", 0, ABORT_TEXT_MAX},
 	[STREAM_ASK] = {"ask", 32, 32},
 	[STREAM_VERDICT] = {"verdict", 1, 1},
+	[STREAM_DISK] = {"disk", 24, STREAM_DATA_MAX},
 };
 
 const char *stream_kind_name(enum stream_kind kind)

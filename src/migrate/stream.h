@@ -39,6 +39,7 @@ enum stream_kind {
 	STREAM_ABORT,     /* both: why it is given up; text */
 	STREAM_ASK,       /* source, later: whose is the machine of this token? */
 	STREAM_VERDICT,   /* destination: 1 when it is the destination's, 0 when it is the source's, for ever */
+	STREAM_DISK,      /* source: migrate/disks.h */
 	STREAM_KINDS,
 };
 

@@ -167,6 +167,9 @@ static int check(const struct monitor *monitor, struct error *e)
 	state = machine_state(monitor->machine);
 	if (state != MACHINE_RUNNING && state != MACHINE_PAUSED)
 		return monitor_refuse(monitor->options->name, state, "moved", e);
+	if (monitor->snapshotting)
+		return error_set(e, ERROR_STATE, -EBUSY, "%s is just being saved and can not be moved; wait a moment",
+				 monitor->options->name);
 	return monitor->stopping ? error_set(e, ERROR_STATE, -EBUSY, "%s is being stopped", monitor->options->name) : 0;
 }
 
@@ -182,7 +185,7 @@ static struct move *move_new(struct monitor *monitor, const char *token, const c
 	return move;
 }
 
-/* {"offer": text for the destination, "token", "to": as the user wrote it, "offline", "max_downtime_ms", "bandwidth"}, and a
+/* {"offer": text for the destination, "token", "to": as the user wrote it, "offline", "disks", "max_downtime_ms", "bandwidth"}, and a
  * connection. Answered when it is over. */
 int monitor_migrate(struct control_call *call, const json_t *with, struct error *e)
 {
@@ -193,6 +196,7 @@ int monitor_migrate(struct control_call *call, const json_t *with, struct error 
 	struct source_options options = {
 		.offer = offer,
 		.offline = json_is_true(json_object_get(with, "offline")),
+		.disks = json_is_true(json_object_get(with, "disks")),
 		.max_downtime_ms = (unsigned)number(with, "max_downtime_ms"),
 		.bandwidth = number(with, "bandwidth"),
 		.hooks = {fence, went_on, over, NULL},

@@ -97,6 +97,8 @@ static int check(const struct monitor *monitor, struct error *e)
 		return error_set(e, ERROR_STATE, -EBUSY, "%s is just being started and can not be saved; wait a moment", name);
 	if (monitor->snapshotting && monitor->snapshotting->save.child)
 		return error_set(e, ERROR_STATE, -EBUSY, "%s is being saved already; wait until that is done", name);
+	if (monitor->move)
+		return error_set(e, ERROR_STATE, -EBUSY, "%s is being moved and can not be saved; wait until it is there", name);
 	state = machine_state(monitor->machine);
 	if (state != MACHINE_RUNNING && state != MACHINE_PAUSED)
 		return monitor_refuse(name, state, "saved", e);

@@ -41,6 +41,7 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 	[THREAD_MOVER] = {
 		{"the link to where a machine moves", CALLS("poll", "sendmsg", "recvfrom")},
 		{"pages that KVM saw written", CALLS("ioctl:kvm-memory")},
+		{"disks that move along", CALLS("pread64", "pwrite64", "fsync")},
 	},
 	[THREAD_MAIN] = {
 		{"the event loop", CALLS("epoll_wait", "epoll_ctl", "timerfd_settime", "read", "poll", "eventfd2")},

@@ -4,9 +4,11 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "migrate/disks.h"
 #include "migrate/pages.h"
 #include "migrate/stream.h"
 
@@ -37,10 +39,16 @@ static void hear(int fd)
 	static struct memory memory;
 	struct pages_set filled, named;
 	struct pages_counts counts = {0};
+	static struct disks disks;
 	struct stream_frame frame;
 	struct stream stream;
 	struct error e;
 
+	if (!disks.count) {
+		disks.disk[0].fd = memfd_create("disk", MFD_CLOEXEC);
+		disks.disk[0].size = 256 * KIB + 512;
+		disks.count = 1;
+	}
 	if (!memory.count && memory_add_ram(&memory, gpa(UINT64_C(0x80000000)), 64 * KIB, "ram", NULL) < 0)
 		abort();
 	if (pages_set_init(&filled, &memory, NULL) < 0 || pages_set_init(&named, &memory, NULL) < 0)
@@ -50,6 +58,10 @@ static void hear(int fd)
 		if (frame.kind == STREAM_PAGES &&
 		    pages_receive(&frame, &memory, &filled, &named, &counts, &e) < 0)
 			break;
+		else if (frame.kind == STREAM_DISK && disks_receive(&disks, &frame, &e) < 0)
+			break;
+	if (lseek(disks.disk[0].fd, 0, SEEK_END) > (off_t)disks.disk[0].size)
+		abort();
 	if (pages_set_count(&named) > 16 || pages_set_count(&filled) > pages_set_count(&named))
 		abort();
 	stream_finish(&stream);

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "migrate/disks.h"
 #include "migrate/errand.h"
 #include "migrate/pages.h"
 #include "migrate/source.h"
@@ -394,6 +396,52 @@ static void hostile_pages_are_refused(void **state)
 	free(bytes);
 }
 
+/* ---- Disks ---- */
+
+static void take_disk(struct disks *disks, uint32_t disk, uint32_t kind, uint64_t offset, uint64_t length, size_t bytes,
+		      const char *message)
+{
+	static uint8_t payload[24 + BLOCK_TRACK_PART + 1];
+	const le32_t head[] = {le32_put(disk), le32_put(kind)};
+	const le64_t place[] = {le64_put(offset), le64_put(length)};
+	const struct stream_frame frame = {STREAM_DISK, payload, 24 + bytes};
+	int r;
+
+	memcpy(payload, head, sizeof head);
+	memcpy(payload + 8, place, sizeof place);
+	memset(payload + 24, 'd', sizeof payload - 24);
+	r = disks_receive(disks, &frame, &failure);
+	if (r != (message ? -EPROTO : 0) || (message && !strstr(failure.message, message)))
+		fail_msg("disk %u, %llu at %llu: %d, '%s' instead of '%s'", disk, (unsigned long long)length,
+			 (unsigned long long)offset, r, failure.message, message ? message : "");
+}
+
+static void disks_arrive_and_hostile_ones_are_refused(void **state)
+{
+	struct disks disks = {.count = 1};
+	const uint64_t size = 3 * BLOCK_TRACK_PART + 512;
+	char found[3];
+
+	(void)state;
+	disks.disk[0].fd = memfd_create("disk", MFD_CLOEXEC);
+	disks.disk[0].size = size;
+	take_disk(&disks, 0, 0, BLOCK_TRACK_PART, BLOCK_TRACK_PART, BLOCK_TRACK_PART, NULL);
+	take_disk(&disks, 0, 0, size - 512, 512, 512, NULL);
+	take_disk(&disks, 0, 1, BLOCK_TRACK_PART, 512, 0, NULL);
+	assert_int_equal(pread(disks.disk[0].fd, found, 3, BLOCK_TRACK_PART + 510), 3);
+	assert_memory_equal(found, "\0\0d", 3);
+	take_disk(&disks, 1, 0, 0, 512, 512, "no such disk");
+	take_disk(&disks, 0, 2, 0, 512, 512, "length or kind");
+	take_disk(&disks, 0, 0, 0, 0, 0, "length or kind");
+	take_disk(&disks, 0, 0, 0, BLOCK_TRACK_PART + 1, BLOCK_TRACK_PART + 1, "length or kind");
+	take_disk(&disks, 0, 0, size - 512, 1024, 1024, "beyond");
+	take_disk(&disks, 0, 1, 0 - UINT64_C(512), 512, 0, "beyond");
+	take_disk(&disks, 0, 0, 0, 512, 511, "number of bytes");
+	take_disk(&disks, 0, 1, 0, 512, 512, "number of bytes");
+	assert_int_equal(lseek(disks.disk[0].fd, 0, SEEK_END), size);
+	close(disks.disk[0].fd);
+}
+
 /* ---- Errands ---- */
 
 static struct errands errands;
@@ -464,6 +512,7 @@ int main(void)
 		cmocka_unit_test(tokens),
 		PAGED(pages_arrive),
 		PAGED(hostile_pages_are_refused),
+		cmocka_unit_test(disks_arrive_and_hostile_ones_are_refused),
 		cmocka_unit_test(errands_are_run),
 	};
 

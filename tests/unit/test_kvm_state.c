@@ -258,8 +258,12 @@ static void stand(unsigned without)
 	sleep_ms(100);
 	went = run_a_while(&b);
 	assert_in_range(b.platform->chips.clock_ns, ns, ns + went);
+	/* A value that is written within a second of another is taken for the same one, a little later: KVM's way to make CPUs
+	 * agree. */
+	if (without & X86_WITHOUT_TSC_OFFSET)
+		assert_true(b.cpus[0]->tsc > tsc);
 	/* Some KVMs take any offset and give the host's counter all the same. */
-	if (tsc > went * 1000)
+	else if (tsc > went * 1000)
 		print_message("[  SKIPPED ] the counter: this host's KVM does not offset it\n");
 	else
 		assert_in_range(b.cpus[0]->tsc, tsc, tsc + went * (b.platform->tsc_khz + 1) / 1000000);

@@ -12,10 +12,10 @@ static const char *const tiny_modules[] = {
 	"virtio_input",   "evdev",      "crc32c_generic", "ext4", NULL,
 };
 
-/* The cloud kernel has virtio over PCI and ext4 built in; what ACPI tells of takes virtio_mmio and button. */
+/* The cloud kernel has virtio over PCI and ext4 built in; what ACPI tells of takes virtio_mmio, button and pvpanic. */
 static const char *const cloud_modules[] = {
 	"virtio_mmio", "virtio_blk", "virtio_net", "virtio_balloon", "virtio_rng", "vmw_vsock_virtio_transport",
-	"virtio_input", "evdev",     "button",     "overlay",        NULL,
+	"virtio_input", "evdev",     "button",     "pvpanic_mmio",   "overlay",    NULL,
 };
 
 static const struct image_recipe debian_tiny = {

@@ -1,0 +1,380 @@
+/* Snapshot files: what was there at the moment of saving is read back, whatever happens to the memory or to the file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "snapshot/folder.h"
+#include "snapshot/save.h"
+
+#define PAGES_LOW  300
+#define PAGES_HIGH 37
+#define PAGES      (PAGES_LOW + PAGES_HIGH)
+#define STATE      "the state of everything else"
+
+static struct memory memory;
+static char folder[] = "/tmp/doppel-snapshot-XXXXXX", made[64];
+
+static uint8_t *page_at(uint64_t row)
+{
+	return row < PAGES_LOW ? memory.regions[0].host + row * GUEST_PAGE_SIZE
+			       : memory.regions[1].host + (row - PAGES_LOW) * GUEST_PAGE_SIZE;
+}
+
+/* Every third page stays zero; each other one is told by row and generation. */
+static void expect(uint64_t row, uint64_t generation, uint8_t page[GUEST_PAGE_SIZE])
+{
+	memset(page, 0, GUEST_PAGE_SIZE);
+	for (unsigned i = 0; row % 3 && i < GUEST_PAGE_SIZE / 8; i++) {
+		uint64_t word = (row * 512 + i) * UINT64_C(0x9e3779b97f4a7c15) + generation;
+
+		memcpy(page + i * 8, &word, 8);
+	}
+}
+
+static void write_page(uint64_t row, uint64_t generation)
+{
+	expect(row, generation, page_at(row));
+}
+
+static int set_up(void **state)
+{
+	struct error e;
+
+	(void)state;
+	snprintf(made, sizeof made, "%s", folder);
+	assert_non_null(mkdtemp(made));
+	memory_init(&memory);
+	assert_int_equal(memory_add_ram(&memory, gpa(0x80000000), PAGES_LOW * GUEST_PAGE_SIZE, "low", &e), 0);
+	assert_int_equal(memory_add_ram(&memory, gpa(0x100000000), PAGES_HIGH * GUEST_PAGE_SIZE, "high", &e), 0);
+	for (uint64_t row = 0; row < PAGES; row++)
+		write_page(row, 1);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	char command[128];
+
+	(void)state;
+	memory_finish(&memory);
+	snprintf(command, sizeof command, "rm -rf %s", made);
+	return system(command);
+}
+
+static void path_of(const char *name, char out[128])
+{
+	snprintf(out, 128, "%s/%s.snap", made, name);
+}
+
+static int create(const char *name)
+{
+	char path[128];
+	int fd;
+
+	path_of(name, path);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static struct snapshot_contents contents(uint8_t id, uint8_t parent)
+{
+	struct snapshot_contents c = {.memory = &memory,
+				      .state = STATE,
+				      .state_length = sizeof STATE,
+				      .facts = "{\"tag\": \"x\"}",
+				      .created_ns = 17};
+
+	memset(c.id, id, sizeof c.id);
+	memset(c.parent, parent, sizeof c.parent);
+	return c;
+}
+
+static struct snapshot_counts save(int fd, uint8_t id, uint8_t parent)
+{
+	const struct snapshot_contents c = contents(id, parent);
+	struct snapshot_counts counts = {0};
+	struct snapshot_save saving;
+	struct error e;
+
+	if (snapshot_save_begin(&saving, fd, &c, &e) < 0 || snapshot_save_end(&saving, &counts, &e) < 0)
+		fail_msg("save: %s", e.message);
+	close(fd);
+	return counts;
+}
+
+static struct snapshot_chain load(const char *name)
+{
+	struct snapshot_chain chain;
+	char path[128];
+	struct error e;
+
+	path_of(name, path);
+	if (snapshot_chain_load(&chain, path, &e) < 0)
+		fail_msg("load: %s", e.message);
+	return chain;
+}
+
+/* All pages are of generation 1 but those rows that `other` has set, which are of that generation. */
+static void check(const struct snapshot_chain *chain, const uint8_t other[PAGES])
+{
+	uint8_t page[GUEST_PAGE_SIZE], wanted[GUEST_PAGE_SIZE];
+	struct error e;
+
+	for (uint64_t row = 0; row < PAGES; row++) {
+		if (snapshot_read_page(snapshot_chain_owner(chain, row), row, page, &e) < 0)
+			fail_msg("row %llu: %s", (unsigned long long)row, e.message);
+		expect(row, other && other[row] ? other[row] : 1, wanted);
+		if (memcmp(page, wanted, sizeof page) != 0)
+			fail_msg("row %llu has other bytes", (unsigned long long)row);
+	}
+}
+
+static void test_round_trip(void **state)
+{
+	struct snapshot_counts counts = save(create("a"), 1, 0);
+	struct snapshot_chain chain = load("a");
+	struct error e;
+
+	(void)state;
+	assert_int_equal(counts.zero, (PAGES + 2) / 3);
+	assert_int_equal(counts.stored, PAGES - (PAGES + 2) / 3);
+	check(&chain, NULL);
+	assert_int_equal(chain.files[0]->state_length, sizeof STATE);
+	assert_string_equal((char *)chain.files[0]->state, STATE);
+	assert_string_equal(json_string_value(json_object_get(chain.files[0]->facts, "tag")), "x");
+	assert_int_equal(snapshot_verify(chain.files[0], NULL, NULL, &e), 0);
+	assert_int_equal(snapshot_address(chain.files[0], PAGES_LOW), 0x100000000);
+	snapshot_chain_finish(&chain);
+}
+
+/* The guest runs on as soon as the child is there. */
+static void test_memory_changes_meanwhile(void **state)
+{
+	const struct snapshot_contents c = contents(1, 0);
+	struct snapshot_counts counts;
+	struct snapshot_save saving;
+	struct snapshot_chain chain;
+	int fd = create("a");
+	struct error e;
+
+	(void)state;
+	assert_int_equal(snapshot_save_begin(&saving, fd, &c, &e), 0);
+	for (uint64_t row = PAGES; row-- > 0;)
+		memset(page_at(row), 0x55, GUEST_PAGE_SIZE);
+	assert_int_equal(snapshot_save_end(&saving, &counts, &e), 0);
+	close(fd);
+	chain = load("a");
+	check(&chain, NULL);
+	snapshot_chain_finish(&chain);
+}
+
+static void prepare(int fd, const char *parent)
+{
+	struct snapshot_page rows[PAGES];
+	struct snapshot_chain chain = load(parent);
+	struct error e;
+
+	for (uint64_t row = 0; row < PAGES; row++)
+		rows[row] = snapshot_chain_owner(&chain, row)->pages[row];
+	assert_int_equal(snapshot_prepare(fd, rows, PAGES, &e), 0);
+	snapshot_chain_finish(&chain);
+}
+
+/* Pages that change, change back, become zeros, or stop being zeros. */
+static void test_chain(void **state)
+{
+	uint8_t generations[PAGES] = {0};
+	struct snapshot_counts counts;
+	struct snapshot_chain chain;
+	uint8_t zeros[GUEST_PAGE_SIZE] = {0}, page[GUEST_PAGE_SIZE];
+	struct error e;
+	int fd;
+
+	(void)state;
+	save(create("a"), 1, 0);
+	write_page(1, 2);
+	write_page(200, 2);
+	memset(page_at(301), 0, GUEST_PAGE_SIZE);
+	fd = create("b");
+	prepare(fd, "a");
+	counts = save(fd, 2, 1);
+	assert_int_equal(counts.stored, 2);
+	assert_int_equal(counts.zero, (PAGES + 2) / 3 + 1);
+	write_page(1, 3);
+	write_page(200, 1);
+	write_page(301, 1);
+	fd = create("c");
+	prepare(fd, "b");
+	counts = save(fd, 3, 2);
+	assert_int_equal(counts.stored, 3);
+	generations[1] = 3;
+	chain = load("c");
+	assert_int_equal(chain.count, 3);
+	check(&chain, generations);
+	snapshot_chain_finish(&chain);
+	chain = load("b");
+	assert_int_equal(snapshot_read_page(snapshot_chain_owner(&chain, 301), 301, page, &e), 0);
+	assert_memory_equal(page, zeros, sizeof page);
+	snapshot_chain_finish(&chain);
+}
+
+static void test_parent_missing(void **state)
+{
+	struct snapshot_chain chain;
+	char path[128];
+	struct error e;
+	int fd;
+
+	(void)state;
+	save(create("a"), 1, 0);
+	fd = create("b");
+	prepare(fd, "a");
+	save(fd, 2, 1);
+	path_of("a", path);
+	unlink(path);
+	path_of("b", path);
+	assert_int_equal(snapshot_chain_load(&chain, path, &e), -ENOENT);
+	assert_non_null(strstr(e.message, "needs its parent, the snapshot 0101"));
+}
+
+static void put(const char *name, const uint8_t *bytes, size_t length)
+{
+	int fd = create(name);
+
+	assert_int_equal(write(fd, bytes, length), (ssize_t)length);
+	close(fd);
+}
+
+static uint8_t *slurp(const char *name, size_t *length)
+{
+	char path[128];
+	uint8_t *bytes;
+	FILE *file;
+
+	path_of(name, path);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	fseek(file, 0, SEEK_END);
+	*length = (size_t)ftell(file);
+	rewind(file);
+	bytes = malloc(*length);
+	assert_non_null(bytes);
+	assert_int_equal(fread(bytes, 1, *length, file), *length);
+	fclose(file);
+	return bytes;
+}
+
+static int open_and_verify(const char *name, struct error *e)
+{
+	struct snapshot_chain chain;
+	char path[128];
+	int r;
+
+	path_of(name, path);
+	r = snapshot_chain_load(&chain, path, e);
+	if (r == 0)
+		r = snapshot_verify(chain.files[0], NULL, NULL, e);
+	if (r == 0 || chain.count)
+		snapshot_chain_finish(&chain);
+	return r;
+}
+
+/* No byte of the file can be another without notice, but those of holes, which no page is in. */
+static void test_flipped(void **state)
+{
+	size_t length, hole = SNAPSHOT_HEADER + PAGES * sizeof(struct snapshot_page);
+	uint8_t *bytes;
+	struct error e;
+
+	(void)state;
+	save(create("a"), 1, 0);
+	bytes = slurp("a", &length);
+	hole = (hole + GUEST_PAGE_SIZE - 1) / GUEST_PAGE_SIZE * GUEST_PAGE_SIZE;
+	for (size_t at = 0; at < length; at += at < 1000 || at > length - 200 ? 1 : 997) {
+		size_t page = at >= hole ? (at - hole) / GUEST_PAGE_SIZE : 0;
+		bool unused = (at >= SNAPSHOT_HEADER + PAGES * sizeof(struct snapshot_page) && at < hole) ||
+			      (at >= hole && page < PAGES && page % 3 == 0);
+
+		bytes[at] ^= 0x10;
+		put("flipped", bytes, length);
+		bytes[at] ^= 0x10;
+		e.message[0] = 0;
+		if (!unused && open_and_verify("flipped", &e) >= 0)
+			fail_msg("byte %zu was flipped and nobody noticed", at);
+		if (!unused)
+			assert_true(*e.message != 0);
+	}
+	free(bytes);
+}
+
+static void test_cut(void **state)
+{
+	size_t length;
+	uint8_t *bytes;
+	struct error e;
+
+	(void)state;
+	save(create("a"), 1, 0);
+	bytes = slurp("a", &length);
+	for (size_t cut = 0; cut < length; cut += cut < 200 ? 1 : 4093) {
+		put("cut", bytes, cut);
+		assert_true(open_and_verify("cut", &e) < 0);
+	}
+	bytes[8] = 2;
+	put("newer", bytes, length);
+	assert_int_equal(open_and_verify("newer", &e), -ENOTSUP);
+	assert_non_null(strstr(e.message, "version 2"));
+	free(bytes);
+}
+
+/* Whoever saves without room gets no file that anybody takes for one. */
+static void test_no_room(void **state)
+{
+	const struct snapshot_contents c = contents(1, 0);
+	struct rlimit before, small;
+	struct snapshot_counts counts;
+	struct snapshot_save saving;
+	struct error e;
+	int fd = create("a"), r;
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &before);
+	/* State and facts are written far behind, so there the limit shows first. */
+	small = (struct rlimit){.rlim_cur = 200 * GUEST_PAGE_SIZE, .rlim_max = before.rlim_max};
+	setrlimit(RLIMIT_FSIZE, &small);
+	r = snapshot_save_begin(&saving, fd, &c, &e);
+	if (r == 0)
+		r = snapshot_save_end(&saving, &counts, &e);
+	setrlimit(RLIMIT_FSIZE, &before);
+	signal(SIGXFSZ, SIG_DFL);
+	close(fd);
+	assert_int_equal(r, -EFBIG);
+	assert_true(open_and_verify("a", &e) < 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_round_trip, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_memory_changes_meanwhile, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_chain, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_parent_missing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_flipped, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_cut, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_no_room, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests_name("snapshot", tests, NULL, NULL);
+}

@@ -1,0 +1,124 @@
+#!/bin/bash
+# Debian's kernel is saved amid its work, taken back, copied, and moved to the other engine: memory, disk, timers and float loops
+# go on as if nothing had been. Prints TAP.
+# usage: snapshot.sh DOPPEL ENGINE
+set -u
+doppel=$(realpath "$1")
+engine=$2
+cd "$(dirname "$0")" || exit
+. ./tap.sh
+need_engine
+need_image
+export DOPPEL_STATE=$scratch/state
+trap '"$doppel" rm --all --force >/dev/null 2>&1; rm -rf "$scratch"' EXIT
+other=translate
+[[ $engine = translate ]] && other=interpret
+
+in_guest() {
+	timeout -k 5 "$seconds" "$doppel" exec --timeout "${seconds}s" "$@" 2>&1
+}
+does() {
+	timeout -k 5 "$seconds" "$doppel" "$@" 2>&1
+}
+# fails NAME WORDS COMMAND...
+fails() {
+	local name=$1 words=$2 output
+	shift 2
+	output=$(does "$@")
+	[[ $? != 0 && $output == *"$words"* ]]
+	result $? "$name" "$output"
+}
+
+# An image that has a disk too.
+does image export debian-tiny "$scratch/image" >/dev/null
+truncate -s 64M "$scratch/image/disk.raw"
+export XDG_CACHE_HOME=$scratch/cache
+does image import --name own "$scratch/image" >/dev/null
+output=$(does create web own --memory 192M --cpus 2 --engine "$engine") && output+=$(does start web)
+result $? 'a machine with a disk of its own' "$output"
+check 'its guest is there' here "$(in_guest web -- echo here)"
+
+# A file in memory that is known, a loop of floats, a count that sleeps, and writes to the disk, all at once.
+work='seq 1 50000 >/tmp/known
+	(awk "BEGIN { for (i = 1; i <= 50000; i++) s += 1 / (i * i); printf \"%.15f\\n\", s }" >/tmp/float) &
+	(for i in $(seq 20); do sleep 0.05; done; echo 20 >/tmp/slept) &
+	(for i in $(seq 16); do dd if=/tmp/known of=/dev/vda bs=16k count=1 seek=$i conv=notrunc; sync; done; echo done >/tmp/wrote) 2>/dev/null &
+	sleep 0.2'
+answer='for f in float slept wrote; do until [ -s /tmp/$f ]; do sleep 0.1; done; done
+	sync; echo 3 >/proc/sys/vm/drop_caches
+	cat /tmp/float /tmp/slept; md5sum </tmp/known; dd if=/dev/vda bs=16k skip=1 count=16 2>/dev/null | md5sum'
+in_guest web -- setsid sh -c "($work) >/dev/null 2>&1 </dev/null"
+output=$(does snapshot web amid)
+result $? 'it is saved amid its work' "$output"
+undisturbed=$(in_guest web -- sh -c "$answer")
+in_guest web -- sh -c 'echo spoilt >/tmp/known; dd if=/dev/zero of=/dev/vda bs=1M count=8 2>/dev/null; sync'
+fails 'it is not taken back while it runs, unless that is meant' 'restore --force' restore web amid
+output=$(does restore --force web amid)
+result $? 'it is taken back' "$output"
+check 'all that it did comes out the same' "$undisturbed" "$(in_guest web -- sh -c "$answer")"
+output=$(does restore --force --eager web amid)
+result $? 'it is taken back with all its memory at once' "$output"
+check 'and once more' "$undisturbed" "$(in_guest web -- sh -c "$answer")"
+
+# ---- Increments ----
+
+in_guest web -- sh -c 'echo later >/tmp/later'
+output=$(does snapshot web later --parent amid)
+result $? 'what has changed is saved' "$output"
+fails 'what it builds on stays' 'builds on amid' snapshot rm web amid
+in_guest web -- rm /tmp/later
+output=$(does restore --force web later)
+result $? 'it is taken back to an increment' "$output"
+check 'which has what it had' later "$(in_guest web -- cat /tmp/later)"
+output=$(does snapshot inspect web later --verify)
+result $? 'all of it is whole' "$output"
+
+# ---- Clones ----
+
+output=$(does clone web --count 2)
+check 'two clones' $'web-1\nweb-2' "$output"
+in_guest web-1 -- sh -c 'echo one >/tmp/own; dd if=/tmp/own of=/dev/vda conv=notrunc 2>/dev/null; sync'
+check 'one does not see what the other writes' '' "$(in_guest web-2 -- sh -c 'cat /tmp/own 2>/dev/null; dd if=/dev/vda bs=3 count=1 2>/dev/null | tr -d "\\0"')"
+random=$(for name in web web-1 web-2; do in_guest $name -- sh -c 'head -c 16 /dev/urandom | md5sum'; done | sort | uniq | wc -l)
+check 'each has random numbers of its own' 3 "$random"
+[[ $(in_guest web-1 -- dmesg) == *'reseeded due to virtual machine fork'* ]]
+result $? 'the kernel of a clone knows that it is one' "$(in_guest web-1 -- sh -c 'dmesg | tail -n 3')"
+does rm --force web-1 web-2 >/dev/null
+
+# ---- What goes wrong ----
+
+fails 'a snapshot that is not there' 'has no snapshot nothing' restore --force web nothing
+fails 'one that is there is not replaced' '--force replaces it' snapshot web amid
+snapshots=$DOPPEL_STATE/machines/web/snapshots
+cp --sparse=always "$snapshots/amid.snap" "$snapshots/bad.snap"
+printf x | dd of="$snapshots/bad.snap" bs=1 seek=4200 conv=notrunc 2>/dev/null
+fails 'a damaged one is refused' 'table of pages' restore --force web bad
+check 'and the machine runs on' web "$(does ps --quiet)"
+truncate -s -1 "$snapshots/bad.snap"
+fails 'one that was cut is refused' 'it was cut' restore --force web bad
+rm "$snapshots/bad.snap"
+
+# Killed while it is saved: nothing is seen of it.
+pid=$(does ls --format json web | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["pid"])')
+does snapshot web dying >/dev/null 2>&1 &
+sleep 0.0$((RANDOM % 10))
+kill -9 "$pid"
+wait $!
+left=$(does snapshot ls web --quiet | tr '\n' ' ')
+[[ $left = 'amid later ' || $left = 'amid later dying ' ]] && { [[ $left != *dying* ]] || does snapshot inspect web dying --verify >/dev/null; }
+result $? 'a monitor that is killed leaves a whole snapshot or none' "$left"
+output=$(does restore web later)
+result $? 'and the machine goes on from another' "$output"
+check 'as it was' later "$(in_guest web -- cat /tmp/later)"
+# ---- The other engine ----
+
+does stop --force web >/dev/null
+sed -i "s/^engine: .*/engine: $other/" "$DOPPEL_STATE/machines/web/machine.yaml"
+output=$(does restore web amid)
+result $? "it goes on under engine $other" "$output"
+check 'with the same results' "$undisturbed" "$(in_guest web -- sh -c "$answer")"
+
+output=$(does snapshot rm web later amid)
+result $? 'snapshots are removed' "$output"
+echo "1..$number"
+exit $failed

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "snapshot/collapse.h"
 #include "snapshot/folder.h"
 #include "snapshot/save.h"
 
@@ -229,6 +230,37 @@ static void test_chain(void **state)
 	snapshot_chain_finish(&chain);
 }
 
+/* One file instead of three, which the others are not needed for. */
+static void test_collapse(void **state)
+{
+	uint8_t generations[PAGES] = {0};
+	struct snapshot_chain chain;
+	char path[128];
+	struct error e;
+	int fd;
+
+	(void)state;
+	save(create("a"), 1, 0);
+	write_page(1, 2);
+	fd = create("b");
+	prepare(fd, "a");
+	save(fd, 2, 1);
+	chain = load("b");
+	fd = create("whole");
+	if (snapshot_collapse(&chain, fd, NULL, NULL, &e) < 0)
+		fail_msg("collapse: %s", e.message);
+	close(fd);
+	snapshot_chain_finish(&chain);
+	path_of("a", path);
+	unlink(path);
+	generations[1] = 2;
+	chain = load("whole");
+	assert_int_equal(chain.count, 1);
+	assert_int_equal(chain.files[0]->header.id[0], 2);
+	check(&chain, generations);
+	snapshot_chain_finish(&chain);
+}
+
 static void test_parent_missing(void **state)
 {
 	struct snapshot_chain chain;
@@ -370,6 +402,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_round_trip, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_memory_changes_meanwhile, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_chain, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_collapse, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_parent_missing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_flipped, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cut, set_up, tear_down),

@@ -4,12 +4,23 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A file's bytes are a mapping of their own. */
+static void release(struct blob *blob)
+{
+	if (!blob->has_file)
+		free(blob->bytes);
+	else if (blob->bytes)
+		munmap(blob->bytes, blob->length);
+	blob->bytes = NULL;
+}
+
 void blob_finish(struct blob *blob)
 {
-	free(blob->bytes);
+	release(blob);
 	if (blob->has_file)
 		close(blob->file);
 	*blob = (struct blob){0};
@@ -49,17 +60,19 @@ static int64_t changed_ns(const struct stat *status)
 /* All of the file, into fresh memory. */
 static int read_whole(struct blob *blob, struct error *e)
 {
-	uint8_t *bytes = malloc(blob->length);
+	uint8_t *bytes = mmap(NULL, blob->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	size_t done = 0;
 
-	if (!bytes)
+	if (bytes == MAP_FAILED)
 		return error_errno(e, -ENOMEM, "cannot be read");
+	/* Processes of back ends would keep it for as long as they live. */
+	(void)madvise(bytes, blob->length, MADV_DONTFORK);
 	while (done < blob->length) {
 		ssize_t got = pread(blob->file, bytes + done, blob->length - done, (off_t)done);
 		int r = got < 0 ? -errno : got == 0 ? -ESTALE : 0;
 
 		if (r < 0 && r != -EINTR) {
-			free(bytes);
+			munmap(bytes, blob->length);
 			return error_errno(e, r, "cannot be read");
 		}
 		done += got > 0 ? (size_t)got : 0;
@@ -101,8 +114,7 @@ void blob_rest(struct blob *blob)
 {
 	if (!blob->has_file)
 		return;
-	free(blob->bytes);
-	blob->bytes = NULL;
+	release(blob);
 }
 
 int blob_wake(struct blob *blob, struct error *e)

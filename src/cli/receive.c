@@ -288,7 +288,6 @@ static const struct option_spec options[RECEIVE_OPTIONS] = {
 
 static const struct verb_example examples[] = {
 	{"doppel receive unix:/run/user/1000/moves", "takes machines that doppel migrate sends there"},
-	{"ssh -L /tmp/there:/run/user/1000/moves host", "makes that socket of another host one of this"},
 	{"doppel receive tcp:127.0.0.1:7000 --once", "takes one machine by TCP, from this host"},
 	{NULL, NULL},
 };
@@ -304,7 +303,8 @@ const struct verb verb_receive = {
 		"their own each, until it is interrupted; machines that have arrived run on. It also answers those who ask whether "
 		"a machine has arrived, so start it again after a move that was cut off.\n\n"
 		"Who can connect decides what runs here, with your rights: a machine's document names files of this host. So a Unix "
-		"socket is yours alone, and TCP beyond this host wants --plain.",
+		"socket is yours alone, and TCP beyond this host wants --plain. ssh -L /tmp/there:SOCKET HOST makes that socket of "
+		"another host one of this.",
 	.examples = examples,
 	.options = options,
 	.option_count = RECEIVE_OPTIONS,

@@ -176,7 +176,7 @@ static int ask_for_folder(struct named *named, const char *to, bool plain, struc
 	struct stream_frame frame;
 	struct registry_move move;
 	struct stream stream;
-	int folder, fd, r = registry_folder(named->registry, named->name, &folder, e);
+	int folder, fd = -1, r = registry_folder(named->registry, named->name, &folder, e);
 
 	if (r < 0)
 		return r;
@@ -300,7 +300,7 @@ static int move(struct named *named, const struct arguments *arguments, struct e
 	const char *to = arguments->operands[1];
 	struct request request = {.call = "migrate"};
 	bool plain = given(arguments, MIGRATE_PLAIN);
-	int fd, r = named_connect(named, "moved", e);
+	int fd = -1, r = named_connect(named, "moved", e);
 
 	if (r == 0)
 		r = make_request(named, arguments, &request.with, e);

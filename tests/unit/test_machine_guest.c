@@ -189,15 +189,15 @@ static struct machine *move(struct machine *from)
 	return to;
 }
 
-static void test_moves(void **state)
+/* How often it was moved before it ended: not at all, when a fast engine is done before a busy host looks again. */
+static unsigned move_while_it_lives(void)
 {
 	struct machine *machine = make();
 	unsigned moves = 0;
 	struct error e;
 
-	(void)state;
 	ok(machine_start(machine, &e), &e);
-	do { /* the first time at once: a fast engine may be done before a busy host looks again */
+	do {
 		int r = machine_pause(machine, &e);
 
 		if (r == -EBUSY)
@@ -207,9 +207,20 @@ static void test_moves(void **state)
 		moves++;
 		ok(machine_resume(machine, &e), &e);
 	} while (moves < 10 && run_for(machine, 1));
-	assert_true(moves > 0);
 	expect_end(machine);
 	machine_free(machine);
+	(void)unlink(log_path);
+	return moves;
+}
+
+static void test_moves(void **state)
+{
+	unsigned moves = 0;
+
+	(void)state;
+	for (unsigned lives = 0; lives < LIVES && moves == 0; lives++)
+		moves = move_while_it_lives();
+	assert_true(moves > 0);
 }
 
 static void test_starts_again(void **state)

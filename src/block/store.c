@@ -34,7 +34,8 @@ static int before(const struct store *store, enum store_operation operation, uin
 	return store_hook->before(store_hook->context, store, operation, offset, spans, length);
 }
 
-static int make(struct store **out, const char *path, int fd, bool read_only, struct error *e)
+/* NULL: there is no memory, and the descriptor is still the caller's. */
+static struct store *new_store(const char *path, int fd, bool read_only)
 {
 	struct store *store = calloc(1, sizeof *store);
 
@@ -42,13 +43,24 @@ static int make(struct store **out, const char *path, int fd, bool read_only, st
 		store->path = strdup(path);
 	if (!store || !store->path) {
 		free(store);
-		close(fd);
-		return error_errno(e, -ENOMEM, "cannot open '%s'", path);
+		return NULL;
 	}
 	store->fd = fd;
 	store->direct_fd = -1;
-	atomic_init(&store->cut, UINT64_MAX);
 	store->read_only = read_only;
+	atomic_init(&store->cut, UINT64_MAX);
+	return store;
+}
+
+/* Takes the descriptor over, also on failure. */
+static int make(struct store **out, const char *path, int fd, bool read_only, struct error *e)
+{
+	struct store *store = new_store(path, fd, read_only);
+
+	if (!store) {
+		close(fd);
+		return error_errno(e, -ENOMEM, "cannot open '%s'", path);
+	}
 	*out = store;
 	return 0;
 }
@@ -92,20 +104,17 @@ int store_open(struct store **out, const char *path, enum store_mode mode, bool 
 
 int store_adopt(struct store **out, int fd, const char *path, enum store_mode mode, struct error *e)
 {
-	struct store *store = calloc(1, sizeof *store);
+	struct store *store = new_store(path, fd, mode == STORE_READ_ONLY);
 	int r;
 
-	if (store)
-		*store = (struct store){.path = strdup(path), .fd = fd, .direct_fd = -1, .read_only = mode == STORE_READ_ONLY};
-	if (!store || !store->path)
-		r = error_errno(e, -ENOMEM, "cannot open '%s'", path);
-	else
-		r = check_kind(store, e);
+	if (!store)
+		return error_errno(e, -ENOMEM, "cannot open '%s'", path);
+	r = check_kind(store, e);
 	if (r == 0) {
 		*out = store;
 		return 0;
 	}
-	free(store ? store->path : NULL);
+	free(store->path);
 	free(store);
 	return r;
 }

@@ -88,12 +88,12 @@ static int open_log(struct registry *registry, const struct named *named, const 
 	return r;
 }
 
-static int show(struct registry *registry, const struct named *named, const struct arguments *arguments, struct error *e)
+static int show(struct named *named, const struct arguments *arguments, struct error *e)
 {
 	const struct option_value *lines = &arguments->values[LOGS_TAIL];
 	const char *file = arguments->values[LOGS_MONITOR].given ? MONITOR_LOG : MONITOR_CONSOLE_LOG;
 	struct log_tail *tail;
-	int r = open_log(registry, named, file, &tail, e);
+	int r = open_log(named->registry, named, file, &tail, e);
 
 	if (r < 0)
 		return r;
@@ -101,24 +101,14 @@ static int show(struct registry *registry, const struct named *named, const stru
 		log_tail_skip(tail, lines->number);
 	r = print_all(tail, e);
 	if (r == 0 && arguments->values[LOGS_FOLLOW].given)
-		r = follow(registry, named->name, tail, e);
+		r = follow(named->registry, named->name, tail, e);
 	log_tail_close(tail);
 	return r == -EPIPE ? 0 : r;
 }
 
 static int run(const struct arguments *arguments, struct error *e)
 {
-	struct registry *registry;
-	struct named named;
-	int r = registry_open(&registry, e);
-
-	if (r < 0)
-		return r;
-	r = named_open(&named, registry, arguments->operands[0], e);
-	if (r == 0)
-		r = show(registry, &named, arguments, e);
-	registry_close(registry);
-	return r;
+	return named_do(arguments, show, e);
 }
 
 static const struct verb_example examples[] = {

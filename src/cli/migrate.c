@@ -357,19 +357,7 @@ static int act(struct named *named, const struct arguments *arguments, struct er
 
 static int run(const struct arguments *arguments, struct error *e)
 {
-	struct registry *registry;
-	struct named named;
-	int r = registry_open(&registry, e);
-
-	if (r < 0)
-		return r;
-	r = named_open(&named, registry, arguments->operands[0], e);
-	if (r == 0) {
-		r = act(&named, arguments, e);
-		named_close(&named);
-	}
-	registry_close(registry);
-	return r;
+	return named_do(arguments, act, e);
 }
 
 #define RATE_MAX (UINT64_C(1) << 50)

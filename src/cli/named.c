@@ -75,6 +75,24 @@ bool named_is_at_rest(const struct record *record)
 	return record->monitor == 0;
 }
 
+int named_do(const struct arguments *arguments,
+	     int (*fn)(struct named *named, const struct arguments *arguments, struct error *e), struct error *e)
+{
+	struct registry *registry;
+	struct named named;
+	int r = registry_open(&registry, e);
+
+	if (r < 0)
+		return r;
+	r = named_open(&named, registry, arguments->operands[0], e);
+	if (r == 0) {
+		r = fn(&named, arguments, e);
+		named_close(&named);
+	}
+	registry_close(registry);
+	return r;
+}
+
 /* What has failed so far; told when something else fails too. */
 struct failures {
 	struct error last;

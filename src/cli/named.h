@@ -28,6 +28,11 @@ MUST_USE int named_connect(struct named *named, const char *what, struct error *
 MUST_USE int named_call(struct named *named, const char *what, const char *call, json_t *with, int timeout_ms,
 			json_t **result, struct error *e);
 
+/* fn for the machine that is the first operand. */
+MUST_USE int named_do(const struct arguments *arguments,
+		      int (*fn)(struct named *named, const struct arguments *arguments, struct error *e),
+		      struct error *e);
+
 /* fn for each machine that is an operand, or with `all` for each whose record `fits`. What fails is reported and does not
  * keep the others from their turn; the last failure is returned, unreported. */
 typedef int named_fn(struct named *named, void *context, struct error *e);

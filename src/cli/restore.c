@@ -119,19 +119,7 @@ static int restore(struct named *named, const struct arguments *arguments, struc
 
 static int run(const struct arguments *arguments, struct error *e)
 {
-	struct registry *registry;
-	struct named named;
-	int r = registry_open(&registry, e);
-
-	if (r < 0)
-		return r;
-	r = named_open(&named, registry, arguments->operands[0], e);
-	if (r == 0) {
-		r = restore(&named, arguments, e);
-		named_close(&named);
-	}
-	registry_close(registry);
-	return r;
+	return named_do(arguments, restore, e);
 }
 
 static const struct option_spec options[RESTORE_OPTIONS] = {

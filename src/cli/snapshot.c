@@ -17,25 +17,6 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 
-/* Runs fn with the registry and the machine that the first operand means. */
-static int with_machine(const struct arguments *arguments, int (*fn)(struct named *, const struct arguments *, struct error *),
-			struct error *e)
-{
-	struct registry *registry;
-	struct named named;
-	int r = registry_open(&registry, e);
-
-	if (r < 0)
-		return r;
-	r = named_open(&named, registry, arguments->operands[0], e);
-	if (r >= 0) {
-		r = fn(&named, arguments, e);
-		named_close(&named);
-	}
-	registry_close(registry);
-	return r;
-}
-
 /* ---- save ---- */
 
 enum { SAVE_PARENT, SAVE_FORCE, SAVE_OPTIONS };
@@ -76,7 +57,7 @@ static int save(struct named *named, const struct arguments *arguments, struct e
 
 static int run_save(const struct arguments *arguments, struct error *e)
 {
-	return with_machine(arguments, save, e);
+	return named_do(arguments, save, e);
 }
 
 static const struct option_spec save_options[SAVE_OPTIONS] = {
@@ -246,7 +227,7 @@ static int ls(struct named *named, const struct arguments *arguments, struct err
 
 static int run_ls(const struct arguments *arguments, struct error *e)
 {
-	return with_machine(arguments, ls, e);
+	return named_do(arguments, ls, e);
 }
 
 static const struct option_spec ls_options[TABLE_OPTIONS] = {TABLE_OPTION_ROWS(0)};
@@ -321,7 +302,7 @@ static int rm(struct named *named, const struct arguments *arguments, struct err
 
 static int run_rm(const struct arguments *arguments, struct error *e)
 {
-	return with_machine(arguments, rm, e);
+	return named_do(arguments, rm, e);
 }
 
 static const struct verb_example rm_examples[] = {
@@ -407,7 +388,7 @@ static int inspect(struct named *named, const struct arguments *arguments, struc
 
 static int run_inspect(const struct arguments *arguments, struct error *e)
 {
-	return with_machine(arguments, inspect, e);
+	return named_do(arguments, inspect, e);
 }
 
 static const struct option_spec inspect_options[INSPECT_OPTIONS] = {

@@ -57,21 +57,14 @@ static int collapse(struct registry *registry, const char *name, const char *tag
 	return r;
 }
 
+static int collapse_named(struct named *named, const struct arguments *arguments, struct error *e)
+{
+	return collapse(named->registry, named->name, arguments->operands[1], e);
+}
+
 static int run(const struct arguments *arguments, struct error *e)
 {
-	struct registry *registry;
-	struct named named;
-	int r = registry_open(&registry, e);
-
-	if (r < 0)
-		return r;
-	r = named_open(&named, registry, arguments->operands[0], e);
-	if (r == 0) {
-		r = collapse(registry, named.name, arguments->operands[1], e);
-		named_close(&named);
-	}
-	registry_close(registry);
-	return r;
+	return named_do(arguments, collapse_named, e);
 }
 
 static const struct verb_example examples[] = {

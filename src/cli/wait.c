@@ -59,19 +59,7 @@ static int wait_for(struct named *named, const struct arguments *arguments, stru
 
 static int run(const struct arguments *arguments, struct error *e)
 {
-	struct registry *registry;
-	struct named named;
-	int r = registry_open(&registry, e);
-
-	if (r < 0)
-		return r;
-	r = named_open(&named, registry, arguments->operands[0], e);
-	if (r == 0) {
-		r = wait_for(&named, arguments, e);
-		named_close(&named);
-	}
-	registry_close(registry);
-	return r;
+	return named_do(arguments, wait_for, e);
 }
 
 static const struct option_spec options[WAIT_OPTIONS] = {

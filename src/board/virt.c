@@ -211,16 +211,16 @@ static int add_payload(struct virt *virt, const struct board_config *config, str
 
 static int lay_out(struct board *board, struct error *e)
 {
-	const struct boot_payload *boot = virt_of(board)->boot;
+	struct virt *virt = virt_of(board);
 	size_t size;
 	void *tree;
-	int r = virt_tree_build(virt_of(board), &tree, &size, e);
+	int r = virt_tree_build(virt, &tree, &size, e);
 
 	if (r < 0)
 		return r;
-	r = payload_write(virt_of(board)->boot, &board->memory, e);
+	r = payload_write(virt->boot, &board->memory, e);
 	if (r == 0) {
-		r = memory_write(&board->memory, gpa(boot->fdt_address), tree, size);
+		r = memory_write(&board->memory, gpa(virt->boot->fdt_address), tree, size);
 		r = r < 0 ? error_errno(e, r, "device tree outside RAM") : 0;
 	}
 	free(tree);

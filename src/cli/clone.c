@@ -25,7 +25,6 @@
 enum { CLONE_COUNT, CLONE_NAME, CLONE_SNAPSHOT, CLONE_OPTIONS };
 
 struct cloning {
-	struct registry *registry;
 	struct named *named; /* the machine that is copied */
 	char path[PATH_MAX]; /* of the snapshot */
 	bool passing;        /* it goes in the end */
@@ -139,7 +138,7 @@ static int fill_folder(const struct cloning *cloning, const char *name, struct e
 	char to[PATH_MAX];
 	int r = 0;
 
-	snapshots_machine_folder(cloning->registry, name, to);
+	snapshots_machine_folder(cloning->named->registry, name, to);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(files); i++)
 		r = link_file(cloning, to, files[i], e);
 	if (r < 0 || !*cloning->layer)
@@ -160,7 +159,7 @@ static int make(const struct cloning *cloning, const char *name, struct error *e
 	record.monitor = 0;
 	record.foreground = record.stalled = false;
 	snprintf(record.name, sizeof record.name, "%s", name);
-	r = registry_create(cloning->registry, name, document, strlen(document), &record, e);
+	r = registry_create(cloning->named->registry, name, document, strlen(document), &record, e);
 	free(document);
 	return r;
 }
@@ -183,7 +182,7 @@ static void note(const struct cloning *cloning, const char *name)
 	char *text = json_dumps(details, JSON_COMPACT);
 	int fd;
 
-	if (text && registry_history_open(cloning->registry, name, &fd, NULL) == 0) {
+	if (text && registry_history_open(cloning->named->registry, name, &fd, NULL) == 0) {
 		(void)!registry_history_add(fd, "cloned", text, NULL);
 		close(fd);
 	}
@@ -199,8 +198,8 @@ static int bring_up(const struct cloning *cloning, const char *name, struct erro
 	note(cloning, name);
 	snprintf(option, sizeof option, "--restore=%s", cloning->path);
 	if (r == 0)
-		r = monitor_start_with(cloning->registry, name, option, NULL, e);
-	if (r < 0 && registry_remove(cloning->registry, name, NULL) < 0)
+		r = monitor_start_with(cloning->named->registry, name, option, NULL, e);
+	if (r < 0 && registry_remove(cloning->named->registry, name, NULL) < 0)
 		fprintf(stderr, "doppel: %s could not be removed again\n", name);
 	return r;
 }
@@ -237,7 +236,7 @@ static int find_template(struct cloning *cloning, const struct arguments *argume
 
 	if (!tag)
 		return save_now(cloning, e);
-	r = snapshots_open(cloning->registry, cloning->named->name, tag, &chain, e);
+	r = snapshots_open(cloning->named->registry, cloning->named->name, tag, &chain, e);
 	if (r < 0)
 		return r;
 	snprintf(cloning->path, sizeof cloning->path, "%s", chain.files[0]->name);
@@ -245,44 +244,32 @@ static int find_template(struct cloning *cloning, const struct arguments *argume
 	return 0;
 }
 
-static int clone_machine(struct cloning *cloning, const struct arguments *arguments, struct error *e)
+static int clone_machine(struct named *named, const struct arguments *arguments, struct error *e)
 {
+	struct cloning cloning = {.named = named};
 	int r;
 
-	snapshots_machine_folder(cloning->registry, cloning->named->name, cloning->folder);
-	r = find_template(cloning, arguments, e);
+	snapshots_machine_folder(named->registry, named->name, cloning.folder);
+	r = find_template(&cloning, arguments, e);
 	if (r == 0)
-		r = read_template(cloning, e);
+		r = read_template(&cloning, e);
 	if (r == 0)
-		r = clone_all(cloning, arguments, e);
+		r = clone_all(&cloning, arguments, e);
 	/* Those who have mapped it keep it. */
-	if (cloning->passing)
-		(void)unlink(cloning->path);
-	settings_finish(&cloning->settings);
-	snapshots_sweep(cloning->registry, cloning->named->name);
+	if (cloning.passing)
+		(void)unlink(cloning.path);
+	settings_finish(&cloning.settings);
+	snapshots_sweep(named->registry, named->name);
 	return r;
 }
 
 static int run(const struct arguments *arguments, struct error *e)
 {
 	const char *name = arguments->values[CLONE_NAME].text;
-	struct cloning cloning = {.registry = NULL};
-	struct named named;
-	int r;
 
 	if (name && !name_is_valid(name))
 		return error_set(e, ERROR_USAGE, -EINVAL, "--name: \"%.60s\" is no name for a machine", name);
-	r = registry_open(&cloning.registry, e);
-	if (r < 0)
-		return r;
-	r = named_open(&named, cloning.registry, arguments->operands[0], e);
-	if (r == 0) {
-		cloning.named = &named;
-		r = clone_machine(&cloning, arguments, e);
-		named_close(&named);
-	}
-	registry_close(cloning.registry);
-	return r;
+	return named_do(arguments, clone_machine, e);
 }
 
 static const struct option_spec options[CLONE_OPTIONS] = {

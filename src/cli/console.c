@@ -90,21 +90,10 @@ static int look(struct named *named, const struct arguments *arguments, struct e
 
 static int run(const struct arguments *arguments, struct error *e)
 {
-	struct registry *registry;
-	struct named named;
-	int r;
-
 	if (arguments->values[CONSOLE_READ_ONLY].given && arguments->values[CONSOLE_TAKE].given)
 		return error_set(e, ERROR_USAGE, -EINVAL,
 				 "console: --read-only and --take do not go together; give one of them");
-	r = registry_open(&registry, e);
-	if (r < 0)
-		return r;
-	r = named_open(&named, registry, arguments->operands[0], e);
-	if (r == 0)
-		r = look(&named, arguments, e);
-	registry_close(registry);
-	return r;
+	return named_do(arguments, look, e);
 }
 
 static const struct verb_example examples[] = {

@@ -20,25 +20,21 @@ static int describe(struct named *named, json_t **out, struct error *e)
 	return *out ? 0 : error_errno(e, -ENOMEM, "inspect");
 }
 
-static int run(const struct arguments *arguments, struct error *e)
+static int inspect(struct named *named, const struct arguments *arguments, struct error *e)
 {
-	struct registry *registry;
-	struct named named;
 	json_t *tree = NULL;
-	int r = registry_open(&registry, e);
+	int r = describe(named, &tree, e);
 
-	if (r < 0)
-		return r;
-	r = named_open(&named, registry, arguments->operands[0], e);
-	if (r == 0) {
-		r = describe(&named, &tree, e);
-		named_close(&named);
-	}
+	named_close(named);
 	if (r == 0)
 		r = document_print(tree, (enum output_format)arguments->values[INSPECT_FORMAT].number, stdout, e);
 	json_decref(tree);
-	registry_close(registry);
 	return r;
+}
+
+static int run(const struct arguments *arguments, struct error *e)
+{
+	return named_do(arguments, inspect, e);
 }
 
 static const struct option_spec options[INSPECT_OPTIONS] = {

@@ -52,18 +52,14 @@ static enum engine_arch arch_of(const struct plan *plan)
 /* An engine that is usable but not preferred runs only what asks for it by name. */
 static int choose_default(enum engine_arch arch, const struct engine **engine, struct error *e)
 {
-	struct engine_report report = {.summary = "this program has no engine for them"};
-	const struct engine *other = NULL;
+	const struct engine *other;
+	struct engine_report report;
 
 	*engine = engine_default(arch);
 	if (*engine)
 		return 0;
-	for (size_t i = 0; engines[i] && !report.usable; i++)
-		if (engines[i]->arch == arch) {
-			other = engines[i];
-			other->probe(&report);
-		}
-	if (report.usable)
+	other = engine_usable(arch, &report);
+	if (other)
 		return error_set(e, ERROR_FAILED, -ENODEV, "%s guests: %s; to run one all the same, give --engine %s",
 				 engine_arch_name(arch), report.summary, other->name);
 	return error_set(e, ERROR_FAILED, -ENODEV, "%s guests can not run here: %s; %s", engine_arch_name(arch),

@@ -122,5 +122,7 @@ const char *engine_arch_name(enum engine_arch arch);
 const struct engine *engine_find(const char *name);
 /* The first preferred usable engine for `arch`, or NULL. */
 const struct engine *engine_default(enum engine_arch arch);
+/* The first usable one for `arch`, preferred or not, or NULL; *report is its report, or that of the last one asked. */
+const struct engine *engine_usable(enum engine_arch arch, struct engine_report *report);
 
 #endif

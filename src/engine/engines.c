@@ -43,6 +43,19 @@ const struct engine *engine_default(enum engine_arch arch)
 	return NULL;
 }
 
+const struct engine *engine_usable(enum engine_arch arch, struct engine_report *report)
+{
+	*report = (struct engine_report){.summary = "this program has no engine for such guests"};
+	for (unsigned i = 0; engines[i]; i++) {
+		if (engines[i]->arch != arch)
+			continue;
+		engines[i]->probe(report);
+		if (report->usable)
+			return engines[i];
+	}
+	return NULL;
+}
+
 const struct engine_cause_name engine_causes[ENGINE_CAUSES] = {
 	[ENGINE_CAUSE_SLICE] = {"slice", "a slice of instructions is used up"},
 	[ENGINE_CAUSE_INTERRUPT] = {"interrupt", "the guest takes an interrupt"},

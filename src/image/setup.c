@@ -114,18 +114,17 @@ static int run(const struct machine_config *config, struct watcher *watcher, str
 
 int disk_possible(const struct image_recipe *recipe, struct error *e)
 {
-	struct engine_report report = {.summary = "this program has no engine for it"};
+	struct engine_report report;
+	bool usable;
 
 	if (engine_default(recipe->arch))
 		return 0;
-	for (size_t i = 0; engines[i] && !report.usable; i++)
-		if (engines[i]->arch == recipe->arch)
-			engines[i]->probe(&report);
+	usable = engine_usable(recipe->arch, &report) != NULL;
 	return error_set(e, ERROR_NOT_FOUND, -ENODEV,
 			 "its system is configured in a %s machine, which %s: %s; make the image on another host and bring it "
 			 "here, with doppel image export and import",
 			 engine_arch_name(recipe->arch),
-			 report.usable ? "would take some hours on this host" : "can not run here", report.summary);
+			 usable ? "would take some hours on this host" : "can not run here", report.summary);
 }
 
 int disk_setup(const struct cache *cache, const struct image_recipe *recipe, const char *name, size_t packages,

@@ -1,7 +1,6 @@
 /* Which virtio devices a machine has: one function a kind, in the order of their slots. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "device/virtio/balloon.h"
@@ -52,9 +51,10 @@ static void disk_has_room(void *opaque, const char *device)
 static void disk_failed(void *opaque, const char *device, int code)
 {
 	struct machine *machine = opaque;
-	unsigned long index = strtoul(device + strlen("disk"), NULL, 10);
 
-	atomic_store(&machine->disk_failures[index % MACHINE_DISKS_MAX], code);
+	for (unsigned i = 0; i < machine->disk_count; i++)
+		if (strcmp(machine->disks[i]->device.name, device) == 0)
+			atomic_store(&machine->disk_failures[i], code);
 	bell_ring(&machine->room_bell);
 }
 

@@ -125,7 +125,6 @@ void machine_mind_disks(void *opaque)
 
 	if (any_failure(machine))
 		machine_tell(machine, MACHINE_CHANGED_DISK);
-
 	if (machine->state != MACHINE_RUNNING || full == machine->stalled)
 		return;
 	log_line(LOG_WARNING, "machine", full ? "%s stands still until the host has room for its disks" : "%s goes on",
@@ -325,18 +324,28 @@ int machine_start(struct machine *machine, struct error *e)
 	return 0;
 }
 
-int machine_pause(struct machine *machine, struct error *e)
+/* Paused, though nobody was told. `what` it is to be, for messages. */
+static int halt_running(struct machine *machine, const char *what, struct error *e)
 {
-	int r = machine_check_state(machine, "paused", IN(MACHINE_RUNNING), e);
+	int r = machine_check_state(machine, what, IN(MACHINE_RUNNING), e);
 
 	if (r < 0)
 		return r;
 	make_quiet(machine);
 	act(machine);
 	if (has_ended(machine))
-		return machine_check_state(machine, "paused", 0, e);
-	enter(machine, MACHINE_PAUSED);
+		return machine_check_state(machine, what, 0, e);
+	machine->state = MACHINE_PAUSED;
 	return 0;
+}
+
+int machine_pause(struct machine *machine, struct error *e)
+{
+	int r = halt_running(machine, "paused", e);
+
+	if (r == 0)
+		machine_tell(machine, MACHINE_CHANGED_STATE);
+	return r;
 }
 
 int machine_resume(struct machine *machine, struct error *e)
@@ -354,16 +363,7 @@ int machine_resume(struct machine *machine, struct error *e)
 
 int machine_hold(struct machine *machine, struct error *e)
 {
-	int r = machine_check_state(machine, "held", IN(MACHINE_RUNNING), e);
-
-	if (r < 0)
-		return r;
-	make_quiet(machine);
-	act(machine);
-	if (has_ended(machine))
-		return machine_check_state(machine, "held", 0, e);
-	machine->state = MACHINE_PAUSED;
-	return 0;
+	return halt_running(machine, "held", e);
 }
 
 void machine_let_go(struct machine *machine)

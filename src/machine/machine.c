@@ -166,15 +166,10 @@ static void watch_runs(struct machine *machine)
 static int make_crew(struct machine *machine, const struct machine_config *config, struct error *e)
 {
 	const struct crew_hooks hooks = {.failed = vcpu_failed, .crowded = crowded, .opaque = machine};
-	int r;
+	int r = config->profile ? machine_open_profile(machine, e) : 0;
 
-	if (config->profile && !machine->board->harts)
-		return machine_refuse_profile(machine, e);
-	if (config->profile) {
-		r = profile_new(&machine->profile, machine->board->harts, e);
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		return r;
 	watch_runs(machine);
 	r = make_quota(machine, e);
 	return r < 0 ? r : crew_new(&machine->crew, machine->engine, machine->board, machine->quota, &hooks, e);

@@ -98,8 +98,8 @@ MUST_USE int machine_count_process(struct machine *machine, pid_t pid, const cha
 void machine_note_forwards(struct machine *machine);
 /* The guest asked for something that the owner has not acted on yet. life.c */
 bool machine_has_event(struct machine *machine);
-/* -EOPNOTSUPP: its engine tells no samples. profiling.c */
-MUST_USE int machine_refuse_profile(const struct machine *machine, struct error *e);
+/* While parked: samples its vCPUs from now on. -EOPNOTSUPP: its engine tells no samples. profiling.c */
+MUST_USE int machine_open_profile(struct machine *machine, struct error *e);
 /* Tells whoever asked for it. life.c */
 void machine_tell(struct machine *machine, enum machine_change change);
 #define IN(state) (1u << (state))

@@ -20,11 +20,13 @@ static void let_go(struct machine *machine, bool running)
 		crew_release(machine->crew);
 }
 
-int machine_refuse_profile(const struct machine *machine, struct error *e)
+int machine_open_profile(struct machine *machine, struct error *e)
 {
-	return error_set(e, ERROR_STATE, -EOPNOTSUPP,
-			 "%s can not be profiled: its engine, %s, does not tell where its guest is", machine->name,
-			 machine->engine->name);
+	if (!machine->board->harts)
+		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
+				 "%s can not be profiled: its engine, %s, does not tell where its guest is", machine->name,
+				 machine->engine->name);
+	return profile_new(&machine->profile, machine->board->harts, e);
 }
 
 int machine_profile_begin(struct machine *machine, struct error *e)
@@ -37,10 +39,8 @@ int machine_profile_begin(struct machine *machine, struct error *e)
 	if (machine->profile)
 		return error_set(e, ERROR_STATE, -EBUSY, "%s is being profiled already; wait for its end",
 				 machine->name);
-	if (!machine->board->harts)
-		return machine_refuse_profile(machine, e);
 	running = hold(machine);
-	r = profile_new(&machine->profile, machine->board->harts, e);
+	r = machine_open_profile(machine, e);
 	let_go(machine, running);
 	return r;
 }

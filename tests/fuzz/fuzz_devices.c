@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "device/devices.h"
+#include "input.h"
 
 #define HARTS      4
 #define DEVICES    6
@@ -32,11 +33,7 @@ struct platform {
 
 static uint64_t next(struct platform *p, unsigned size)
 {
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < size && p->left; i++, p->left--)
-		value |= (uint64_t)*p->input++ << (8 * i);
-	return value;
+	return input_take(&p->input, &p->left, size);
 }
 
 static void on_power(void *platform, enum power_action action, unsigned code)
@@ -185,24 +182,8 @@ static void load_damaged(struct platform *p)
 {
 	struct device *device = p->devices[next(p, 1) % DEVICES];
 	unsigned changes = (unsigned)next(p, 1) % 8;
-	struct state_writer w;
-	struct state_reader r;
-	struct state_section section;
 
-	state_writer_init(&w);
-	device_save(device, &w);
-	state_reader_init(&r, w.bytes, w.length);
-	if (!w.failed && state_next(&r, &section, NULL) == 1) {
-		uint8_t *payload = w.bytes + (section.payload - w.bytes);
-
-		for (unsigned i = 0; i < changes; i++) {
-			size_t at = next(p, 2) % section.length;
-
-			payload[at] = (uint8_t)next(p, 1);
-		}
-		assert(device_load(device, &section, NULL) == 0 || changes);
-	}
-	state_writer_finish(&w);
+	load_damaged_section(device, changes, &p->input, &p->left);
 }
 
 static void operate(struct platform *p)

@@ -10,6 +10,7 @@
 #include "device/virtio/balloon.h"
 #include "device/virtio/button.h"
 #include "device/virtio/rng.h"
+#include "input.h"
 
 #define RAM        UINT64_C(0x80000000)
 #define RAM_SIZE   (256 * KIB)
@@ -30,11 +31,7 @@ static struct worker *worker;
 
 static uint64_t next(struct platform *p, unsigned size)
 {
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < size && p->left; i++, p->left--)
-		value |= (uint64_t)*p->input++ << (8 * i);
-	return value;
+	return input_take(&p->input, &p->left, size);
 }
 
 static void wire(void *platform, unsigned number, bool level)
@@ -160,25 +157,9 @@ static void load_damaged(struct platform *p)
 {
 	struct device *device = &p->virtio->device;
 	unsigned changes = (unsigned)next(p, 1) % 4;
-	struct state_section section;
-	struct state_writer w;
-	struct state_reader r;
 
 	device_pause(device);
-	state_writer_init(&w);
-	device_save(device, &w);
-	state_reader_init(&r, w.bytes, w.length);
-	if (!w.failed && state_next(&r, &section, NULL) == 1) {
-		uint8_t *payload = w.bytes + (section.payload - w.bytes);
-
-		for (unsigned i = 0; i < changes; i++) {
-			size_t at = next(p, 2) % section.length;
-
-			payload[at] = (uint8_t)next(p, 1);
-		}
-		assert(device_load(device, &section, NULL) == 0 || changes);
-	}
-	state_writer_finish(&w);
+	load_damaged_section(device, changes, &p->input, &p->left);
 	device_resume(device);
 }
 

@@ -11,6 +11,7 @@
 #include "device/virtio/balloon.h"
 #include "device/virtio/pci.h"
 #include "device/virtio/rng.h"
+#include "input.h"
 
 #define RAM        UINT64_C(0x80000000)
 #define RAM_SIZE   (256 * KIB)
@@ -49,11 +50,7 @@ static struct worker *worker;
 
 static uint64_t next(struct platform *p, unsigned size)
 {
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < size && p->left; i++, p->left--)
-		value |= (uint64_t)*p->input++ << (8 * i);
-	return value;
+	return input_take(&p->input, &p->left, size);
 }
 
 static void wire(void *platform, unsigned number, bool level)
@@ -327,25 +324,9 @@ static void load_damaged(struct platform *p, unsigned index)
 {
 	struct device *device = &p->devices[index]->device, *carrier = p->devices[index]->carrier;
 	unsigned changes = (unsigned)next(p, 1) % 4;
-	struct state_section section;
-	struct state_writer w;
-	struct state_reader r;
 
 	device_pause(device);
-	state_writer_init(&w);
-	device_save(carrier, &w);
-	state_reader_init(&r, w.bytes, w.length);
-	if (!w.failed && state_next(&r, &section, NULL) == 1) {
-		uint8_t *payload = w.bytes + (section.payload - w.bytes);
-
-		for (unsigned i = 0; i < changes; i++) {
-			size_t at = next(p, 2) % section.length;
-
-			payload[at] = (uint8_t)next(p, 1);
-		}
-		assert(device_load(carrier, &section, NULL) == 0 || changes);
-	}
-	state_writer_finish(&w);
+	load_damaged_section(carrier, changes, &p->input, &p->left);
 	device_resume(device);
 }
 

@@ -209,7 +209,7 @@ static void a_quota_changes_while_it_runs(void **state)
 	machine_free(machine);
 }
 
-/* With a debt of seconds, which parking, pausing, other limits and the end must not wait for. */
+/* With a debt of half a minute, which parking, pausing, other limits and the end must not wait for. */
 static void who_is_held_can_be_paused_and_freed(void **state)
 {
 	const struct block_limits limits = {.bytes_per_second = 1000000};
@@ -227,7 +227,7 @@ static void who_is_held_can_be_paused_and_freed(void **state)
 	ok(machine_pause(machine, &e), &e);
 	ok(machine_resume(machine, &e), &e);
 	machine_free(machine);
-	if (clock_host_ns() - before > 2 * SECOND)
+	if (clock_host_ns() - before > 10 * SECOND)
 		fail_msg("it took %g s", (double)(clock_host_ns() - before) / 1e9);
 }
 

@@ -550,7 +550,7 @@ static void rates_are_kept(void **state)
 		got++;
 	assert_int_equal(got, 12);
 	/* 12 packets of 1012 bytes, of which one passes at once: at least 0.1 s. */
-	assert_in_range(clock_host_ns() - before, 90000000, 3000000000);
+	assert_in_range(clock_host_ns() - before, 90000000, 30000000000);
 }
 
 /* Chains of any shape with any bytes in them, on all queues: each comes back, and then the card still works. */

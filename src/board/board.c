@@ -40,6 +40,7 @@ struct board *board_begin(const struct board_type *type, size_t size, const stru
 	board->serial = config->serial;
 	board->firmware = config->firmware != NULL;
 	memory_init(&board->memory);
+	board->memory.huge_pages = config->huge_pages;
 	bus_init(&board->bus);
 	clock_init(&board->clock);
 	return board;

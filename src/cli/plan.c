@@ -34,6 +34,23 @@ static int check_memory(uint64_t bytes, struct error *e)
 			 host / MIB, host / MIB);
 }
 
+/* Whether the host has so many is known when they are taken. */
+static int check_huge_pages(const struct option_value *values, struct error *e)
+{
+	char wanted[OPTION_NUMBER_SIZE];
+
+	if (!values[RUN_HUGEPAGES].given)
+		return 0;
+	if (values[RUN_BALLOON].given)
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "--hugepages: a balloon gives the host pages of 4 KiB back, and these are of 2 MiB and reserved; "
+				 "leave --balloon out");
+	if (values[RUN_MEMORY].number % MEMORY_HUGE_PAGE == 0)
+		return 0;
+	option_format_size(values[RUN_MEMORY].number, wanted);
+	return error_set(e, ERROR_USAGE, -EINVAL, "--hugepages: --memory %s is not made of them; it takes multiples of 2M", wanted);
+}
+
 /* The architecture that the options tell by themselves, or an imported image. */
 static enum engine_arch arch_of(const struct plan *plan)
 {
@@ -186,6 +203,8 @@ static int check_options(struct plan *plan, struct error *e)
 	if (r == 0)
 		r = check_memory(values[RUN_MEMORY].number, e);
 	if (r == 0)
+		r = check_huge_pages(values, e);
+	if (r == 0)
 		r = choose_engine(plan, &plan->config.engine, e);
 	if (r == 0)
 		r = check_cpu_model(plan, e);
@@ -194,6 +213,7 @@ static int check_options(struct plan *plan, struct error *e)
 	plan->config.name = given(plan, RUN_NAME);
 	plan->config.cpu_model = given(plan, RUN_CPU_MODEL);
 	plan->config.memory_bytes = values[RUN_MEMORY].number;
+	plan->config.huge_pages = values[RUN_HUGEPAGES].given;
 	plan->config.cpus = (unsigned)values[RUN_CPUS].number;
 	plan->config.quota.machine_percent = number(&values[RUN_CPU_QUOTA]);
 	plan->config.quota.vcpu_percent = number(&values[RUN_VCPU_QUOTA]);

@@ -41,6 +41,9 @@ static const struct figure {
 	{"Rss:", AT(resident), AT(other_resident)}, {"Pss:", NONE, AT(other_proportional)},
 	{"Shared_Clean:", AT(shared), NONE},        {"Shared_Dirty:", AT(shared), NONE},
 	{"AnonHugePages:", AT(huge), NONE},         {"Swap:", AT(swapped), NONE},
+	/* Reserved pages of 2 MiB are not in Rss. */
+	{"Private_Hugetlb:", AT(resident), NONE},   {"Private_Hugetlb:", AT(huge), NONE},
+	{"Shared_Hugetlb:", AT(resident), NONE},    {"Shared_Hugetlb:", AT(huge), NONE},
 };
 
 /* proc(5): "start-end permissions ..." begins a mapping, then lines "Key:  number kB". */
@@ -61,7 +64,6 @@ void gauge_take_line(struct gauge_reading *reading, const struct memory *memory,
 			continue;
 		if (at != NONE)
 			*(uint64_t *)(void *)((char *)reading + at) += strtoull(line + length, NULL, 10) * KIB;
-		return;
 	}
 }
 

@@ -102,6 +102,7 @@ static int make_board(struct machine *machine, const struct machine_config *conf
 	const struct board_config board = {
 		.engine = machine->engine,
 		.memory_bytes = config->memory_bytes,
+		.huge_pages = config->huge_pages,
 		.cpus = config->cpus,
 		.cpu_model = config->cpu_model,
 		.kernel = config->kernel,
@@ -236,6 +237,8 @@ static int set_shares(struct machine *machine, const struct machine_config *conf
 
 static int build(struct machine *machine, const struct machine_config *config, struct error *e)
 {
+	/* Reserved pages are none of those that the host has to give away. */
+	uint64_t taken = config->huge_pages ? 0 : config->memory_bytes;
 	int r = choose_loop(machine, config->loop, e);
 
 	machine->bell = (struct bell){.loop = machine->loop, .fn = machine_attend, .arg = machine};
@@ -244,7 +247,7 @@ static int build(struct machine *machine, const struct machine_config *config, s
 	if (r == 0)
 		r = choose_engine(machine, config, e);
 	if (r == 0)
-		r = place_enter(&config->place, machine->name, config->cpus, config->memory_bytes, e);
+		r = place_enter(&config->place, machine->name, config->cpus, taken, e);
 	/* The board first: it finds most of what can be wrong with a configuration, and opens nothing. */
 	if (r == 0)
 		r = make_board(machine, config, e);

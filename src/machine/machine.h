@@ -54,6 +54,7 @@ struct machine_quota {
 struct machine_config {
 	const char *name; /* NULL: one is made up */
 	uint64_t memory_bytes;
+	bool huge_pages; /* of the host's reserved ones; then without a balloon */
 	uint64_t memory_max; /* of monitor and guest together (machine/ceiling.h); 0: no limit. One machine a process */
 	unsigned cpus;
 	struct machine_quota quota;

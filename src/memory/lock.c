@@ -2,9 +2,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "memory/memory.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 /* At most this part may be in small pages: the ends of a region, which are not aligned. */
 #define SMALL_PART 16
@@ -31,11 +36,22 @@ static uint64_t huge_bytes(uintptr_t start, uintptr_t end)
 	return sum;
 }
 
+/* They are never swapped out: it is enough that they are there. */
+static int touch_huge(const struct memory_region *region, struct error *e)
+{
+	if (madvise(region->host, region->size, MADV_POPULATE_WRITE) < 0 && errno != EINVAL)
+		return error_set(e, ERROR_STATE, -ENOMEM, "the host's huge pages for %s can not be used (%s)", region->name,
+				 strerror(errno));
+	return 0;
+}
+
 static int lock_region(const struct memory_region *region, struct error *e)
 {
 	uintptr_t start = (uintptr_t)region->host;
 	uint64_t huge;
 
+	if (region->huge)
+		return touch_huge(region, e);
 	if (madvise(region->host, region->size, MADV_HUGEPAGE) < 0)
 		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
 				 "this host's kernel has no huge pages for %s; see "

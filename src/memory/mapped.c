@@ -13,6 +13,11 @@ int memory_map_file(struct memory *memory, unsigned index, uint64_t offset, uint
 	struct memory_region *region = &memory->regions[index];
 	uint8_t *host = region->host + offset;
 
+	if (region->huge) {
+		int r = memory_read_file(host, length, fd, file_offset);
+
+		return r < 0 ? error_errno(e, r, "reading saved memory") : 0;
+	}
 	region->mapped = true;
 	if (mmap(host, length, PROT_READ | PROT_WRITE, FLAGS, fd, (off_t)file_offset) == MAP_FAILED)
 		return error_errno(e, -errno, "mapping saved memory");
@@ -27,6 +32,10 @@ int memory_drop(const struct memory_region *region, uint64_t offset, uint64_t le
 
 	if (length == 0)
 		return 0;
+	if (region->huge) {
+		memory_clear_huge(host, length);
+		return 0;
+	}
 	if (!region->mapped)
 		return madvise(host, length, MADV_DONTNEED) < 0 ? -errno : 0;
 	if (mmap(host, length, PROT_READ | PROT_WRITE, FLAGS | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)

@@ -10,8 +10,6 @@
 #include "base/checked.h"
 #include "memory/private.h"
 
-#define HUGE_PAGE (2 * MIB)
-
 void memory_init(struct memory *memory)
 {
 	*memory = (struct memory){0};
@@ -26,22 +24,25 @@ void memory_finish(struct memory *memory)
 	memory_init(memory);
 }
 
-/* `size` bytes at a multiple of HUGE_PAGE, so that the kernel can back them with huge pages; NULL when refused. */
-static uint8_t *map_aligned(uint64_t size)
+/* `size` bytes at a multiple of MEMORY_HUGE_PAGE, so that the kernel can back them with huge pages when it has some. */
+static int map_aligned(uint64_t size, uint8_t **host, struct error *e)
 {
+	uint8_t *start = MAP_FAILED;
 	uint64_t whole, before;
-	uint8_t *start;
 
-	if (!checked_add(size, HUGE_PAGE, &whole))
-		return NULL;
-	start = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (checked_add(size, MEMORY_HUGE_PAGE, &whole))
+		start = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (start == MAP_FAILED)
-		return NULL;
-	before = -(uintptr_t)start & (HUGE_PAGE - 1);
+		return error_set(e, ERROR_FAILED, -ENOMEM,
+				 "the host has no address space for %" PRIu64 " MiB of guest RAM; "
+				 "give the guest less memory, or raise the limit (ulimit -v)",
+				 size / MIB);
+	before = -(uintptr_t)start & (MEMORY_HUGE_PAGE - 1);
 	if (before)
 		munmap(start, before);
-	munmap(start + before + size, HUGE_PAGE - before);
-	return start + before;
+	munmap(start + before + size, MEMORY_HUGE_PAGE - before);
+	*host = start + before;
+	return 0;
 }
 
 void memory_advise(uint8_t *host, uint64_t size)
@@ -98,16 +99,13 @@ int memory_add_ram(struct memory *memory, gpa_t base, uint64_t size, const char 
 	if (at < 0)
 		return error_set(e, ERROR_USAGE, at, "RAM '%s' at 0x%" PRIx64 " overlaps other RAM", name,
 				 base.value);
-	host = map_aligned(size);
-	if (!host)
-		return error_set(e, ERROR_FAILED, -ENOMEM,
-				 "the host has no address space for %" PRIu64 " MiB of guest RAM; "
-				 "give the guest less memory, or raise the limit (ulimit -v)",
-				 size / MIB);
+	code = memory->huge_pages ? memory_map_huge(size, &host, e) : map_aligned(size, &host, e);
+	if (code)
+		return code;
 	memory_advise(host, size);
 	slot = &memory->regions[at];
 	memmove(slot + 1, slot, (memory->count - (unsigned)at) * sizeof *slot);
-	*slot = (struct memory_region){.base = base, .size = size, .host = host};
+	*slot = (struct memory_region){.base = base, .size = size, .host = host, .huge = memory->huge_pages};
 	snprintf(slot->name, sizeof slot->name, "%s", name);
 	memory->count++;
 	return 0;
@@ -198,6 +196,8 @@ int memory_discard(struct memory *memory, gpa_t address, uint64_t length)
 		return -EINVAL;
 	if (!region)
 		return -EFAULT;
+	if (region->huge)
+		return -EOPNOTSUPP;
 	r = memory_drop(region, address.value - region->base.value, length);
 	if (r == 0)
 		memory_mark_dirty(memory, address, length);

@@ -1,6 +1,7 @@
 #include "snapshot/save.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -250,6 +251,9 @@ static int start_child(struct snapshot_save *save, struct child *child, struct e
 		close(ends[0]);
 		return error_errno(e, r, "a child that writes the snapshot");
 	}
+	/* The child sees huge pages as they change: nothing may until it has told that it is done, or died. */
+	if (child->memory->huge_pages)
+		(void)poll(&(struct pollfd){.fd = ends[0], .events = POLLIN}, 1, -1);
 	*save = (struct snapshot_save){.child = pid, .socket = ends[0]};
 	return 0;
 }

@@ -52,6 +52,7 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"the control socket", CALLS("accept4", "getsockopt", "recvmsg", "sendmsg", "recvfrom", "sendto")},
 		{"a connection to the program in the guest", CALLS("socketpair")},
 		{"a seed for the guest at each reset", CALLS("getrandom")},
+		{"which reserved huge pages a reset has to clear", CALLS("mincore")},
 		{"a snapshot, whose memory a child writes", CALLS("clone:copy", "pwrite64", "close_range")},
 		{"the state of KVM's CPUs and chips, and guest time, which stands and goes on", CALLS("ioctl:kvm-state")},
 		{"KVM's memory, and which pages the guest wrote", CALLS("ioctl:kvm-memory")},

@@ -70,6 +70,8 @@ static void test_gauge_lines(void **state)
 		"Shared_Clean:  5 kB",
 		"Shared_Dirty:  6 kB",
 		"AnonHugePages:  20 kB",
+		"Shared_Hugetlb:  2048 kB",
+		"Private_Hugetlb:  4096 kB",
 		"Swap:  8 kB",
 		"VmFlags: rd wr",
 		"",
@@ -82,9 +84,9 @@ static void test_gauge_lines(void **state)
 	snprintf(first, sizeof first, "%lx-%lx rw-p 00000000 00:00 0", (unsigned long)ram, (unsigned long)ram + 2);
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
 		gauge_take_line(&reading, &memory, lines[i], &in_ram);
-	assert_int_equal(reading.resident, 40 * KIB);
+	assert_int_equal(reading.resident, (40 + 2048 + 4096) * KIB);
 	assert_int_equal(reading.shared, 11 * KIB);
-	assert_int_equal(reading.huge, 20 * KIB);
+	assert_int_equal(reading.huge, (20 + 2048 + 4096) * KIB);
 	assert_int_equal(reading.swapped, 8 * KIB);
 	assert_int_equal(reading.other_resident, 3 * KIB);
 	assert_int_equal(reading.other_proportional, 2 * KIB);

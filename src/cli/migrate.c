@@ -29,13 +29,14 @@ enum {
 	MIGRATE_COPY_DISKS,
 	MIGRATE_MAX_DOWNTIME,
 	MIGRATE_BANDWIDTH,
-	MIGRATE_PLAIN,
+	MIGRATE_TLS_NAME,
 	MIGRATE_STATUS,
 	MIGRATE_CANCEL,
 	MIGRATE_SET_BANDWIDTH,
 	MIGRATE_RECOVER,
 	MIGRATE_QUIET,
-	MIGRATE_OPTIONS,
+	MIGRATE_ENDPOINT,
+	MIGRATE_OPTIONS = MIGRATE_ENDPOINT + ENDPOINT_OPTIONS,
 };
 
 static bool given(const struct arguments *arguments, unsigned option)
@@ -155,9 +156,15 @@ static void report(const struct named *named, const char *to, const json_t *p)
 	printf(", %lld ms of downtime\n", (long long)(number(p, "downtime_ns") + 500000) / 1000000);
 }
 
-static int ask_once(struct named *named, const char *to, bool plain, json_t **result, struct error *e)
+/* Where it goes, as it was written and as it is reached. */
+struct target {
+	const char *to;
+	struct endpoint *endpoint;
+};
+
+static int ask_once(struct named *named, const struct target *target, json_t **result, struct error *e)
 {
-	int fd, r = endpoint_connect(to, plain, &fd, e);
+	int fd, r = endpoint_connect(target->endpoint, &fd, e);
 
 	if (r < 0)
 		return r;
@@ -171,7 +178,7 @@ static int ask_once(struct named *named, const char *to, bool plain, json_t **re
 }
 
 /* The monitor is gone, and only its folder knows of the move. */
-static int ask_for_folder(struct named *named, const char *to, bool plain, struct error *e)
+static int ask_for_folder(struct named *named, const struct target *target, struct error *e)
 {
 	struct stream_frame frame;
 	struct registry_move move;
@@ -184,7 +191,7 @@ static int ask_for_folder(struct named *named, const char *to, bool plain, struc
 	if (r == 0)
 		r = error_set(e, ERROR_STATE, -EBUSY, "%s is not in doubt: it was not being moved", named->name);
 	if (r > 0)
-		r = endpoint_connect(to, plain, &fd, e);
+		r = endpoint_connect(target->endpoint, &fd, e);
 	if (r < 0) {
 		close(folder);
 		return r;
@@ -200,23 +207,24 @@ static int ask_for_folder(struct named *named, const char *to, bool plain, struc
 	else if (r == 0)
 		r = registry_remove(named->registry, named->name, e);
 	if (r == 0)
-		printf(*frame.bytes ? "%s is at %s\n" : "%s was not taken at %s: doppel start starts it\n", named->name, to);
+		printf(*frame.bytes ? "%s is at %s\n" : "%s was not taken at %s: doppel start starts it\n", named->name,
+		       target->to);
 	stream_finish(&stream);
 	close(fd);
 	close(folder);
 	return r;
 }
 
-static int recover(struct named *named, const char *to, bool plain, struct error *e)
+static int recover(struct named *named, const struct target *target, struct error *e)
 {
 	json_t *result = NULL;
 	int r;
 
 	if (!named_is_alive(&named->record))
-		return ask_for_folder(named, to, plain, e);
-	r = ask_once(named, to, plain, &result, e);
+		return ask_for_folder(named, target, e);
+	r = ask_once(named, target, &result, e);
 	if (r == 0) {
-		printf("%s is at %s\n", named->name, to);
+		printf("%s is at %s\n", named->name, target->to);
 		r = discard(named, e);
 	}
 	json_decref(result);
@@ -225,18 +233,19 @@ static int recover(struct named *named, const char *to, bool plain, struct error
 
 /* A move that took too long may be in doubt: only the destination can tell then, and is asked for some time. Else, and when it
  * does not answer, `e` stays as it is. */
-static int settle_doubt(struct named *named, const char *to, bool plain, json_t **result, struct error *e)
+static int settle_doubt(struct named *named, const struct target *target, json_t **result, struct error *e)
 {
 	int r = -ETIMEDOUT;
 
 	for (unsigned i = 0; i < ASK_TIMES; i++) {
 		struct error own;
 
-		r = ask_once(named, to, plain, result, &own);
+		r = ask_once(named, target, result, &own);
 		if (r == 0)
 			return 0;
 		if (own.kind == ERROR_STATE)
-			return i == 0 ? r : error_set(e, ERROR_FAILED, r, "%s was not taken at %s, and goes on here", named->name, to);
+			return i == 0 ? r : error_set(e, ERROR_FAILED, r, "%s was not taken at %s, and goes on here", named->name,
+						    target->to);
 		pause_ms(ASK_AGAIN_MS);
 	}
 	return r;
@@ -295,17 +304,15 @@ static int make_request(struct named *named, const struct arguments *arguments, 
 	return *out ? 0 : error_errno(e, -ENOMEM, "migrate");
 }
 
-static int move(struct named *named, const struct arguments *arguments, struct error *e)
+static int move(struct named *named, const struct arguments *arguments, const struct target *target, struct error *e)
 {
-	const char *to = arguments->operands[1];
 	struct request request = {.call = "migrate"};
-	bool plain = given(arguments, MIGRATE_PLAIN);
 	int fd = -1, r = named_connect(named, "moved", e);
 
 	if (r == 0)
 		r = make_request(named, arguments, &request.with, e);
 	if (r == 0)
-		r = endpoint_connect(to, plain, &fd, e);
+		r = endpoint_connect(target->endpoint, &fd, e);
 	if (r < 0) {
 		json_decref(request.with);
 		return r;
@@ -313,10 +320,10 @@ static int move(struct named *named, const struct arguments *arguments, struct e
 	control_pass(named->client, fd);
 	r = perform(named, &request, given(arguments, MIGRATE_QUIET), e);
 	close(fd);
-	if (r < 0 && e->kind == ERROR_TIMEOUT && settle_doubt(named, to, plain, &request.result, e) == 0)
+	if (r < 0 && e->kind == ERROR_TIMEOUT && settle_doubt(named, target, &request.result, e) == 0)
 		r = 0;
 	if (r == 0) {
-		report(named, to, request.result);
+		report(named, target->to, request.result);
 		r = discard(named, e);
 	}
 	json_decref(request.result);
@@ -336,6 +343,24 @@ static int status(struct named *named, struct error *e)
 	return r;
 }
 
+static int reach(struct named *named, const struct arguments *arguments, struct error *e)
+{
+	const struct option_value *values = arguments->values;
+	struct target target;
+	int r;
+
+	if (arguments->operand_count < 2)
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "migrate: name the destination too, as unix:PATH, tls:HOST:PORT or tcp:HOST:PORT");
+	target.to = arguments->operands[1];
+	r = endpoint_open(&target.endpoint, target.to, values + MIGRATE_ENDPOINT, false, values[MIGRATE_TLS_NAME].text, e);
+	if (r < 0)
+		return r;
+	r = given(arguments, MIGRATE_RECOVER) ? recover(named, &target, e) : move(named, arguments, &target, e);
+	endpoint_close(target.endpoint);
+	return r;
+}
+
 static int act(struct named *named, const struct arguments *arguments, struct error *e)
 {
 	const struct option_value *values = arguments->values;
@@ -348,11 +373,7 @@ static int act(struct named *named, const struct arguments *arguments, struct er
 		return named_call(named, "moved", "migrate bandwidth",
 				  json_pack("{s:I}", "bandwidth", (json_int_t)values[MIGRATE_SET_BANDWIDTH].number), PATIENCE_MS,
 				  NULL, e);
-	if (arguments->operand_count < 2)
-		return error_set(e, ERROR_USAGE, -EINVAL, "migrate: name the destination too, as unix:PATH or tcp:ADDRESS:PORT");
-	if (given(arguments, MIGRATE_RECOVER))
-		return recover(named, arguments->operands[1], given(arguments, MIGRATE_PLAIN), e);
-	return move(named, arguments, e);
+	return reach(named, arguments, e);
 }
 
 static int run(const struct arguments *arguments, struct error *e)
@@ -386,10 +407,10 @@ static const struct option_spec options[MIGRATE_OPTIONS] = {
 			       .minimum = 64 * KIB,
 			       .maximum = RATE_MAX,
 			       .help = "send at most so many bytes a second"},
-	[MIGRATE_PLAIN] = {.name = "plain",
-			   .letter = 'p',
-			   .type = OPTION_FLAG,
-			   .help = "allow TCP to another host, which anyone on the way can read"},
+	[MIGRATE_TLS_NAME] = {.name = "tls-name",
+			      .type = OPTION_STRING,
+			      .placeholder = "HOST",
+			      .help = "for tls: whose certificate the destination has, when that is not the endpoint's HOST"},
 	[MIGRATE_STATUS] = {.name = "status", .letter = 's', .type = OPTION_FLAG, .help = "tell how far a move has come"},
 	[MIGRATE_CANCEL] = {.name = "cancel", .letter = 'c', .type = OPTION_FLAG, .help = "give a move up; the machine stays"},
 	[MIGRATE_SET_BANDWIDTH] = {.name = "set-bandwidth",
@@ -402,11 +423,14 @@ static const struct option_spec options[MIGRATE_OPTIONS] = {
 			     .type = OPTION_FLAG,
 			     .help = "ask the destination whether a machine whose move was cut off at its end is there"},
 	[MIGRATE_QUIET] = {.name = "quiet", .letter = 'q', .type = OPTION_FLAG, .help = "do not tell how it goes on"},
+	ENDPOINT_ROWS(MIGRATE_ENDPOINT),
 };
 
 static const struct verb_example examples[] = {
 	{"doppel migrate web unix:/tmp/there", "moves web to the doppel receive that waits there, while it runs"},
 	{"doppel migrate web tcp:127.0.0.1:7000 --max-downtime 50ms", "the same by TCP, with a shorter stop at the end"},
+	{"doppel migrate web tls:attic.example:7000 --tls ~/.doppel-tls", "to another host; both know each other by certificates"},
+	{"doppel migrate web tls:10.0.0.7:7000 --psk ~/moves.key", "the same, by a key that both have"},
 	{"doppel migrate web --status", "how far it has come"},
 	{"doppel migrate web --cancel", "web stays here"},
 	{NULL, NULL},
@@ -420,7 +444,8 @@ const struct verb verb_migrate = {
 	.operands_max = 2,
 	.operand_kind = OPERAND_MACHINE_LIVE,
 	.description =
-		"Sends a machine that runs or is paused to the doppel receive at ENDPOINT, unix:PATH or tcp:ADDRESS:PORT. Its memory "
+		"Sends a machine that runs or is paused to the doppel receive at ENDPOINT, unix:PATH, tls:HOST:PORT or "
+		"tcp:HOST:PORT. Its memory "
 		"is copied while it runs, then what has changed since, round by round, until the rest takes no longer than "
 		"--max-downtime; then it stands still for that long and goes on there. A guest that changes its memory faster than it "
 		"can be sent is slowed down meanwhile.\n\n"

@@ -19,7 +19,13 @@
 #include "migrate/stream.h"
 #include "monitor/monitor.h"
 
-enum { RECEIVE_PLAIN, RECEIVE_ONCE, RECEIVE_OPTIONS };
+enum { RECEIVE_ONCE, RECEIVE_ENDPOINT, RECEIVE_OPTIONS = RECEIVE_ENDPOINT + ENDPOINT_OPTIONS };
+
+struct reception {
+	struct registry *registry;
+	struct endpoint *endpoint;
+	int listener;
+};
 
 /* A connection, and what was offered by it. */
 struct guest_house {
@@ -27,6 +33,7 @@ struct guest_house {
 	struct stream stream;
 	json_t *offer;
 	const char *name, *document, *token; /* of the offer */
+	char peer[TLS_PEER_SIZE]; /* empty: not known */
 	struct settings settings;
 	struct arguments arguments;
 	bool created;
@@ -164,7 +171,7 @@ static int take_offer(struct guest_house *house, const struct stream_frame *fram
 	if (r == 0)
 		r = hand_over(house, e);
 	if (r == 0)
-		printf("%s has arrived\n", house->name);
+		printf("%s has arrived%s%s\n", house->name, *house->peer ? " from " : "", house->peer);
 	else if (house->created)
 		(void)!registry_remove(house->registry, house->name, NULL);
 	return r;
@@ -189,10 +196,15 @@ static int converse(struct guest_house *house, struct error *e)
 			 stream_kind_name(frame.kind));
 }
 
-static int serve(struct registry *registry, int fd, struct error *e)
+/* `*known`: whether whoever called is someone who may. */
+static int serve(const struct reception *reception, int fd, bool *known, struct error *e)
 {
-	struct guest_house house = {.registry = registry};
-	int r;
+	struct guest_house house = {.registry = reception->registry};
+	int r = endpoint_welcome(reception->endpoint, &fd, house.peer, e);
+
+	*known = r == 0;
+	if (r < 0)
+		return error_prefix(e, r, "a call was refused");
 
 	stream_init(&house.stream, fd, -1);
 	r = converse(&house, e);
@@ -208,16 +220,17 @@ static int serve(struct registry *registry, int fd, struct error *e)
 }
 
 /* Each in a process of its own: machines take their time, and whoever asks whose one is shall not wait for another. */
-static int serve_apart(struct registry *registry, int fd, int listener, struct error *e)
+static int serve_apart(const struct reception *reception, int fd, struct error *e)
 {
 	pid_t child;
+	bool known;
 	int r;
 
 	fflush(stdout);
 	child = fork();
 	if (child == 0) {
-		close(listener);
-		r = serve(registry, fd, e);
+		close(reception->listener);
+		r = serve(reception, fd, &known, e);
 		if (r < 0)
 			cli_report(e);
 		_exit(r < 0 ? error_exit_code(e->kind) : 0);
@@ -241,53 +254,79 @@ static int accept_next(int listener, struct error *e)
 	return fd < 0 ? error_errno(e, -errno, "waiting for machines") : fd;
 }
 
-static int receive(struct registry *registry, int listener, bool once, struct error *e)
+/* Who is not let in is not the one that is waited for. */
+static int receive_once(const struct reception *reception, struct error *e)
 {
-	int fd = accept_next(listener, e), r = fd;
+	bool known = false;
+	int r = 0;
 
-	while (r >= 0 && !once) {
-		r = serve_apart(registry, fd, listener, e);
-		if (r < 0)
+	while (r >= 0 && !known) {
+		int fd = accept_next(reception->listener, e);
+
+		if (fd < 0)
+			return fd;
+		r = serve(reception, fd, &known, e);
+		if (r < 0 && !known) {
 			cli_report(e);
-		r = fd = accept_next(listener, e);
+			r = 0;
+		}
 	}
-	return r < 0 ? r : serve(registry, fd, e);
+	return r;
+}
+
+static int receive(const struct reception *reception, struct error *e)
+{
+	int fd;
+
+	while ((fd = accept_next(reception->listener, e)) >= 0)
+		if (serve_apart(reception, fd, e) < 0)
+			cli_report(e);
+	return fd;
+}
+
+static int open_up(struct reception *reception, const struct arguments *arguments, struct error *e)
+{
+	const char *text = arguments->operands[0];
+	int r = endpoint_open(&reception->endpoint, text, arguments->values + RECEIVE_ENDPOINT, true, NULL, e);
+
+	if (r == 0)
+		r = endpoint_listen(reception->endpoint, &reception->listener, e);
+	if (r < 0)
+		return r;
+	printf("machines are received at %s\n", text);
+	fflush(stdout);
+	r = arguments->values[RECEIVE_ONCE].given ? receive_once(reception, e) : receive(reception, e);
+	close(reception->listener);
+	endpoint_remove(reception->endpoint);
+	return r;
 }
 
 static int run(const struct arguments *arguments, struct error *e)
 {
-	const char *endpoint = arguments->operands[0];
-	struct registry *registry;
-	int listener, r = registry_open(&registry, e);
+	struct reception reception = {.endpoint = NULL};
+	int r = registry_open(&reception.registry, e);
 
 	if (r < 0)
 		return r;
 	log_set_level(LOG_INFO);
-	r = endpoint_listen(endpoint, arguments->values[RECEIVE_PLAIN].given, &listener, e);
-	if (r == 0) {
-		printf("machines are received at %s\n", endpoint);
-		fflush(stdout);
-		r = receive(registry, listener, arguments->values[RECEIVE_ONCE].given, e);
-		close(listener);
-		endpoint_remove(endpoint);
-	}
-	registry_close(registry);
+	r = open_up(&reception, arguments, e);
+	endpoint_close(reception.endpoint);
+	registry_close(reception.registry);
 	return r;
 }
 
 static const struct option_spec options[RECEIVE_OPTIONS] = {
-	[RECEIVE_PLAIN] = {.name = "plain",
-			   .letter = 'p',
-			   .type = OPTION_FLAG,
-			   .help = "allow TCP from other hosts, which anyone on the way can read and anyone may use"},
 	[RECEIVE_ONCE] = {.name = "once",
 			  .letter = 'o',
 			  .type = OPTION_FLAG,
 			  .help = "serve one connection and end, with status 0 when that went well"},
+	ENDPOINT_ROWS(RECEIVE_ENDPOINT),
 };
 
 static const struct verb_example examples[] = {
 	{"doppel receive unix:/run/user/1000/moves", "takes machines that doppel migrate sends there"},
+	{"doppel receive tls:0.0.0.0:7000 --tls ~/.doppel-tls", "from hosts that have a certificate of ca.pem in that folder"},
+	{"doppel receive tls:0.0.0.0:7000 --psk ~/moves.key", "from hosts that have the same key"},
 	{"doppel receive tcp:127.0.0.1:7000 --once", "takes one machine by TCP, from this host"},
 	{NULL, NULL},
 };
@@ -299,12 +338,13 @@ const struct verb verb_receive = {
 	.operands_min = 1,
 	.operands_max = 1,
 	.description =
-		"Waits at unix:PATH or tcp:ADDRESS:PORT for machines that doppel migrate sends, and runs them with a process of "
+		"Waits at unix:PATH, tls:HOST:PORT or tcp:HOST:PORT for machines that doppel migrate sends, and runs them with a process of "
 		"their own each, until it is interrupted; machines that have arrived run on. It also answers those who ask whether "
 		"a machine has arrived, so start it again after a move that was cut off.\n\n"
 		"Who can connect decides what runs here, with your rights: a machine's document names files of this host. So a Unix "
-		"socket is yours alone, and TCP beyond this host wants --plain. ssh -L /tmp/there:SOCKET HOST makes that socket of "
-		"another host one of this.",
+		"socket is yours alone, by tls: both sides know each other by certificates of an authority in ca.pem, each for both of "
+		"a server's and a client's purposes, or by a key that both have, and TCP beyond this host wants --plain. "
+		"ssh -L /tmp/there:SOCKET HOST makes that socket of another host one of this.",
 	.examples = examples,
 	.options = options,
 	.option_count = RECEIVE_OPTIONS,

@@ -81,7 +81,7 @@ static int read_whole(struct blob *blob, struct error *e)
 	return 0;
 }
 
-int blob_read(struct blob *out, const char *path, uint64_t limit, struct error *e)
+int blob_open(struct blob *out, const char *path, uint64_t limit, struct error *e)
 {
 	char size[TEXT_OF_SIZE_ROOM], most[TEXT_OF_SIZE_ROOM];
 	struct blob blob = {.has_file = true};
@@ -98,11 +98,25 @@ int blob_read(struct blob *out, const char *path, uint64_t limit, struct error *
 	blob.file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (blob.file < 0)
 		return error_errno(e, -errno, "cannot be opened");
-	r = fstat(blob.file, &status) < 0 ? error_errno(e, -errno, "cannot be opened") : 0;
+	if (fstat(blob.file, &status) < 0) {
+		r = error_errno(e, -errno, "cannot be opened");
+		blob_finish(&blob);
+		return r;
+	}
 	blob.length = length;
 	blob.changed_ns = changed_ns(&status);
-	if (r == 0)
-		r = read_whole(&blob, e);
+	*out = blob;
+	return 0;
+}
+
+int blob_read(struct blob *out, const char *path, uint64_t limit, struct error *e)
+{
+	struct blob blob;
+	int r = blob_open(&blob, path, limit, e);
+
+	if (r < 0)
+		return r;
+	r = read_whole(&blob, e);
 	if (r < 0)
 		blob_finish(&blob);
 	else

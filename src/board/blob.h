@@ -26,6 +26,9 @@ void blob_finish(struct blob *blob);
  * what can not be a boot file: -EISDIR, -EFBIG, -EINVAL. */
 MUST_USE int blob_read(struct blob *out, const char *path, uint64_t limit, struct error *e);
 
+/* The same checks, but it rests until blob_wake. */
+MUST_USE int blob_open(struct blob *out, const char *path, uint64_t limit, struct error *e);
+
 /* Gives the memory back; without effect for what was unpacked, or rests already. */
 void blob_rest(struct blob *blob);
 /* The bytes are there again. -ESTALE when the file is not what it was, other errno when it can not be read. */

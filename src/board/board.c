@@ -89,10 +89,13 @@ int board_store(struct board *board, struct error *e)
 
 int board_reset(struct board *board, struct error *e)
 {
-	int r;
+	int r = 0;
 
-	ram_clear(&board->memory);
-	r = board->type->lay_out(board, e);
+	if (!board->bare) {
+		ram_clear(&board->memory);
+		r = board->type->lay_out(board, e);
+	}
+	board->bare = false;
 	if (r < 0)
 		return r;
 	clock_stop(&board->clock);

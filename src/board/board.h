@@ -42,6 +42,7 @@ struct board_config {
 	const char *append;    /* kernel command line, or NULL for none */
 	const char *firmware;  /* path, or NULL: the monitor answers SBI itself */
 	enum board_transport transport;
+	bool loads; /* its memory and state are loaded before it runs: where it can, it reads its boot files at a reset only */
 	struct serial_sink serial;
 	struct power_sink power;
 };
@@ -85,6 +86,7 @@ struct board {
 	const struct state_descriptor *chips_state;
 	void *chips;
 	bool firmware;               /* the guest's own runs first */
+	bool bare;                   /* the next reset leaves RAM empty, for what is loaded then */
 };
 
 /* Builds a machine for the engine's architecture: allocates RAM, creates devices and cpus, reads and checks the boot
@@ -97,7 +99,7 @@ MUST_USE int board_add_virtio(struct board *board, struct virtio *virtio, struct
 void board_free(struct board *board);
 
 /* Puts RAM payload, tables, devices and cpus as after power-on; the clock is set to 0 and stopped. RAM outside
- * the payload is zeroed. */
+ * the payload is zeroed. The first one of a board that `loads` may leave RAM empty. */
 MUST_USE int board_reset(struct board *board, struct error *e);
 
 /* Before board_save: what an engine keeps elsewhere, cpus aside, is brought up to date. */

@@ -18,7 +18,10 @@ void payload_free(struct boot_payload *payload)
 		return;
 	program_finish(&payload->kernel);
 	program_finish(&payload->firmware);
+	blob_finish(&payload->unread);
 	blob_finish(&payload->initrd);
+	free(payload->kernel_path);
+	free(payload->initrd_path);
 	free(payload->append);
 	free(payload);
 }
@@ -191,8 +194,39 @@ static int read_all(struct boot_payload *p, const struct payload_files *files, s
 	return r;
 }
 
-int payload_new(struct boot_payload **out, const struct payload_files *files, gpa_t ram_base, uint64_t ram_bytes,
-		struct error *e)
+static int open_all(struct boot_payload *p, const struct payload_files *files, struct error *e)
+{
+	int r = check_files(files, e);
+
+	if (r == 0)
+		r = boot_copy_append(&p->append, files->append, PAYLOAD_APPEND_MAX, e);
+	if (r == 0)
+		r = boot_open_kernel(&p->unread, files->kernel, p->ram_bytes, e);
+	if (r == 0)
+		r = boot_open_initrd(&p->initrd, files->initrd, p->ram_bytes, e);
+	if (r < 0)
+		return r;
+	p->initrd_bytes = p->initrd.length;
+	p->kernel_path = strdup(files->kernel);
+	p->initrd_path = files->initrd ? strdup(files->initrd) : NULL;
+	return p->kernel_path && (p->initrd_path || !files->initrd) ? 0 : error_errno(e, -ENOMEM, "boot payload");
+}
+
+int payload_settle(struct boot_payload *payload, struct error *e)
+{
+	const struct payload_files files = {.kernel = payload->kernel_path, .initrd = payload->initrd_path};
+	struct blob blob = payload->unread;
+	int r;
+
+	if (!blob.has_file)
+		return 0;
+	payload->unread = (struct blob){0};
+	r = boot_parse_kernel(&payload->kernel, &blob, files.kernel, ENGINE_RISCV64, payload->ram_bytes, e);
+	return r < 0 ? r : payload_place(payload, &files, e);
+}
+
+static int make(struct boot_payload **out, int (*fill)(struct boot_payload *, const struct payload_files *, struct error *),
+		const struct payload_files *files, gpa_t ram_base, uint64_t ram_bytes, struct error *e)
 {
 	struct boot_payload *p = calloc(1, sizeof *p);
 	int r;
@@ -201,12 +235,24 @@ int payload_new(struct boot_payload **out, const struct payload_files *files, gp
 		return error_errno(e, -ENOMEM, "boot payload");
 	p->ram_base = ram_base.value;
 	p->ram_bytes = ram_bytes;
-	r = read_all(p, files, e);
+	r = fill(p, files, e);
 	if (r < 0)
 		payload_free(p);
 	else
 		*out = p;
 	return r;
+}
+
+int payload_new(struct boot_payload **out, const struct payload_files *files, gpa_t ram_base, uint64_t ram_bytes,
+		struct error *e)
+{
+	return make(out, read_all, files, ram_base, ram_bytes, e);
+}
+
+int payload_open(struct boot_payload **out, const struct payload_files *files, gpa_t ram_base, uint64_t ram_bytes,
+		 struct error *e)
+{
+	return make(out, open_all, files, ram_base, ram_bytes, e);
 }
 
 static int write_all(const struct boot_payload *payload, struct memory *memory, struct error *e)

@@ -23,6 +23,8 @@
 
 struct boot_payload {
 	struct program kernel, firmware;
+	struct blob unread; /* payload_open's: the kernel's file, which was not looked into so far */
+	char *kernel_path, *initrd_path; /* with `unread`, for messages; initrd_path may be NULL */
 	struct blob initrd;
 	uint64_t initrd_bytes; /* its length, known before it is read; 0: none */
 	char *append;       /* never NULL */
@@ -34,6 +36,12 @@ struct boot_payload {
 /* ERROR_USAGE, ERROR_NOT_FOUND or ERROR_PERMISSION name the option, the file, what is wrong and the remedy. */
 MUST_USE int payload_new(struct boot_payload **out, const struct payload_files *files, gpa_t ram_base,
 			 uint64_t ram_bytes, struct error *e);
+/* The same for a machine whose memory comes from elsewhere and which has a kernel and no firmware: the files are opened,
+ * and read when it starts anew. No address is set before payload_settle. */
+MUST_USE int payload_open(struct boot_payload **out, const struct payload_files *files, gpa_t ram_base,
+			  uint64_t ram_bytes, struct error *e);
+/* What payload_open left to be done; without effect otherwise. */
+MUST_USE int payload_settle(struct boot_payload *payload, struct error *e);
 /* Accepts NULL. */
 void payload_free(struct boot_payload *payload);
 

@@ -198,15 +198,24 @@ static int add_rom(struct virt *virt, struct error *e)
 	return boot_rom_attach(virt->rom, &virt->board.bus, e);
 }
 
+static uint64_t reset_pc(const struct virt *virt)
+{
+	return virt->rom ? virt->boot->firmware.entry : virt->boot->kernel.entry;
+}
+
 static int add_payload(struct virt *virt, const struct board_config *config, struct error *e)
 {
 	const struct payload_files files = {config->kernel, config->initrd, config->firmware, config->append};
-	int r = payload_new(&virt->boot, &files, base_of(VIRT_RAM), config->memory_bytes, e);
+	int r;
 
-	if (r < 0)
-		return r;
-	virt->cluster.reset_pc = config->firmware ? virt->boot->firmware.entry : virt->boot->kernel.entry;
-	return config->firmware ? add_rom(virt, e) : add_sbi(virt, e);
+	virt->board.bare = config->loads && !config->firmware;
+	r = virt->board.bare ? payload_open(&virt->boot, &files, base_of(VIRT_RAM), config->memory_bytes, e)
+			     : payload_new(&virt->boot, &files, base_of(VIRT_RAM), config->memory_bytes, e);
+	if (r == 0)
+		r = config->firmware ? add_rom(virt, e) : add_sbi(virt, e);
+	if (r == 0)
+		virt->cluster.reset_pc = reset_pc(virt);
+	return r;
 }
 
 static int lay_out(struct board *board, struct error *e)
@@ -214,8 +223,12 @@ static int lay_out(struct board *board, struct error *e)
 	struct virt *virt = virt_of(board);
 	size_t size;
 	void *tree;
-	int r = virt_tree_build(virt, &tree, &size, e);
+	int r = payload_settle(virt->boot, e);
 
+	if (r < 0)
+		return r;
+	virt->cluster.reset_pc = reset_pc(virt);
+	r = virt_tree_build(virt, &tree, &size, e);
 	if (r < 0)
 		return r;
 	r = payload_write(virt->boot, &board->memory, e);

@@ -1,9 +1,9 @@
 /*
  * The verb clone: copies of a machine that share its memory and its disk until they write.
  *
- * What is done once for all of them: the machine is saved (unless a snapshot is named), and its document is read. Then each
- * gets a folder with a document and links to the machine's files, an overlay over the disk's layer, and a monitor that maps
- * the snapshot's memory.
+ * What is done once for all of them: the machine is saved (unless a snapshot is named), the snapshot is opened and checked, and
+ * its document is read. Then each gets a folder with a document and links to the machine's files, an overlay over the disk's
+ * layer, and a monitor, a copy of this process, that maps the snapshot's memory.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@
 #include "base/name.h"
 #include "cli/machine_disk.h"
 #include "cli/machine_document.h"
+#include "cli/monitor.h"
 #include "cli/run_options.h"
 #include "cli/snapshots.h"
 #include "cli/verb.h"
@@ -31,6 +32,8 @@ struct cloning {
 	char folder[PATH_MAX];
 	char layer[MACHINE_LAYER_SIZE]; /* "": no disk */
 	struct settings settings;
+	struct snapshot_chain chain; /* open, for all of them */
+	int files[SNAPSHOT_CHAIN_MAX]; /* its descriptors */
 	unsigned number; /* of the last name that was tried */
 };
 
@@ -97,17 +100,17 @@ static int read_document(struct cloning *cloning, const struct snapshot *snapsho
 
 static int read_template(struct cloning *cloning, struct error *e)
 {
-	struct snapshot_chain chain;
+	const struct snapshot_chain *chain = &cloning->chain;
 	const char *layer;
-	int r = snapshot_chain_load(&chain, cloning->path, e);
+	int r = snapshot_chain_load(&cloning->chain, cloning->path, e);
 
 	if (r < 0)
 		return r;
-	layer = snapshots_layer(chain.files[0]);
+	for (unsigned i = 0; i < chain->count; i++)
+		cloning->files[i] = chain->files[i]->fd;
+	layer = snapshots_layer(chain->files[0]);
 	snprintf(cloning->layer, sizeof cloning->layer, "%s", layer ? layer : "");
-	r = read_document(cloning, chain.files[0], e);
-	snapshot_chain_finish(&chain);
-	return r;
+	return read_document(cloning, chain->files[0], e);
 }
 
 static int save_now(struct cloning *cloning, struct error *e)
@@ -159,7 +162,7 @@ static int make(const struct cloning *cloning, const char *name, struct error *e
 	record.monitor = 0;
 	record.foreground = record.stalled = false;
 	snprintf(record.name, sizeof record.name, "%s", name);
-	r = registry_create(cloning->named->registry, name, document, strlen(document), &record, e);
+	r = registry_create_soon(cloning->named->registry, name, document, strlen(document), &record, e);
 	free(document);
 	return r;
 }
@@ -190,34 +193,60 @@ static void note(const struct cloning *cloning, const char *name)
 	json_decref(details);
 }
 
-static int bring_up(const struct cloning *cloning, const char *name, struct error *e)
+/* In the copy. */
+static int be_clone(void *context, const char *name, int starter)
 {
-	char option[PATH_MAX + 32];
+	const struct cloning *cloning = context;
+
+	return monitor_clone(cloning->named->registry, &cloning->chain, name, starter);
+}
+
+static int start(struct cloning *cloning, const char *name, struct error *e)
+{
+	struct registry *registry = cloning->named->registry;
+	const struct monitor_copy copy = {be_clone, cloning, cloning->files, cloning->chain.count};
+	struct monitor_started started;
+	int r = monitor_copy_begin(registry, name, &copy, &started, e), flushed;
+
+	if (r < 0)
+		return r;
+	/* Meanwhile: the disk is waited for, not a processor. */
+	flushed = registry_flush(registry, name, NULL);
+	(void)flushed;
+	return monitor_copy_end(registry, name, &started, e);
+}
+
+static int bring_up(struct cloning *cloning, const char *name, struct error *e)
+{
 	int r = fill_folder(cloning, name, e);
 
 	note(cloning, name);
-	snprintf(option, sizeof option, "--restore=%s", cloning->path);
 	if (r == 0)
-		r = monitor_start_with(cloning->named->registry, name, option, NULL, e);
+		r = start(cloning, name, e);
 	if (r < 0 && registry_remove(cloning->named->registry, name, NULL) < 0)
 		fprintf(stderr, "doppel: %s could not be removed again\n", name);
 	return r;
 }
 
+static int name_one(struct cloning *cloning, const struct arguments *arguments, char name[REGISTRY_NAME_SIZE],
+		    struct error *e)
+{
+	const char *given = arguments->values[CLONE_NAME].text;
+
+	if (!given || arguments->values[CLONE_COUNT].given)
+		return make_numbered(cloning, given ? given : cloning->named->name, name, e);
+	snprintf(name, REGISTRY_NAME_SIZE, "%s", given);
+	return make(cloning, name, e);
+}
+
 static int clone_all(struct cloning *cloning, const struct arguments *arguments, struct error *e)
 {
-	const struct option_value *count = &arguments->values[CLONE_COUNT], *given = &arguments->values[CLONE_NAME];
-	const char *prefix = given->given ? given->text : cloning->named->name;
+	uint64_t count = arguments->values[CLONE_COUNT].number;
 	char name[REGISTRY_NAME_SIZE];
 	int r = 0;
 
-	for (uint64_t i = 0; r == 0 && i < count->number; i++) {
-		if (given->given && !count->given) {
-			snprintf(name, sizeof name, "%s", prefix);
-			r = make(cloning, name, e);
-		} else {
-			r = make_numbered(cloning, prefix, name, e);
-		}
+	for (uint64_t i = 0; r == 0 && i < count; i++) {
+		r = name_one(cloning, arguments, name, e);
 		if (r == 0)
 			r = bring_up(cloning, name, e);
 		if (r == 0)
@@ -258,6 +287,7 @@ static int clone_machine(struct named *named, const struct arguments *arguments,
 	/* Those who have mapped it keep it. */
 	if (cloning.passing)
 		(void)unlink(cloning.path);
+	snapshot_chain_finish(&cloning.chain);
 	settings_finish(&cloning.settings);
 	snapshots_sweep(named->registry, named->name);
 	return r;

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/machine_document.h"
+#include "cli/monitor.h"
 #include "cli/plan.h"
 #include "cli/run_options.h"
 #include "cli/run_walls.h"
@@ -28,6 +29,7 @@ struct session {
 	struct registry *registry;
 	const char *name;
 	const char *restore, *restore_eager; /* path of a snapshot; at most one is not NULL */
+	const struct snapshot_chain *chain;  /* one that is open already; or NULL */
 	char folder[PATH_MAX];
 	struct arguments arguments; /* of the verb run, by its document */
 	struct plan plan;
@@ -74,8 +76,11 @@ static int load(void *context, struct machine *machine, struct error *e)
 		.eager = session->restore_eager || session->plan.config.place.dedicated,
 	};
 	struct snapshot_chain chain;
-	int r = path ? snapshot_chain_load(&chain, path, e) : 0;
+	int r;
 
+	if (session->chain)
+		return snapshot_load(session->chain, machine, &options, e);
+	r = path ? snapshot_chain_load(&chain, path, e) : 0;
 	if (r < 0 || !path)
 		return r;
 	r = snapshot_load(&chain, machine, &options, e);
@@ -96,6 +101,28 @@ static void gone(void *context)
 	keeper_end(&((struct session *)context)->keeper);
 }
 
+/* The monitor's exit code, or a negative errno. */
+static int live(struct session *session, const struct monitor_arrival *arrival, int starter, struct error *e)
+{
+	const struct monitor_options options = {
+		.name = session->name,
+		.arrival = arrival,
+		.starter = starter,
+		.loads = session->restore || session->restore_eager || session->chain,
+		.hooks = {.configure = configure, .load = load, .made = made, .gone = gone, .context = session},
+	};
+	struct machine_outcome outcome;
+	int r;
+
+	log_set_level(LOG_INFO);
+	/* It was started as /proc/self/exe. */
+	(void)prctl(PR_SET_NAME, "doppel");
+	r = monitor_run(session->registry, &options, &outcome, e);
+	plan_finish(&session->plan);
+	arguments_finish(&session->arguments);
+	return r < 0 ? r : outcome.exit_code;
+}
+
 static int run(const struct arguments *arguments, struct error *e)
 {
 	const struct option_value *starter = &arguments->values[MONITOR_STARTER];
@@ -104,27 +131,27 @@ static int run(const struct arguments *arguments, struct error *e)
 				  .restore_eager = arguments->values[MONITOR_EAGER].text,
 				  .plan = PLAN_NONE};
 	struct monitor_arrival arrival = {.link = LINK_FD, .ballot = BALLOT_FD};
-	const struct monitor_options options = {
-		.name = session.name,
-		.arrival = arguments->values[MONITOR_ARRIVAL].given ? &arrival : NULL,
-		.starter = starter->given ? (int)starter->number : -1,
-		.hooks = {.configure = configure, .load = load, .made = made, .gone = gone, .context = &session},
-	};
-	struct machine_outcome outcome;
+	bool arrives = arguments->values[MONITOR_ARRIVAL].given;
 	int r = registry_open(&session.registry, e);
 
 	if (r < 0)
 		return r;
-	if (options.arrival)
+	if (arrives)
 		snprintf(arrival.token, sizeof arrival.token, "%s", arguments->values[MONITOR_ARRIVAL].text);
-	log_set_level(LOG_INFO);
-	/* It was started as /proc/self/exe. */
-	(void)prctl(PR_SET_NAME, "doppel");
-	r = monitor_run(session.registry, &options, &outcome, e);
-	plan_finish(&session.plan);
-	arguments_finish(&session.arguments);
+	r = live(&session, arrives ? &arrival : NULL, starter->given ? (int)starter->number : -1, e);
 	registry_close(session.registry);
-	return r < 0 ? r : outcome.exit_code;
+	return r;
+}
+
+int monitor_clone(struct registry *registry, const struct snapshot_chain *chain, const char *name, int starter)
+{
+	struct session session = {.registry = registry, .name = name, .chain = chain, .plan = PLAN_NONE};
+	struct error e;
+	int r = live(&session, NULL, starter, &e);
+
+	if (r < 0)
+		log_line(LOG_ERROR, "monitor", "%s", e.message);
+	return r < 0 ? 1 : r;
 }
 
 static const struct option_spec monitor_options[MONITOR_OPTIONS] = {

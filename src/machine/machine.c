@@ -110,6 +110,7 @@ static int make_board(struct machine *machine, const struct machine_config *conf
 		.append = config->append,
 		.firmware = config->firmware,
 		.transport = config->transport,
+		.loads = config->loads,
 		.serial = {serial_write, machine},
 		.power = {power_requested, machine},
 	};

@@ -70,6 +70,7 @@ struct machine_config {
 	const char *console_log;  /* path of a log of its output (machine/console_log.h); NULL: none */
 	bool virtio_console; /* what is typed goes to a virtio terminal (hvc0), not to the UART */
 	enum board_transport transport;
+	bool loads; /* a state is loaded into it before it runs: until then it may have nothing to run */
 	/* Virtio devices, in the order of their slots. */
 	enum machine_choice rng;
 	bool power_button; /* for machine_press_power; without effect on a board with a button of its own */

@@ -130,6 +130,7 @@ static void equip(struct monitor *monitor)
 	const char *name = monitor->options->name;
 
 	config->loop = monitor->loop;
+	config->loads = monitor->options->loads || monitor->options->arrival;
 	config->name = name;
 	config->power_button = true;
 	if (!config->balloon)
@@ -276,6 +277,7 @@ static void conclude(struct monitor *monitor, int r, const struct machine_outcom
 	snprintf(monitor->record.message, sizeof monitor->record.message, "%.255s",
 		 state == MACHINE_FAILED ? message : "");
 	monitor_enter(monitor, state);
+	monitor_flush_record(monitor);
 	if (state == MACHINE_FAILED)
 		log_line(LOG_ERROR, "monitor", "%s failed: %s", monitor->options->name, monitor->record.message);
 	monitor_note(monitor, machine_state_name(state), end_details(monitor));

@@ -63,6 +63,7 @@ struct monitor_arrival {
 struct monitor_options {
 	const char *name;
 	const struct monitor_arrival *arrival; /* it is not started, but arrives; NULL: it is started */
+	bool loads;      /* the hook `load` loads a state */
 	bool foreground; /* SIGINT, SIGTERM and SIGHUP end it at once; else the guest is asked to power off first */
 	int starter;     /* monitor_starter's socket, closed by monitor_run; -1: nobody waits */
 	struct monitor_hooks hooks;
@@ -79,6 +80,24 @@ MUST_USE int monitor_start(struct registry *registry, const char *name, pid_t *p
 /* The same with one more option for the verb: "--restore=FILE". */
 MUST_USE int monitor_start_with(struct registry *registry, const char *name, const char *option, pid_t *pid,
 				struct error *e);
+/* The same by a copy of this process, which has one thread, instead of a program that begins anew: `main` finds in memory what
+ * was prepared for many machines. It runs in a session of its own with all signals as by default, and with no descriptors but
+ * those that monitor_start gives, and `keep`; it ends by what main returns. begin does not wait; end
+ * does, once. */
+struct monitor_copy {
+	int (*main)(void *context, const char *name, int starter);
+	void *context;
+	const int *keep;
+	size_t keep_count;
+};
+struct monitor_started {
+	pid_t pid; /* a child of this process */
+	int socket;
+};
+MUST_USE int monitor_copy_begin(struct registry *registry, const char *name, const struct monitor_copy *copy,
+				struct monitor_started *started, struct error *e);
+MUST_USE int monitor_copy_end(const struct registry *registry, const char *name, const struct monitor_started *started,
+			      struct error *e);
 /* The same for a machine that arrives: returns when it is this side's, and runs or is paused as it did where it came from. */
 MUST_USE int monitor_start_arrival(struct registry *registry, const char *name, const struct monitor_arrival *arrival,
 				   pid_t *pid, struct error *e);

@@ -32,6 +32,7 @@ struct monitor {
 	/* What its folder says; until the machine starts nobody writes here. */
 	struct record record;
 	bool record_is_old; /* it could not be written */
+	bool record_is_young; /* it was, but may not be on disk yet */
 	bool orphaned;      /* the folder was removed */
 	struct loop_timer housekeeping;
 
@@ -64,8 +65,10 @@ struct monitor {
 void monitor_note(struct monitor *monitor, const char *event, json_t *details);
 /* Only to those who listen. */
 void monitor_tell(struct monitor *monitor, const char *event, json_t *details);
-/* Writes the record; a failure is logged, and tried again by monitor_keep_house. */
+/* Writes the record; a failure is logged, and tried again by monitor_keep_house, which flushes it to disk, too: waiting for the
+ * disk would take longer than the start of a machine. */
 void monitor_save_record(struct monitor *monitor);
+void monitor_flush_record(struct monitor *monitor);
 /* The machine is in this state from now on. */
 void monitor_enter(struct monitor *monitor, enum machine_state state);
 /* The hook of machine_on_change. */

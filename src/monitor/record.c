@@ -69,8 +69,18 @@ void monitor_save_record(struct monitor *monitor)
 	if (monitor->orphaned)
 		return;
 	monitor->record_is_old = registry_write_record(monitor->folder, &monitor->record, &e) < 0;
+	monitor->record_is_young = !monitor->record_is_old;
 	if (monitor->record_is_old && !was_old)
 		log_line(LOG_WARNING, "monitor", "%s; what doppel ps tells may be old until that works again", e.message);
+}
+
+void monitor_flush_record(struct monitor *monitor)
+{
+	struct error e;
+
+	if (monitor->record_is_young && !monitor->orphaned && registry_flush_record(monitor->folder, &e) < 0)
+		log_line(LOG_WARNING, "monitor", "%s", e.message);
+	monitor->record_is_young = false;
 }
 
 void monitor_enter(struct monitor *monitor, enum machine_state state)
@@ -172,6 +182,7 @@ static void keep_house(void *arg)
 	look_for_folder(monitor);
 	if (monitor->record_is_old)
 		monitor_save_record(monitor);
+	monitor_flush_record(monitor);
 	if (!monitor->options->foreground)
 		look_at_log();
 	loop_timer_set(monitor->loop, &monitor->housekeeping, clock_host_ns() + HOUSEKEEPING_NS);

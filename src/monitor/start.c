@@ -149,27 +149,140 @@ static int hear(const struct registry *registry, const char *name, int socket, p
 	return r;
 }
 
-static int start(struct registry *registry, const char *name, const char *option, const struct monitor_arrival *arrival,
-		 pid_t *pid, struct error *e)
+/* What a monitor gets from whoever starts it. */
+struct ends {
+	int ours, theirs; /* of the socket at which it tells how it went */
+	int log;
+};
+
+static void close_ends(const struct ends *ends)
 {
-	int sockets[2], log, r;
-	pid_t child = 0;
+	if (ends->log >= 0)
+		close(ends->log);
+	if (ends->theirs >= 0)
+		close(ends->theirs);
+}
+
+static int open_ends(const struct registry *registry, const char *name, struct ends *ends, struct error *e)
+{
+	int sockets[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
 		return error_errno(e, -errno, "starting %s", name);
-	sockets[1] = lift(sockets[1]);
-	log = sockets[1] < 0 ? sockets[1] : open_log(registry, name);
-	r = log < 0 ? log : spawn(name, option, arrival, log, sockets[1], &child);
-	if (log >= 0)
-		close(log);
-	if (sockets[1] >= 0)
-		close(sockets[1]);
-	r = r < 0 ? error_errno(e, r, "starting %s", name) : hear(registry, name, sockets[0], child, e);
-	close(sockets[0]);
+	ends->ours = sockets[0];
+	ends->theirs = lift(sockets[1]);
+	ends->log = ends->theirs < 0 ? ends->theirs : open_log(registry, name);
+	if (ends->log >= 0)
+		return 0;
+	r = ends->log;
+	close_ends(ends);
+	close(ends->ours);
+	return error_errno(e, r, "starting %s", name);
+}
+
+static int start(struct registry *registry, const char *name, const char *option, const struct monitor_arrival *arrival,
+		 pid_t *pid, struct error *e)
+{
+	struct ends ends = {-1, -1, -1};
+	pid_t child = 0;
+	int r = open_ends(registry, name, &ends, e);
+
+	if (r < 0)
+		return r;
+	r = spawn(name, option, arrival, ends.log, ends.theirs, &child);
+	close_ends(&ends);
+	r = r < 0 ? error_errno(e, r, "starting %s", name) : hear(registry, name, ends.ours, child, e);
+	close(ends.ours);
 	if (r == 0 && pid)
 		*pid = child;
 	return r;
 }
+
+/* ---- A copy of this process ---- */
+
+static void reset_signals(void)
+{
+	sigset_t none;
+
+	for (int number = 1; number < NSIG; number++)
+		(void)signal(number, SIG_DFL);
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static bool is_kept(int fd, const struct monitor_copy *copy)
+{
+	for (size_t i = 0; i < copy->keep_count; i++)
+		if (copy->keep[i] == fd)
+			return true;
+	return false;
+}
+
+/* Nothing of the caller's stays open but what was prepared: locks are held by descriptors. */
+static void close_others(const struct monitor_copy *copy, int starter)
+{
+	int highest = starter;
+
+	for (size_t i = 0; i < copy->keep_count; i++)
+		if (copy->keep[i] > highest)
+			highest = copy->keep[i];
+	for (int fd = STDERR_FILENO + 1; fd < highest; fd++)
+		if (fd != starter && !is_kept(fd, copy))
+			close(fd);
+	(void)close_range((unsigned)highest + 1, ~0u, 0);
+}
+
+static bool take_places(const struct ends *ends)
+{
+	int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	return nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 && dup2(ends->log, STDOUT_FILENO) >= 0 &&
+	       dup2(ends->log, STDERR_FILENO) >= 0;
+}
+
+static _Noreturn void live(const struct monitor_copy *copy, const char *name, const struct ends *ends)
+{
+	setsid();
+	reset_signals();
+	if (!take_places(ends))
+		_exit(127);
+	close_others(copy, ends->theirs);
+	exit(copy->main(copy->context, name, ends->theirs));
+}
+
+int monitor_copy_begin(struct registry *registry, const char *name, const struct monitor_copy *copy,
+		       struct monitor_started *started, struct error *e)
+{
+	struct ends ends = {-1, -1, -1};
+	int r = open_ends(registry, name, &ends, e);
+	pid_t pid;
+
+	if (r < 0)
+		return r;
+	/* What is buffered would be written twice. */
+	(void)fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		live(copy, name, &ends);
+	r = pid < 0 ? error_errno(e, -errno, "starting %s", name) : 0;
+	close_ends(&ends);
+	if (r < 0)
+		close(ends.ours);
+	else
+		*started = (struct monitor_started){.pid = pid, .socket = ends.ours};
+	return r;
+}
+
+int monitor_copy_end(const struct registry *registry, const char *name, const struct monitor_started *started,
+		     struct error *e)
+{
+	int r = hear(registry, name, started->socket, started->pid, e);
+
+	close(started->socket);
+	return r;
+}
+
+/* ---- Arrivals ---- */
 
 /* The two stay the caller's; their copies are out of the way of what the new process gets. */
 static int lift_arrival(const struct monitor_arrival *arrival, struct monitor_arrival *lifted)

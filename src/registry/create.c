@@ -8,21 +8,29 @@
 #include "base/name.h"
 #include "registry/private.h"
 
+static int flush(int folder)
+{
+	int r = registry_flush_file(folder, DOCUMENT_FILE);
+
+	return r < 0 ? r : registry_flush_record(folder, NULL);
+}
+
 /* `folder`: the new one, open. */
-static int fill(int folder, const void *document, size_t length, const struct record *record)
+static int fill(int folder, const void *document, size_t length, const struct record *record, bool soon)
 {
 	struct record first = *record;
-	int r = registry_replace_file(folder, DOCUMENT_FILE, document, length);
+	int r = registry_replace_file(folder, DOCUMENT_FILE, document, length, false);
 
 	first.created_s = first.changed_s = time(NULL);
 	if (r == 0)
 		r = registry_write_record(folder, &first, NULL);
-	return r == 0 && fsync(folder) < 0 ? -errno : r;
+	return r < 0 || soon ? r : flush(folder);
 }
 
 /* Made under a hidden name and shown when it is whole. Renaming never takes the place of a folder that has anything in it,
  * and a machine's always has: of two who make one name, one wins. */
-static int make(int machines, const char *name, const void *document, size_t length, const struct record *record)
+static int make(int machines, const char *name, const void *document, size_t length, const struct record *record,
+		bool soon)
 {
 	char hidden[NAME_MAX + 1];
 	AUTO_CLOSE folder = -1;
@@ -32,18 +40,18 @@ static int make(int machines, const char *name, const void *document, size_t len
 	if (mkdirat(machines, hidden, 0700) < 0)
 		return -errno;
 	folder = openat(machines, hidden, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	r = folder < 0 ? -errno : fill(folder, document, length, record);
+	r = folder < 0 ? -errno : fill(folder, document, length, record, soon);
 	if (r == 0 && renameat(machines, hidden, machines, name) < 0)
 		r = errno == ENOTEMPTY || errno == ENOTDIR ? -EEXIST : -errno;
 	if (r < 0)
 		(void)registry_delete(machines, hidden);
-	else
+	else if (!soon)
 		(void)fsync(machines);
 	return r;
 }
 
-int registry_create(struct registry *registry, const char *name, const void *document, size_t length,
-		    const struct record *record, struct error *e)
+static int create(struct registry *registry, const char *name, const void *document, size_t length,
+		  const struct record *record, bool soon, struct error *e)
 {
 	AUTO_CLOSE machines = -1;
 	struct stat stat;
@@ -61,8 +69,35 @@ int registry_create(struct registry *registry, const char *name, const void *doc
 	if (fstatat(machines, name, &stat, AT_SYMLINK_NOFOLLOW) == 0)
 		r = -EEXIST;
 	else
-		r = make(machines, name, document, length, record);
+		r = make(machines, name, document, length, record, soon);
 	if (r == -EEXIST)
 		return error_set(e, ERROR_STATE, r, "there is a machine %s already; choose another name, or remove it", name);
 	return r < 0 ? error_errno(e, r, "machine %s can not be made", name) : 0;
+}
+
+int registry_create(struct registry *registry, const char *name, const void *document, size_t length,
+		    const struct record *record, struct error *e)
+{
+	return create(registry, name, document, length, record, false, e);
+}
+
+int registry_create_soon(struct registry *registry, const char *name, const void *document, size_t length,
+			 const struct record *record, struct error *e)
+{
+	return create(registry, name, document, length, record, true, e);
+}
+
+int registry_flush(struct registry *registry, const char *name, struct error *e)
+{
+	AUTO_CLOSE machines = registry_root_open(registry, "machines", false);
+	AUTO_CLOSE folder = -1;
+	int r = machines < 0 ? machines : 0;
+
+	if (r == 0) {
+		folder = openat(machines, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		r = folder < 0 ? -errno : flush(folder);
+	}
+	if (r == 0 && fsync(machines) < 0)
+		r = -errno;
+	return r < 0 ? error_errno(e, r, "machine %s", name) : 0;
 }

@@ -51,15 +51,25 @@ int registry_write_all(int fd, const void *bytes, size_t length)
 	return 0;
 }
 
-static int write_new(int folder, const char *path, const void *bytes, size_t length)
+static int write_new(int folder, const char *path, const void *bytes, size_t length, bool flush)
 {
 	AUTO_CLOSE fd = registry_open_file(folder, path, O_WRONLY | O_CREAT | O_EXCL);
 	int r = fd < 0 ? fd : registry_write_all(fd, bytes, length);
 
-	return r == 0 && fsync(fd) < 0 ? -errno : r;
+	return r == 0 && flush && fsync(fd) < 0 ? -errno : r;
 }
 
-int registry_replace_file(int folder, const char *file, const void *bytes, size_t length)
+/* For writing, as behind its walls a monitor may not read. */
+int registry_flush_file(int folder, const char *file)
+{
+	AUTO_CLOSE fd = registry_open_file(folder, file, O_WRONLY);
+
+	if (fd < 0)
+		return fd;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+int registry_replace_file(int folder, const char *file, const void *bytes, size_t length, bool flush)
 {
 	char aside[64];
 	int r;
@@ -68,7 +78,7 @@ int registry_replace_file(int folder, const char *file, const void *bytes, size_
 	snprintf(aside, sizeof aside, ".%s.new", file);
 	if (unlinkat(folder, aside, 0) < 0 && errno != ENOENT)
 		return -errno;
-	r = write_new(folder, aside, bytes, length);
+	r = write_new(folder, aside, bytes, length, flush);
 	if (r == 0 && renameat(folder, aside, folder, file) < 0)
 		r = -errno;
 	if (r < 0)

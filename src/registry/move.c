@@ -24,7 +24,7 @@ int registry_write_move(int folder, const struct registry_move *move, struct err
 	json_t *object = json_pack("{s:i, s:s, s:s, s:s}", "version", 1, "state", move->gone ? "gone" : "doubt", "token",
 				   move->token, "to", move->to);
 	char *text = object ? json_dumps(object, JSON_INDENT(1)) : NULL;
-	int r = text ? registry_replace_file(folder, MOVE_FILE, text, strlen(text)) : -ENOMEM;
+	int r = text ? registry_replace_file(folder, MOVE_FILE, text, strlen(text), true) : -ENOMEM;
 
 	json_decref(object);
 	free(text);

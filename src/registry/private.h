@@ -31,8 +31,9 @@ int registry_open_file(int folder, const char *path, int flags);
 /* At most `limit` bytes and a NUL into `out`, which has room for them: the count, -EFBIG, or another negative errno. */
 ssize_t registry_read_file(int folder, const char *path, char *out, size_t limit);
 MUST_USE int registry_write_all(int fd, const void *bytes, size_t length);
-/* Writes `file` in the folder aside, flushes it to disk, renames. */
-MUST_USE int registry_replace_file(int folder, const char *file, const void *bytes, size_t length);
+/* Writes `file` in the folder aside, flushes it to disk if asked to, renames. */
+MUST_USE int registry_replace_file(int folder, const char *file, const void *bytes, size_t length, bool flush);
+MUST_USE int registry_flush_file(int folder, const char *file);
 /* Writes over a file of just that length, which takes no room; readers may see it half done. -EINVAL: it is none. */
 MUST_USE int registry_overwrite_file(int folder, const char *file, const void *bytes, size_t length);
 

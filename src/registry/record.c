@@ -45,7 +45,7 @@ static int write_padded(int folder, const char *text)
 		return -EMSGSIZE;
 	memcpy(bytes, text, length);
 	memset(bytes + length, ' ', sizeof bytes - length);
-	r = registry_replace_file(folder, RECORD_FILE, bytes, sizeof bytes);
+	r = registry_replace_file(folder, RECORD_FILE, bytes, sizeof bytes, false);
 	if (r != -ENOSPC && r != -EDQUOT)
 		return r;
 	over = registry_overwrite_file(folder, RECORD_FILE, bytes, sizeof bytes);
@@ -69,6 +69,15 @@ int registry_write_record(int folder, const struct record *record, struct error 
 	r = text ? write_padded(folder, text) : -ENOMEM;
 	free(text);
 	return r < 0 ? error_errno(e, r, "the record of machine %s", record->name) : 0;
+}
+
+int registry_flush_record(int folder, struct error *e)
+{
+	int r = registry_flush_file(folder, RECORD_FILE);
+
+	if (r == 0 && fsync(folder) < 0)
+		r = -errno;
+	return r < 0 ? error_errno(e, r, "the record of a machine") : 0;
 }
 
 static bool number(const json_t *object, const char *key, int64_t low, int64_t high, int64_t *out)

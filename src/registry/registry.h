@@ -54,6 +54,10 @@ struct record {
  * checked (base/name.h). All or nothing, also when the host dies amid it. */
 MUST_USE int registry_create(struct registry *registry, const char *name, const void *document, size_t length,
 			     const struct record *record, struct error *e);
+/* The same, but it may be half there when the host dies before registry_flush. */
+MUST_USE int registry_create_soon(struct registry *registry, const char *name, const void *document, size_t length,
+				  const struct record *record, struct error *e);
+MUST_USE int registry_flush(struct registry *registry, const char *name, struct error *e);
 /* Removes the folder and all that is in it, but not the history. -EBUSY (ERROR_STATE) while its monitor lives. */
 MUST_USE int registry_remove(struct registry *registry, const char *name, struct error *e);
 /* The machine that `text` means: the one of this name, or the only one whose name begins so. -ENOENT (ERROR_NOT_FOUND) with
@@ -74,6 +78,8 @@ void registry_path(const struct registry *registry, const char *name, const char
 MUST_USE int registry_lock(struct registry *registry, const char *name, int *fd, struct error *e);
 /* Replaces state.json in the folder (created_s and changed_s are the caller's): by the holder of the lock, to which only the descriptor of the folder may be left. */
 MUST_USE int registry_write_record(int folder, const struct record *record, struct error *e);
+/* It is seen at once, and on disk when this returns: after a death of the host before it is an old one, or damaged. */
+MUST_USE int registry_flush_record(int folder, struct error *e);
 
 /* ---- Moves to and from other hosts (docs/internals/migrate.md) ---- */
 

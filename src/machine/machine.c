@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "device/virtio/vsock.h"
 #include "machine/private.h"
 
 /* On a vCPU's thread, with the UART's lock held. */
@@ -264,6 +265,8 @@ static int build(struct machine *machine, const struct machine_config *config, s
 		return r;
 	alarm_init(&machine->alarm, machine->loop, find_rtc(machine->board));
 	r = machine_power_on(machine, e);
+	if (r == 0 && machine->vsock)
+		r = virtio_vsock_await(machine->vsock, e);
 	return r < 0 ? r : set_shares(machine, config, e);
 }
 

@@ -4,6 +4,7 @@
 #ifdef __x86_64__
 #include <linux/kvm.h>
 #endif
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "wall/private.h"
+#include "wall/program.h"
 
 /* What any of our processes does: memory, its socket, time, its end. */
 static const char *const base_calls[] = {
@@ -37,11 +39,14 @@ struct argument_rule {
 	const char *call;
 	bool without_folder_only; /* with a folder the call is allowed whole */
 	bool own;                 /* the value is this process's id */
-	struct scmp_arg_cmp is;
+	enum program_kind kind;
+	unsigned argument;
+	uint64_t mask, value;
 };
 
-#define MASKED(argument, mask, value) SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, (scmp_datum_t)(mask), (value))
-#define EQUAL(argument, value)        SCMP_CMP64(argument, SCMP_CMP_EQ, (value), 0)
+#define MASKED(argument, mask, value) PROGRAM_EQUAL, (argument), (uint64_t)(mask), (value)
+#define EQUAL(argument, value)        PROGRAM_EQUAL, (argument), UINT64_MAX, (value)
+#define OTHER(argument, value)        PROGRAM_OTHER, (argument), UINT64_MAX, (value)
 
 /* Calls that are allowed only with one of these arguments. A name with a colon is of tables that mean less than the
  * whole call. */
@@ -64,7 +69,7 @@ static const struct argument_rule argument_rules[] = {
 	{"ioctl:terminal", false, false, EQUAL(1, TIOCGPGRP)},
 	{"ioctl:size", false, false, EQUAL(1, TIOCGWINSZ)},
 	/* Any signal but the one that tells of a forbidden call. */
-	{"rt_sigaction:others", false, false, SCMP_CMP64(0, SCMP_CMP_NE, SIGSYS, 0)},
+	{"rt_sigaction:others", false, false, OTHER(0, SIGSYS)},
 	{"rt_sigaction:others", false, false, EQUAL(1, 0)},
 	{"newfstatat:open", false, false, EQUAL(3, AT_EMPTY_PATH)},
 	{"fcntl:lock", false, false, EQUAL(1, F_OFD_SETLK)},
@@ -139,16 +144,25 @@ static bool find_call(const char *name, struct call *call)
 	return true;
 }
 
-static int add_rule(scmp_filter_ctx filter, int number, const struct argument_rule *rule)
+static int add_limited(struct program_rules *rules, int number, const struct argument_rule *rule)
 {
-	struct scmp_arg_cmp is = rule->is;
+	const struct program_rule limited = {
+		.number = (uint32_t)number,
+		.kind = rule->kind,
+		.argument = rule->argument,
+		.mask = rule->mask,
+		.value = rule->own ? (uint64_t)getpid() : rule->value,
+	};
 
-	if (rule->own)
-		is.datum_a = (scmp_datum_t)getpid();
-	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, 1, &is);
+	return program_add(rules, &limited);
 }
 
-static int add_call(scmp_filter_ctx filter, const char *name, bool folder)
+static int add_whole(struct program_rules *rules, int number, enum program_kind kind)
+{
+	return program_add(rules, &(const struct program_rule){.number = (uint32_t)number, .kind = kind});
+}
+
+static int add_call(struct program_rules *rules, const char *name, bool folder)
 {
 	struct call call;
 	bool limited = false;
@@ -160,69 +174,33 @@ static int add_call(scmp_filter_ctx filter, const char *name, bool folder)
 	if (number < 0)
 		return 0;
 	if (call.soft)
-		return seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), number, 0);
+		return add_whole(rules, number, PROGRAM_REFUSE);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(argument_rules); i++) {
 		const struct argument_rule *rule = &argument_rules[i];
 
 		if (strcmp(rule->call, name) != 0 || (rule->without_folder_only && folder))
 			continue;
 		limited = true;
-		r = add_rule(filter, number, rule);
+		r = add_limited(rules, number, rule);
 	}
-	return r < 0 || limited ? r : seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
+	return r < 0 || limited ? r : add_whole(rules, number, PROGRAM_ALLOW);
 }
 
-static int add_calls(scmp_filter_ctx filter, const char *const *names, bool folder)
+static int add_calls(struct program_rules *rules, const char *const *names, bool folder)
 {
 	int r = 0;
 
-	for (; r == 0 && *names; names++) {
-		r = add_call(filter, *names, folder);
-		/* A rule that is there already: two tables name the same call. */
-		if (r == -EEXIST)
-			r = 0;
-	}
+	for (; r == 0 && *names; names++)
+		r = add_call(rules, *names, folder);
 	return r;
 }
 
-static int read_program(int fd, struct sock_fprog *program)
-{
-	struct stat file;
-	void *code;
-
-	if (fstat(fd, &file) < 0)
-		return -errno;
-	code = malloc((size_t)file.st_size);
-	if (!code)
-		return -ENOMEM;
-	if (pread(fd, code, (size_t)file.st_size, 0) != file.st_size) {
-		free(code);
-		return -EIO;
-	}
-	program->filter = code;
-	program->len = (unsigned short)((size_t)file.st_size / sizeof(struct sock_filter));
-	return 0;
-}
-
-static int export_program(scmp_filter_ctx filter, struct sock_fprog *program)
-{
-	int fd = memfd_create("filter", MFD_CLOEXEC), r;
-
-	if (fd < 0)
-		return -errno;
-	r = seccomp_export_bpf(filter, fd);
-	if (r == 0)
-		r = read_program(fd, program);
-	close(fd);
-	return r;
-}
-
-static int add_lists(scmp_filter_ctx filter, const struct wall_list *lists, bool folder)
+static int add_lists(struct program_rules *rules, const struct wall_list *lists, bool folder)
 {
 	int r = 0;
 
 	for (; r == 0 && lists->calls; lists++)
-		r = add_calls(filter, lists->calls, folder);
+		r = add_calls(rules, lists->calls, folder);
 	return r;
 }
 
@@ -230,22 +208,16 @@ static int add_lists(scmp_filter_ctx filter, const struct wall_list *lists, bool
 static int compile(const struct wall_list *const lists[], size_t count, bool folder, uint32_t otherwise,
 		   struct sock_fprog *program, struct error *e)
 {
-	scmp_filter_ctx filter = seccomp_init(otherwise);
-	int r;
+	struct program_rules rules = {.list = NULL};
+	int r = 0;
 
-	if (!filter)
-		return error_errno(e, -ENOMEM, "cannot make a system call filter");
-	r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-	/* A tree instead of a list of comparisons: packets cost several calls each. */
-	if (r == 0)
-		r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	for (size_t i = 0; r == 0 && i < count; i++)
-		r = add_lists(filter, lists[i], folder);
+		r = add_lists(&rules, lists[i], folder);
 	if (r == 0)
-		r = add_calls(filter, wall_sanitizer_calls, folder);
+		r = add_calls(&rules, wall_sanitizer_calls, folder);
 	if (r == 0)
-		r = export_program(filter, program);
-	seccomp_release(filter);
+		r = program_make(&rules, otherwise, program);
+	program_rules_finish(&rules);
 	return r < 0 ? error_errno(e, r, "cannot make a system call filter") : 0;
 }
 
@@ -254,7 +226,7 @@ int wall_filter_make(const struct wall_plan *plan, struct sock_fprog *program, s
 	const struct wall_list lists[] = {{NULL, plan->filter->calls}, {NULL, base_calls}, {NULL, NULL}};
 	const struct wall_list *const parts[] = {lists};
 
-	return compile(parts, ARRAY_SIZE(parts), plan->folder != NULL, SCMP_ACT_KILL_PROCESS, program, e);
+	return compile(parts, ARRAY_SIZE(parts), plan->folder != NULL, SECCOMP_RET_KILL_PROCESS, program, e);
 }
 
 int wall_self_filter(enum thread_kind kind, bool folder, struct sock_fprog *program, struct error *e)
@@ -264,7 +236,7 @@ int wall_self_filter(enum thread_kind kind, bool folder, struct sock_fprog *prog
 	const struct wall_list *const parts[] = {folder && kind == THREAD_MAIN ? wall_self_folder : ours,
 						 wall_self_calls[kind], wall_self_base, ours};
 
-	return compile(parts, ARRAY_SIZE(parts), true, SCMP_ACT_TRAP, program, e);
+	return compile(parts, ARRAY_SIZE(parts), true, SECCOMP_RET_TRAP, program, e);
 }
 
 unsigned wall_filter_install(const struct sock_fprog *program)

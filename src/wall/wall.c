@@ -217,11 +217,11 @@ unsigned wall_list_processes(struct wall_info out[WALL_PROCESSES_MAX])
 	return count;
 }
 
-static void note_new(const struct wall_plan *plan, const struct wall_process *process)
+static void note_new(const struct wall_process *process)
 {
 	struct wall_info info = {.pid = process->pid, .parts = process->parts};
 
-	snprintf(info.name, sizeof info.name, "%s", plan->name);
+	memcpy(info.name, process->name, sizeof info.name);
 	if (process->pid)
 		note(0, &info);
 }
@@ -281,57 +281,85 @@ static int start(struct spawning *s, struct error *e)
 	live(s);
 }
 
-static int died(const struct spawning *s, struct error *e)
-{
-	char how[96] = "ended";
-
-	if (!s->plan->survives)
-		wall_describe_end(reap(s->pid), how, sizeof how);
-	return error_set(e, ERROR_FAILED, -ECHILD, "%s %s before it was behind its walls", s->plan->name, how);
-}
-
-static int hear(struct spawning *s, struct report *report, struct error *e)
-{
-	ssize_t size;
-
-	close_fd(&s->theirs);
-	close_fd(&s->report_write);
-	do
-		size = read(s->report_read, report, sizeof *report);
-	while (size < 0 && errno == EINTR);
-	if (size != sizeof *report)
-		return died(s, e);
-	if (report->code == 0)
-		return 0;
-	if (!s->plan->survives)
-		reap(s->pid);
-	if (e)
-		*e = report->error;
-	return report->code;
-}
-
-int wall_spawn(struct wall_process *process, const struct wall_plan *plan, struct error *e)
+int wall_spawn_soon(struct wall_process *process, const struct wall_plan *plan, struct error *e)
 {
 	struct spawning s = {.plan = plan, .ours = -1, .theirs = -1, .report_read = -1, .report_write = -1};
-	struct report report;
 	int r = wall_filter_make(plan, &s.program, e);
 
 	if (r == 0)
 		r = open_channels(&s, e);
 	if (r == 0)
 		r = start(&s, e);
-	if (r == 0)
-		r = hear(&s, &report, e);
 	if (r == 0) {
 		*process = (struct wall_process){
 			.pid = plan->survives ? 0 : s.pid,
 			.socket = s.ours,
-			.parts = report.parts,
+			.report = s.report_read,
+			.survives = plan->survives,
 		};
-		s.ours = -1;
-		note_new(plan, process);
+		snprintf(process->name, sizeof process->name, "%s", plan->name);
+		s.ours = s.report_read = -1;
 	}
 	finish_spawning(&s);
+	return r;
+}
+
+static int died(const struct wall_process *process, struct error *e)
+{
+	char how[96] = "ended";
+
+	if (!process->survives)
+		wall_describe_end(reap(process->pid), how, sizeof how);
+	return error_set(e, ERROR_FAILED, -ECHILD, "%s %s before it was behind its walls", process->name, how);
+}
+
+static int hear(struct wall_process *process, struct error *e)
+{
+	struct report report;
+	ssize_t size;
+
+	do
+		size = read(process->report, &report, sizeof report);
+	while (size < 0 && errno == EINTR);
+	if (size != sizeof report)
+		return died(process, e);
+	process->parts = report.parts;
+	if (report.code == 0)
+		return 0;
+	if (!process->survives)
+		reap(process->pid);
+	if (e)
+		*e = report.error;
+	return report.code;
+}
+
+int wall_await(struct wall_process *process, struct error *e)
+{
+	int r;
+
+	if (!process->report)
+		return 0;
+	r = hear(process, e);
+	close(process->report);
+	process->report = 0;
+	if (r < 0) {
+		close(process->socket);
+		*process = (struct wall_process){.socket = 0};
+		return r;
+	}
+	note_new(process);
+	return 0;
+}
+
+int wall_spawn(struct wall_process *process, const struct wall_plan *plan, struct error *e)
+{
+	struct wall_process spawned;
+	int r = wall_spawn_soon(&spawned, plan, e);
+
+	if (r == 0)
+		r = wall_await(&spawned, e);
+	if (r == 0)
+		*process = spawned;
 	return r;
 }
 
@@ -350,6 +378,8 @@ void wall_end(struct wall_process *process, int *status)
 {
 	int how = 0;
 
+	if (process->report > 0)
+		close(process->report);
 	if (process->socket > 0)
 		close(process->socket);
 	if (process->pid > 0)

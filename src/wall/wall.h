@@ -73,10 +73,17 @@ struct wall_process {
 	pid_t pid;
 	int socket;     /* our end: AF_UNIX, SOCK_SEQPACKET, CLOEXEC, non-blocking */
 	unsigned parts; /* WALL_* that hold */
+	int report;     /* while wall_await is due: where the child tells how it went; else 0 */
+	bool survives;
+	char name[16];
 };
 
 /* Returns when the child is behind its walls, or failed to get there (its message is in `e`). */
 MUST_USE int wall_spawn(struct wall_process *process, const struct wall_plan *plan, struct error *e);
+/* The same in two steps, for who has something else to do meanwhile: after the first, wall_await or wall_end is due. What the
+ * plan points to is copied. When wall_await fails, the process is gone and zeroed. */
+MUST_USE int wall_spawn_soon(struct wall_process *process, const struct wall_plan *plan, struct error *e);
+MUST_USE int wall_await(struct wall_process *process, struct error *e);
 /* Closes our end, ends the child, reaps it, zeroes *process; accepts a zeroed one. `status` (may be NULL): as
  * waitpid tells. */
 void wall_end(struct wall_process *process, int *status);

@@ -478,6 +478,11 @@ static int set_up(struct virtio_vsock *vsock, const char *name, struct worker *w
 	return r;
 }
 
+int virtio_vsock_await(struct virtio *virtio, struct error *e)
+{
+	return wall_await(&vsock_of(virtio)->host, e);
+}
+
 int virtio_vsock_new(struct virtio **out, const char *name, struct worker *worker, uint32_t cid, const char *folder,
 		     struct error *e)
 {

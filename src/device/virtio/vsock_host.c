@@ -74,7 +74,7 @@ int vsock_host_start(struct wall_process *process, const char *folder, struct er
 		.main = serve,
 	};
 
-	return wall_spawn(process, &plan, e);
+	return wall_spawn_soon(process, &plan, e);
 }
 
 static int take(const struct msghdr *message)

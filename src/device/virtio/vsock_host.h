@@ -9,6 +9,7 @@
 
 #include "wall/wall.h"
 
+/* wall_await is due. */
 MUST_USE int vsock_host_start(struct wall_process *process, const char *folder, struct error *e);
 /* A connected socket (non-blocking, close-on-exec, the caller's), or a negative errno: -ENOENT, -ECONNREFUSED, ... */
 MUST_USE int vsock_host_connect(const struct wall_process *process, uint32_t port);

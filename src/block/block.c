@@ -10,6 +10,8 @@
 #include "block/freeze.h"
 #include "block/image.h"
 #include "block/io.h"
+#include "block/lock.h"
+#include "block/moving.h"
 #include "block/open.h"
 #include "block/throttle.h"
 #include "block/track.h"
@@ -32,6 +34,7 @@ struct task {
 
 struct block {
 	struct image *image;
+	bool foreign; /* a writable disk that is another process's */
 	enum block_engine engine;
 	struct loop *loop;
 	struct io *io;
@@ -334,6 +337,8 @@ int block_open(struct block **out, const struct block_options *options, struct e
 		free(block);
 		return r;
 	}
+	/* A temporary overlay is nobody else's. */
+	block->foreign = options->incoming && !options->read_only && block->image->read_only;
 	block->engine = options->engine;
 	throttle_init(&block->throttle, &options->limits, start, block);
 	*out = block;
@@ -382,7 +387,7 @@ uint64_t block_size(const struct block *block)
 
 bool block_read_only(const struct block *block)
 {
-	return block->image->read_only;
+	return block->image->read_only && !block->foreign;
 }
 
 uint32_t block_optimal(const struct block *block)
@@ -432,9 +437,64 @@ uint64_t block_track_words(const struct block *block)
 	return track_words(block->image->size);
 }
 
-int block_descriptor(const struct block *block)
+int block_mark(struct block *block, uint64_t place, bool on)
 {
-	return strcmp(block->image->ops->name, "raw") == 0 ? block->image->store->fd : -1;
+	return lock_mark(block->image->store, place, on);
+}
+
+int block_marked(const struct block *block, uint64_t place)
+{
+	return lock_marked(block->image->store, place);
+}
+
+int block_settle(struct block *block, struct error *e)
+{
+	int r = block->image->read_only ? 0 : block->image->ops->settle(block->image);
+
+	return r < 0 ? error_errno(e, r, "writing back '%s' failed", block->image->store->path) : 0;
+}
+
+int block_refresh(struct block *block, bool alone, struct error *e)
+{
+	return block->foreign ? moving_refresh(&block->image, alone, e) : 0;
+}
+
+void block_own(struct block *block, bool own)
+{
+	if (own != block->foreign || block_read_only(block))
+		return;
+	block->image->read_only = !own;
+	block->foreign = !own;
+}
+
+int block_peek(struct block *block, uint64_t offset, void *bytes, size_t length)
+{
+	const struct iovec part = {bytes, length};
+	unsigned ticket = block->image->ops->enter(block->image);
+	int r = block->image->ops->read(block->image, offset, (struct spans){&part, 1, 0}, length);
+
+	block->image->ops->leave(block->image, ticket);
+	return r;
+}
+
+int block_poke(struct block *block, uint64_t offset, const void *bytes, size_t length)
+{
+	const struct iovec part = {(void *)bytes, length};
+	unsigned ticket = block->image->ops->enter(block->image);
+	int r = bytes ? block->image->ops->write(block->image, offset, (struct spans){&part, 1, 0}, length)
+		      : block->image->ops->zero(block->image, offset, length, true);
+
+	block->image->ops->leave(block->image, ticket);
+	return r;
+}
+
+int block_sync(struct block *block)
+{
+	unsigned ticket = block->image->ops->enter(block->image);
+	int r = block->image->ops->flush(block->image);
+
+	block->image->ops->leave(block->image, ticket);
+	return r;
 }
 
 void block_set_limits(struct block *block, const struct block_limits *limits)

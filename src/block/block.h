@@ -48,6 +48,9 @@ struct block_options {
 	const char *overlay_path; /* with `overlay`: to this file instead, made when absent, and kept; or NULL */
 	bool backing_anywhere;    /* backing files may lie outside the image's own folder */
 	bool direct;              /* O_DIRECT where the file system takes it */
+	/* A writable disk that another process may have still: neither locked nor written until block_refresh and
+	 * block_own. */
+	bool incoming;
 	enum block_engine engine;
 	struct block_limits limits;
 };
@@ -122,8 +125,25 @@ MUST_USE int block_track_begin(struct block *block, struct error *e);
 void block_track_end(struct block *block);
 void block_track_collect(struct block *block, uint64_t *bitmap);
 uint64_t block_track_words(const struct block *block);
-/* Of a raw disk without an overlay: its file, whose bytes are the disk's; else -1. The block's. */
-int block_descriptor(const struct block *block);
+
+/* ---- While the machine moves: the same file on both sides, or a copy. The guest stands still, but for the marks. ---- */
+
+/* Whoever else has the file open, on any host that shares it with its locks, sees a mark at `place`, which is beyond 2^60.
+ * Marks go with the process. block_marked: 1 when somebody else has marked it, 0, or a negative errno. */
+MUST_USE int block_mark(struct block *block, uint64_t place, bool on);
+MUST_USE int block_marked(const struct block *block, uint64_t place);
+/* All that was written is in the file and on stable storage. Nothing is in flight. */
+MUST_USE int block_settle(struct block *block, struct error *e);
+/* Of one that was opened `incoming`: what others have written so far is seen, and the locks are taken: `alone` (-EBUSY when it
+ * is in use), or beside the one that gives it away. Nothing is in flight. -ESTALE: its size changed. */
+MUST_USE int block_refresh(struct block *block, bool alone, struct error *e);
+/* Whether it is written by this process. Given away, nothing is written any more, not even at its close. */
+void block_own(struct block *block, bool own);
+/* A copy's side: plain access beside the requests of the guest, that blocks. Inside the disk, in sectors; `bytes` NULL: zeroes.
+ * By any thread. 0 or a negative errno. */
+MUST_USE int block_peek(struct block *block, uint64_t offset, void *bytes, size_t length);
+MUST_USE int block_poke(struct block *block, uint64_t offset, const void *bytes, size_t length);
+MUST_USE int block_sync(struct block *block);
 
 /* The disk stays as it is for good: what is written from now on goes to an overlay, an empty qcow2 image of the disk's size,
  * open for reading and writing at `fd`, which belongs to the block on success. `path` is the overlay's, for messages. The

@@ -13,12 +13,12 @@ int image_open_store(struct image **out, struct store *store, const struct image
 int image_open(struct image **out, const char *path, const struct image_options *options, struct error *e)
 {
 	struct store *store;
-	int r = store_open(&store, path, options->read_only ? STORE_READ_ONLY : STORE_WRITABLE, options->direct,
-			   e);
+	enum store_mode mode = options->read_only && !options->incoming ? STORE_READ_ONLY : STORE_WRITABLE;
+	int r = store_open(&store, path, mode, options->direct, e);
 
 	if (r < 0)
 		return r;
-	if (!options->no_lock)
+	if (!options->no_lock && !options->incoming)
 		r = lock_take(store, options->read_only ? LOCK_READER : LOCK_WRITER, e);
 	if (r == 0)
 		r = image_open_store(out, store, options, e);

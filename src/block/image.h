@@ -68,6 +68,7 @@ struct image_options {
 	bool backing_anywhere;
 	bool direct;
 	bool no_lock;
+	bool incoming;         /* read-only and without a lock for now, but its file can be written later (moving.h) */
 	bool no_backing;       /* the backing file, if there is one, is not opened: reads of it give -EIO */
 	struct image *backing; /* instead of the one that the image names; taken over on success */
 	unsigned depth;        /* of the chain so far */

@@ -86,6 +86,31 @@ int lock_take(struct store *store, enum lock_use use, struct error *e)
 			 store->path, use == LOCK_READER ? ", which writes it" : "");
 }
 
+int lock_join(struct store *store, struct error *e)
+{
+	int r = announce(store->fd, uses[LOCK_WRITER].done, DONE_BASE);
+
+	if (r == 0)
+		r = announce(store->fd, uses[LOCK_WRITER].denied, DENIED_BASE);
+	if (r == 0 || r == -EINVAL || r == -ENOLCK || r == -EOPNOTSUPP)
+		return 0;
+	release(store->fd);
+	return error_errno(e, r, "'%s' can not be locked", store->path);
+}
+
+int lock_mark(struct store *store, uint64_t place, bool on)
+{
+	return lock_byte(store->fd, F_OFD_SETLK, on ? F_RDLCK : F_UNLCK, (off_t)place, NULL);
+}
+
+int lock_marked(const struct store *store, uint64_t place)
+{
+	short found = F_UNLCK;
+	int r = lock_byte(store->fd, F_OFD_GETLK, F_WRLCK, (off_t)place, &found);
+
+	return r < 0 ? r : found != F_UNLCK;
+}
+
 /* Nobody could take away what both uses have in common meanwhile. */
 void lock_lower(struct store *store)
 {

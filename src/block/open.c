@@ -78,20 +78,22 @@ int open_find_format(const char *path, bool trusted, enum block_format *format, 
 int open_stack(struct image **out, const struct block_options *options, struct error *e)
 {
 	struct image_options image = {.format = options->format,
-				      .read_only = options->read_only || options->overlay,
+				      .read_only = options->read_only || options->overlay || options->incoming,
 				      .backing_anywhere = options->backing_anywhere,
-				      .direct = options->direct};
+				      .direct = options->direct,
+				      .incoming = options->incoming && !options->overlay};
 	struct image *base = NULL;
 	int r;
 
 	if (options->read_only && options->overlay)
 		return error_set(e, ERROR_USAGE, -EINVAL,
 				 "'%s' can not be both read-only and under an overlay; give one", options->path);
-	r = open_find_format(options->path, image.read_only, &image.format, e);
+	r = open_find_format(options->path, options->read_only || options->overlay, &image.format, e);
 	if (r == 0)
 		r = image_open(&base, options->path, &image, e);
 	if (r == 0 && options->overlay) {
-		r = overlay_open(out, base, image.format, options->overlay_path, options->direct, e);
+		image.incoming = options->incoming;
+		r = overlay_open(out, base, image.format, options->overlay_path, &image, e);
 		if (r < 0)
 			(void)image_close(base, NULL);
 		return r;

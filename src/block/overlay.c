@@ -73,9 +73,9 @@ static int check_base(const char *path, const char *base, struct error *e)
 }
 
 int overlay_open(struct image **out, struct image *base, enum block_format base_format, const char *path,
-		 bool direct, struct error *e)
+		 const struct image_options *as, struct error *e)
 {
-	struct image_options options = {.format = BLOCK_QCOW2, .backing = base, .direct = direct};
+	struct image_options options = {.format = BLOCK_QCOW2, .backing = base, .direct = as->direct};
 	int r;
 
 	if (!path)
@@ -84,5 +84,6 @@ int overlay_open(struct image **out, struct image *base, enum block_format base_
 		r = make(path, base->store->path, base_format, e);
 	else
 		r = check_base(path, base->store->path, e);
+	options.incoming = options.read_only = as->incoming;
 	return r < 0 ? r : image_open(out, path, &options, e);
 }

@@ -391,7 +391,8 @@ static const struct option_spec options[MIGRATE_OPTIONS] = {
 	[MIGRATE_COPY_DISKS] = {.name = "copy-disks",
 				.letter = 'D',
 				.type = OPTION_FLAG,
-				.help = "copy the machine's disks along, while it runs; they have to be raw, and of the same sizes there"},
+				.help = "copy the machine's disks along, while it runs, to files of the same sizes there; without it they have to be "
+					"the same files on both sides"},
 	[MIGRATE_MAX_DOWNTIME] = {.name = "max-downtime",
 				  .letter = 'd',
 				  .type = OPTION_DURATION,

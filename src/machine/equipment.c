@@ -66,8 +66,12 @@ static int add_disk(struct machine *machine, const struct machine_config *config
 	};
 	struct virtio *blk;
 	struct block *block;
+	struct block_options disk = config->disks[index];
 	char name[16];
-	int r = block_open(&block, &config->disks[index], e);
+	int r;
+
+	disk.incoming = config->incoming;
+	r = block_open(&block, &disk, e);
 
 	if (r < 0)
 		return r;

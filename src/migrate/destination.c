@@ -47,13 +47,24 @@ static struct memory *memory_of(const struct destination *d)
 
 /* ---- Reservation ---- */
 
+/* Disks that are copied are this side's from the start. */
+static int take_copies(struct destination *d, struct error *e)
+{
+	int r = disks_refresh(d->machine, true, e);
+
+	if (r == 0)
+		disks_own(d->machine, true);
+	return r < 0 ? r : disks_init(&d->disks, d->machine, false, e);
+}
+
 static int reserve(void *arg, struct error *e)
 {
 	struct destination *d = arg;
-	int r = inventory_check(d->machine, d->inventory, e);
+	bool copied = json_object_get(d->inventory, "disks") != NULL;
+	int r = inventory_check(d->machine, d->inventory, d->options.token, e);
 
-	if (r == 0 && json_object_get(d->inventory, "disks"))
-		r = disks_init(&d->disks, d->machine, false, e);
+	if (r == 0 && copied)
+		r = take_copies(d, e);
 	/* What was laid out for a start of its own goes. */
 	if (r == 0)
 		ram_clear(memory_of(d));
@@ -158,15 +169,19 @@ static int copy(struct destination *d, struct error *e)
 static int load(void *arg, struct error *e)
 {
 	struct destination *d = arg;
+	int r = d->disks.count ? 0 : disks_refresh(d->machine, false, e);
 
-	return machine_load_state(d->machine, d->state, d->state_length, e);
+	return r < 0 ? r : machine_load_state(d->machine, d->state, d->state_length, e);
 }
 
 static int take(void *arg, struct error *e)
 {
 	struct destination *d = arg;
+	int r = d->options.hooks.take(d->options.hooks.opaque, e);
 
-	return d->options.hooks.take(d->options.hooks.opaque, e);
+	if (r == 0)
+		disks_own(d->machine, true);
+	return r;
 }
 
 static int await_commit(struct destination *d, struct error *e)

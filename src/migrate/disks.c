@@ -3,7 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include <xxhash.h>
 
 #include "base/checked.h"
 
@@ -15,18 +16,75 @@ _Static_assert(sizeof(struct part) == 24, "a part as in docs/internals/migrate.m
 
 enum part_kind { PART_BYTES, PART_ZEROS };
 
-static int add(struct disks *disks, struct block *block, unsigned index, bool source, struct error *e)
+/* ---- Changing hands ---- */
+
+/* Beyond any file's end; nobody guesses it, and two moves do not meet. */
+static uint64_t place_of(const char *token, unsigned index)
 {
-	unsigned n = disks->count;
+	return UINT64_C(1) << 61 | XXH64(token, strlen(token), index) >> 3;
+}
+
+/* The index-th disk of the machine that it writes, counted in *number from any number on; NULL: no more. */
+static struct block *next_written(struct machine *machine, unsigned *number)
+{
+	struct block *block;
+
+	while ((block = machine_disk(machine, *number)) && block_read_only(block))
+		++*number;
+	return block;
+}
+
+/* Where a file system knows no locks there is no mark, and the destination says so. */
+void disks_mark(struct machine *machine, const char *token, bool on)
+{
+	struct block *block;
+
+	for (unsigned i = 0; (block = next_written(machine, &i)); i++)
+		(void)!block_mark(block, place_of(token, i), on);
+}
+
+bool disks_is_same(struct machine *machine, unsigned index, const char *token)
+{
+	return block_marked(machine_disk(machine, index), place_of(token, index)) == 1;
+}
+
+int disks_settle(struct machine *machine, struct error *e)
+{
+	struct block *block;
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && (block = next_written(machine, &i)); i++)
+		r = block_settle(block, e);
+	return r;
+}
+
+int disks_refresh(struct machine *machine, bool alone, struct error *e)
+{
+	struct block *block;
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && (block = next_written(machine, &i)); i++)
+		r = block_refresh(block, alone, e);
+	return r;
+}
+
+void disks_own(struct machine *machine, bool own)
+{
+	struct block *block;
+
+	for (unsigned i = 0; (block = next_written(machine, &i)); i++)
+		block_own(block, own);
+}
+
+/* ---- Copying ---- */
+
+static int add(struct disks *disks, struct block *block, bool source, struct error *e)
+{
+	unsigned n = disks->count++;
 
 	disks->disk[n].block = block;
-	disks->disk[n].fd = block_descriptor(block);
 	disks->disk[n].size = block_size(block);
 	disks->disk[n].words = block_track_words(block);
-	if (disks->disk[n].fd < 0)
-		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
-				 "disk %u is not raw, and can not be copied along; doppel disk convert makes a raw copy", index);
-	disks->count++;
 	if (!source)
 		return 0;
 	disks->disk[n].due = calloc(disks->disk[n].words, sizeof(uint64_t));
@@ -40,9 +98,8 @@ int disks_init(struct disks *disks, struct machine *machine, bool source, struct
 	int r = 0;
 
 	*disks = (struct disks){.count = 0};
-	for (unsigned i = 0; r == 0 && (block = machine_disk(machine, i)); i++)
-		if (!block_read_only(block))
-			r = add(disks, block, i, source, e);
+	for (unsigned i = 0; r == 0 && (block = next_written(machine, &i)); i++)
+		r = add(disks, block, source, e);
 	return r;
 }
 
@@ -100,34 +157,6 @@ uint64_t disks_left(const struct disks *disks)
 	return parts * BLOCK_TRACK_PART;
 }
 
-static int read_all(int fd, uint8_t *to, uint64_t offset, uint64_t length)
-{
-	for (uint64_t done = 0; done < length;) {
-		ssize_t n = pread(fd, to + done, length - done, (off_t)(offset + done));
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n == 0) { /* a file that ends within a sector */
-			memset(to + done, 0, length - done);
-			return 0;
-		}
-		done += n > 0 ? (uint64_t)n : 0;
-	}
-	return 0;
-}
-
-static int write_all(int fd, const uint8_t *from, uint64_t offset, uint64_t length)
-{
-	for (uint64_t done = 0; done < length;) {
-		ssize_t n = pwrite(fd, from + done, length - done, (off_t)(offset + done));
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		done += n > 0 ? (uint64_t)n : 0;
-	}
-	return 0;
-}
-
 static bool is_zero(const uint8_t *bytes, uint64_t length)
 {
 	return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
@@ -148,7 +177,7 @@ static int send_part(const struct disks *disks, unsigned index, uint64_t number,
 	uint64_t length = rest < BLOCK_TRACK_PART ? rest : BLOCK_TRACK_PART;
 	struct part part = {.disk = le32_put(index), .offset = le64_put(offset), .length = le64_put(length)};
 	struct iovec parts[] = {{&part, sizeof part}, {s->buffer, length}};
-	int r = read_all(disks->disk[index].fd, s->buffer, offset, length);
+	int r = block_peek(disks->disk[index].block, offset, s->buffer, length);
 
 	if (r < 0)
 		return error_errno(e, r, "reading disk %u", index);
@@ -183,19 +212,6 @@ static int refuse(struct error *e, const char *what, unsigned long long value)
 	return error_set(e, ERROR_FAILED, -EPROTO, "a part of a disk came wrong: %s (%llu)", what, value);
 }
 
-/* What is zeros already keeps its holes. */
-static int clear(int fd, uint64_t offset, uint64_t length)
-{
-	static const uint8_t zeros[BLOCK_TRACK_PART];
-	uint8_t *there = malloc(BLOCK_TRACK_PART);
-	int r = there ? read_all(fd, there, offset, length) : -ENOMEM;
-
-	if (r == 0 && !is_zero(there, length))
-		r = write_all(fd, zeros, offset, length);
-	free(there);
-	return r;
-}
-
 int disks_receive(struct disks *disks, const struct stream_frame *frame, struct error *e)
 {
 	uint64_t offset, length, bytes;
@@ -212,21 +228,24 @@ int disks_receive(struct disks *disks, const struct stream_frame *frame, struct 
 	bytes = le32_get(part.kind) == PART_BYTES ? length : 0;
 	if (index >= disks->count)
 		return refuse(e, "no such disk", index);
-	if (le32_get(part.kind) > PART_ZEROS || length == 0 || length > BLOCK_TRACK_PART)
+	if (le32_get(part.kind) > PART_ZEROS || length == 0 || length > BLOCK_TRACK_PART || (offset | length) % BLOCK_SECTOR)
 		return refuse(e, "its length or kind", length);
 	if (!checked_span(offset, length, disks->disk[index].size))
 		return refuse(e, "beyond the disk", offset);
 	if (frame->length - sizeof part != bytes)
 		return refuse(e, "its number of bytes", frame->length);
-	r = bytes ? write_all(disks->disk[index].fd, frame->bytes + sizeof part, offset, length)
-		  : clear(disks->disk[index].fd, offset, length);
+	r = block_poke(disks->disk[index].block, offset, bytes ? frame->bytes + sizeof part : NULL, length);
 	return r < 0 ? error_errno(e, r, "writing disk %u", index) : 0;
 }
 
 int disks_sync(const struct disks *disks, struct error *e)
 {
-	for (unsigned i = 0; i < disks->count; i++)
-		if (fsync(disks->disk[i].fd) < 0)
-			return error_errno(e, -errno, "writing disk %u", i);
+	int r;
+
+	for (unsigned i = 0; i < disks->count; i++) {
+		r = block_sync(disks->disk[i].block);
+		if (r < 0)
+			return error_errno(e, r, "writing disk %u", i);
+	}
 	return 0;
 }

@@ -52,7 +52,8 @@ int source_hold(void *arg, struct error *e)
 		pages_set_fill(&source->due);
 		disks_fill(&source->disks);
 	}
-	return machine_save_state(source->machine, &source->state, e);
+	r = disks_settle(source->machine, e);
+	return r < 0 ? r : machine_save_state(source->machine, &source->state, e);
 }
 
 /* A guest that changes its memory faster than the link takes it gets less processor time. */
@@ -80,6 +81,8 @@ int source_give_back(void *arg, struct error *e)
 	if (source->tracking)
 		machine_track_end(source->machine);
 	disks_untrack(&source->disks);
+	disks_own(source->machine, true);
+	disks_mark(source->machine, source->options.token, false);
 	if (source->throttled)
 		r = machine_set_quota(source->machine, &source->quota, e);
 	if (source->fenced && source->options.hooks.fence(source->options.hooks.opaque, SOURCE_FENCE_NONE, e) < 0)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "migrate/disks.h"
 #include "migrate/stream.h"
 
 static const char *arch_name(const struct board *board)
@@ -170,16 +171,35 @@ static void compare_sections(struct misfits *misfits, const json_t *theirs, cons
 		misfit(misfits, "it has %zu parts, here %u", json_array_size(theirs), count);
 }
 
-static void compare_disks(struct misfits *misfits, const json_t *theirs, struct machine *machine)
+/* Copied, they have to be others of the same sizes; else the same files. */
+static void compare_disk(struct misfits *misfits, const json_t *copied, size_t place, struct machine *machine, unsigned index,
+			 const char *token)
 {
-	json_t *ours = theirs ? disks_of(machine) : NULL;
+	uint64_t theirs = (uint64_t)json_integer_value(json_array_get(copied, place)), ours = block_size(machine_disk(machine, index));
+	bool same = disks_is_same(machine, index, token);
 
-	if (theirs && !json_equal(theirs, ours))
-		misfit(misfits, "the number or the sizes of its disks differ");
-	json_decref(ours);
+	if (!copied && !same)
+		misfit(misfits, "disk %u is another file here than the one that it writes there, or its file system has no locks that "
+				"both see: --copy-disks copies it along", index);
+	else if (copied && same)
+		misfit(misfits, "disk %u is the same file there and here: it moves without --copy-disks", index);
+	else if (copied && theirs != ours)
+		misfit(misfits, "disk %u has %" PRIu64 " bytes there and %" PRIu64 " here", index, theirs, ours);
 }
 
-int inventory_check(struct machine *machine, const json_t *theirs, struct error *e)
+static void compare_disks(struct misfits *misfits, const json_t *copied, struct machine *machine, const char *token)
+{
+	struct block *block;
+	size_t place = 0;
+
+	for (unsigned i = 0; (block = machine_disk(machine, i)); i++)
+		if (!block_read_only(block))
+			compare_disk(misfits, copied, place++, machine, i, token);
+	if (copied && json_array_size(copied) != place)
+		misfit(misfits, "it writes %zu disks there and %zu here", json_array_size(copied), place);
+}
+
+int inventory_check(struct machine *machine, const json_t *theirs, const char *token, struct error *e)
 {
 	const struct board *board = machine_board(machine);
 	struct misfits misfits = {.count = 0};
@@ -190,7 +210,7 @@ int inventory_check(struct machine *machine, const json_t *theirs, struct error 
 		misfit(&misfits, "it has %" PRIu64 " processors, here %u", number_of(theirs, "cpus"), board->cpu_count);
 	compare_memory(&misfits, json_object_get(theirs, "memory"), &board->memory);
 	compare_sections(&misfits, json_object_get(theirs, "sections"), board);
-	compare_disks(&misfits, json_object_get(theirs, "disks"), machine);
+	compare_disks(&misfits, json_object_get(theirs, "disks"), machine, token);
 	if (!misfits.count)
 		return 0;
 	return error_set(e, ERROR_STATE, -EINVAL, "the machine does not fit the one that was made for it there: %s",

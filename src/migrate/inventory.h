@@ -11,10 +11,11 @@
 
 #include "machine/machine.h"
 
-/* A new reference; NULL without memory. `disks`: they move along, so their sizes count. */
+/* A new reference; NULL without memory. `disks`: they are copied along, so the other side's have to be others of the same sizes;
+ * else its disks have to be the same files (migrate/disks.h). */
 json_t *inventory_of(struct machine *machine, bool disks);
 /* Whether this machine can take the state of the one with that inventory, which is hostile: -EINVAL (ERROR_STATE) with all
  * that does not fit. */
-MUST_USE int inventory_check(struct machine *machine, const json_t *theirs, struct error *e);
+MUST_USE int inventory_check(struct machine *machine, const json_t *theirs, const char *token, struct error *e);
 
 #endif

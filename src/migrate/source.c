@@ -75,6 +75,7 @@ static int send_inventory(void *arg, struct error *e)
 	json_t *inventory = inventory_of(source->machine, source->options.disks);
 	char *text = inventory ? json_dumps(inventory, JSON_COMPACT) : NULL;
 
+	disks_mark(source->machine, source->options.token, true);
 	json_decref(inventory);
 	free(source->offer);
 	source->offer = text;
@@ -164,10 +165,23 @@ static int pass_point(struct source *source, struct error *e)
 	return r;
 }
 
+/* Nothing of what this side does from now on reaches a disk. */
+static int give_disks(void *arg, struct error *e)
+{
+	struct source *source = arg;
+
+	(void)e;
+	disks_own(source->machine, false);
+	return 0;
+}
+
 static int commit(struct source *source, struct error *e)
 {
 	struct stream_frame frame;
-	int r = pass_point(source, e);
+	int r = source_errand(source, give_disks, e);
+
+	if (r == 0)
+		r = pass_point(source, e);
 
 	if (r == 0)
 		r = stream_send_bytes(&source->stream, STREAM_COMMIT, source->options.token, MIGRATE_TOKEN_TEXT - 1, e);

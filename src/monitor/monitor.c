@@ -145,6 +145,7 @@ static void equip(struct monitor *monitor)
 		registry_path(monitor->registry, name, MONITOR_CONSOLE_LOG, monitor->console_log);
 		config->console_log = monitor->console_log;
 	}
+	config->incoming = monitor->options->arrival != NULL;
 }
 
 static int make_machine(struct monitor *monitor, struct machine **machine, struct error *e)

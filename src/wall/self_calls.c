@@ -41,7 +41,7 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 	[THREAD_MOVER] = {
 		{"the link to where a machine moves", CALLS("poll", "sendmsg", "recvfrom")},
 		{"pages that KVM saw written", CALLS("ioctl:kvm-memory")},
-		{"disks that move along", CALLS("pread64", "pwrite64", "fsync")},
+		{"disks that move along", DISK_CALLS},
 	},
 	[THREAD_MAIN] = {
 		{"the event loop", CALLS("epoll_wait", "epoll_ctl", "timerfd_settime", "read", "poll", "eventfd2")},
@@ -57,8 +57,9 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"the state of KVM's CPUs and chips, and guest time, which stands and goes on", CALLS("ioctl:kvm-state")},
 		{"KVM's memory, and which pages the guest wrote", CALLS("ioctl:kvm-memory")},
 		{"interrupt lines; interrupts and doorbells at a reset", CALLS("ioctl:kvm-line", "ioctl:kvm-ways")},
-		{"starting the thread that moves the machine",
-		 CALLS("clone", "clone3?", "rseq", "set_robust_list", "prctl:name", "prctl:filter")},
+		{"a machine that moves: its thread is started, its disks and their locks change hands",
+		 CALLS("clone", "clone3?", "rseq", "set_robust_list", "prctl:name", "prctl:filter", "fcntl:lock", "preadv", "pwritev",
+		       "fdatasync", "fallocate", "lseek", "ftruncate")},
 		{"what KVM keeps of a machine: at its start, pause, reset, save and load",
 		 CALLS("ioctl:kvm-state", "ioctl:kvm-line", "ioctl:kvm-ways", "ioctl:kvm-memory")},
 		{"the machine's end", CALLS("close", "unlink?", "kill?", "wait4", "clock_nanosleep")},

@@ -3,7 +3,7 @@
 usage: links.py DOPPEL ENGINE PATTERN"""
 import json, os, re, shutil, socket, subprocess, sys, tempfile, time
 
-doppel, engine, guest = os.path.realpath(sys.argv[1]), sys.argv[2], os.path.realpath(sys.argv[3])
+doppel, engine = os.path.realpath(sys.argv[1]), sys.argv[2]
 scratch = tempfile.mkdtemp()
 number = failed = 0
 LONG = 60
@@ -37,17 +37,18 @@ def free_port():
 
 
 class Host:
-    def __init__(self, name):
+    def __init__(self, name, within=()):
+        self.within = list(within)
         self.root, self.log_path, self.receiver = os.path.join(scratch, name), os.path.join(scratch, name + ".log"), None
         os.mkdir(self.root)
-        self.environment = dict(os.environ, DOPPEL_STATE=self.root, XDG_CACHE_HOME=os.path.join(scratch, "cache"))
+        self.environment = dict(os.environ, DOPPEL_STATE=self.root)
 
     def receive(self, *arguments):
         """At a port of its own; returns the endpoint, or None and what was said."""
         self.end_receiving()
         self.endpoint = "%s:127.0.0.1:%d" % (arguments[0], free_port())
         with open(self.log_path, "wb") as log:
-            self.receiver = subprocess.Popen([doppel, "receive", self.endpoint, *arguments[1:]], env=self.environment,
+            self.receiver = subprocess.Popen([*self.within, doppel, "receive", self.endpoint, *arguments[1:]], env=self.environment,
                                              stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         until(lambda: "received at" in self.log() or self.receiver.poll() is not None)
         return self.endpoint
@@ -63,7 +64,7 @@ class Host:
             return file.read()
 
     def doppel(self, *arguments):
-        run = subprocess.run([doppel, *arguments], env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
+        run = subprocess.run([*self.within, doppel, *arguments], env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
                              text=True, timeout=LONG)
         return run.returncode, run.stdout + run.stderr
 
@@ -166,7 +167,8 @@ def plain(a):
 def main():
     a, b = Host("a"), Host("b")
     try:
-        status, output = a.doppel("run", "-d", "--name", "web", "--engine", engine, "--memory", "64M", "--firmware", guest)
+        status, output = a.doppel("run", "-d", "--name", "web", "--engine", engine, "--memory", "64M", "--firmware",
+                                  os.path.realpath(sys.argv[3]))
         result(status == 0 and a.goes_on(), "a guest writes its memory", output)
         plain(a)
         a, b = keys(a, b)

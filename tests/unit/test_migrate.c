@@ -1,5 +1,6 @@
 /* What passes between source and destination: frames, pages, errands, and what is refused. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -420,15 +421,20 @@ static void disks_arrive_and_hostile_ones_are_refused(void **state)
 {
 	struct disks disks = {.count = 1};
 	const uint64_t size = 3 * BLOCK_TRACK_PART + 512;
+	char path[] = "/tmp/doppel-disk-XXXXXX";
+	const struct block_options options = {.path = path, .format = BLOCK_RAW};
+	int fd = mkostemp(path, O_CLOEXEC);
 	char found[3];
 
 	(void)state;
-	disks.disk[0].fd = memfd_create("disk", MFD_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	assert_int_equal(block_open(&disks.disk[0].block, &options, &failure), 0);
 	disks.disk[0].size = size;
 	take_disk(&disks, 0, 0, BLOCK_TRACK_PART, BLOCK_TRACK_PART, BLOCK_TRACK_PART, NULL);
 	take_disk(&disks, 0, 0, size - 512, 512, 512, NULL);
 	take_disk(&disks, 0, 1, BLOCK_TRACK_PART, 512, 0, NULL);
-	assert_int_equal(pread(disks.disk[0].fd, found, 3, BLOCK_TRACK_PART + 510), 3);
+	assert_int_equal(pread(fd, found, 3, BLOCK_TRACK_PART + 510), 3);
 	assert_memory_equal(found, "\0\0d", 3);
 	take_disk(&disks, 1, 0, 0, 512, 512, "no such disk");
 	take_disk(&disks, 0, 2, 0, 512, 512, "length or kind");
@@ -438,8 +444,11 @@ static void disks_arrive_and_hostile_ones_are_refused(void **state)
 	take_disk(&disks, 0, 1, 0 - UINT64_C(512), 512, 0, "beyond");
 	take_disk(&disks, 0, 0, 0, 512, 511, "number of bytes");
 	take_disk(&disks, 0, 1, 0, 512, 512, "number of bytes");
-	assert_int_equal(lseek(disks.disk[0].fd, 0, SEEK_END), size);
-	close(disks.disk[0].fd);
+	take_disk(&disks, 0, 0, 100, 512, 512, "length or kind");
+	assert_int_equal(lseek(fd, 0, SEEK_END), size);
+	assert_int_equal(block_close(disks.disk[0].block, &failure), 0);
+	close(fd);
+	unlink(path);
 }
 
 /* ---- Errands ---- */

@@ -71,11 +71,10 @@ int source_throttle(void *arg, struct error *e)
 	return machine_set_quota(source->machine, &less, e);
 }
 
-/* The machine is as it was before the move. */
-int source_give_back(void *arg, struct error *e)
+/* What the copy needed of it. */
+int source_let_go(void *arg, struct error *e)
 {
 	struct source *source = arg;
-	bool stands = source->held && source->was_running && machine_state(source->machine) == MACHINE_PAUSED;
 	int r = 0;
 
 	if (source->tracking)
@@ -85,8 +84,19 @@ int source_give_back(void *arg, struct error *e)
 	disks_mark(source->machine, source->options.token, false);
 	if (source->throttled)
 		r = machine_set_quota(source->machine, &source->quota, e);
+	source->tracking = source->throttled = false;
+	return r;
+}
+
+/* The machine is as it was before the move. */
+int source_give_back(void *arg, struct error *e)
+{
+	struct source *source = arg;
+	bool stands = source->held && source->was_running && machine_state(source->machine) == MACHINE_PAUSED;
+	int r = source_let_go(source, e);
+
 	if (source->fenced && source->options.hooks.fence(source->options.hooks.opaque, SOURCE_FENCE_NONE, e) < 0)
 		r = -EIO;
-	source->tracking = source->throttled = source->fenced = source->held = false;
+	source->fenced = source->held = false;
 	return stands ? machine_resume(source->machine, e) : r;
 }

@@ -259,6 +259,9 @@ static void end(struct source *source, int r)
 			stream_abort(&source->stream, &source->why);
 		if (source_errand(source, source_give_back, &own) < 0 && own.kind != ERROR_NONE)
 			(void)error_set(&source->why, own.kind, -EIO, "%.240s; and %.200s", source->why.message, own.message);
+	} else {
+		/* Whoever hears the verdict has a machine that stands still, and nothing else. */
+		(void)!source_errand(source, source_let_go, &own);
 	}
 	(void)!source_errand(source, conclude, &own);
 }

@@ -52,6 +52,6 @@ MUST_USE int source_pre_copy(struct source *source, struct error *e);
 MUST_USE int source_send_due(struct source *source, struct error *e);
 
 /* holding.c: errands, on the owner's thread. */
-errand_fn source_track, source_collect, source_hold, source_throttle, source_give_back;
+errand_fn source_track, source_collect, source_hold, source_throttle, source_let_go, source_give_back;
 
 #endif

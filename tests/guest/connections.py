@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Machines that move between hosts over a shaped link, while a client holds a connection to a Linux guest that writes and checks
+its memory, and beside it a guest that does nothing but write and check all of its memory. Prints TAP.
+usage: connections.py DOPPEL ENGINE HARTS,... MOVES HEART PATTERN-1 PATTERN-2"""
+import os, re, sys
+
+import hosts
+
+# How machines are moved.
+MODES = {
+    "offline": ["--offline"],
+    "pre-copy": [],
+}
+MIB, WRITTEN = 128, 16
+number = failed = 0
+
+
+def result(good, name, detail=""):
+    global number, failed
+    number += 1
+    failed |= not good
+    print("ok" if good else "not ok", number, "-", name)
+    if not good:
+        for line in str(detail).splitlines()[-80:]:
+            print("#", line)
+    sys.stdout.flush()
+    return good
+
+
+class Pattern:
+    """The guest that only writes memory: it tells its turns, and ends with what was wrong."""
+
+    def __init__(self, host, engine, image, harts):
+        self.harts = harts
+        status, self.output = host.doppel("run", "-d", "--name", "pattern", "--engine", engine, "--memory", "64M",
+                                          "--cpus", str(harts), "--firmware", image)
+        self.runs = status == 0 and hosts.until(lambda: all(self.turns(host)))
+
+    def turns(self, host):
+        text = host.text("pattern", "console.log")
+        return [len(re.findall(r"^%d \d+\s*$" % hart, text, re.M)) for hart in range(self.harts)]
+
+    def goes_on(self, host):
+        """Two turns more of each hart: each page was checked after the move."""
+        before = self.turns(host)
+        return hosts.until(lambda: all(a >= b + 2 for a, b in zip(self.turns(host), before))) and \
+            "WRONG" not in host.text("pattern", "console.log")
+
+
+def routes(places, moves):
+    """Back and forth between two, then around by way of all, and home."""
+    at = 0
+    for i in range(moves):
+        to = 1 - at if i < moves // 2 else (at + 2) % len(places)
+        if i == moves - 2 and to == 0:
+            to = (at + 1) % len(places)
+        to = 0 if i == moves - 1 else to
+        yield places[at], places[to]
+        at = to
+
+
+def travel(places, mode, moves, stream, pattern):
+    """How many moves went well, and what was wrong with the one that did not."""
+    done = 0
+    for a, b in routes(places, moves):
+        for name in ("web", "pattern"):
+            status, output = a.move(name, b, *MODES[mode])
+            if status or a.machine(name):
+                return done, output + a.report(name) + b.report(name)
+        if not stream.goes_on():
+            return done, "%s -> %s: %s\n%s" % (a.name, b.name, stream.failure or "no answer", b.report("web"))
+        if not pattern.goes_on(b):
+            return done, b.report("pattern")
+        done += 1
+    return done, ""
+
+
+def boot(host, engine, harts, heart):
+    kernel, initrd = hosts.boot_files(heart)
+    status, output = host.doppel("run", "-d", "--name", "web", "--engine", engine, "--memory", "%dM" % MIB, "--cpus", str(harts),
+                                 "--kernel", kernel, "--initrd", initrd, "--append", hosts.boot_line(WRITTEN, harts),
+                                 "--net", "tap=tap0,mac=" + hosts.MAC)
+    return status == 0 and hosts.until(hosts.answers, 300), output
+
+
+def session(places, engine, moves, harts, heart, image):
+    started, output = boot(places[0], engine, harts, heart)
+    pattern = Pattern(places[0], engine, image, harts)
+    if not result(started and pattern.runs, "%s, harts: %d: a guest answers its client" % (engine, harts),
+                  output + pattern.output + places[0].report("web") + places[0].report("pattern")):
+        return
+    hosts.ask("dirty", 8 << 20)
+    stream = hosts.Stream()
+    stream.start()
+    for mode in MODES:
+        done, why = travel(places, mode, moves, stream, pattern)
+        result(not why and not stream.failure, "%s, harts: %d: a connection and all memory last through %d moves, %s" %
+               (engine, harts, moves, mode), "after %d moves\n%s\n%s" % (done, why, stream.failure))
+    stream.end()
+    print("# %d blocks went and came" % stream.count)
+    for host in places:
+        host.doppel("rm", "--force", "--all")
+
+
+def main():
+    why = hosts.enter()
+    doppel, heart = os.path.realpath(sys.argv[1]), sys.argv[5]
+    if not why and hosts.subprocess.run([doppel, "image", "pull", "debian-tiny"], capture_output=True).returncode:
+        why = "the image can not be obtained here"
+    if why:
+        print("1..0 # SKIP", why)
+        return 0
+    wire = hosts.Wire(delay="1ms")
+    places = [hosts.Host(wire, name, 1 + i, doppel) for i, name in enumerate(["a", "b", "c"])]
+    for host in places:
+        host.receive()
+    for harts in map(int, sys.argv[3].split(",")):
+        session(places, sys.argv[2], int(sys.argv[4]), harts, heart, os.path.realpath(sys.argv[5 + harts]))
+    print("1..%d" % number)
+    return failed
+
+
+sys.exit(main())

@@ -118,6 +118,14 @@ static struct pci_window high_window(const struct pc *pc)
 	return (struct pci_window){gpa(base), base + PC_PCI_HIGH_SIZE <= end ? PC_PCI_HIGH_SIZE : 0};
 }
 
+static int add_pci_ports(struct pc *pc, struct error *e)
+{
+	struct device *ports;
+	int r = pci_ports_new(&ports, "pci-ports", gpa(PC_PORT_PCI), pc->pci, e);
+
+	return r < 0 ? r : adopt(pc, ports, e);
+}
+
 static int add_pci(struct pc *pc, struct error *e)
 {
 	struct pci_host_options options = {
@@ -134,7 +142,9 @@ static int add_pci(struct pc *pc, struct error *e)
 	r = pci_host_new(&pc->pci, "pci0", &options, e);
 	if (r == 0)
 		r = board_adopt(&pc->board, pc->pci, e);
-	return r < 0 ? r : pci_host_open(pc->pci, &pc->board.bus, e);
+	if (r == 0)
+		r = pci_host_open(pc->pci, &pc->board.bus, e);
+	return r < 0 ? r : add_pci_ports(pc, e);
 }
 
 static int add_devices(struct pc *pc, const struct board_config *config, struct error *e)

@@ -226,6 +226,7 @@ static void write_pci(struct acpi_writer *w, const struct pc *pc)
 	aml_name_integer(w, "_CCA", 1);
 	aml_resources(w, "_CRS");
 	aml_bus_window(w, 0, 0);
+	aml_io(w, PC_PORT_PCI, PCI_PORTS);
 	aml_memory_window(w, PC_PCI_LOW, PC_PCI_LOW_SIZE);
 	if (pc->pci_high.size)
 		aml_memory_window(w, pc->pci_high.base.value, pc->pci_high.size);

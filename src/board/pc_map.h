@@ -45,6 +45,7 @@ enum pc_port {
 	PC_PORT_COM1 = 0x3f8,
 	PC_PORT_PVPANIC = 0x505,
 	PC_PORT_ACPI = 0x600,
+	PC_PORT_PCI = 0xcf8,
 };
 
 /* Inputs of the IOAPIC. */

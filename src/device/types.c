@@ -12,7 +12,7 @@
 
 const struct device_type *const device_types[] = {
 	&aclint_type, &aclint_sswi_type, &acpi_power_type, &debug_exit_type, &finisher_type, &goldfish_rtc_type,
-	&i8042_type, &mc146818_type, &pci_host_type, &plic_type, &pvpanic_type, &uart16550_type,
+	&i8042_type, &mc146818_type, &pci_host_type, &pci_ports_type, &plic_type, &pvpanic_type, &uart16550_type,
 	&virtio_balloon_type, &virtio_blk_type, &virtio_button_type, &virtio_channels_type, &virtio_fs_type,
 	&virtio_net_type, &virtio_pci_type, &virtio_rng_type, &virtio_terminal_type, &virtio_vsock_type, &vmgenid_type,
 };

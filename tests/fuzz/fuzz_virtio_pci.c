@@ -32,8 +32,8 @@ struct platform {
 	const uint8_t *input;
 	size_t left;
 	struct memory memory;
-	struct bus bus;
-	struct device *host;
+	struct bus bus, ports_bus;
+	struct device *host, *ports;
 	struct virtio *devices[DEVICES];
 	atomic_bool levels[PCI_WIRES];
 	struct msi_route routes[ROUTES];
@@ -145,6 +145,9 @@ static void platform_start(struct platform *p, const struct msi_controller *cont
 	failed = memory_add_ram(&p->memory, gpa(RAM), RAM_SIZE, "ram", NULL);
 	failed |= pci_host_new(&p->host, "pci0", &options, NULL);
 	failed |= pci_host_open(p->host, &p->bus, NULL);
+	bus_init(&p->ports_bus);
+	failed |= pci_ports_new(&p->ports, "ports", gpa(0), p->host, NULL);
+	failed |= device_attach(p->ports, &p->ports_bus, NULL);
 	failed |= virtio_rng_new(&rng, "rng0", worker, NULL);
 	failed |= virtio_balloon_new(&balloon, "balloon0", worker, NULL);
 	assert(!failed);
@@ -160,6 +163,7 @@ static void platform_end(struct platform *p)
 		device_free(&p->devices[i]->device);
 		device_free(carrier);
 	}
+	device_free(p->ports);
 	device_free(p->host);
 	memory_finish(&p->memory);
 	assert(p->bell_count == 0 && atomic_load(&p->route_count) == 0);
@@ -230,6 +234,19 @@ static void check(struct platform *p)
 	assert(bells == p->bell_count);
 }
 
+/* The same at I/O ports. */
+static void check_ports(struct platform *p, unsigned index, unsigned offset, unsigned size, uint64_t expected)
+{
+	uint64_t value = 0;
+	int r;
+
+	if (offset >= PCI_CONFIG_SIZE)
+		return;
+	r = bus_write(&p->ports_bus, gpa(0), 4, UINT32_C(0x80000000) | (index + 1) << 11 | (offset & 0xfc));
+	r |= bus_read(&p->ports_bus, gpa(4 + (offset & 3)), size, &value);
+	assert(r == 0 && value == expected);
+}
+
 /* The bytes that lead somewhere: command, BAR, capabilities. */
 static void access_config(struct platform *p, unsigned index, bool far)
 {
@@ -243,7 +260,7 @@ static void access_config(struct platform *p, unsigned index, bool far)
 		offset = choice < 128 ? known[choice % ARRAY_SIZE(known)] : 0x40 + choice % 0x80;
 	offset &= ~(size - 1);
 	write_bus(p, config_address(index, offset), next(p, size), size);
-	(void)read_bus(p, config_address(index, offset), size);
+	check_ports(p, index, offset, size, read_bus(p, config_address(index, offset), size));
 }
 
 static void access_registers(struct platform *p, unsigned index)

@@ -187,6 +187,99 @@ static void only_what_is_writable_changes(void **state)
 	}
 }
 
+static uint32_t port_get(struct bus *ports, uint64_t port, unsigned size)
+{
+	uint64_t value = 0;
+
+	assert_int_equal(bus_read(ports, gpa(port), size, &value), 0);
+	return (uint32_t)value;
+}
+
+static void port_put(struct bus *ports, uint64_t port, unsigned size, uint32_t value)
+{
+	assert_int_equal(bus_write(ports, gpa(port), size, value), 0);
+}
+
+/* What the window shows is what ECAM has, for what is there and for what is not. */
+static void check_window(struct bus *ports, unsigned slot)
+{
+	for (unsigned at = 0; at < PCI_CONFIG_SIZE; at += 4) {
+		uint32_t whole = pci_get(&bench, slot, at, 4);
+
+		port_put(ports, 0xcf8, 4, 0x80000000 | slot << 11 | at);
+		assert_int_equal(port_get(ports, 0xcf8, 4), 0x80000000 | slot << 11 | at);
+		assert_int_equal(port_get(ports, 0xcfc, 4), whole);
+		assert_int_equal(port_get(ports, 0xcfe, 2), whole >> 16);
+		assert_int_equal(port_get(ports, 0xcfd, 1), whole >> 8 & 0xff);
+	}
+}
+
+static void ports_reach_the_same(void **state)
+{
+	static const uint32_t nowhere[] = {1 << 11, 0x80010000 | 1 << 11, 0x80000100 | 1 << 11};
+	struct device *device;
+	struct bus ports;
+
+	(void)state;
+	bus_init(&ports);
+	assert_int_equal(pci_ports_new(&device, "pci-ports", gpa(0xcf8), bench.host, NULL), 0);
+	assert_int_equal(device_attach(device, &ports, NULL), 0);
+	for (unsigned slot = 0; slot < PCI_SLOTS; slot++)
+		check_window(&ports, slot);
+	/* Not enabled; another bus; another function. */
+	for (unsigned i = 0; i < ARRAY_SIZE(nowhere); i++) {
+		port_put(&ports, 0xcf8, 4, nowhere[i]);
+		assert_int_equal(port_get(&ports, 0xcfc, 4), NOBODY);
+		port_put(&ports, 0xcfc, 4, NOBODY);
+	}
+	assert_int_equal(pci_get(&bench, 1, PCI_COMMAND, 2), 0);
+	port_put(&ports, 0xcf8, 4, 0x80000000 | 1 << 11 | PCI_COMMAND);
+	port_put(&ports, 0xcfc, 1, PCI_COMMAND_MEMORY);
+	assert_int_equal(pci_get(&bench, 1, PCI_COMMAND, 2), PCI_COMMAND_MEMORY);
+	/* The address is one register of 32 bits, of which some are always 0. */
+	port_put(&ports, 0xcfb, 1, 1);
+	port_put(&ports, 0xcf8, 2, 0);
+	assert_int_equal(port_get(&ports, 0xcf8, 4), 0x80000000 | 1 << 11 | PCI_COMMAND);
+	assert_int_equal(port_get(&ports, 0xcf8, 1), 0xff);
+	port_put(&ports, 0xcf8, 4, NOBODY);
+	assert_int_equal(port_get(&ports, 0xcf8, 4), 0x80fffffc);
+	device_reset(device);
+	assert_int_equal(port_get(&ports, 0xcf8, 4), 0);
+	device_free(device);
+}
+
+static void the_ports_address_is_saved(void **state)
+{
+	struct device *device;
+	struct bus ports;
+
+	(void)state;
+	bus_init(&ports);
+	assert_int_equal(pci_ports_new(&device, "pci-ports", gpa(0xcf8), bench.host, NULL), 0);
+	assert_int_equal(device_attach(device, &ports, NULL), 0);
+	for (unsigned possible = 0; possible < 2; possible++) {
+		const uint32_t address = possible ? 0x80001234 : 0x80001235;
+		struct state_section section;
+		struct state_writer w;
+		struct state_reader r;
+		uint8_t payload[64];
+
+		port_put(&ports, 0xcf8, 4, 0x80000ff0);
+		state_writer_init(&w);
+		device_save(device, &w);
+		state_reader_init(&r, w.bytes, w.length);
+		assert_int_equal(state_next(&r, &section, NULL), 1);
+		assert_in_range(section.length, 4, sizeof payload);
+		memcpy(payload, section.payload, section.length);
+		memcpy(payload + section.length - 4, &address, 4);
+		section.payload = payload;
+		assert_int_equal(device_load(device, &section, NULL), possible ? 0 : -EINVAL);
+		assert_int_equal(port_get(&ports, 0xcf8, 4), possible ? address : 0x80000ff0);
+		state_writer_finish(&w);
+	}
+	device_free(device);
+}
+
 static void bars_answer_where_they_are_put(void **state)
 {
 	static const uint64_t places[] = {BENCH_LOW, BENCH_HIGH + 0x10000, BENCH_LOW + BENCH_LOW_SIZE - 0x1000,
@@ -393,6 +486,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(every_slot_is_there_or_reads_ones, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(accesses_of_each_size_agree, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(ports_reach_the_same, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_ports_address_is_saved, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(only_what_is_writable_changes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(bars_answer_where_they_are_put, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(sizing_moves_nothing_by_chance, set_up, tear_down),

@@ -82,7 +82,10 @@ MUST_USE int pci_host_new(struct device **out, const char *name, const struct pc
 			  struct error *e);
 /* Puts ECAM and windows on the bus: -EINVAL, -ENOSPC as bus_add. Functions use this bus's doorbells. */
 MUST_USE int pci_host_open(struct device *host, struct bus *bus, struct error *e);
-extern const struct device_type pci_host_type;
+/* The other way to the configuration space of a host's functions: at I/O ports, on a bus of ports. */
+#define PCI_PORTS 8
+MUST_USE int pci_ports_new(struct device **out, const char *name, gpa_t base, struct device *host, struct error *e);
+extern const struct device_type pci_host_type, pci_ports_type;
 
 struct pci_function;
 

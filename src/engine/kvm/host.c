@@ -46,7 +46,6 @@ static const struct {
 	{KVM_CAP_VCPU_EVENTS, "the state of events"},
 	{KVM_CAP_DEBUGREGS, "the state of debug registers"},
 	{KVM_CAP_XSAVE, "the state of XSAVE"},
-	{KVM_CAP_XCRS, "the state of XCR0"},
 	{KVM_CAP_ADJUST_CLOCK, "the paravirtual clock's time"},
 	{KVM_CAP_GET_TSC_KHZ, "the rate of the time stamp counter"},
 	{KVM_CAP_X2APIC_API, "x2APIC ids"},
@@ -160,6 +159,7 @@ int kvm_host_describe(struct vm *vm, struct error *e)
 	vm->run_bytes = (uint32_t)run;
 	vm->host_tsc_khz = khz > 0 ? (uint32_t)khz : 0;
 	vm->sregs2 = kvm_has(vm->kvm, KVM_CAP_SREGS2) > 0;
+	vm->xcrs = kvm_has(vm->kvm, KVM_CAP_XCRS) > 0;
 	vm->xsave_bytes = xsave_bytes(vm);
 	if (vm->xsave_bytes > X86_XSAVE_SIZE)
 		return error_set(e, ERROR_FAILED, -EOPNOTSUPP, "this host's XSAVE area of %u bytes is larger than %u",

@@ -29,7 +29,7 @@ struct vm {
 	int kvm, fd;
 	unsigned without;
 	/* What this host has. */
-	bool sregs2, tsc_offset, payloads, triple_faults;
+	bool sregs2, xcrs, tsc_offset, payloads, triple_faults;
 	bool emulates; /* some of the guest's code is not run by the processor */
 	uint32_t xsave_bytes, run_bytes, host_tsc_khz;
 	uint32_t msr_count;

@@ -6,7 +6,7 @@
  * each mode that a guest boots through, and timed.
  *
  * The measurement runs in a child process that is killed when it takes too long, so a kernel that never returns
- * from KVM_RUN harms nothing. It takes 10 to 60 ms, and at most KVM_PROBE_LIMIT_MS.
+ * from KVM_RUN harms nothing. It takes 10 to 60 ms, some 100 ms where code is emulated, and at most KVM_PROBE_LIMIT_MS.
  *
  * Thread: any; it forks and waits for its own child only.
  */

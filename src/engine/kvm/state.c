@@ -163,12 +163,12 @@ static int store_extended(struct engine_vcpu *vcpu, struct error *e)
 {
 	struct x86_cpu *cpu = vcpu->cpu;
 	bool large = vcpu->vm->xsave_bytes > sizeof(struct kvm_xsave);
-	struct kvm_xcrs xcrs;
+	struct kvm_xcrs xcrs = {.nr_xcrs = 0};
 	int r;
 
 	memset(cpu->xsave, 0, sizeof cpu->xsave);
 	r = get(vcpu, large ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, cpu->xsave, "the float and vector registers", e);
-	if (r == 0)
+	if (r == 0 && vcpu->vm->xcrs)
 		r = get(vcpu, KVM_GET_XCRS, &xcrs, "XCR0", e);
 	if (r < 0)
 		return r;

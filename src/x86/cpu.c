@@ -278,23 +278,23 @@ void x86_cpu_log(const struct x86_cpu *cpu)
 	static const char *const names[] = {"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"};
 	const uint64_t *r = cpu->registers;
 
-	log_guest(LOG_ERROR, "x86", "CPU %u: rip " HEX " rflags " HEX " cr0 " HEX " cr2 " HEX " cr3 " HEX " cr4 " HEX
+	log_line(LOG_ERROR, "x86", "CPU %u: rip " HEX " rflags " HEX " cr0 " HEX " cr2 " HEX " cr3 " HEX " cr4 " HEX
 		  " efer " HEX,
 		  cpu->cpu.id, cpu->rip, cpu->rflags, cpu->cr0, cpu->cr2, cpu->cr3, cpu->cr4, cpu->efer);
-	log_guest(LOG_ERROR, "x86", "rax " HEX " rcx " HEX " rdx " HEX " rbx " HEX " rsp " HEX " rbp " HEX " rsi " HEX
+	log_line(LOG_ERROR, "x86", "rax " HEX " rcx " HEX " rdx " HEX " rbx " HEX " rsp " HEX " rbp " HEX " rsi " HEX
 		  " rdi " HEX, r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7]);
-	log_guest(LOG_ERROR, "x86", "r8 " HEX " r9 " HEX " r10 " HEX " r11 " HEX " r12 " HEX " r13 " HEX " r14 " HEX
+	log_line(LOG_ERROR, "x86", "r8 " HEX " r9 " HEX " r10 " HEX " r11 " HEX " r12 " HEX " r13 " HEX " r14 " HEX
 		  " r15 " HEX, r[8], r[9], r[10], r[11], r[12], r[13], r[14], r[15]);
 	for (unsigned i = 0; i < X86_SEGMENTS; i += 4) {
 		const struct x86_segment *s = &cpu->segments[i];
 
-		log_guest(LOG_ERROR, "x86",
+		log_line(LOG_ERROR, "x86",
 			  "%s %04x " HEX " %08x %05x, %s %04x " HEX " %08x %05x, %s %04x " HEX
 			  " %08x %05x, %s %04x " HEX " %08x %05x",
 			  names[i], s[0].selector, s[0].base, s[0].limit, s[0].attributes, names[i + 1], s[1].selector,
 			  s[1].base, s[1].limit, s[1].attributes, names[i + 2], s[2].selector, s[2].base, s[2].limit,
 			  s[2].attributes, names[i + 3], s[3].selector, s[3].base, s[3].limit, s[3].attributes);
 	}
-	log_guest(LOG_ERROR, "x86", "gdt " HEX " %04x idt " HEX " %04x", cpu->gdt.base, cpu->gdt.limit, cpu->idt.base,
+	log_line(LOG_ERROR, "x86", "gdt " HEX " %04x idt " HEX " %04x", cpu->gdt.base, cpu->gdt.limit, cpu->idt.base,
 		  cpu->idt.limit);
 }

@@ -159,7 +159,7 @@ void x86_cpu_enter_protected(struct x86_cpu *cpu);
 /* 64-bit mode, with page tables at the physical address `cr3`. */
 void x86_cpu_enter_long(struct x86_cpu *cpu, uint64_t cr3);
 
-/* For engines that tell what they could not go on from: lines of registers into the log. */
+/* For engines that tell what they could not go on from, once: lines of registers into the log, whatever a guest has filled it with. */
 void x86_cpu_log(const struct x86_cpu *cpu);
 
 #define X86_MSR_TSC          0x10u

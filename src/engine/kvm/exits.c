@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "engine/kvm/private.h"
 
-/* The guest can not go on: `out` tells why, the log tells where it was. */
+/* The guest can not go on: `out` tells why, the log tells where it was. Not a matter of rate: it ends the machine. */
 static bool PRINTF_LIKE(3, 4) fail(struct engine_vcpu *vcpu, struct engine_exit *out, const char *format, ...)
 {
 	va_list arguments;
@@ -16,7 +16,7 @@ static bool PRINTF_LIKE(3, 4) fail(struct engine_vcpu *vcpu, struct engine_exit 
 	vsnprintf(out->message, sizeof out->message, format, arguments);
 	va_end(arguments);
 	out->reason = ENGINE_EXIT_FAILED;
-	log_guest(LOG_ERROR, "kvm", "CPU %u: %s", vcpu->cpu->cpu.id, out->message);
+	log_line(LOG_ERROR, "kvm", "CPU %u: %s", vcpu->cpu->cpu.id, out->message);
 	kvm_store_visible(vcpu);
 	x86_cpu_log(vcpu->cpu);
 	return false;
@@ -102,7 +102,7 @@ static bool serve_internal_error(struct engine_vcpu *vcpu, struct engine_exit *o
 	const char *name = kind < ARRAY_SIZE(names) ? names[kind] : NULL;
 
 	for (uint32_t i = 0; i < words && i < ARRAY_SIZE(run->internal.data); i++)
-		log_guest(LOG_ERROR, "kvm", "data of the internal error, word %u: %016llx", i,
+		log_line(LOG_ERROR, "kvm", "data of the internal error, word %u: %016llx", i,
 			  (unsigned long long)run->internal.data[i]);
 	return fail(vcpu, out, "the host's KVM had an internal error (%u: %s)", kind, name ? name : "unknown");
 }

@@ -177,10 +177,28 @@ static int place_virtio(struct board *board, struct virtio *virtio, struct error
 	return 0;
 }
 
+/* Linux jumps there to restart a machine of the hardware-reduced model, since it expects EFI on one. */
+static int write_bios_entry(struct board *board, struct error *e)
+{
+	enum { port = PC_PORT_ACPI + ACPI_POWER_RESET };
+	static const uint8_t code[] = {
+		0xba, port & 0xff, port >> 8,  /* mov $port, %dx */
+		0xb0, ACPI_POWER_RESET_VALUE,  /* mov $value, %al */
+		0xee,                          /* out %al, %dx */
+		0xf4,                          /* 1: hlt */
+		0xeb, 0xfd,                    /* jmp 1b */
+	};
+	int r = memory_write(&board->memory, gpa(PC_BIOS_ENTRY), code, sizeof code);
+
+	return r < 0 ? error_errno(e, r, "the entry of a BIOS outside RAM") : 0;
+}
+
 static int lay_out(struct board *board, struct error *e)
 {
 	int r = pc_boot_write(pc_of(board)->boot, &board->memory, e);
 
+	if (r == 0)
+		r = write_bios_entry(board, e);
 	return r < 0 ? r : pc_write_acpi(pc_of(board), e);
 }
 

@@ -268,6 +268,23 @@ static void test_acpi(void **state)
 	tear_down(&s);
 }
 
+/* Code for real mode where a PC's firmware begins: it writes to the reset register. */
+static void test_bios_entry(void **state)
+{
+	static const uint8_t code[] = {0xba, 0x02, 0x06, 0xb0, 0x01, 0xee, 0xf4, 0xeb, 0xfd};
+	uint8_t found[sizeof code] = {0};
+	struct set s;
+
+	(void)state;
+	set_up(&s, make_bzimage(10000), 64 * MIB, 1);
+	assert_int_equal(memory_write(&s.board->memory, gpa(0xffff0), found, sizeof found), 0);
+	assert_int_equal(board_reset(s.board, NULL), 0);
+	assert_int_equal(memory_read(&s.board->memory, gpa(0xffff0), found, sizeof found), 0);
+	assert_memory_equal(found, code, sizeof code);
+	assert_int_equal(PC_PORT_ACPI + ACPI_POWER_RESET, 0x602);
+	tear_down(&s);
+}
+
 static void save_table(const struct set *s, uint64_t table, const char *path)
 {
 	size_t length = (size_t)peek(s, table + 4, 4);
@@ -439,7 +456,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_linux), cmocka_unit_test(test_above_the_hole),
 		cmocka_unit_test(test_pvh),   cmocka_unit_test(test_multiboot),
-		cmocka_unit_test(test_acpi),  cmocka_unit_test(test_iasl),
+		cmocka_unit_test(test_acpi), cmocka_unit_test(test_bios_entry),  cmocka_unit_test(test_iasl),
 		cmocka_unit_test(test_ports), cmocka_unit_test(test_no_more_slots),
 		cmocka_unit_test(test_saved), cmocka_unit_test(test_refused),
 	};

@@ -105,6 +105,9 @@ struct engine {
 	/* Architectural state was loaded from outside: takes it, and no cached translation or decoded code survives. Fails
 	 * when the host refuses the state. */
 	int (*state_loaded)(struct engine_vcpu *vcpu, struct error *e);
+	/* On the vCPU's thread, while it does not run: it has had little to do for long. What it can make again, such as
+	 * decoded and translated code, leaves memory. NULL: there is none. */
+	void (*rest)(struct engine_vcpu *vcpu);
 	void (*statistics)(const struct engine_vcpu *vcpu, struct engine_statistics *out);
 };
 

@@ -1,6 +1,7 @@
 #include "machine/crew.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,6 +17,7 @@ struct vcpu {
 	struct steal steal;  /* its thread's own */
 	bool throttled;      /* its thread's own: it wrote into a crowded console */
 	atomic_bool waiting; /* crew_nudge shall wake it; false again before it parks */
+	atomic_bool resting; /* crew_rest was called, and it has not answered */
 };
 
 struct crew {
@@ -89,6 +91,14 @@ static void run(struct vcpu *vcpu, uint32_t ticket)
 	}
 }
 
+static void rest(struct vcpu *vcpu)
+{
+	atomic_store(&vcpu->resting, false);
+	vcpu->crew->engine->rest(vcpu->engine);
+	/* What the engine freed in small pieces, too. */
+	(void)malloc_trim(0);
+}
+
 /* No wake-up is lost: the ticket is older than the look at `parking`, and whoever sets that kicks afterwards. */
 static bool take_turn(struct vcpu *vcpu)
 {
@@ -104,6 +114,8 @@ static bool take_turn(struct vcpu *vcpu)
 		vcpu->steal.held_ns += quota_wait(vcpu->crew->quota, vcpu->cpu->id, &vcpu->crew->parking);
 		return true;
 	}
+	if (atomic_load_explicit(&vcpu->resting, memory_order_relaxed))
+		rest(vcpu);
 	steal_tell(&vcpu->steal, vcpu->cpu);
 	run(vcpu, ticket);
 	return true;
@@ -246,6 +258,14 @@ bool crew_tick(struct crew *crew)
 		awake = true;
 	}
 	return awake;
+}
+
+void crew_rest(struct crew *crew)
+{
+	for (unsigned i = 0; crew->engine->rest && i < crew->count; i++) {
+		atomic_store(&crew->vcpus[i].resting, true);
+		cpu_kick(crew->vcpus[i].cpu);
+	}
 }
 
 bool crew_is_awake(const struct crew *crew, unsigned vcpu)

@@ -49,6 +49,9 @@ void crew_nudge(struct crew *crew);
  * outside (machine/steal.h). Sleepers sleep on; returns whether there was any other. */
 bool crew_tick(struct crew *crew);
 
+/* Any thread, when there has been little to do for long: what the engine can make again leaves memory. */
+void crew_rest(struct crew *crew);
+
 /* For the quota's hooks; any thread. */
 bool crew_is_awake(const struct crew *crew, unsigned vcpu);
 void crew_stop_one(struct crew *crew, unsigned vcpu);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -55,6 +56,20 @@ static bool follow_size(struct machine *machine)
 	return true;
 }
 
+static uint64_t used_ns(void)
+{
+	struct timespec used;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+	return (uint64_t)used.tv_sec * UINT64_C(1000000000) + (uint64_t)used.tv_nsec;
+}
+
+static void rest_if_due(struct machine *machine)
+{
+	if (!machine->restless && rest_is_due(&machine->rest, clock_host_ns(), used_ns()))
+		crew_rest(machine->crew);
+}
+
 /* While nothing needs it, ever more rarely: a host with hundreds of idle machines shall sleep too. */
 void machine_tick(void *opaque)
 {
@@ -65,6 +80,7 @@ void machine_tick(void *opaque)
 		machine->tick_ns = STEAL_EVERY_NS;
 	else if (machine->tick_ns < TICK_RAREST_NS)
 		machine->tick_ns *= 2;
+	rest_if_due(machine);
 	loop_timer_set(machine->loop, &machine->tick, clock_host_ns() + machine->tick_ns);
 }
 
@@ -93,6 +109,7 @@ static void go_on(struct machine *machine)
 	clock_start(&machine->board->clock);
 	alarm_run(&machine->alarm, true);
 	machine->tick_ns = STEAL_EVERY_NS;
+	rest_begin(&machine->rest, clock_host_ns(), used_ns());
 	machine_tick(machine);
 	machine->stalled = false;
 	crew_release(machine->crew);

@@ -246,6 +246,7 @@ static int build(struct machine *machine, const struct machine_config *config, s
 	machine->bell = (struct bell){.loop = machine->loop, .fn = machine_attend, .arg = machine};
 	machine->room_bell = (struct bell){.loop = machine->loop, .fn = machine_mind_disks, .arg = machine};
 	machine->tick = (struct loop_timer){.fn = machine_tick, .arg = machine};
+	machine->restless = config->place.dedicated;
 	if (r == 0)
 		r = choose_engine(machine, config, e);
 	if (r == 0)

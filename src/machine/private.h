@@ -9,6 +9,7 @@
 #include "machine/crew.h"
 #include "machine/gauge.h"
 #include "machine/machine.h"
+#include "machine/rest.h"
 
 enum event_kind { EVENT_NONE, EVENT_OFF, EVENT_RESET, EVENT_FAILED };
 
@@ -54,6 +55,8 @@ struct machine {
 	struct alarm alarm;
 	struct loop_timer tick; /* for crew_tick, while it runs */
 	uint64_t tick_ns;       /* until the next */
+	struct rest rest;
+	bool restless; /* it keeps what it has: memory was promised */
 	struct bell bell; /* an event is there, or the console is drained */
 
 	enum machine_state state;

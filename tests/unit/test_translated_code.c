@@ -119,7 +119,7 @@ static void *run_hart(void *arg)
 	return NULL;
 }
 
-static void run_together(struct bench *b, uint64_t instructions)
+static void run_together(struct bench *b, uint64_t instructions, void *(*run)(void *runner))
 {
 	struct runner runners[BENCH_HARTS];
 	pthread_t threads[BENCH_HARTS];
@@ -127,7 +127,7 @@ static void run_together(struct bench *b, uint64_t instructions)
 	for (unsigned i = 0; i < BENCH_HARTS; i++) {
 		prepare(b, i);
 		runners[i] = (struct runner){.b = b, .index = i, .instructions = instructions};
-		assert_int_equal(pthread_create(&threads[i], NULL, run_hart, &runners[i]), 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, run, &runners[i]), 0);
 	}
 	for (unsigned i = 0; i < BENCH_HARTS; i++) {
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
@@ -149,7 +149,7 @@ static void harts_in_little_room(void **state)
 	uint64_t total = (uint64_t)write_chain(b) * LITTLE;
 	struct engine_statistics s;
 
-	run_together(b, total);
+	run_together(b, total, run_hart);
 	for (unsigned i = 0; i < BENCH_HARTS; i++)
 		check(b, i, LITTLE, total);
 	b->engine->statistics(b->vcpu[0], &s);
@@ -194,6 +194,69 @@ static void harts_share(void **state)
 	bench_free(b);
 }
 
+static uint64_t code_of(struct bench *b)
+{
+	struct engine_statistics s;
+
+	b->engine->statistics(b->vcpu[0], &s);
+	return s.code_used;
+}
+
+/* A machine that rests gives all of its code back, and makes it again. */
+static void code_is_forgotten_and_made_again(void **state)
+{
+	struct bench *b = bench_new(*state);
+	uint64_t total = (uint64_t)write_chain(b) * ROUNDS, full;
+
+	prepare(b, 0);
+	prepare(b, 1);
+	for (unsigned i = 1; i <= 3; i++) {
+		assert_int_equal(bench_run(b, 0, total), ENGINE_EXIT_LIMIT);
+		assert_int_equal(bench_run(b, 1, total), ENGINE_EXIT_LIMIT);
+		check(b, 0, i * ROUNDS, i * total);
+		check(b, 1, i * ROUNDS, i * total);
+		full = code_of(b);
+		b->engine->rest(b->vcpu[i % 2]);
+		if (code_of(b) * 10 > full)
+			fail_msg("%llu bytes of code, %llu after a rest", (unsigned long long)full,
+				 (unsigned long long)code_of(b));
+		/* There is little to forget now. */
+		full = code_of(b);
+		b->engine->rest(b->vcpu[0]);
+		assert_int_equal(code_of(b), full);
+	}
+	bench_free(b);
+}
+
+/* In short runs, with a rest after each few. */
+static void *run_and_rest(void *arg)
+{
+	struct runner *r = arg;
+	uint64_t left = r->instructions;
+
+	for (unsigned i = 0; left; i++) {
+		uint64_t part = left < 1000 ? left : 1000;
+
+		r->reason = bench_run(r->b, r->index, part);
+		left -= part;
+		if (i % (16 + r->index) == 0)
+			r->b->engine->rest(r->b->vcpu[r->index]);
+	}
+	return NULL;
+}
+
+/* Whoever rests meets others that run, that begin to, and that rest as well. */
+static void harts_rest_while_others_run(void **state)
+{
+	struct bench *b = bench_new(*state);
+	uint64_t total = (uint64_t)write_chain(b) * LITTLE;
+
+	run_together(b, total, run_and_rest);
+	for (unsigned i = 0; i < BENCH_HARTS; i++)
+		check(b, i, LITTLE, total);
+	bench_free(b);
+}
+
 /* A handler jumps to a dispatch elsewhere in its page, which is another one each time: x6, an instruction that adds to
  * x12, is stored at x8. */
 static void dispatch_changes(void **state)
@@ -229,6 +292,9 @@ int main(void)
 		{"harts_in_little_room", harts_in_little_room, NULL, NULL, (void *)(uintptr_t)engine},
 		{"little_is_made_in_vain", little_is_made_in_vain, NULL, NULL, (void *)(uintptr_t)engine},
 		{"dispatch_changes", dispatch_changes, NULL, NULL, (void *)(uintptr_t)engine},
+		{"code_is_forgotten_and_made_again", code_is_forgotten_and_made_again, NULL, NULL,
+		 (void *)(uintptr_t)engine},
+		{"harts_rest_while_others_run", harts_rest_while_others_run, NULL, NULL, (void *)(uintptr_t)engine},
 		{"harts_share", harts_share, NULL, NULL, (void *)(uintptr_t)engine},
 	};
 

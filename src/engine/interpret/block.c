@@ -9,6 +9,7 @@
 #include "riscv/decode.h"
 
 #define ARENA_SIZE (32 * MIB)
+#define REST_LEAST MIB /* less is not worth decoding it again */
 #define BLOCK_ROOM (sizeof(struct block) + (BLOCK_OPS_MAX + 1) * sizeof(struct op) + BLOCK_OPS_MAX * 4 + 8)
 
 int block_init(struct engine_vcpu *v, struct error *e)
@@ -33,6 +34,14 @@ void block_drop_all(struct engine_vcpu *v)
 	memset(v->hash, 0, sizeof v->hash);
 	v->arena_used = 0;
 	v->epoch++;
+}
+
+void block_rest(struct engine_vcpu *v)
+{
+	if (v->arena_used < REST_LEAST)
+		return;
+	block_drop_all(v);
+	(void)madvise(v->arena, ARENA_SIZE, MADV_DONTNEED);
 }
 
 /* Whether the instruction's rd names an x register that only receives. */

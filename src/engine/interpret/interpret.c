@@ -224,5 +224,6 @@ const struct engine engine_interpret = {
 	.stop = interpret_stop,
 	.drop_write_access = tlb_drop_writes,
 	.state_loaded = interpret_state_loaded,
+	.rest = block_rest,
 	.statistics = interpret_statistics,
 };

@@ -160,6 +160,8 @@ struct block *block_cut(struct engine_vcpu *v, uint64_t pc, unsigned count, enum
 /* The block at `pc`, which lies in the same page as `from` at `from_pc`. Never faults. */
 struct block *block_near(struct engine_vcpu *v, const struct block *from, uint64_t from_pc, uint64_t pc);
 void block_drop_all(struct engine_vcpu *v);
+/* The same, and gives the memory back to the host, if that is worth it. */
+void block_rest(struct engine_vcpu *v);
 MUST_USE int block_init(struct engine_vcpu *v, struct error *e);
 void block_finish(struct engine_vcpu *v);
 /* The raw bits of an instruction of the block, for the trap value. */

@@ -168,6 +168,14 @@ void code_cache_move(struct code_cache *cache, size_t at, size_t end)
 	__atomic_store_n(&cache->used, at, __ATOMIC_RELAXED);
 }
 
+void code_cache_release(const struct code_cache *cache, size_t at)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), start = (at + page - 1) & -page;
+
+	if (start < cache->size)
+		(void)madvise(cache->writable + start, cache->size - start, MADV_REMOVE);
+}
+
 bool code_cache_holds(const struct code_cache *cache, const void *executable)
 {
 	return (uintptr_t)executable - (uintptr_t)cache->executable < cache->size;

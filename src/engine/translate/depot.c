@@ -13,6 +13,7 @@
 /* A unit costs as many instructions: interpreted, they take about as long as it takes to make one. */
 #define UNIT_PRICE 2000
 #define UNIT_SIZE  512 /* about, in the cache */
+#define REST_LEAST MIB /* of code: less is not worth making it again */
 #define RECORD_ALIGNMENT sizeof(struct link) /* records begin with links, which are numbered */
 
 _Static_assert(sizeof(struct link) == 32, "links in generated code are numbered from the start of the records");
@@ -190,21 +191,66 @@ static bool all_passed(const struct depot *s, uint64_t epoch)
 	return true;
 }
 
-static void retire(struct depot *s, unsigned segment)
+static void cut_off(struct depot *s, unsigned segment)
 {
 	struct unit *unit;
 
-	if (!s->segments[segment].live)
-		return;
 	for (uint32_t at = s->segments[segment].last; at; at = unit->earlier) {
 		unit = (struct unit *)(void *)(s->records + at);
 		unit_remove(s, unit);
 		links_cut(unit);
 	}
-	s->recycled++;
 	s->segments[segment].live = false;
 	s->segments[segment].retired = s->epoch + 1;
 	atomic_fetch_add(&s->epoch, 1);
+}
+
+static void retire(struct depot *s, unsigned segment)
+{
+	if (!s->segments[segment].live)
+		return;
+	cut_off(s, segment);
+	s->recycled++;
+}
+
+static size_t used_bytes(const struct depot *s)
+{
+	return s->recycled ? (s->segment_count - 1) * s->segment_size : code_cache_use(s->cache).used;
+}
+
+/* Nothing lives, and no hart has a pointer to anything: all segments are as new. */
+static void begin_anew(struct depot *s)
+{
+	size_t size = code_cache_use(s->cache).size;
+
+	code_cache_release(s->cache, s->segment_at);
+	(void)madvise(s->records + s->segment_at, size - s->segment_at, MADV_DONTNEED);
+	pages_reset(&s->pages);
+	s->recycled = 0;
+	enter_segment(s, 0);
+}
+
+static void close_segment(struct depot *s)
+{
+	size_t end = segment_start(s, s->current) + s->segment_size;
+
+	code_cache_move(s->cache, end, end);
+}
+
+void depot_rest(struct depot *s)
+{
+	pthread_mutex_lock(&s->lock);
+	if (used_bytes(s) >= REST_LEAST && all_passed(s, UINT64_MAX)) {
+		for (unsigned i = 0; i < s->segment_count; i++)
+			if (s->segments[i].live)
+				cut_off(s, i);
+		/* A hart that began to run meanwhile may still have old pointers. */
+		if (all_passed(s, s->epoch))
+			begin_anew(s);
+		else
+			close_segment(s);
+	}
+	pthread_mutex_unlock(&s->lock);
 }
 
 bool depot_advance(struct depot *s)
@@ -238,9 +284,7 @@ void depot_statistics(struct depot *s, struct engine_statistics *out)
 {
 	pthread_mutex_lock(&s->lock);
 	out->code_size = code_cache_use(s->cache).size;
-	out->code_used = code_cache_use(s->cache).used;
-	if (s->recycled)
-		out->code_used = (s->segment_count - 1) * s->segment_size;
+	out->code_used = used_bytes(s);
 	out->code_pages = s->pages.count;
 	out->code_recycled = s->recycled;
 	out->code_units = s->unit_count;

@@ -93,7 +93,7 @@ struct depot {
 	size_t segment_at, segment_size; /* of the first one, in the cache and in `records` */
 	unsigned segment_count, current;
 	struct segment segments[DEPOT_SEGMENTS];
-	_Atomic uint64_t recycled; /* segments cut off so far */
+	_Atomic uint64_t recycled; /* segments cut off to be used again, since all was forgotten */
 	int64_t allowance; /* of a hart, at most */
 
 	_Atomic(struct unit *) buckets[DEPOT_BUCKETS];
@@ -105,6 +105,10 @@ struct depot {
  * goes with the last. */
 MUST_USE int depot_join(struct translator *t, struct error *e);
 void depot_leave(struct translator *t);
+
+/* On the thread of a hart that is not running: everything is forgotten and its memory given back to the host, if that is
+ * worth it and no other hart runs. */
+void depot_rest(struct depot *s);
 
 /* Fills in what is shared. */
 void depot_statistics(struct depot *s, struct engine_statistics *out);

@@ -38,6 +38,12 @@ void pages_finish(struct code_pages *pages)
 	}
 }
 
+void pages_reset(struct code_pages *pages)
+{
+	pages_finish(pages);
+	*pages = (struct code_pages){0};
+}
+
 static bool more(struct code_pages *pages)
 {
 	struct page_slab *slab = calloc(1, sizeof *slab);

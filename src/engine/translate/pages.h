@@ -5,7 +5,7 @@
  * Only lines with units on them are kept and compared. All live units of a page are made of the bytes kept here.
  *
  * Thread: under the depot's lock; `verified` is read by any hart that found a unit of the page. Pages are used again
- * for others but never unmapped while the depot lives.
+ * for others, and freed only while no hart can look at one.
  */
 #ifndef DOPPEL_ENGINE_TRANSLATE_PAGES_H
 #define DOPPEL_ENGINE_TRANSLATE_PAGES_H
@@ -38,6 +38,8 @@ struct code_pages {
 };
 
 void pages_finish(struct code_pages *pages);
+/* As new. No page is in use, and no hart looks at one. */
+void pages_reset(struct code_pages *pages);
 /* The page at `source`, made when it is not there yet; NULL without memory. */
 struct code_page *page_get(struct code_pages *pages, const uint8_t *source);
 /* No unit is left in it. */

@@ -313,6 +313,12 @@ static int translate_state_loaded(struct engine_vcpu *v, struct error *e)
 	return 0;
 }
 
+static void translate_rest(struct engine_vcpu *v)
+{
+	block_rest(v);
+	depot_rest(((struct translator *)v)->depot);
+}
+
 static void translate_statistics(const struct engine_vcpu *v, struct engine_statistics *out)
 {
 	counters_read(out, &v->statistics, sizeof *out);
@@ -332,5 +338,6 @@ const struct engine engine_translate = {
 	.stop = translate_stop,
 	.drop_write_access = translate_drop_write_access,
 	.state_loaded = translate_state_loaded,
+	.rest = translate_rest,
 	.statistics = translate_statistics,
 };

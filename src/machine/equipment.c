@@ -240,7 +240,11 @@ static bool terminal_write(void *opaque, const uint8_t *bytes, size_t length)
 	struct machine *machine = opaque;
 
 	atomic_fetch_add_explicit(&machine->printed, length, memory_order_relaxed);
-	return console_write(machine->console, bytes, length);
+	if (!console_write(machine->console, bytes, length))
+		return false;
+	/* Linux would spin until there is room again. */
+	crew_throttle(machine->crew);
+	return true;
 }
 
 static int add_terminal(struct machine *machine, const struct machine_config *config, struct error *e)

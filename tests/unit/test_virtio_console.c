@@ -87,6 +87,39 @@ static void output_is_shown(void **state)
 	assert_memory_equal(screen.bytes, "hello world", 11);
 }
 
+static void block_worker(void *arg)
+{
+	pthread_mutex_t *held = arg;
+
+	pthread_mutex_lock(held);
+	pthread_mutex_unlock(held);
+}
+
+/* A driver that waits in a loop waits for nobody: the kick has served it, whatever the worker does. */
+static void output_is_served_at_once(void **state)
+{
+	const struct piece piece = {TEXT, 5, 0};
+	pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+	struct bell bell = {.loop = worker_loop(bench.worker), .fn = block_worker, .arg = &held};
+	uint32_t length;
+	uint16_t id;
+	bool used;
+
+	(void)state;
+	bench_start(&bench, 0, 2, 16);
+	bench_settle(&bench);
+	put_text(TEXT, "hello");
+	pthread_mutex_lock(&held);
+	bell_ring(&bell);
+	ring_add(&bench.rings[1], &piece, 1);
+	bench_kick(&bench, 1);
+	used = ring_used(&bench.rings[1], &id, &length);
+	pthread_mutex_unlock(&held);
+	bench_settle(&bench);
+	assert_true(used);
+	assert_int_equal(screen.length, 5);
+}
+
 static void crowded_output_waits(void **state)
 {
 	const struct piece piece = {TEXT, 4000, 0};
@@ -533,6 +566,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TERMINAL(output_is_shown),
+		TERMINAL(output_is_served_at_once),
 		TERMINAL(crowded_output_waits),
 		TERMINAL(short_output_waits_too),
 		TERMINAL(paused_amid_output),

@@ -129,7 +129,9 @@ static void write_register(struct virtio *virtio, uint64_t offset, uint32_t valu
 		virtio_enable_queue(virtio, virtio->queue_select, value & 1);
 		break;
 	case QUEUE_NOTIFY:
+		pthread_mutex_unlock(&virtio->device.lock);
 		virtio_kick(virtio, value);
+		pthread_mutex_lock(&virtio->device.lock);
 		break;
 	case INTERRUPT_ACK:
 		acknowledge(virtio, value);

@@ -86,8 +86,10 @@ static void has_room(void *arg)
 {
 	struct terminal *terminal = arg;
 
+	virtio_serve_begin(&terminal->virtio);
 	terminal->crowded = false;
 	serve_output(terminal);
+	virtio_serve_end(&terminal->virtio);
 }
 
 /* A buffer half written is finished, crowded or not: the sink has room beyond its mark. */
@@ -148,9 +150,8 @@ static void tell_room(struct terminal *terminal)
 		terminal->room(terminal->opaque);
 }
 
-static void serve_input(void *arg)
+static void serve_input(struct terminal *terminal)
 {
-	struct terminal *terminal = arg;
 	bool pushed = false;
 
 	while (has_input(terminal) && virtio_next(&terminal->virtio, TO_GUEST, &terminal->buffer)) {
@@ -163,6 +164,15 @@ static void serve_input(void *arg)
 	if (pushed)
 		virtio_notify(&terminal->virtio, TO_GUEST);
 	tell_room(terminal);
+}
+
+static void typed(void *arg)
+{
+	struct terminal *terminal = arg;
+
+	virtio_serve_begin(&terminal->virtio);
+	serve_input(terminal);
+	virtio_serve_end(&terminal->virtio);
 }
 
 static void terminal_kicked(struct virtio *virtio, unsigned queue)
@@ -194,6 +204,7 @@ static const struct virtio_kind terminal_kind = {
 	.features = terminal_features,
 	.config_written = terminal_config_written,
 	.kicked = terminal_kicked,
+	.at_once = UINT32_C(1) << FROM_GUEST,
 	.quiesce = terminal_quiesce,
 };
 
@@ -284,7 +295,7 @@ int virtio_terminal_new(struct virtio **out, const char *name, struct worker *wo
 	pthread_mutex_init(&terminal->input_lock, NULL);
 	terminal->sink = sink;
 	terminal->output_bell = (struct bell){.loop = worker_loop(worker), .fn = has_room, .arg = terminal};
-	terminal->input_bell = (struct bell){.loop = worker_loop(worker), .fn = serve_input, .arg = terminal};
+	terminal->input_bell = (struct bell){.loop = worker_loop(worker), .fn = typed, .arg = terminal};
 	*out = &terminal->virtio;
 	return 0;
 }

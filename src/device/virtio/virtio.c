@@ -35,7 +35,8 @@ struct virtio_core {
 	bool paused;
 	bool kept_out; /* of guest memory, by the transport */
 	pthread_cond_t changed;
-	/* The worker's own. */
+	/* Held by whoever serves: the worker, or a vCPU that does so at once. Taken before the device's lock. */
+	pthread_mutex_t service;
 	unsigned taken; /* buffers in this turn */
 };
 
@@ -125,9 +126,8 @@ static void step(struct virtio *virtio)
 		end(virtio);
 }
 
-static void attend(void *arg)
+static void attend_now(struct virtio *virtio)
 {
-	struct virtio *virtio = arg;
 	struct virtio_core *core = virtio->core;
 	uint32_t kicked;
 
@@ -144,6 +144,41 @@ static void attend(void *arg)
 		if (virtio->queues[queue].ready)
 			virtio->kind->kicked(virtio, queue);
 	}
+}
+
+static void attend(void *arg)
+{
+	virtio_serve_begin(arg);
+	attend_now(arg);
+	virtio_serve_end(arg);
+}
+
+void virtio_serve_begin(struct virtio *virtio)
+{
+	pthread_mutex_lock(&virtio->core->service);
+}
+
+void virtio_serve_end(struct virtio *virtio)
+{
+	pthread_mutex_unlock(&virtio->core->service);
+}
+
+/* On the thread that kicks; false: it is the worker's to do. */
+static bool serve_at_once(struct virtio *virtio, unsigned queue)
+{
+	struct virtio_core *core = virtio->core;
+	bool served;
+
+	if (!(virtio->kind->at_once >> queue & 1) || pthread_mutex_trylock(&core->service))
+		return false;
+	/* The phase changes under this lock alone, and queues only while it is not LIVE. */
+	served = virtio_live(virtio);
+	if (served && virtio->queues[queue].ready) {
+		core->taken = 0;
+		virtio->kind->kicked(virtio, queue);
+	}
+	pthread_mutex_unlock(&core->service);
+	return served;
 }
 
 /* With the lock held, which is given up: returns when the worker does nothing for the device any more. */
@@ -314,7 +349,8 @@ void virtio_kick(struct virtio *virtio, unsigned queue)
 	if (queue >= virtio->queue_count || !atomic_load(&virtio->core->wanted))
 		return;
 	atomic_fetch_add_explicit(&virtio->statistics.kicks, 1, memory_order_relaxed);
-	virtio_look_again(virtio, queue);
+	if (!serve_at_once(virtio, queue))
+		virtio_look_again(virtio, queue);
 }
 
 bool virtio_next(struct virtio *virtio, unsigned queue, struct virtqueue_chain *chain)
@@ -487,6 +523,7 @@ int virtio_init(struct virtio *virtio, const struct device_type *type, const str
 		return error_errno(e, -ENOMEM, "device %s", name);
 	device_init(&virtio->device, type, name, gpa(0), VIRTIO_MMIO_SIZE);
 	pthread_cond_init(&core->changed, NULL);
+	pthread_mutex_init(&core->service, NULL);
 	core->bell = (struct bell){.loop = worker_loop(worker), .fn = attend, .arg = virtio};
 	virtio->core = core;
 	virtio->kind = kind;
@@ -513,6 +550,7 @@ void virtio_finish(struct virtio *virtio)
 	/* A bell that was rung before is answered by then. */
 	worker_call(virtio->worker, nothing, NULL);
 	pthread_cond_destroy(&virtio->core->changed);
+	pthread_mutex_destroy(&virtio->core->service);
 	free(virtio->core);
 	device_finish(&virtio->device);
 }

@@ -63,6 +63,10 @@ struct virtio_kind {
 	void (*start)(struct virtio *virtio);
 	/* On the worker. A queue that is ready was kicked, or is to be looked at after start. */
 	void (*kicked)(struct virtio *virtio, unsigned queue);
+	/* A bit for each queue whose `kicked` may run on the thread of the vCPU that kicks instead, because it takes
+	 * microseconds and drivers wait for it in a loop. It never runs while the worker is in another function of this
+	 * table; what else the kind does with the queue on the worker, it does between virtio_serve_begin and _end. */
+	uint32_t at_once;
 	/* On the worker. Calls virtio_quiet(virtio) when nothing is in flight any more (at once, or from a completion
 	 * later); nothing new is begun until start. NULL: nothing is ever in flight between callbacks. */
 	void (*quiesce)(struct virtio *virtio);
@@ -179,6 +183,9 @@ static inline bool virtio_has(const struct virtio *virtio, uint64_t feature)
 MUST_USE bool virtio_next(struct virtio *virtio, unsigned queue, struct virtqueue_chain *chain);
 /* The queue's `kicked` is called again, after others had their turn. Any thread. */
 void virtio_look_again(struct virtio *virtio, unsigned queue);
+/* On the worker, in functions that are not of the kind's table: keeps vCPUs out of the queues of `at_once` meanwhile. */
+void virtio_serve_begin(struct virtio *virtio);
+void virtio_serve_end(struct virtio *virtio);
 /* Interrupts the driver if it wants that for what was pushed. */
 void virtio_notify(struct virtio *virtio, unsigned queue);
 /* The driver broke a rule: logs why, once, and sets DEVICE_NEEDS_RESET; no queue is served until it resets. */
@@ -225,7 +232,7 @@ void virtio_set_driver_features(struct virtio *virtio, uint32_t word, uint32_t v
 void virtio_enable_queue(struct virtio *virtio, unsigned queue, bool enabled);
 /* Queue reset (2.6.1). May give up the lock. */
 void virtio_reset_queue(struct virtio *virtio, unsigned queue);
-/* Needs no lock. */
+/* Without the device's lock. The queue may be served before it returns. */
 void virtio_kick(struct virtio *virtio, unsigned queue);
 /* Whether the device may reach guest memory: it may, until a transport says otherwise, and is then served as if it were
  * paused. May give up the lock. */

@@ -211,6 +211,12 @@ static int put_all(json_t *with, const struct arguments *arguments, struct error
 	return r;
 }
 
+/* As a wish for a control group has it: 0 is not asked for. */
+static uint64_t wished(const struct option_value *value)
+{
+	return value->given ? value->number : 0;
+}
+
 /* What the kernel keeps for the machine's group. A monitor behind its walls can not change that, so that is done here; it
  * only hears of it, for its history. */
 static int change_group(const struct named *named, const struct arguments *arguments, json_t *with, char group[CGROUP_PATH],
@@ -218,10 +224,10 @@ static int change_group(const struct named *named, const struct arguments *argum
 {
 	const struct option_value *values = arguments->values;
 	const struct cgroup_wish wish = {
-		.cpu_weight = (unsigned)values[SET_CPU_WEIGHT].number,
-		.io_weight = (unsigned)values[SET_IO_WEIGHT].number,
-		.cpu_max_percent = (unsigned)values[SET_CPU_MAX].number,
-		.memory_max = values[SET_MEMORY_MAX].number,
+		.cpu_weight = (unsigned)wished(&values[SET_CPU_WEIGHT]),
+		.io_weight = (unsigned)wished(&values[SET_IO_WEIGHT]),
+		.cpu_max_percent = (unsigned)wished(&values[SET_CPU_MAX]),
+		.memory_max = wished(&values[SET_MEMORY_MAX]),
 	};
 	json_t *told = json_object();
 	char process[64];

@@ -284,6 +284,48 @@ static void reset_keyboard(void)
 	out8(0x64, 0xfe);
 }
 
+/* Back to real mode, and to where a BIOS begins: as Linux restarts a PC that is said to have EFI and has none. Runs at LOW. */
+#define LOW      0x60000
+#define LOW_TEXT "0x60000"
+extern const char to_bios[], to_bios_end[];
+__asm__(".pushsection .rodata\n"
+	"to_bios: .code64\n"
+	"lgdt " LOW_TEXT " + 5f - to_bios\n"
+	"mov $" LOW_TEXT " + 1f - to_bios, %eax\n"
+	"push $8\n"
+	"push %rax\n"
+	"lretq\n"
+	"1: .code32\n"
+	"mov %cr0, %eax\n"
+	"and $0x7fffffff, %eax\n"
+	"mov %eax, %cr0\n"
+	"mov $0xc0000080, %ecx\n"
+	"xor %eax, %eax\n"
+	"xor %edx, %edx\n"
+	"wrmsr\n"
+	"ljmp $16, $2f - to_bios\n"
+	"2: .code16\n"
+	"mov %cr0, %eax\n"
+	"and $0xfe, %al\n"
+	"mov %eax, %cr0\n"
+	"ljmp $0xf000, $0xfff0\n"
+	".balign 8\n"
+	"4: .quad 0, 0x00cf9a000000ffff, 0x00009a060000ffff\n"
+	"5: .word 23\n"
+	".quad " LOW_TEXT " + 4b - to_bios\n"
+	"to_bios_end: .code64\n"
+	".popsection");
+
+static void reset_bios(void)
+{
+	volatile uint8_t *low = (volatile uint8_t *)LOW;
+
+	put_text("begins\n");
+	for (const char *from = to_bios; from < to_bios_end; from++)
+		*low++ = (uint8_t)*from;
+	__asm__ volatile("cli; jmp *%0" : : "r"((uint64_t)LOW));
+}
+
 static void crash(void)
 {
 	CHECK(in8(0x505) & 1, 1);
@@ -329,6 +371,7 @@ const struct test tests[] = {
 	{"power-off", power_off},
 	{"reset-acpi", reset_acpi},
 	{"reset-keyboard", reset_keyboard},
+	{"reset-bios", reset_bios},
 	{"crash", crash},
 	{"triple-fault", triple_fault},
 	{"nothing-there", nothing_there},

@@ -200,6 +200,10 @@ MUST_USE int machine_freeze_disk(struct machine *machine, unsigned index, int fd
 /* As net_publish and net_unpublish, on the first user network that is not isolated. */
 MUST_USE int machine_publish(struct machine *machine, struct net_forward *forward, struct error *e);
 MUST_USE int machine_unpublish(struct machine *machine, const struct net_forward *forward, struct error *e);
+/* As net_flows and net_reset_flows of the index-th card; none where there is no such card. */
+MUST_USE int machine_flows(struct machine *machine, unsigned index, struct net_flow out[NET_FLOWS_MAX], struct error *e);
+MUST_USE int machine_reset_flows(struct machine *machine, unsigned index, const struct net_flow *flows, unsigned count,
+				 struct error *e);
 
 /* Any thread. */
 void machine_use(struct machine *machine, struct machine_use *out);

@@ -177,3 +177,15 @@ int machine_unpublish(struct machine *machine, const struct net_forward *forward
 		return error_set(e, ERROR_NOT_FOUND, r, "port %u is not published", forward->host_port);
 	return r;
 }
+
+int machine_flows(struct machine *machine, unsigned index, struct net_flow out[NET_FLOWS_MAX], struct error *e)
+{
+	return index < machine->nic_count ? net_flows(machine->nets[index], out, e) : 0;
+}
+
+int machine_reset_flows(struct machine *machine, unsigned index, const struct net_flow *flows, unsigned count, struct error *e)
+{
+	if (index >= machine->nic_count)
+		return error_set(e, ERROR_STATE, -ENOENT, "the machine has no network card %u", index);
+	return net_reset_flows(machine->nets[index], flows, count, e);
+}

@@ -162,6 +162,18 @@ int net_unpublish(struct net *net, const struct net_forward *forward, struct err
 	return r;
 }
 
+int net_flows(struct net *net, struct net_flow out[NET_FLOWS_MAX], struct error *e)
+{
+	return net->backend->flows && net->control >= 0 ? net->backend->flows(net, out, e) : 0;
+}
+
+int net_reset_flows(struct net *net, const struct net_flow *flows, unsigned count, struct error *e)
+{
+	if (!net->backend->reset_flows || net->control < 0 || count > NET_FLOWS_MAX)
+		return count ? error_set(e, ERROR_STATE, -EOPNOTSUPP, "this network has no connections to reset") : 0;
+	return net->backend->reset_flows(net, flows, count, e);
+}
+
 void net_ended(struct net *net, struct error *e)
 {
 	(void)error_set(e, ERROR_FAILED, -EPIPE, "there is no network");

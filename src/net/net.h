@@ -60,6 +60,15 @@ enum {
 	NET_OFFLOAD_ECN = 16,
 };
 
+/* A TCP connection of the guest. Without padding: it is compared, and sent, as bytes. */
+struct net_flow {
+	uint8_t version, reserved; /* of IP: 4 or 6; 0 */
+	uint16_t guest_port, remote_port;
+	uint8_t guest[16], remote[16]; /* addresses; of IPv4 the first four bytes, then zeros */
+};
+_Static_assert(sizeof(struct net_flow) == 38, "a flow has no padding");
+#define NET_FLOWS_MAX 256 /* of a network that are known */
+
 struct net;
 
 /* ERROR_PERMISSION for a tap that may not be opened, -EADDRINUSE for a port, or for a segment's address, that
@@ -87,6 +96,11 @@ const struct net_forward *net_forwards(const struct net *net, unsigned *count);
  * -EOPNOTSUPP: another kind, or isolated; -EADDRINUSE; -EACCES; -E2BIG; unpublish: -ENOENT. */
 MUST_USE int net_publish(struct net *net, struct net_forward *forward, struct error *e);
 MUST_USE int net_unpublish(struct net *net, const struct net_forward *forward, struct error *e);
+/* User networks, from the owner, while they work: connections that stand, which end with the process. Returns how many, or a
+ * negative errno; 0 for other kinds. */
+MUST_USE int net_flows(struct net *net, struct net_flow out[NET_FLOWS_MAX], struct error *e);
+/* Connections that stood elsewhere and do not lead here: the guest is told of each by a reset. At most NET_FLOWS_MAX. */
+MUST_USE int net_reset_flows(struct net *net, const struct net_flow *flows, unsigned count, struct error *e);
 /* After an end of file on the descriptor: why, for the log. On the descriptor's thread; the descriptor is then
  * -1. */
 void net_ended(struct net *net, struct error *e);

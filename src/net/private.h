@@ -17,6 +17,9 @@ struct net_backend {
 	int (*set_offloads)(struct net *net, unsigned offloads, struct error *e);
 	/* NULL: there are no ports. */
 	int (*publish)(struct net *net, struct net_forward *forward, bool on, struct error *e);
+	/* NULL: there are none. */
+	int (*flows)(struct net *net, struct net_flow out[NET_FLOWS_MAX], struct error *e);
+	int (*reset_flows)(struct net *net, const struct net_flow *flows, unsigned count, struct error *e);
 	/* Fills `e` with why the descriptor came to its end. */
 	void (*ended)(struct net *net, struct error *e);
 };
@@ -52,13 +55,18 @@ struct user_hello {
 	uint16_t ports[NET_FORWARDS_MAX];
 };
 /* On the control socket, and its answer, one at a time. */
+enum user_wish { USER_PUBLISH, USER_UNPUBLISH, USER_FLOWS, USER_RESET_FLOWS };
 struct user_request {
-	bool on; /* publish, or end it */
+	enum user_wish wish;
 	struct net_forward forward;
+	uint32_t flow_count; /* to reset */
+	struct net_flow flows[NET_FLOWS_MAX];
 };
 struct user_answer {
 	int32_t code; /* 0 or a negative errno */
 	uint16_t port; /* that was taken */
+	uint32_t flow_count;
+	struct net_flow flows[NET_FLOWS_MAX];
 };
 /* Why a port can not be published: `code`, with its message. */
 int user_no_port(const struct net_forward *forward, int code, struct error *e);

@@ -83,25 +83,61 @@ static int user_open(struct net *net, const struct net_options *options, struct 
 }
 
 /* The answer is no more trusted than the process: a guest may have it in its hands. */
-static int user_publish(struct net *net, struct net_forward *forward, bool on, struct error *e)
+static int ask(const struct net *net, const struct user_request *request, struct user_answer *answer, struct error *e)
 {
 	struct pollfd waiting = {.fd = net->control, .events = POLLIN};
+
+	if (send(net->control, request, sizeof *request, MSG_NOSIGNAL) == sizeof *request && poll(&waiting, 1, ANSWER_MS) == 1 &&
+	    recv(net->control, answer, sizeof *answer, MSG_DONTWAIT) == sizeof *answer && answer->code <= 0 &&
+	    answer->flow_count <= NET_FLOWS_MAX)
+		return 0;
+	return error_set(e, ERROR_FAILED, -EPIPE, "the process of the user network does not answer; restart the machine");
+}
+
+static int user_publish(struct net *net, struct net_forward *forward, bool on, struct error *e)
+{
 	struct user_request request;
 	struct user_answer answer;
+	int r;
 
 	memset(&request, 0, sizeof request);
-	request.on = on;
+	request.wish = on ? USER_PUBLISH : USER_UNPUBLISH;
 	request.forward = *forward;
-	if (send(net->control, &request, sizeof request, MSG_NOSIGNAL) != sizeof request ||
-	    poll(&waiting, 1, ANSWER_MS) != 1 ||
-	    recv(net->control, &answer, sizeof answer, MSG_DONTWAIT) != sizeof answer || answer.code > 0)
-		return error_set(e, ERROR_FAILED, -EPIPE,
-				 "the process of the user network does not answer; restart the machine");
+	r = ask(net, &request, &answer, e);
+	if (r < 0)
+		return r;
 	if (answer.code < 0)
 		return user_no_port(forward, answer.code, e);
 	if (on)
 		forward->host_port = answer.port;
 	return 0;
+}
+
+static int user_flows(struct net *net, struct net_flow out[NET_FLOWS_MAX], struct error *e)
+{
+	struct user_request request;
+	struct user_answer answer;
+	int r;
+
+	memset(&request, 0, sizeof request);
+	request.wish = USER_FLOWS;
+	r = ask(net, &request, &answer, e);
+	if (r < 0)
+		return r;
+	memcpy(out, answer.flows, answer.flow_count * sizeof *out);
+	return (int)answer.flow_count;
+}
+
+static int user_reset_flows(struct net *net, const struct net_flow *flows, unsigned count, struct error *e)
+{
+	struct user_request request;
+	struct user_answer answer;
+
+	memset(&request, 0, sizeof request);
+	request.wish = USER_RESET_FLOWS;
+	request.flow_count = count;
+	memcpy(request.flows, flows, count * sizeof *flows);
+	return ask(net, &request, &answer, e);
 }
 
 static void user_ended(struct net *net, struct error *e)
@@ -116,4 +152,5 @@ static void user_ended(struct net *net, struct error *e)
 	(void)error_set(e, ERROR_FAILED, -EPIPE, "the process of the user network %s", how);
 }
 
-const struct net_backend net_user_backend = {.open = user_open, .publish = user_publish, .ended = user_ended};
+const struct net_backend net_user_backend = {.open = user_open, .publish = user_publish, .flows = user_flows,
+					   .reset_flows = user_reset_flows, .ended = user_ended};

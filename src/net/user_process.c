@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "net/flows.h"
 #include "net/outbox.h"
 #include "net/packet.h"
 #include "net/private.h"
@@ -48,6 +49,7 @@ struct user {
 	const struct net_options *options;
 	int control, controller; /* our end, and the monitor's until it was passed on */
 	struct outbox outbox;
+	struct flows flows;
 	bool ended; /* the machine's end of the socket is closed */
 	struct timer timers[TIMERS_MAX];
 	struct pollfd fds[FDS_MAX];
@@ -76,6 +78,7 @@ static ssize_t send_packet(const void *frame, size_t length, void *opaque)
 	} u = {.given = &header}, v = {.given = frame};
 	const struct iovec parts[] = {{u.taken, sizeof header}, {v.taken, length}};
 
+	flows_note(&user->flows, frame, length, false);
 	if (outbox_send(&user->outbox, parts, 2) < 0)
 		user->ended = true;
 	return (ssize_t)length;
@@ -293,6 +296,20 @@ static int remove_forward(struct user *user, const struct net_forward *forward)
 													       : 0;
 }
 
+/* The guest answers each with a packet of the connection, which libslirp does not know: it resets it. */
+static void reset_flows(struct user *user, const struct user_request *request)
+{
+	static const uint8_t own[NET_MAC_BYTES] = {0x52, 0x55, HOST >> 24, HOST >> 16 & 0xff, HOST >> 8 & 0xff, HOST & 0xff};
+	uint8_t frame[FLOWS_PROBE_MAX];
+
+	for (uint32_t i = 0; i < request->flow_count && i < NET_FLOWS_MAX; i++)
+		if (flows_valid(&request->flows[i])) {
+			size_t length = flows_probe(&request->flows[i], user->options->mac, own, frame);
+
+			send_packet(frame, length, user);
+		}
+}
+
 static void answer_request(struct user *user)
 {
 	struct user_request request;
@@ -305,8 +322,20 @@ static void answer_request(struct user *user)
 		return;
 	}
 	memset(&answer, 0, sizeof answer);
-	answer.code = request.on ? add_forward(user, user->options, &request.forward, &answer.port, &e)
-				 : remove_forward(user, &request.forward);
+	switch (request.wish) {
+	case USER_PUBLISH:
+		answer.code = add_forward(user, user->options, &request.forward, &answer.port, &e);
+		break;
+	case USER_UNPUBLISH:
+		answer.code = remove_forward(user, &request.forward);
+		break;
+	case USER_FLOWS:
+		answer.flow_count = flows_list(&user->flows, answer.flows);
+		break;
+	case USER_RESET_FLOWS:
+		reset_flows(user, &request);
+		break;
+	}
 	if (send(user->control, &answer, sizeof answer, MSG_NOSIGNAL) != sizeof answer)
 		user->ended = true;
 }
@@ -364,6 +393,7 @@ static bool take_packet(struct user *user)
 		return true;
 	/* A packet of many segments is one large packet to libslirp, which ends connections itself. */
 	packet_complete_checksum(&header, user->frame, length);
+	flows_note(&user->flows, user->frame, length, true);
 	slirp_input(user->slirp, user->frame, (int)length);
 	return true;
 }

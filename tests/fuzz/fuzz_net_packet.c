@@ -1,8 +1,9 @@
 /* A packet as a guest sends it: header and frame. What passes the check is completed and cut; no result may be
- * larger than a frame, and all of a frame's data must come out. */
+ * larger than a frame, and all of a frame's data must come out. Its connection, if it has one, is remembered. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/flows.h"
 #include "net/net.h"
 #include "net/packet.h"
 
@@ -22,6 +23,8 @@ static void count(void *context, const uint8_t *frame, size_t length)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
+	static struct net_flow known[NET_FLOWS_MAX];
+	static struct flows flows;
 	struct packet_header header;
 	size_t length, segments = 0;
 	const char *why;
@@ -42,6 +45,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		}
 		packet_complete_checksum(&header, frame, length);
 	}
+	flows_note(&flows, frame, length, length & 1);
+	if (flows_list(&flows, known) > NET_FLOWS_MAX)
+		abort();
 	free(frame);
 	return 0;
 }

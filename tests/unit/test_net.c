@@ -241,6 +241,85 @@ static void ports_come_and_go(void **state)
 	close(client);
 }
 
+/* A segment from the guest to `port` of the host. */
+static void send_tcp(struct net *net, unsigned port, unsigned flags)
+{
+	struct packet_header header = {.flags = PACKET_NEEDS_CHECKSUM,
+				       .checksum_start = le16_put(34),
+				       .checksum_offset = le16_put(16)};
+	static const uint8_t addresses[8] = {10, 0, 2, 15, 10, 0, 2, 2};
+	uint8_t tail[4] = {0, 6, 0, 20}, *ip = frame + 14, *tcp = frame + 34;
+	uint16_t sum;
+
+	memset(frame, 0, 54);
+	memcpy(frame, "\xff\xff\xff\xff\xff\xff", 6);
+	memcpy(frame + 6, mac, 6);
+	put16(frame + 12, 0x0800);
+	ip[0] = 0x45;
+	put16(ip + 2, 40);
+	ip[8] = 64;
+	ip[9] = 6;
+	memcpy(ip + 12, addresses, sizeof addresses);
+	sum = packet_fold(packet_sum(ip, 20, 0));
+	memcpy(ip + 10, &sum, 2);
+	put16(tcp, 4000);
+	put16(tcp + 2, port);
+	put16(tcp + 6, 77);
+	put16(tcp + 10, 99);
+	tcp[12] = 0x50;
+	tcp[13] = (uint8_t)flags;
+	sum = (uint16_t)~packet_fold(packet_sum(ip + 12, 8, packet_sum(tail, 4, 0)));
+	memcpy(tcp + 16, &sum, 2);
+	memcpy(packet, &header, sizeof header);
+	assert_int_equal(write(net_descriptor(net), packet, sizeof header + 54), sizeof header + 54);
+}
+
+/* Until a segment from `port` comes; its flags. */
+static unsigned await_tcp(struct net *net, unsigned port)
+{
+	do
+		assert_true(receive(net, WAIT_MS) > 0);
+	while (frame[12] != 8 || frame[13] != 0 || frame[23] != 6 || (unsigned)(frame[34] << 8 | frame[35]) != port);
+	return frame[47];
+}
+
+/* A connection of one network; and another that never knew it resets it for the guest. */
+static void connections_are_told_and_reset(void **state)
+{
+	struct net_options options = {.kind = NET_USER};
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof address;
+	static struct net_flow flows[NET_FLOWS_MAX];
+	struct net *net, *later;
+	struct error e;
+	int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)state;
+	assert_int_equal(bind(server, (void *)&address, sizeof address), 0);
+	assert_int_equal(listen(server, 1), 0);
+	assert_int_equal(getsockname(server, (void *)&address, &length), 0);
+	memcpy(options.mac, mac, 6);
+	net = open_net(&options);
+	later = open_net(&options);
+	discover(net);
+	assert_int_equal(net_flows(net, flows, &e), 0);
+	send_tcp(net, ntohs(address.sin_port), 2);
+	assert_int_equal(await_tcp(net, ntohs(address.sin_port)), 0x12);
+	assert_int_equal(net_flows(net, flows, &e), 1);
+	assert_int_equal(flows[0].guest_port, 4000);
+	assert_int_equal(flows[0].remote_port, ntohs(address.sin_port));
+	discover(later);
+	assert_int_equal(net_reset_flows(later, flows, 1, &e), 0);
+	assert_int_equal(await_tcp(later, ntohs(address.sin_port)), 0x10);
+	send_tcp(later, ntohs(address.sin_port), 0x10);
+	assert_int_equal(await_tcp(later, ntohs(address.sin_port)), 4);
+	/* Where the guest said it waits: 99. */
+	assert_int_equal(frame[40] << 8 | frame[41], 99);
+	net_close(net);
+	net_close(later);
+	close(server);
+}
+
 static void only_user_networks_publish(void **state)
 {
 	struct net_options isolated = {.kind = NET_USER, .isolated = true}, none = {.kind = NET_NONE};
@@ -458,6 +537,7 @@ int main(void)
 		cmocka_unit_test(isolated_users_reach_nothing),
 		cmocka_unit_test(user_publishes_ports),
 		cmocka_unit_test(ports_come_and_go),
+		cmocka_unit_test(connections_are_told_and_reset),
 		cmocka_unit_test(only_user_networks_publish),
 		cmocka_unit_test(a_hostile_guest_ends_nothing),
 		cmocka_unit_test(a_killed_process_is_told),

@@ -13,6 +13,7 @@
 
 #include "net/net.h"
 #include "net/outbox.h"
+#include "net/flows.h"
 #include "net/packet.h"
 #include "net/switch_table.h"
 
@@ -454,6 +455,128 @@ static void ports_get_what_they_take(void **state)
 	assert_int_equal(got.header.flags, 0);
 }
 
+/* ---- Connections ---- */
+
+enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16 };
+
+/* make_tcp's connection is the guest's port 0x1234 with port 80 of the other side; `port` is another of the guest. */
+static void tell(struct flows *flows, bool ip6, unsigned port, unsigned flags, bool from_guest)
+{
+	size_t length = make_tcp(ip6, 0, 0), network = ip6 ? 54 : 34, addresses = ip6 ? 22 : 26, size = ip6 ? 16 : 4;
+	uint8_t other[16], ports[2];
+
+	frame[network] = (uint8_t)(port >> 8);
+	frame[network + 1] = (uint8_t)port;
+	frame[network + 13] = (uint8_t)flags;
+	if (!from_guest) {
+		memcpy(other, frame + addresses, size);
+		memcpy(frame + addresses, frame + addresses + size, size);
+		memcpy(frame + addresses + size, other, size);
+		memcpy(ports, frame + network, 2);
+		memcpy(frame + network, frame + network + 2, 2);
+		memcpy(frame + network + 2, ports, 2);
+	}
+	flows_note(flows, frame, length, from_guest);
+}
+
+static void assert_flows(const struct flows *flows, unsigned expected)
+{
+	static struct net_flow list[NET_FLOWS_MAX];
+
+	assert_int_equal(flows_list(flows, list), expected);
+}
+
+static void connections_are_known(void **state)
+{
+	static struct flows flows;
+	static struct net_flow list[NET_FLOWS_MAX];
+
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		memset(&flows, 0, sizeof flows);
+		tell(&flows, ip6, 1000, TCP_ACK, true);
+		tell(&flows, ip6, 1000, TCP_FIN, true);
+		assert_flows(&flows, 0);
+		tell(&flows, ip6, 1000, TCP_SYN, true);
+		tell(&flows, ip6, 1000, TCP_SYN | TCP_ACK, false);
+		tell(&flows, ip6, 1001, TCP_SYN, false);
+		assert_int_equal(flows_list(&flows, list), 2);
+		assert_int_equal(list[0].version, ip6 ? 6 : 4);
+		assert_int_equal(list[0].guest_port, 1000);
+		assert_int_equal(list[0].remote_port, 80);
+		assert_memory_equal(list[0].guest, ip6 ? "\xfe\xc0" : "\x0a\0", 2);
+		assert_int_equal(list[0].guest[ip6 ? 15 : 3], ip6 ? 1 : 15);
+		assert_int_equal(list[0].remote[ip6 ? 15 : 3], 2);
+		tell(&flows, ip6, 1000, TCP_FIN | TCP_ACK, true);
+		assert_flows(&flows, 2);
+		tell(&flows, ip6, 1000, TCP_FIN | TCP_ACK, false);
+		assert_flows(&flows, 1);
+		tell(&flows, ip6, 1001, TCP_RST, false);
+		assert_flows(&flows, 0);
+	}
+	/* Whichever began first makes room. */
+	for (unsigned port = 1; port <= NET_FLOWS_MAX + 1; port++)
+		tell(&flows, false, port, TCP_SYN, true);
+	assert_int_equal(flows_list(&flows, list), NET_FLOWS_MAX);
+	for (unsigned i = 0; i < NET_FLOWS_MAX; i++)
+		assert_int_not_equal(list[i].guest_port, 1);
+}
+
+static void what_is_no_segment_is_no_connection(void **state)
+{
+	static struct flows flows;
+	size_t length;
+
+	(void)state;
+	for (int ip6 = 0; ip6 < 2; ip6++) {
+		length = make_tcp(ip6, 0, 0);
+		frame[(ip6 ? 54 : 34) + 13] = TCP_SYN;
+		for (size_t cut = 0; cut < length; cut++) {
+			uint8_t *exact = malloc(cut ? cut : 1);
+
+			memcpy(exact, frame, cut);
+			flows_note(&flows, exact, cut, true);
+			free(exact);
+		}
+		frame[ip6 ? 20 : 23] = 17;
+		flows_note(&flows, frame, length, true);
+		frame[ip6 ? 20 : 23] = 6;
+		frame[12] = 0x81;
+		flows_note(&flows, frame, length, true);
+	}
+	length = make_tcp(false, 0, 0);
+	frame[34 + 13] = TCP_SYN;
+	frame[21] = 1; /* a later fragment */
+	flows_note(&flows, frame, length, true);
+	assert_flows(&flows, 0);
+}
+
+static void a_probe_is_a_right_segment(void **state)
+{
+	static const uint8_t guest[6] = {0x52, 1, 2, 3, 4, 5}, own[6] = {0x52, 0x55, 10, 0, 2, 2};
+	struct net_flow flow = {.guest_port = 4000, .remote_port = 80};
+	uint8_t probe[FLOWS_PROBE_MAX];
+
+	(void)state;
+	memset(flow.guest, 1, 16);
+	memset(flow.remote, 2, 16);
+	for (unsigned version = 4; version <= 6; version += 2) {
+		size_t length, transport = version == 4 ? 34 : 54;
+
+		flow.version = (uint8_t)version;
+		assert_true(flows_valid(&flow));
+		length = flows_probe(&flow, guest, own, probe);
+		assert_int_equal(length, transport + 20);
+		assert_tcp_is_right(probe, length, version == 6);
+		assert_memory_equal(probe, guest, 6);
+		assert_int_equal(probe[transport] << 8 | probe[transport + 1], 80);
+		assert_int_equal(probe[transport + 2] << 8 | probe[transport + 3], 4000);
+		assert_int_equal(probe[transport + 13], TCP_ACK);
+	}
+	flow.version = 5;
+	assert_false(flows_valid(&flow));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -462,6 +585,9 @@ int main(void)
 		cmocka_unit_test(segments_are_cut),
 		cmocka_unit_test(hostile_headers_are_refused),
 		cmocka_unit_test(macs_are_parsed),
+		cmocka_unit_test(connections_are_known),
+		cmocka_unit_test(what_is_no_segment_is_no_connection),
+		cmocka_unit_test(a_probe_is_a_right_segment),
 		cmocka_unit_test(forwards_are_parsed),
 		cmocka_unit_test(an_outbox_keeps_order_and_drops_the_newest),
 		cmocka_unit_test_setup(addresses_are_bound_to_ports, make_table),

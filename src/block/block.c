@@ -390,6 +390,16 @@ bool block_read_only(const struct block *block)
 	return block->image->read_only && !block->foreign;
 }
 
+const char *block_format_name(const struct block *block)
+{
+	return block->image->ops->name;
+}
+
+const char *block_path(const struct block *block)
+{
+	return block->image->store->path;
+}
+
 uint32_t block_optimal(const struct block *block)
 {
 	return block->image->optimal;

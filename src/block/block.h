@@ -102,6 +102,10 @@ int block_close(struct block *block, struct error *e);
 
 uint64_t block_size(const struct block *block); /* bytes, a multiple of BLOCK_SECTOR */
 bool block_read_only(const struct block *block);
+/* "raw" or "qcow2"; of an overlay its own. */
+const char *block_format_name(const struct block *block);
+/* The file that is written; the block's. */
+const char *block_path(const struct block *block);
 /* Bytes that I/O is best a multiple of and aligned to: 512 or 4096 and up. */
 uint32_t block_optimal(const struct block *block);
 void block_submit(struct block *block, struct block_request *request);

@@ -277,21 +277,46 @@ static int refuse_own_disk(struct named *named, struct error *e)
 	return 0;
 }
 
+/* Those that the destination does not make anyway, as it does overlays and what is in the machine's folder. A new reference. */
+static int list_disks(struct named *named, json_t **out, struct error *e)
+{
+	json_t *tree = NULL, *disk;
+	char folder[PATH_MAX];
+	size_t i;
+	int r = named_call(named, "moved", "inspect", NULL, PATIENCE_MS, &tree, e);
+
+	if (r < 0)
+		return r;
+	registry_path(named->registry, named->name, "", folder);
+	*out = json_array();
+	json_array_foreach(json_object_get(tree, "disk_files"), i, disk) {
+		const char *path = json_string_value(json_object_get(disk, "path"));
+
+		if (path && strncmp(path, folder, strlen(folder)) != 0 && json_is_true(json_object_get(disk, "writable")) &&
+		    !json_is_true(json_object_get(disk, "overlay")))
+			json_array_append(*out, disk);
+	}
+	json_decref(tree);
+	return 0;
+}
+
 static int make_request(struct named *named, const struct arguments *arguments, json_t **out, struct error *e)
 {
 	const struct option_value *values = arguments->values;
 	char token[MIGRATE_TOKEN_TEXT], *text;
 	uint8_t *document = NULL;
-	json_t *offer;
+	json_t *offer, *disks = NULL;
 	int r = migrate_token(token, e);
 
-	if (r == 0 && !values[MIGRATE_COPY_DISKS].given)
-		r = refuse_own_disk(named, e);
+	if (r == 0)
+		r = values[MIGRATE_COPY_DISKS].given ? list_disks(named, &disks, e) : refuse_own_disk(named, e);
 	if (r == 0)
 		r = read_document(named, &document, e);
-	if (r < 0)
+	if (r < 0) {
+		json_decref(disks);
 		return r;
-	offer = json_pack("{s:s, s:s, s:s}", "name", named->name, "token", token, "document", document);
+	}
+	offer = json_pack("{s:s, s:s, s:s, s:o*}", "name", named->name, "token", token, "document", document, "disks", disks);
 	text = offer ? json_dumps(offer, JSON_COMPACT) : NULL;
 	*out = text ? json_pack("{s:s, s:s, s:s, s:b, s:b, s:I, s:I}", "offer", text, "token", token, "to", arguments->operands[1],
 				"offline", values[MIGRATE_OFFLINE].given, "disks", values[MIGRATE_COPY_DISKS].given, "max_downtime_ms",
@@ -391,8 +416,8 @@ static const struct option_spec options[MIGRATE_OPTIONS] = {
 	[MIGRATE_COPY_DISKS] = {.name = "copy-disks",
 				.letter = 'D',
 				.type = OPTION_FLAG,
-				.help = "copy the machine's disks along, while it runs, to files of the same sizes there; without it they have to be "
-					"the same files on both sides"},
+				.help = "copy the machine's disks along, while it runs, to the same paths there, made when they are absent; without "
+					"it they have to be the same files on both sides"},
 	[MIGRATE_MAX_DOWNTIME] = {.name = "max-downtime",
 				  .letter = 'd',
 				  .type = OPTION_DURATION,

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/name.h"
+#include "block/block.h"
 #include "cli/cli.h"
 #include "cli/create.h"
 #include "cli/endpoint.h"
@@ -37,6 +38,8 @@ struct guest_house {
 	struct settings settings;
 	struct arguments arguments;
 	bool created;
+	const char *disks[MACHINE_DISKS_MAX]; /* that were made for it; of the offer */
+	unsigned disk_count;
 };
 
 /* ---- Whose is it? ---- */
@@ -129,6 +132,49 @@ static int check_offer(struct guest_house *house, struct error *e)
 	return planned < 0 ? error_set(e, plan.kind, planned, "%s", plan.message) : 0;
 }
 
+/* What is copied along needs a place; whether one that is there already fits is seen when it is open. */
+static int make_disk(struct guest_house *house, const json_t *disk, struct error *e)
+{
+	const char *path = json_string_value(json_object_get(disk, "path"));
+	const char *format = json_string_value(json_object_get(disk, "format"));
+	json_int_t size = json_integer_value(json_object_get(disk, "size"));
+	struct block_create_options options = {.size = (uint64_t)size};
+	int r;
+
+	if (!path || *path != '/' || !format || size <= 0 || house->disk_count == MACHINE_DISKS_MAX)
+		return error_set(e, ERROR_FAILED, -EPROTO, "the offer of a machine has a disk without a path, a format or a size");
+	if (access(path, F_OK) == 0)
+		return 0;
+	options.format = strcmp(format, "qcow2") == 0 ? BLOCK_QCOW2 : BLOCK_RAW;
+	r = block_create(path, &options, e);
+	if (r == 0)
+		house->disks[house->disk_count++] = path;
+	return r;
+}
+
+static int make_disks(struct guest_house *house, struct error *e)
+{
+	json_t *disk;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach(json_object_get(house->offer, "disks"), i, disk) {
+		r = make_disk(house, disk, e);
+		if (r < 0)
+			break;
+	}
+	return r;
+}
+
+/* Nothing is left of a machine that did not come. */
+static void clean_up(struct guest_house *house)
+{
+	if (house->created)
+		(void)!registry_remove(house->registry, house->name, NULL);
+	for (unsigned i = 0; i < house->disk_count; i++)
+		unlink(house->disks[i]);
+}
+
 static int make(struct guest_house *house, struct error *e)
 {
 	const struct creation creation = {&house->settings, &house->arguments, house->name, false};
@@ -152,8 +198,10 @@ static int hand_over(struct guest_house *house, struct error *e)
 	if (r == 0)
 		r = monitor_start_arrival(house->registry, house->name, &arrival, NULL, e);
 	/* Of what did not come, whatever became of its monitor, nothing will ever run. */
-	if (r < 0 && registry_ballot_cast(arrival.ballot, false, NULL) == 1)
+	if (r < 0 && registry_ballot_cast(arrival.ballot, false, NULL) == 1) {
 		house->created = false;
+		house->disk_count = 0;
+	}
 	close(arrival.ballot);
 	return r;
 }
@@ -167,13 +215,15 @@ static int take_offer(struct guest_house *house, const struct stream_frame *fram
 	if (r == 0)
 		r = check_offer(house, e);
 	if (r == 0)
+		r = make_disks(house, e);
+	if (r == 0)
 		r = make(house, e);
 	if (r == 0)
 		r = hand_over(house, e);
 	if (r == 0)
 		printf("%s has arrived%s%s\n", house->name, *house->peer ? " from " : "", house->peer);
-	else if (house->created)
-		(void)!registry_remove(house->registry, house->name, NULL);
+	else
+		clean_up(house);
 	return r;
 }
 

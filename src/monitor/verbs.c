@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/types.h"
+#include "block/block.h"
 #include "monitor/private.h"
 
 #define IN(state) (1u << (state))
@@ -25,6 +26,20 @@ static json_t *describe_viewers(const struct machine *machine)
 	return json_pack("{s:i, s:s?}", "viewers", (int)count, "writer", writer);
 }
 
+/* The files that its disks are, on this host. */
+static json_t *describe_disks(const struct monitor *monitor)
+{
+	json_t *list = json_array();
+	const struct block *block;
+
+	for (unsigned i = 0; (block = machine_disk(monitor->machine, i)); i++)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:b, s:b}", "path", block_path(block), "format",
+						      block_format_name(block), "size", (json_int_t)block_size(block), "writable",
+						      !block_read_only(block), "overlay",
+						      monitor->setup.config.disks[i].overlay));
+	return list;
+}
+
 static int inspect(struct control_call *call, const json_t *with, struct error *e)
 {
 	const struct monitor *monitor = control_opaque(call);
@@ -37,8 +52,10 @@ static int inspect(struct control_call *call, const json_t *with, struct error *
 	if (settings)
 		json_object_update(tree, settings);
 	json_decref(settings);
-	if (monitor->machine)
+	if (monitor->machine) {
 		json_object_set_new(tree, "console", describe_viewers(monitor->machine));
+		json_object_set_new(tree, "disk_files", describe_disks(monitor));
+	}
 	json_object_set_new(tree, "walls", monitor_describe_walls());
 	control_answer(call, tree, -1);
 	return 0;

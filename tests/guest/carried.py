@@ -30,7 +30,7 @@ def run(*command):
 
 def make_disks(folder, names=DISKS):
     os.makedirs(folder, exist_ok=True)
-    for name in ("raw", "base"):
+    for name in [name for name in ("raw", "base") if name == "base" or name in names]:
         with open(os.path.join(folder, name + ".raw"), "wb") as file:
             file.truncate(SIZE)
     if "qcow2" in names:
@@ -116,12 +116,16 @@ def elsewhere(b, folder):
             result(True, "disks that are copied # SKIP no mount namespaces here")
             return b, folder
         other = os.path.join(scratch, "other")
-        make_disks(other)
+        make_disks(other, ["base"])
         run(doppel, "disk", "create", os.path.join(other, "overlay.qcow2"), str(SIZE), "--backing", "base.raw", "--backing-format",
             "raw")
         c = Host("c", place.within)
         c.receive("tcp")
+        stays(b, c, [], "No such file", "disks that are not there are refused")
+        make_disks(other)
         stays(b, c, [], "disk 0 is another file here", "disks that are not the same files are refused")
+        for name in ("raw.raw", "qcow2.qcow2"):
+            os.unlink(os.path.join(other, name))
         before = told(b)
         if not moves(b, c, ["--copy-disks"], "disks are copied along"):
             return b, folder

@@ -100,7 +100,7 @@ static int read_document(struct guest_house *house, struct error *e)
 	return machine_arguments(&house->settings, &house->arguments, e);
 }
 
-/* What was moved away from here may come back. */
+/* What was moved away from here may come back, and what did not come may come again. */
 static int check_name(struct guest_house *house, struct error *e)
 {
 	struct registry_move move = {.gone = false};
@@ -112,9 +112,11 @@ static int check_name(struct guest_house *house, struct error *e)
 	r = registry_folder(house->registry, house->name, &folder, e);
 	if (r < 0)
 		return r;
-	r = registry_read_move(folder, &move, NULL);
+	r = registry_read_move(folder, &move, NULL) == 1 && move.gone;
+	if (!r && !record.monitor)
+		r = registry_give_up_arriving(house->registry, folder, NULL) == 1;
 	close(folder);
-	if (r == 1 && move.gone && !record.monitor)
+	if (r && !record.monitor)
 		return registry_remove(house->registry, house->name, e);
 	return error_set(e, ERROR_STATE, -EEXIST, "there is a machine %s already", house->name);
 }
@@ -179,9 +181,15 @@ static int make(struct guest_house *house, struct error *e)
 {
 	const struct creation creation = {&house->settings, &house->arguments, house->name, false};
 	char name[REGISTRY_NAME_SIZE];
-	int r = create_machine(&creation, house->registry, name, e);
+	int folder, r = create_machine(&creation, house->registry, name, e);
 
 	house->created = r == 0;
+	if (r == 0)
+		r = registry_folder(house->registry, house->name, &folder, e);
+	if (r < 0)
+		return r;
+	r = registry_mark_arriving(folder, house->token, e);
+	close(folder);
 	return r;
 }
 

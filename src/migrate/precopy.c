@@ -15,6 +15,9 @@
 /* A round that leaves more than this part of what it sent makes no way. */
 #define PROGRESS_PERCENT 70
 #define ROUNDS_MAX       60
+/* Rounds go on below the longest downtime as long as each leaves at most half of what it sent, until this is reached. */
+#define AIM_NS           (40 * NS_PER_MS)
+#define HALF_PERCENT     50
 
 /* Percent of its processor time that the guest is left, step by step. */
 static const unsigned throttles[] = {80, 60, 40, 25, 15, 8, 4, 2, 1};
@@ -139,6 +142,13 @@ static int give_up(const struct source *source, struct error *e)
 			 (unsigned long long)(source->progress.estimate_ns / NS_PER_MS));
 }
 
+static bool short_enough(const struct source *source, const struct round *round, uint64_t most)
+{
+	uint64_t estimate = source->progress.estimate_ns;
+
+	return estimate <= most && (estimate <= AIM_NS || round->left * 100 > round->pages * HALF_PERCENT);
+}
+
 int source_pre_copy(struct source *source, struct error *e)
 {
 	uint64_t most = source->options.max_downtime_ms * NS_PER_MS;
@@ -149,7 +159,7 @@ int source_pre_copy(struct source *source, struct error *e)
 	for (unsigned number = 1; r == 0; number++) {
 		source_enter(source, MIGRATE_PRE_COPY);
 		r = copy_round(source, number, &round, e);
-		if (r < 0 || source->progress.estimate_ns <= most)
+		if (r < 0 || short_enough(source, &round, most))
 			return r;
 		if (number == ROUNDS_MAX)
 			return give_up(source, e);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "migrate/destination.h"
 #include "monitor/private.h"
 
@@ -16,11 +17,15 @@ struct arrival {
 static int take(void *opaque, struct error *e)
 {
 	struct arrival *arrival = opaque;
+	struct error own;
 	int r = registry_ballot_cast(arrival->monitor->options->arrival->ballot, true, e);
 
 	if (r == 0)
 		return error_set(e, ERROR_STATE, -ECANCELED, "the machine was given up here before it was given");
 	arrival->taken = r > 0;
+	/* The ballot says so as well, for whom this fails or comes too late. */
+	if (r > 0 && registry_mark_arriving(arrival->monitor->folder, NULL, &own) < 0)
+		log_line(LOG_WARNING, "monitor", "%s", own.message);
 	return r < 0 ? r : 0;
 }
 

@@ -46,6 +46,8 @@ static int take_folder(struct monitor *monitor, struct error *e)
 		r = registry_folder(monitor->registry, name, &monitor->folder, e);
 	if (r == 0)
 		r = registry_refuse_moved(name, monitor->folder, e);
+	if (r == 0 && !monitor->options->arrival)
+		r = registry_refuse_arriving(monitor->registry, name, monitor->folder, e);
 	if (r == 0)
 		r = registry_record(monitor->registry, name, &monitor->record, e);
 	return r;

@@ -1,4 +1,4 @@
-/* What a machine's folder says of its being given to another host, and the ballots of machines that came from one. */
+/* What a machine's folder says of its being given to another host or coming from one, and the ballots of machines that came. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -12,6 +12,7 @@
 
 #define MOVE_FILE  "move.json"
 #define MOVE_MAX   2048
+#define ARRIVING   "arriving" /* holds the token */
 #define BALLOTS    "ballots"
 #define BALLOT_MAX 256
 #define TAKEN      "taken"
@@ -137,4 +138,63 @@ int registry_ballot_cast(int fd, bool take, struct error *e)
 		return error_errno(e, r < 0 ? r : -EIO, "the ballot of a machine that moves");
 	text[length] = '\0';
 	return strncmp(text, TAKEN "\n", strlen(TAKEN "\n")) == 0;
+}
+
+/* ---- What is left of a machine whose arrival was cut short ---- */
+
+int registry_mark_arriving(int folder, const char *token, struct error *e)
+{
+	int r = token ? registry_replace_file(folder, ARRIVING, token, strlen(token), false)
+		      : unlinkat(folder, ARRIVING, 0) < 0 && errno != ENOENT ? -errno : 0;
+
+	return r < 0 ? error_errno(e, r, "noting that the machine is arriving") : 0;
+}
+
+/* 1 with the token, 0 when it is not arriving. */
+static int read_arriving(int folder, char token[REGISTRY_TOKEN_SIZE], struct error *e)
+{
+	ssize_t length = registry_read_file(folder, ARRIVING, token, REGISTRY_TOKEN_SIZE - 1);
+
+	if (length == -ENOENT)
+		return 0;
+	if (length < 0)
+		return error_errno(e, (int)length, "its file " ARRIVING);
+	token[length] = '\0';
+	return 1;
+}
+
+int registry_refuse_arriving(struct registry *registry, const char *name, int folder, struct error *e)
+{
+	char token[REGISTRY_TOKEN_SIZE], vote[sizeof TAKEN];
+	int ballot, r = read_arriving(folder, token, e);
+
+	if (r <= 0)
+		return r;
+	r = registry_ballot_open(registry, token, false, &ballot, NULL);
+	if (r == 0) {
+		r = pread(ballot, vote, sizeof vote, 0) == sizeof vote && memcmp(vote, TAKEN "\n", sizeof vote) == 0;
+		close(ballot);
+	}
+	/* It was taken, and killed before it could say so in the folder. */
+	if (r > 0)
+		return registry_mark_arriving(folder, NULL, e);
+	return error_set(e, ERROR_STATE, -EBUSY,
+			 "%s was arriving from another host when that was cut short, and is there; doppel rm %s removes what is left "
+			 "of it here",
+			 name, name);
+}
+
+int registry_give_up_arriving(struct registry *registry, int folder, struct error *e)
+{
+	char token[REGISTRY_TOKEN_SIZE];
+	int ballot, r = read_arriving(folder, token, e);
+
+	if (r <= 0)
+		return r;
+	r = registry_ballot_open(registry, token, false, &ballot, e);
+	if (r < 0)
+		return r == -ENOENT ? 1 : r;
+	r = registry_ballot_cast(ballot, false, e);
+	close(ballot);
+	return r < 0 ? r : r == 0;
 }

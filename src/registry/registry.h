@@ -106,6 +106,13 @@ MUST_USE int registry_ballot_open(struct registry *registry, const char *token, 
 /* 1: it is taken; 0: it is refused, and stays where it came from. On disk when it returns. */
 MUST_USE int registry_ballot_cast(int fd, bool take, struct error *e);
 
+/* In the folder of a machine that comes, from before its ballot until it is taken. token: NULL when it is. */
+MUST_USE int registry_mark_arriving(int folder, const char *token, struct error *e);
+/* 0 when the machine is all here, else -EBUSY (ERROR_STATE) with the remedy. */
+MUST_USE int registry_refuse_arriving(struct registry *registry, const char *name, int folder, struct error *e);
+/* Whatever is left of a machine that was arriving will not be taken any more: 1; else 0. */
+MUST_USE int registry_give_up_arriving(struct registry *registry, int folder, struct error *e);
+
 /* ---- History: one JSON object a line: {"time": "2026-11-21T15:04:05.123Z", "event": "started", ...} ---- */
 
 /* For appending; the caller's. It outlives walls that forbid to open files. */

@@ -60,7 +60,7 @@ class Host:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(self.socket) == 0
 
-    def doppel(self, *arguments, timeout=2 * PATIENCE):
+    def doppel(self, *arguments, timeout=5 * PATIENCE):
         run = subprocess.run([self.program, *arguments], env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
                              text=True, timeout=timeout)
         return run.returncode, run.stdout + run.stderr
@@ -117,22 +117,30 @@ class Host:
             except OSError:
                 pass
 
+    def limit(self, pid, size):
+        """By its own user: it may have one of its own."""
+        with open("/proc/%d/status" % pid) as file:
+            user = int(re.search(r"^Uid:\s+(\d+)", file.read(), re.M)[1])
+        run = subprocess.run(["prlimit", "--pid", str(pid), "--as=%s:" % size], user=user, capture_output=True, text=True)
+        if run.returncode:
+            raise OSError(run.stderr.strip())
+
     def starve(self):
         """No more memory for the machine's monitor from now on."""
         pid = self.pid()
         if pid:
             with open("/proc/%d/statm" % pid) as file:
                 size = int(file.read().split()[0]) * resource.getpagesize()
-            before = resource.prlimit(pid, resource.RLIMIT_AS)
-            self.limited = pid, resource.prlimit(pid, resource.RLIMIT_AS, (size, before[1]))
+            self.limit(pid, size)
+            self.limited = pid
 
     def relieve(self):
         if self.room and os.path.exists(os.path.join(self.root, "filler")):
             os.unlink(os.path.join(self.root, "filler"))
         if self.limited:
             try:
-                resource.prlimit(self.limited[0], resource.RLIMIT_AS, self.limited[1])
-            except ProcessLookupError:
+                self.limit(self.limited, "unlimited")
+            except OSError:  # it is gone
                 pass
             self.limited = None
         if self.receiver.poll() is not None:

@@ -90,21 +90,16 @@ void check_cores(struct finding *out)
 
 static void kvm_speed(struct finding *out, const struct kvm_probe *probe)
 {
-	unsigned slowest = 0;
+	char rate[KVM_RATE_SIZE];
 
-	for (unsigned mode = 1; mode < KVM_PROBE_MODES; mode++)
-		if (probe->rate[mode] < probe->rate[slowest])
-			slowest = mode;
+	kvm_probe_rate_text(probe, rate);
 	if (probe->verdict == KVM_WORKS)
-		finding_set(out, FINDING_OK, NULL,
-			    "/dev/kvm runs guests in hardware (%.0f million instructions/s in %s)",
-			    (double)probe->rate[slowest] / 1e6, kvm_probe_mode_names[slowest]);
+		finding_set(out, FINDING_OK, NULL, "/dev/kvm runs guests in hardware (%s)", rate);
 	else
 		finding_set(out, FINDING_WARN,
 			    "x86-64 guests at speed need a host with nested or real virtualization; "
 			    "riscv64 guests do not use it",
-			    "/dev/kvm emulates supervisor code: %.1f million instructions/s in %s, far too slow",
-			    (double)probe->rate[slowest] / 1e6, kvm_probe_mode_names[slowest]);
+			    "/dev/kvm runs supervisor code by emulation, at %s: far too slow", rate);
 }
 
 void check_kvm(struct finding *out)

@@ -77,8 +77,8 @@ static int choose_default(enum engine_arch arch, const struct engine **engine, s
 		return 0;
 	other = engine_usable(arch, &report);
 	if (other)
-		return error_set(e, ERROR_FAILED, -ENODEV, "%s guests: %s; to run one all the same, give --engine %s",
-				 engine_arch_name(arch), report.summary, other->name);
+		return error_set(e, ERROR_FAILED, -ENODEV, "%s guests: %s %s; to run one all the same, give --engine %s",
+				 engine_arch_name(arch), other->name, report.summary, other->name);
 	return error_set(e, ERROR_FAILED, -ENODEV, "%s guests can not run here: %s; %s", engine_arch_name(arch),
 			 report.summary, *report.remedy ? report.remedy : "see doppel engines");
 }

@@ -215,21 +215,16 @@ const struct x86_cpu_hooks kvm_hooks = {.kick = kick, .asleep = kvm_is_blocked};
 
 static void report_rate(struct engine_report *report, const struct kvm_probe *probe)
 {
-	unsigned slowest = 0;
+	char rate[KVM_RATE_SIZE];
 
-	for (unsigned i = 1; i < KVM_PROBE_MODES; i++)
-		if (probe->rate[i] < probe->rate[slowest])
-			slowest = i;
+	kvm_probe_rate_text(probe, rate);
 	report->usable = true;
 	report->preferred = probe->verdict == KVM_WORKS;
 	if (report->preferred) {
-		snprintf(report->summary, sizeof report->summary, "runs guests in hardware, at %.0f million instructions/s in %s",
-			 (double)probe->rate[slowest] / 1e6, kvm_probe_mode_names[slowest]);
+		snprintf(report->summary, sizeof report->summary, "runs guests in hardware, at %s", rate);
 		return;
 	}
-	snprintf(report->summary, sizeof report->summary,
-		 "works, but this host emulates supervisor code: %.1f million instructions/s in %s",
-		 (double)probe->rate[slowest] / 1e6, kvm_probe_mode_names[slowest]);
+	snprintf(report->summary, sizeof report->summary, "works, but this host runs supervisor code by emulation, at %s", rate);
 	snprintf(report->remedy, sizeof report->remedy,
 		 "use a host with virtualization in hardware; --engine kvm runs here all the same");
 }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -23,6 +24,21 @@ const char *const kvm_probe_mode_names[KVM_PROBE_MODES] = {
 	[KVM_PROBE_PROTECTED] = "protected mode",
 	[KVM_PROBE_LONG] = "long mode",
 };
+
+void kvm_probe_rate_text(const struct kvm_probe *probe, char text[KVM_RATE_SIZE])
+{
+	const uint64_t million = 1000000;
+	unsigned slowest = 0;
+	bool many;
+
+	for (unsigned i = 1; i < KVM_PROBE_MODES; i++)
+		if (probe->rate[i] < probe->rate[slowest])
+			slowest = i;
+	many = probe->rate[slowest] >= million;
+	snprintf(text, KVM_RATE_SIZE, "%.3g %s instructions/s in %s",
+		 (double)(probe->rate[slowest] / (many ? million / 10 : 1)) / (many ? 10 : 1000), many ? "million" : "thousand",
+		 kvm_probe_mode_names[slowest]);
+}
 
 #ifdef __x86_64__
 
@@ -48,9 +64,10 @@ const char *const kvm_probe_mode_names[KVM_PROBE_MODES] = {
 
 #define LOOP_INSTRUCTIONS 2
 #define FIRST_ITERATIONS  500U
-/* A run that lasts this long says enough about the rate. */
-#define MEASURED_NS UINT64_C(3000000)
-#define SAMPLES     3
+/* A run that lasts this long says enough about the rate; longer ones are the more likely to be interrupted. */
+#define MEASURED_NS UINT64_C(1000000)
+/* So long a slow rate is not believed: the first runs fill tables of the host's, and a busy host runs others meanwhile. */
+#define DOUBTED_NS UINT64_C(60000000)
 
 /* dec ecx; jnz back; hlt. In 16-bit code the first needs an operand-size prefix to count 32 bits. */
 static const uint8_t loop16[] = {0x66, 0xff, 0xc9, 0x75, 0xfb, 0xf4};
@@ -202,35 +219,27 @@ static int64_t timed_run(struct guest *guest, uint32_t iterations)
 	return (int64_t)(clock_host_ns() - start);
 }
 
-/* Four times as long until the time is worth measuring: what is slow is found out before it costs much. */
-static int sample_rate(struct guest *guest, uint64_t *rate)
+/* Four times as long until the time is worth measuring: what is slow is found out before it costs much. The best run counts. */
+static int measure_rate(struct guest *guest, uint64_t *rate)
 {
-	for (uint32_t iterations = FIRST_ITERATIONS;; iterations *= 4) {
+	uint32_t iterations = FIRST_ITERATIONS;
+	bool enough = false;
+
+	for (uint64_t spent = 0; !enough && spent < DOUBTED_NS;) {
 		int64_t ns = timed_run(guest, iterations);
+		uint64_t found;
 
 		if (ns < 0)
 			return (int)ns;
-		if ((uint64_t)ns < MEASURED_NS && iterations < UINT32_MAX / 4)
-			continue;
-		*rate = (uint64_t)iterations * LOOP_INSTRUCTIONS * 1000000000U / (uint64_t)(ns ? ns : 1);
-		return 0;
+		found = (uint64_t)iterations * LOOP_INSTRUCTIONS * 1000000000U / (uint64_t)(ns ? ns : 1);
+		*rate = found > *rate ? found : *rate;
+		spent += (uint64_t)ns;
+		if ((uint64_t)ns >= MEASURED_NS)
+			enough = *rate >= KVM_PROBE_REAL_RATE;
+		else if (iterations < UINT32_MAX / 4)
+			iterations *= 4;
 	}
-}
-
-/* The best of a few: on a busy host, or when memory is touched for the first time, a single one may tell of waiting. */
-static int measure_rate(struct guest *guest, uint64_t *best)
-{
-	int r = 0;
-
-	*best = 0;
-	for (unsigned i = 0; r == 0 && i < SAMPLES && *best < KVM_PROBE_REAL_RATE; i++) {
-		uint64_t rate = 0;
-
-		r = sample_rate(guest, &rate);
-		if (rate > *best)
-			*best = rate;
-	}
-	return r;
+	return 0;
 }
 
 static int measure_mode(struct guest *guest, const struct kvm_sregs *initial, enum kvm_probe_mode mode)

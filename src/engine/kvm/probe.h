@@ -6,7 +6,11 @@
  * each mode that a guest boots through, and timed.
  *
  * The measurement runs in a child process that is killed when it takes too long, so a kernel that never returns
+<<<<<<< HEAD
  * from KVM_RUN harms nothing. It takes 10 to 60 ms, some 100 ms where code is emulated, and at most KVM_PROBE_LIMIT_MS.
+=======
+ * from KVM_RUN harms nothing. It takes some 10 ms, 200 on a host that emulates, and at most KVM_PROBE_LIMIT_MS.
+>>>>>>> 05b9c27 (Probe of /dev/kvm: first runs and busy hosts do not make it slow; the second stage of a disk asks dpkg for its architecture)
  *
  * Thread: any; it forks and waits for its own child only.
  */
@@ -15,7 +19,7 @@
 
 #include <stdint.h>
 
-#define KVM_PROBE_LIMIT_MS 2000
+#define KVM_PROBE_LIMIT_MS 5000
 
 /* Below this rate supervisor code is emulated; hardware runs the loop at more than ten times it. */
 #define KVM_PROBE_REAL_RATE UINT64_C(100000000)
@@ -41,5 +45,9 @@ extern const char *const kvm_probe_mode_names[KVM_PROBE_MODES];
 
 /* Never fails; the outcome is the verdict. */
 void kvm_probe(struct kvm_probe *probe);
+
+#define KVM_RATE_SIZE 96
+/* The slowest mode and its rate, such as "212 thousand instructions/s in long mode". */
+void kvm_probe_rate_text(const struct kvm_probe *probe, char text[KVM_RATE_SIZE]);
 
 #endif

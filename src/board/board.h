@@ -65,6 +65,8 @@ struct board_type {
 	int (*chips_loaded)(struct board *board, struct error *e);
 	/* Any thread, while it runs: the power button. NULL: the board has none of its own. */
 	void (*press_power)(struct board *board);
+	/* The owner, while nothing runs: the guest is told that its machine was copied or taken back. */
+	void (*renew)(struct board *board, const uint8_t id[VMGENID_BYTES]);
 	/* Releases what the kind's struct owns, cpus included, when all devices are gone. */
 	void (*finish)(struct board *board);
 };
@@ -81,7 +83,6 @@ struct board {
 	struct device *devices[BOARD_DEVICES_MAX];
 	unsigned device_count;
 	struct device *uart;         /* among devices: the console */
-	struct device *generation;   /* the same: vmgenid_renew; or NULL */
 	/* What all cpus share and the engine keeps: a section of the board's. NULL: nothing. */
 	const struct state_descriptor *chips_state;
 	void *chips;

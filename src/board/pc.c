@@ -1,5 +1,6 @@
 #include "board/pc.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "board/pc_map.h"
@@ -23,6 +24,7 @@ static int make_platform(struct pc *pc, const struct board_config *config, struc
 		.ports = &pc->ports,
 		.clock = &pc->board.clock,
 		.power = config->power,
+		.output_port = PC_PORT_COM1,
 		.cpus = config->cpus,
 		.cpu_model = config->cpu_model,
 	};
@@ -193,12 +195,19 @@ static int write_bios_entry(struct board *board, struct error *e)
 	return r < 0 ? error_errno(e, r, "the entry of a BIOS outside RAM") : 0;
 }
 
+static int put_generation(struct board *board)
+{
+	return memory_write(&board->memory, gpa(PC_GENERATION), acpi_power_generation(pc_of(board)->power), VMGENID_BYTES);
+}
+
 static int lay_out(struct board *board, struct error *e)
 {
 	int r = pc_boot_write(pc_of(board)->boot, &board->memory, e);
 
 	if (r == 0)
 		r = write_bios_entry(board, e);
+	if (r == 0)
+		r = put_generation(board);
 	return r < 0 ? r : pc_write_acpi(pc_of(board), e);
 }
 
@@ -228,6 +237,15 @@ static void press_power(struct board *board)
 	acpi_power_press(pc_of(board)->power);
 }
 
+/* The memory first: the guest looks when it is told. */
+static void renew(struct board *board, const uint8_t id[VMGENID_BYTES])
+{
+	int r = memory_write(&board->memory, gpa(PC_GENERATION), id, VMGENID_BYTES);
+
+	assert(r == 0);
+	acpi_power_renew(pc_of(board)->power, id);
+}
+
 static void finish(struct board *board)
 {
 	struct pc *pc = pc_of(board);
@@ -249,6 +267,7 @@ static const struct board_type pc_type = {
 	.store_chips = store_chips,
 	.chips_loaded = chips_loaded,
 	.press_power = press_power,
+	.renew = renew,
 	.finish = finish,
 };
 

@@ -144,15 +144,31 @@ static void write_port_devices(struct acpi_writer *w)
 	}
 }
 
-/* The button, and the generic event device whose interrupt says that it was pressed (5.6.9). */
-static void write_power(struct acpi_writer *w)
+/* As the specification "Virtual Machine Generation ID" has it, with QEMU's _HID, which drivers know. */
+static void write_generation(struct acpi_writer *w)
 {
-	enum { PRESSED = 0x80 };
+	aml_device(w, "VGEN");
+	aml_name_text(w, "_HID", "QEMUVGID");
+	aml_name_text(w, "_CID", "VM_Gen_Counter");
+	aml_name_text(w, "_DDN", "VM_Gen_Counter");
+	aml_name(w, "ADDR");
+	aml_package(w, 2);
+	aml_integer(w, (uint32_t)PC_GENERATION);
+	aml_integer(w, PC_GENERATION >> 32);
+	aml_end(w);
+	aml_end(w);
+}
+
+/* The button, the generation, and the generic event device whose interrupt says that something is with one of them (5.6.9). */
+static void write_events(struct acpi_writer *w)
+{
+	enum { CHANGED = 0x80 };
 
 	aml_device(w, "PWRB");
 	aml_name_eisa(w, "_HID", "PNP0C0C");
 	aml_name_integer(w, "_UID", 0);
 	aml_end(w);
+	write_generation(w);
 	aml_device(w, "GED");
 	aml_name_text(w, "_HID", "ACPI0013");
 	aml_name_integer(w, "_UID", 0);
@@ -163,7 +179,10 @@ static void write_power(struct acpi_writer *w)
 	aml_method(w, "_EVT", 1);
 	aml_store_local(w, "EVTS", 0);
 	aml_if_local(w, 0, ACPI_POWER_EVENT_PRESSED);
-	aml_notify(w, "PWRB", PRESSED);
+	aml_notify(w, "PWRB", CHANGED);
+	aml_end(w);
+	aml_if_local(w, 0, ACPI_POWER_EVENT_COPIED);
+	aml_notify(w, "VGEN", CHANGED);
 	aml_end(w);
 	aml_end(w);
 	aml_end(w);
@@ -262,7 +281,7 @@ static uint64_t write_dsdt(struct acpi_writer *w, const struct pc *pc)
 	aml_scope(w, "\\_SB");
 	write_cpus(w, pc->board.cpu_count);
 	write_port_devices(w);
-	write_power(w);
+	write_events(w);
 	write_virtio(w, pc->virtio_count);
 	write_pci(w, pc);
 	aml_end(w);

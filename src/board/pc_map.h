@@ -20,6 +20,7 @@
 #define PC_PAGE_TABLES  UINT64_C(0x8000) /* six pages, which map the first 4 GiB to themselves */
 #define PC_COMMAND_LINE UINT64_C(0x20000)
 #define PC_RESERVED     UINT64_C(0x9fc00)
+#define PC_GENERATION   UINT64_C(0xdf000) /* 16 bytes: the machine's generation */
 #define PC_ACPI         UINT64_C(0xe0000) /* guests without a pointer look for one from here on */
 #define PC_ACPI_SIZE    UINT64_C(0x1fff0)
 #define PC_BIOS_ENTRY   UINT64_C(0xffff0) /* f000:fff0, where a PC's firmware begins: restarts the machine */

@@ -78,10 +78,10 @@ static int add_rtc(struct virt *virt, struct error *e)
 static int add_generation(struct virt *virt, struct error *e)
 {
 	const struct virt_window *window = &virt_map[VIRT_GENERATION];
-	int r = vmgenid_new(&virt->board.generation, window->name, gpa(window->base), plic_line(virt->plic, window->irq),
+	int r = vmgenid_new(&virt->generation, window->name, gpa(window->base), plic_line(virt->plic, window->irq),
 			    e);
 
-	return r < 0 ? r : board_adopt(&virt->board, virt->board.generation, e);
+	return r < 0 ? r : board_adopt(&virt->board, virt->generation, e);
 }
 
 static int add_finisher(struct virt *virt, const struct board_config *config, struct error *e)
@@ -262,6 +262,11 @@ static int start_cpus(struct board *board, struct error *e)
 	return 0;
 }
 
+static void renew(struct board *board, const uint8_t id[VMGENID_BYTES])
+{
+	vmgenid_renew(virt_of(board)->generation, id);
+}
+
 static void finish(struct board *board)
 {
 	struct virt *virt = virt_of(board);
@@ -280,6 +285,7 @@ static const struct board_type virt_type = {
 	.lay_out = lay_out,
 	.start_cpus = start_cpus,
 	.place_virtio = place_virtio,
+	.renew = renew,
 	.finish = finish,
 };
 

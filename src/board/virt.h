@@ -15,6 +15,7 @@ struct virt {
 	struct sbi *sbi;             /* NULL with firmware */
 	struct boot_rom *rom;        /* with firmware: what it is told; NULL without */
 	struct device *plic;         /* among the devices: where wires end */
+	struct device *generation;   /* among the devices: vmgenid_renew */
 	struct device *pci;          /* among the devices: the host bridge; NULL: virtio devices are on MMIO */
 	unsigned virtio_count;       /* slots of the memory map in use */
 	struct boot_payload *boot;   /* the files, to be laid out again at each reset */

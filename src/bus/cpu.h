@@ -31,6 +31,8 @@ struct cpu_type {
 	/* The cpu's thread, outside of a run: the host kept `ns` more of time from it, which the guest may want to know.
 	 * False: it does not, `ns` is told again with the next. NULL: nobody tells it here. */
 	bool (*stolen)(struct cpu *cpu, uint64_t ns);
+	/* What its thread waited for a processor the host's kernel tells the guest by itself. */
+	bool waits_are_told;
 };
 
 struct cpu {

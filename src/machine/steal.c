@@ -35,7 +35,7 @@ void steal_tell(struct steal *steal, struct cpu *cpu)
 	if (now < steal->next_ns)
 		return;
 	steal->next_ns = now + STEAL_EVERY_NS;
-	waited = read_waited(steal) + steal->held_ns;
+	waited = steal->held_ns + (cpu->type->waits_are_told ? 0 : read_waited(steal));
 	if (waited > steal->waited_ns && cpu->type->stolen(cpu, waited - steal->waited_ns))
 		steal->waited_ns = waited;
 }

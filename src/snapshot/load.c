@@ -179,13 +179,12 @@ static int load_memory(const struct loading *loading, struct error *e)
 /* The guest is another than the one that was saved, which may go on too. */
 static int renew(struct machine *machine, struct error *e)
 {
-	struct device *generation = machine_board(machine)->generation;
+	struct board *board = machine_board(machine);
 	uint8_t id[VMGENID_BYTES];
 
 	if (getrandom(id, sizeof id, 0) != (ssize_t)sizeof id)
 		return error_errno(e, -EIO, "random numbers");
-	if (generation)
-		vmgenid_renew(generation, id);
+	board->type->renew(board, id);
 	return 0;
 }
 

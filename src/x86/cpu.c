@@ -87,11 +87,20 @@ static bool asleep(struct cpu *cpu)
 	return own->engine_vcpu && own->engine->asleep(own->engine_vcpu);
 }
 
+static bool stolen(struct cpu *cpu, uint64_t ns)
+{
+	const struct x86_cpu *x86 = x86_cpu_of(cpu);
+
+	return x86->engine && x86->engine->stolen && x86->engine->stolen(x86->engine_vcpu, ns);
+}
+
 const struct cpu_type x86_cpu_type = {
 	.state = &x86_cpu_state,
 	.offset = offsetof(struct x86_cpu, cpu),
 	.kick = kick,
 	.asleep = asleep,
+	.stolen = stolen,
+	.waits_are_told = true,
 };
 
 struct x86_cpu *x86_cpu_new(struct x86_platform *platform)

@@ -92,6 +92,8 @@ struct x86_cpu_hooks {
 	void (*kick)(struct engine_vcpu *vcpu);
 	/* It is halted, or waits for another to start it, amid a run. */
 	bool (*asleep)(const struct engine_vcpu *vcpu);
+	/* The vCPU's thread, outside of a run: as cpu_type's, of time that the host's kernel does not tell the guest of. */
+	bool (*stolen)(struct engine_vcpu *vcpu, uint64_t ns);
 };
 
 #define X86_MSRS_MAX   384

@@ -47,6 +47,7 @@ struct x86_platform_config {
 	struct bus *bus, *ports; /* MMIO and port accesses go there; `bus` gets doorbells */
 	struct clock *clock;     /* gets a listener */
 	struct power_sink power;
+	uint16_t output_port; /* writes of a byte there may come a moment late, if before all other accesses; 0: none */
 	unsigned cpus;
 	const char *cpu_model; /* as x86_model_parse takes; NULL: host */
 	unsigned without;      /* enum x86_without */

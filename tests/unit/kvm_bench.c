@@ -87,7 +87,7 @@ int bench_try(struct bench *b, unsigned cpus, unsigned without, const char *mode
 {
 	struct x86_platform_config config = {.memory = &b->memory, .bus = &b->bus, .ports = &b->ports,
 					     .clock = &b->clock, .cpus = cpus, .cpu_model = model, .without = without,
-					     .power = {power, b}};
+					     .power = {power, b}, .output_port = PORT_OUT};
 	int r;
 
 	memset(b, 0, sizeof *b);

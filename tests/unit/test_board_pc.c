@@ -285,6 +285,26 @@ static void test_bios_entry(void **state)
 	tear_down(&s);
 }
 
+/* The generation is where ADDR says, stays over a reset, and is another when it is renewed. */
+static void test_generation(void **state)
+{
+	uint8_t first[VMGENID_BYTES], now[VMGENID_BYTES], other[VMGENID_BYTES] = {1, 2, 3};
+	struct set s;
+
+	(void)state;
+	set_up(&s, make_bzimage(10000), 64 * MIB, 1);
+	assert_int_equal(memory_read(&s.board->memory, gpa(PC_GENERATION), first, sizeof first), 0);
+	assert_memory_equal(first, acpi_power_generation(pc_of(s.board)->power), sizeof first);
+	assert_int_equal(board_reset(s.board, NULL), 0);
+	assert_int_equal(memory_read(&s.board->memory, gpa(PC_GENERATION), now, sizeof now), 0);
+	assert_memory_equal(now, first, sizeof now);
+	s.board->type->renew(s.board, other);
+	assert_int_equal(memory_read(&s.board->memory, gpa(PC_GENERATION), now, sizeof now), 0);
+	assert_memory_equal(now, other, sizeof now);
+	assert_memory_equal(other, acpi_power_generation(pc_of(s.board)->power), sizeof other);
+	tear_down(&s);
+}
+
 static void save_table(const struct set *s, uint64_t table, const char *path)
 {
 	size_t length = (size_t)peek(s, table + 4, 4);
@@ -456,7 +476,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_linux), cmocka_unit_test(test_above_the_hole),
 		cmocka_unit_test(test_pvh),   cmocka_unit_test(test_multiboot),
-		cmocka_unit_test(test_acpi), cmocka_unit_test(test_bios_entry),  cmocka_unit_test(test_iasl),
+		cmocka_unit_test(test_acpi), cmocka_unit_test(test_bios_entry), cmocka_unit_test(test_generation),
+		cmocka_unit_test(test_iasl),
 		cmocka_unit_test(test_ports), cmocka_unit_test(test_no_more_slots),
 		cmocka_unit_test(test_saved), cmocka_unit_test(test_refused),
 	};

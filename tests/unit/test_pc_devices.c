@@ -369,9 +369,39 @@ static void acpi_power_works(void **state)
 	bench_load(t.device, &saved);
 	assert_true(t.wire.level);
 	free(saved.payload);
-	bench_refuses(t.device, "events", 0, 2);
+	bench_refuses(t.device, "events", 0, 4);
 	device_reset(t.device);
 	assert_false(t.wire.level);
+	device_free(t.device);
+}
+
+/* A generation is of its own from the start, comes along with the state, and a change of it is told. */
+static void acpi_power_renews(void **state)
+{
+	uint8_t first[VMGENID_BYTES];
+	struct saved saved;
+	struct device *other;
+
+	(void)state;
+	memset(&t, 0, sizeof t);
+	bench_init(&t.bench);
+	assert_int_equal(acpi_power_new(&other, "other", gpa(0x600), probe_line(&t.wire), sink, NULL), 0);
+	assert_int_equal(acpi_power_new(&t.device, "power", gpa(0x600), probe_line(&t.wire), sink, NULL), 0);
+	bench_add(&t.bench, t.device);
+	memcpy(first, acpi_power_generation(t.device), sizeof first);
+	assert_memory_not_equal(first, acpi_power_generation(other), sizeof first);
+	saved = bench_save(t.device);
+	acpi_power_renew(t.device, acpi_power_generation(other));
+	assert_memory_equal(acpi_power_generation(t.device), acpi_power_generation(other), sizeof first);
+	assert_true(t.wire.level);
+	assert_int_equal(bench_read(&t.bench, 0x604, 1), ACPI_POWER_EVENT_COPIED);
+	assert_false(t.wire.level);
+	bench_load(t.device, &saved);
+	assert_memory_equal(acpi_power_generation(t.device), first, sizeof first);
+	device_reset(t.device);
+	assert_memory_equal(acpi_power_generation(t.device), first, sizeof first);
+	free(saved.payload);
+	device_free(other);
 	device_free(t.device);
 }
 
@@ -393,6 +423,7 @@ int main(void)
 		cmocka_unit_test(debug_exit_ends),
 		cmocka_unit_test(pvpanic_tells),
 		cmocka_unit_test(acpi_power_works),
+		cmocka_unit_test(acpi_power_renews),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

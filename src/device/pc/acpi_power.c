@@ -1,10 +1,12 @@
 /*
  * Sleep and reset registers, and the events of a generic event device (ACPI 6.4, 4.8.3.7, 4.8.3.6 and 5.6.9).
  *
- * The button's wire is level-triggered: up from the press until the guest's _EVT method has read the events.
+ * The events' wire is level-triggered: up from the press until the guest's _EVT method has read the events.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
 
 #include "base/log.h"
 #include "device/pc/devices.h"
@@ -16,6 +18,7 @@ struct acpi_power {
 	struct irq_line irq;
 	struct power_sink power;
 	uint8_t events;
+	uint8_t generation[VMGENID_BYTES];
 };
 
 static void drive(struct acpi_power *acpi)
@@ -59,14 +62,30 @@ static void acpi_power_write(void *device, uint64_t offset, uint64_t value, unsi
 		power_request(&acpi->power, POWER_RESET, 0);
 }
 
+static void tell(struct acpi_power *acpi, uint8_t event)
+{
+	pthread_mutex_lock(&acpi->device.lock);
+	acpi->events |= event;
+	drive(acpi);
+	pthread_mutex_unlock(&acpi->device.lock);
+}
+
 void acpi_power_press(struct device *device)
+{
+	tell((struct acpi_power *)device, ACPI_POWER_EVENT_PRESSED);
+}
+
+void acpi_power_renew(struct device *device, const uint8_t id[VMGENID_BYTES])
 {
 	struct acpi_power *acpi = (struct acpi_power *)device;
 
-	pthread_mutex_lock(&device->lock);
-	acpi->events |= ACPI_POWER_EVENT_PRESSED;
-	drive(acpi);
-	pthread_mutex_unlock(&device->lock);
+	memcpy(acpi->generation, id, sizeof acpi->generation);
+	tell(acpi, ACPI_POWER_EVENT_COPIED);
+}
+
+const uint8_t *acpi_power_generation(const struct device *device)
+{
+	return ((const struct acpi_power *)device)->generation;
 }
 
 static void acpi_power_loaded(struct device *device)
@@ -84,16 +103,19 @@ static int acpi_power_validate(const void *shadow, struct error *e)
 {
 	const struct acpi_power *acpi = shadow;
 
-	if (!(acpi->events & ~ACPI_POWER_EVENT_PRESSED))
+	if (!(acpi->events & ~(ACPI_POWER_EVENT_PRESSED | ACPI_POWER_EVENT_COPIED)))
 		return 0;
 	return error_set(e, ERROR_USAGE, -EINVAL, "ACPI state: unknown events 0x%x", acpi->events);
 }
 
-static const struct state_field acpi_power_fields[] = {STATE_FIELD(struct acpi_power, events, STATE_U8)};
+static const struct state_field acpi_power_fields[] = {
+	STATE_FIELD(struct acpi_power, events, STATE_U8),
+	STATE_FIELD_SINCE(struct acpi_power, generation, STATE_U8, 2, 0),
+};
 
 static const struct state_descriptor acpi_power_state = {
 	.kind = "acpi-power",
-	.version = 1,
+	.version = 2,
 	.oldest = 1,
 	.object_size = sizeof(struct acpi_power),
 	.fields = acpi_power_fields,
@@ -105,7 +127,7 @@ static const struct bus_ops acpi_power_ops = {.read = acpi_power_read, .write = 
 
 const struct device_type acpi_power_type = {
 	.name = "acpi-power",
-	.help = "ACPI sleep and reset registers, and the power button",
+	.help = "ACPI sleep and reset registers, the power button, the machine's generation",
 	.state = &acpi_power_state,
 	.ops = &acpi_power_ops,
 	.reset = acpi_power_reset,
@@ -120,9 +142,13 @@ int acpi_power_new(struct device **out, const char *name, gpa_t base, struct irq
 
 	if (!acpi)
 		return error_errno(e, -ENOMEM, "device %s", name);
-	device_init(&acpi->device, &acpi_power_type, name, base, ACPI_POWER_PORTS);
 	acpi->irq = irq;
 	acpi->power = power;
+	if (getrandom(acpi->generation, sizeof acpi->generation, 0) != (ssize_t)sizeof acpi->generation) {
+		free(acpi);
+		return error_errno(e, -EIO, "random numbers");
+	}
+	device_init(&acpi->device, &acpi_power_type, name, base, ACPI_POWER_PORTS);
 	*out = &acpi->device;
 	return 0;
 }

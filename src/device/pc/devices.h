@@ -7,6 +7,7 @@
 
 #include "bus/power.h"
 #include "device/device.h"
+#include "device/devices.h"
 
 /* Motorola MC146818 real-time clock with 114 bytes of CMOS RAM: index and data register. It tells the host's wall-clock
  * time in UTC, plus what the guest set it off by; alarm, update and periodic interrupts (device.h: alarm). */
@@ -33,7 +34,8 @@ MUST_USE int debug_exit_new(struct device **out, const char *name, gpa_t base, s
 MUST_USE int pvpanic_new(struct device **out, const char *name, gpa_t base, struct power_sink power,
 			 struct error *e);
 
-/* What ACPI's hardware-reduced model has of fixed hardware (ACPI 6.4, 4.8.3.7), and the power button's event. */
+/* What ACPI's hardware-reduced model has of fixed hardware (ACPI 6.4, 4.8.3.7), and events: of the power button, and that the
+ * machine was copied or taken back. */
 enum acpi_power_register {
 	ACPI_POWER_SLEEP_CONTROL = 0,
 	ACPI_POWER_SLEEP_STATUS = 1,
@@ -44,10 +46,14 @@ enum acpi_power_register {
 #define ACPI_POWER_SLEEP_OFF     5 /* the sleep type of S5 */
 #define ACPI_POWER_RESET_VALUE   1
 #define ACPI_POWER_EVENT_PRESSED 1
+#define ACPI_POWER_EVENT_COPIED  2
 MUST_USE int acpi_power_new(struct device **out, const char *name, gpa_t base, struct irq_line irq,
 			    struct power_sink power, struct error *e);
 /* The power button, pressed for a moment. Any thread but one with the device locked. */
 void acpi_power_press(struct device *power);
+/* The machine's generation, which the board keeps in the guest's memory too, is another now. Owner's thread. */
+void acpi_power_renew(struct device *power, const uint8_t id[VMGENID_BYTES]);
+const uint8_t *acpi_power_generation(const struct device *power);
 
 extern const struct device_type acpi_power_type, debug_exit_type, i8042_type, mc146818_type, pvpanic_type;
 

@@ -56,6 +56,8 @@ static bool serve_port(struct engine_vcpu *vcpu, struct engine_exit *out)
 
 	if (run->io.data_offset > vcpu->vm->run_bytes || bytes > vcpu->vm->run_bytes - run->io.data_offset)
 		return fail(vcpu, out, "the host's KVM tells of a port access beyond its page");
+	if (run->io.port == vcpu->vm->posted.port && bytes == 1 && run->io.direction == KVM_EXIT_IO_OUT)
+		kvm_posted_written(vcpu);
 	for (uint32_t i = 0; i < run->io.count; i++)
 		access_any(vcpu->vm->platform.ports, run->io.port, data + i * run->io.size, run->io.size,
 			   run->io.direction == KVM_EXIT_IO_OUT);

@@ -66,8 +66,9 @@ static int enter(struct engine_vcpu *vcpu)
 	int r;
 
 	vcpu->ran = true;
-	r = ioctl(vcpu->fd, KVM_RUN, 0);
-	return r < 0 ? -errno : 0;
+	r = ioctl(vcpu->fd, KVM_RUN, 0) < 0 ? -errno : 0;
+	kvm_posted_take(vcpu);
+	return r;
 }
 
 /* Answers to accesses reach the guest's registers with the next KVM_RUN, and may lead to one more access: without that the
@@ -82,6 +83,7 @@ static void finish(struct engine_vcpu *vcpu)
 		if (enter(vcpu) == 0)
 			(void)kvm_serve_exit(vcpu, &ignored);
 	}
+	kvm_posted_end(vcpu);
 }
 
 /* False: *out tells why the run ends. */
@@ -169,6 +171,7 @@ static void vcpu_free(struct engine_vcpu *vcpu)
 	pthread_mutex_unlock(&vm->ring_lock);
 	vcpu->cpu->engine_vcpu = NULL;
 	kvm_statistics_close(vcpu);
+	kvm_posted_vcpu_finish(vcpu);
 	if (vcpu->ring)
 		munmap(vcpu->ring, vm->ring_entries * sizeof *vcpu->ring);
 	if (vcpu->run)
@@ -211,7 +214,7 @@ static void kick(struct engine_vcpu *vcpu)
 	poke(vcpu);
 }
 
-const struct x86_cpu_hooks kvm_hooks = {.kick = kick, .asleep = kvm_is_blocked};
+const struct x86_cpu_hooks kvm_hooks = {.kick = kick, .asleep = kvm_is_blocked, .stolen = kvm_steal};
 
 static void report_rate(struct engine_report *report, const struct kvm_probe *probe)
 {

@@ -115,6 +115,7 @@ static void platform_free(struct x86_platform *platform)
 		platform->clock->listener = NULL;
 	kvm_messages_finish(vm);
 	kvm_memory_finish(vm);
+	kvm_posted_finish(vm);
 	if (vm->fd >= 0)
 		close(vm->fd);
 	if (vm->kvm >= 0)
@@ -141,6 +142,7 @@ static int set_up(struct vm *vm, const struct x86_platform_config *config, struc
 		return r;
 	vm->platform.tsc_khz = vm->host_tsc_khz;
 	kvm_memory_prepare(vm);
+	kvm_posted_prepare(vm, config->output_port);
 	kvm_messages_init(vm);
 	kvm_time_init(vm);
 	r = kvm_memory_map(vm, false, e);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "engine/engine.h"
 #include "x86/platform.h"
@@ -22,6 +23,17 @@ struct msi_route {
 	int eventfd;
 	bool set;
 	struct msi_message message;
+};
+
+/* Writes to a port that wait in a ring. posted.c */
+struct posted {
+	uint16_t port;  /* 0: none is posted on this host */
+	uint32_t page;  /* of a vCPU's mapping: the ring, the same for all */
+	_Atomic(struct engine_vcpu *) poster; /* changed under `lock` */
+	pthread_mutex_t lock; /* guards the next, and who takes from the ring */
+	uint64_t burst_ns, looked_ns;
+	uint64_t taken, taken_then;
+	unsigned burst, quiet;
 };
 
 struct vm {
@@ -45,6 +57,7 @@ struct vm {
 	bool manual_protect;
 	pthread_mutex_t ring_lock; /* guards rings */
 	uint64_t *bitmap; /* of the largest region; NULL until tracking was first started */
+	struct posted posted;
 	struct engine_vcpu *vcpus[CPUS_MAX];
 	unsigned vcpu_count;
 };
@@ -59,6 +72,8 @@ struct engine_vcpu {
 	_Atomic pid_t thread;
 	bool unfinished; /* the kernel has yet to take what was answered to its last exit; the thread's own */
 	bool ran;
+	pid_t posted_thread; /* that posted_timer wakes; 0: there is no timer */
+	timer_t posted_timer;
 	struct kvm_dirty_gfn *ring;
 	uint32_t ring_next; /* under ring_lock */
 	int statistics;     /* descriptor, or -1 */
@@ -95,6 +110,21 @@ void kvm_memory_finish(struct vm *vm);
 int kvm_memory_map_ring(struct engine_vcpu *vcpu);
 /* Takes the marks from all rings; any vCPU's thread, or the collector. memory.c */
 void kvm_memory_harvest(struct vm *vm);
+
+/* Writes of the guest's that its processor may leave in a ring. posted.c */
+void kvm_posted_prepare(struct vm *vm, uint16_t port);
+void kvm_posted_finish(struct vm *vm);
+/* Any thread, when it runs no more. */
+void kvm_posted_vcpu_finish(struct engine_vcpu *vcpu);
+/* After each KVM_RUN, before its exit is served: what is in the ring is written. The vCPU's thread, as the next two. */
+void kvm_posted_take(struct engine_vcpu *vcpu);
+/* A run ends. */
+void kvm_posted_end(struct engine_vcpu *vcpu);
+/* A byte came to the port by an exit. */
+void kvm_posted_written(struct engine_vcpu *vcpu);
+
+/* The guest is told that `ns` more were stolen; the vCPU's thread, outside of a run. False: it does not want to know. steal.c */
+bool kvm_steal(struct engine_vcpu *vcpu, uint64_t ns);
 
 /* Lines, messages, doorbells. messages.c */
 void kvm_messages_init(struct vm *vm);

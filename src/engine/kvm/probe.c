@@ -66,8 +66,9 @@ void kvm_probe_rate_text(const struct kvm_probe *probe, char text[KVM_RATE_SIZE]
 #define FIRST_ITERATIONS  500U
 /* A run that lasts this long says enough about the rate; longer ones are the more likely to be interrupted. */
 #define MEASURED_NS UINT64_C(1000000)
-/* So long a slow rate is not believed: the first runs fill tables of the host's, and a busy host runs others meanwhile. */
+/* So long a slow rate is not believed: a busy host runs others meanwhile. The first runs fill tables of the host's. */
 #define DOUBTED_NS UINT64_C(60000000)
+#define FIRST_RUNS 3
 
 /* dec ecx; jnz back; hlt. In 16-bit code the first needs an operand-size prefix to count 32 bits. */
 static const uint8_t loop16[] = {0x66, 0xff, 0xc9, 0x75, 0xfb, 0xf4};
@@ -223,9 +224,10 @@ static int64_t timed_run(struct guest *guest, uint32_t iterations)
 static int measure_rate(struct guest *guest, uint64_t *rate)
 {
 	uint32_t iterations = FIRST_ITERATIONS;
+	uint64_t spent = 0;
 	bool enough = false;
 
-	for (uint64_t spent = 0; !enough && spent < DOUBTED_NS;) {
+	for (unsigned runs = 1; !enough && spent < DOUBTED_NS; runs++) {
 		int64_t ns = timed_run(guest, iterations);
 		uint64_t found;
 
@@ -233,7 +235,7 @@ static int measure_rate(struct guest *guest, uint64_t *rate)
 			return (int)ns;
 		found = (uint64_t)iterations * LOOP_INSTRUCTIONS * 1000000000U / (uint64_t)(ns ? ns : 1);
 		*rate = found > *rate ? found : *rate;
-		spent += (uint64_t)ns;
+		spent += runs > FIRST_RUNS ? (uint64_t)ns : 0;
 		if ((uint64_t)ns >= MEASURED_NS)
 			enough = *rate >= KVM_PROBE_REAL_RATE;
 		else if (iterations < UINT32_MAX / 4)

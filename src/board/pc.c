@@ -195,9 +195,12 @@ static int write_bios_entry(struct board *board, struct error *e)
 	return r < 0 ? error_errno(e, r, "the entry of a BIOS outside RAM") : 0;
 }
 
-static int put_generation(struct board *board)
+static int put_generation(struct board *board, struct error *e)
 {
-	return memory_write(&board->memory, gpa(PC_GENERATION), acpi_power_generation(pc_of(board)->power), VMGENID_BYTES);
+	const uint8_t *id = acpi_power_generation(pc_of(board)->power);
+	int r = memory_write(&board->memory, gpa(PC_GENERATION), id, VMGENID_BYTES);
+
+	return r < 0 ? error_errno(e, r, "the machine's generation outside RAM") : 0;
 }
 
 static int lay_out(struct board *board, struct error *e)
@@ -207,7 +210,7 @@ static int lay_out(struct board *board, struct error *e)
 	if (r == 0)
 		r = write_bios_entry(board, e);
 	if (r == 0)
-		r = put_generation(board);
+		r = put_generation(board, e);
 	return r < 0 ? r : pc_write_acpi(pc_of(board), e);
 }
 

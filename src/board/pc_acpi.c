@@ -144,11 +144,11 @@ static void write_port_devices(struct acpi_writer *w)
 	}
 }
 
-/* As the specification "Virtual Machine Generation ID" has it, with QEMU's _HID, which drivers know. */
+/* As Microsoft's "Virtual Machine Generation ID" has it. Drivers know it by its _CID; the _HID is the maker's. */
 static void write_generation(struct acpi_writer *w)
 {
 	aml_device(w, "VGEN");
-	aml_name_text(w, "_HID", "QEMUVGID");
+	aml_name_text(w, "_HID", "DOPL0001");
 	aml_name_text(w, "_CID", "VM_Gen_Counter");
 	aml_name_text(w, "_DDN", "VM_Gen_Counter");
 	aml_name(w, "ADDR");

@@ -34,3 +34,11 @@ uint64_t limit_take(struct limit *limit, uint64_t amount, uint64_t now_ns)
 	limit->level -= (double)amount;
 	return 0;
 }
+
+void limit_owe(struct limit *limit, uint64_t amount, uint64_t now_ns)
+{
+	if (limit->rate == 0)
+		return;
+	fill(limit, now_ns);
+	limit->level -= (double)amount;
+}

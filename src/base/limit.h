@@ -26,5 +26,7 @@ void limit_init(struct limit *limit, uint64_t rate, uint64_t burst, uint64_t now
 void limit_set(struct limit *limit, uint64_t rate, double burst_seconds, uint64_t least, uint64_t now_ns);
 /* Takes `amount`: 0. Or takes nothing and returns the nanoseconds after which to try again, because the bucket is empty. */
 uint64_t limit_take(struct limit *limit, uint64_t amount, uint64_t now_ns);
+/* Takes it also from an empty bucket, which owes it then: for what can not wait. */
+void limit_owe(struct limit *limit, uint64_t amount, uint64_t now_ns);
 
 #endif

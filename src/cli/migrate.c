@@ -26,13 +26,17 @@
 
 enum {
 	MIGRATE_OFFLINE,
+	MIGRATE_POST_COPY,
+	MIGRATE_AUTO_POST_COPY,
 	MIGRATE_COPY_DISKS,
 	MIGRATE_MAX_DOWNTIME,
 	MIGRATE_BANDWIDTH,
+	MIGRATE_COMPRESS,
 	MIGRATE_TLS_NAME,
 	MIGRATE_STATUS,
 	MIGRATE_CANCEL,
 	MIGRATE_SET_BANDWIDTH,
+	MIGRATE_TO_POST_COPY,
 	MIGRATE_RECOVER,
 	MIGRATE_QUIET,
 	MIGRATE_ENDPOINT,
@@ -77,6 +81,10 @@ static void print_progress(FILE *out, const json_t *p)
 		if (number(p, "throttle"))
 			fprintf(out, ", slowed down to %d %%", (int)number(p, "throttle"));
 	}
+	if (json_is_true(json_object_get(p, "post_copy")) && number(p, "stage") == MIGRATE_ACTIVATION)
+		fprintf(out, ": post-copy%s, %lld pages left, %lld were waited for",
+			json_is_true(json_object_get(p, "cut")) ? " was cut off" : "", (long long)number(p, "left"),
+			(long long)number(p, "faults"));
 	fputc('\n', out);
 }
 
@@ -162,10 +170,45 @@ struct target {
 	struct endpoint *endpoint;
 };
 
+/* Connections beside the first, for the next call that needs them. */
+static int pass_links(struct named *named, const struct target *target, unsigned count, struct error *e)
+{
+	int fd, r = named_connect(named, "moved", e);
+
+	for (unsigned i = 0; r == 0 && i < count; i++) {
+		r = endpoint_connect(target->endpoint, &fd, e);
+		if (r < 0)
+			break;
+		control_pass(named->client, fd);
+		r = control_request(named->client, "migrate link", json_pack("{s:b}", "first", i == 0), PATIENCE_MS, NULL, NULL, e);
+		close(fd);
+	}
+	return r;
+}
+
+/* Whether it is in post-copy, and what became of that. */
+static bool is_post_copy(struct named *named, bool *cut)
+{
+	json_t *progress = NULL;
+	bool post_copy;
+
+	if (named_call(named, "moved", "migrate status", NULL, PATIENCE_MS, &progress, NULL) < 0)
+		return false;
+	post_copy = json_is_true(json_object_get(progress, "post_copy"));
+	*cut = json_is_true(json_object_get(progress, "cut"));
+	json_decref(progress);
+	return post_copy;
+}
+
 static int ask_once(struct named *named, const struct target *target, json_t **result, struct error *e)
 {
-	int fd, r = endpoint_connect(target->endpoint, &fd, e);
+	bool cut = false, late = is_post_copy(named, &cut);
+	int fd = -1, r = late ? pass_links(named, target, 2, e) : 0;
 
+	if (r == 0 && cut)
+		return control_request(named->client, "migrate recover", NULL, -1, result, NULL, e);
+	if (r == 0)
+		r = endpoint_connect(target->endpoint, &fd, e);
 	if (r < 0)
 		return r;
 	r = named_connect(named, "moved", e);
@@ -190,6 +233,11 @@ static int ask_for_folder(struct named *named, const struct target *target, stru
 	r = registry_read_move(folder, &move, e);
 	if (r == 0)
 		r = error_set(e, ERROR_STATE, -EBUSY, "%s is not in doubt: it was not being moved", named->name);
+	if (r > 0 && move.late)
+		r = error_set(e, ERROR_FAILED, -ENOTRECOVERABLE,
+			      "%s is lost: it ran at %.80s already, but some of its memory was in its monitor here, which is gone; "
+			      "doppel rm --force %s removes what is left of it, here and there",
+			      named->name, move.to, named->name);
 	if (r > 0)
 		r = endpoint_connect(target->endpoint, &fd, e);
 	if (r < 0) {
@@ -306,6 +354,7 @@ static int make_request(struct named *named, const struct arguments *arguments, 
 	char token[MIGRATE_TOKEN_TEXT], *text;
 	uint8_t *document = NULL;
 	json_t *offer, *disks = NULL;
+	bool post_copy = values[MIGRATE_POST_COPY].given || values[MIGRATE_AUTO_POST_COPY].given;
 	int r = migrate_token(token, e);
 
 	if (r == 0)
@@ -316,10 +365,12 @@ static int make_request(struct named *named, const struct arguments *arguments, 
 		json_decref(disks);
 		return r;
 	}
-	offer = json_pack("{s:s, s:s, s:s, s:o*}", "name", named->name, "token", token, "document", document, "disks", disks);
+	offer = json_pack("{s:s, s:s, s:s, s:b, s:o*}", "name", named->name, "token", token, "document", document, "post_copy",
+			  post_copy, "disks", disks);
 	text = offer ? json_dumps(offer, JSON_COMPACT) : NULL;
-	*out = text ? json_pack("{s:s, s:s, s:s, s:b, s:b, s:I, s:I}", "offer", text, "token", token, "to", arguments->operands[1],
-				"offline", values[MIGRATE_OFFLINE].given, "disks", values[MIGRATE_COPY_DISKS].given, "max_downtime_ms",
+	*out = text ? json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:I, s:I}", "offer", text, "token", token, "to", arguments->operands[1],
+				"offline", values[MIGRATE_OFFLINE].given, "post_copy", values[MIGRATE_POST_COPY].given, "auto_post_copy",
+				values[MIGRATE_AUTO_POST_COPY].given, "compress", values[MIGRATE_COMPRESS].given, "disks", values[MIGRATE_COPY_DISKS].given, "max_downtime_ms",
 				(json_int_t)values[MIGRATE_MAX_DOWNTIME].number, "bandwidth",
 				(json_int_t)(values[MIGRATE_BANDWIDTH].given ? values[MIGRATE_BANDWIDTH].number : 0))
 		    : NULL;
@@ -336,6 +387,8 @@ static int move(struct named *named, const struct arguments *arguments, const st
 
 	if (r == 0)
 		r = make_request(named, arguments, &request.with, e);
+	if (r == 0 && (given(arguments, MIGRATE_POST_COPY) || given(arguments, MIGRATE_AUTO_POST_COPY)))
+		r = pass_links(named, target, 1, e);
 	if (r == 0)
 		r = endpoint_connect(target->endpoint, &fd, e);
 	if (r < 0) {
@@ -368,6 +421,20 @@ static int status(struct named *named, struct error *e)
 	return r;
 }
 
+static int to_post_copy(struct named *named, const struct target *target, struct error *e)
+{
+	int fd = -1, r = named_connect(named, "moved", e);
+
+	if (r == 0)
+		r = endpoint_connect(target->endpoint, &fd, e);
+	if (r < 0)
+		return r;
+	control_pass(named->client, fd);
+	r = control_request(named->client, "migrate post-copy", NULL, PATIENCE_MS, NULL, NULL, e);
+	close(fd);
+	return r;
+}
+
 static int reach(struct named *named, const struct arguments *arguments, struct error *e)
 {
 	const struct option_value *values = arguments->values;
@@ -381,15 +448,38 @@ static int reach(struct named *named, const struct arguments *arguments, struct 
 	r = endpoint_open(&target.endpoint, target.to, values + MIGRATE_ENDPOINT, false, values[MIGRATE_TLS_NAME].text, e);
 	if (r < 0)
 		return r;
-	r = given(arguments, MIGRATE_RECOVER) ? recover(named, &target, e) : move(named, arguments, &target, e);
+	if (given(arguments, MIGRATE_TO_POST_COPY))
+		r = to_post_copy(named, &target, e);
+	else
+		r = given(arguments, MIGRATE_RECOVER) ? recover(named, &target, e) : move(named, arguments, &target, e);
 	endpoint_close(target.endpoint);
 	return r;
+}
+
+/* Which of these were given tells how the memory goes; at most one. */
+static int check_modes(const struct arguments *arguments, struct error *e)
+{
+	static const unsigned modes[] = {MIGRATE_OFFLINE, MIGRATE_POST_COPY, MIGRATE_AUTO_POST_COPY};
+	unsigned count = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
+		count += given(arguments, modes[i]);
+	if (count > 1)
+		return error_set(e, ERROR_USAGE, -EINVAL, "migrate: one of --offline, --post-copy and --auto-post-copy");
+	if (given(arguments, MIGRATE_POST_COPY) && given(arguments, MIGRATE_COPY_DISKS))
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "migrate: with --post-copy the machine would stand still while disks are copied; give --auto-post-copy, "
+				 "which copies them while it runs");
+	return 0;
 }
 
 static int act(struct named *named, const struct arguments *arguments, struct error *e)
 {
 	const struct option_value *values = arguments->values;
+	int r = check_modes(arguments, e);
 
+	if (r < 0)
+		return r;
 	if (given(arguments, MIGRATE_STATUS))
 		return status(named, e);
 	if (given(arguments, MIGRATE_CANCEL))
@@ -406,6 +496,8 @@ static int run(const struct arguments *arguments, struct error *e)
 	return named_do(arguments, act, e);
 }
 
+static const char *const methods[] = {"zstd", NULL};
+
 #define RATE_MAX (UINT64_C(1) << 50)
 
 static const struct option_spec options[MIGRATE_OPTIONS] = {
@@ -413,6 +505,12 @@ static const struct option_spec options[MIGRATE_OPTIONS] = {
 			     .letter = 'o',
 			     .type = OPTION_FLAG,
 			     .help = "let the machine stand still while all of it is copied: the least traffic, the longest stop"},
+	[MIGRATE_POST_COPY] = {.name = "post-copy",
+			       .type = OPTION_FLAG,
+			       .help = "let the machine run there at once, its memory following as it is needed"},
+	[MIGRATE_AUTO_POST_COPY] = {.name = "auto-post-copy",
+				    .type = OPTION_FLAG,
+				    .help = "turn to post-copy when the guest changes its memory faster than it can be sent"},
 	[MIGRATE_COPY_DISKS] = {.name = "copy-disks",
 				.letter = 'D',
 				.type = OPTION_FLAG,
@@ -433,6 +531,11 @@ static const struct option_spec options[MIGRATE_OPTIONS] = {
 			       .minimum = 64 * KIB,
 			       .maximum = RATE_MAX,
 			       .help = "send at most so many bytes a second"},
+	[MIGRATE_COMPRESS] = {.name = "compress",
+			      .type = OPTION_ENUM,
+			      .placeholder = "METHOD",
+			      .words = methods,
+			      .help = "compress the pages: for links that are slower than some 500 MB a second"},
 	[MIGRATE_TLS_NAME] = {.name = "tls-name",
 			      .type = OPTION_STRING,
 			      .placeholder = "HOST",
@@ -444,10 +547,13 @@ static const struct option_spec options[MIGRATE_OPTIONS] = {
 				   .placeholder = "SIZE",
 				   .maximum = RATE_MAX,
 				   .help = "another limit for a move that is under way; 0 is none"},
+	[MIGRATE_TO_POST_COPY] = {.name = "to-post-copy",
+				  .type = OPTION_FLAG,
+				  .help = "turn a move that is under way to post-copy; name the same destination"},
 	[MIGRATE_RECOVER] = {.name = "recover",
 			     .letter = 'r',
 			     .type = OPTION_FLAG,
-			     .help = "ask the destination whether a machine whose move was cut off at its end is there"},
+			     .help = "go on with a move that was cut off: ask whether the machine is there, and send what it lacks"},
 	[MIGRATE_QUIET] = {.name = "quiet", .letter = 'q', .type = OPTION_FLAG, .help = "do not tell how it goes on"},
 	ENDPOINT_ROWS(MIGRATE_ENDPOINT),
 };
@@ -457,6 +563,7 @@ static const struct verb_example examples[] = {
 	{"doppel migrate web tcp:127.0.0.1:7000 --max-downtime 50ms", "the same by TCP, with a shorter stop at the end"},
 	{"doppel migrate web tls:attic.example:7000 --tls ~/.doppel-tls", "to another host; both know each other by certificates"},
 	{"doppel migrate web tls:10.0.0.7:7000 --psk ~/moves.key", "the same, by a key that both have"},
+	{"doppel migrate web unix:/tmp/there --post-copy", "it runs there at once, and its memory follows"},
 	{"doppel migrate web --status", "how far it has come"},
 	{"doppel migrate web --cancel", "web stays here"},
 	{NULL, NULL},
@@ -475,6 +582,10 @@ const struct verb verb_migrate = {
 		"is copied while it runs, then what has changed since, round by round, until the rest takes no longer than "
 		"--max-downtime; then it stands still for that long and goes on there. A guest that changes its memory faster than it "
 		"can be sent is slowed down meanwhile.\n\n"
+		"By post-copy it runs there before its memory is there: what it touches is sent first, all else in the background. It "
+		"stops for milliseconds then, whatever the guest does, but is at neither side alone until all has arrived: should the "
+		"link break meanwhile, it stands still there until --recover here goes on, and should this side's monitor end, it is "
+		"lost. --to-post-copy turns a move to that which is under way.\n\n"
 		"Until the destination has all of it the machine is here: whatever fails before, it goes on as if nothing had "
 		"happened. When it is there, nothing is left here. Should the link break in the very moment in between, the machine "
 		"stands still until the destination has told whose it is; it is asked for ten seconds, and later by --recover.",

@@ -10,15 +10,22 @@
 
 #include "base/log.h"
 #include "base/name.h"
+#include "base/socket.h"
 #include "block/block.h"
 #include "cli/cli.h"
 #include "cli/create.h"
 #include "cli/endpoint.h"
 #include "cli/plan.h"
 #include "cli/verb.h"
+#include "memory/absent.h"
+#include "migrate/link.h"
 #include "migrate/source.h"
 #include "migrate/stream.h"
 #include "monitor/monitor.h"
+
+/* A further connection is made with the first one, and used when the machine is made. */
+#define FIRST_MS 120000
+#define DOOR_MS  5000
 
 enum { RECEIVE_ONCE, RECEIVE_ENDPOINT, RECEIVE_OPTIONS = RECEIVE_ENDPOINT + ENDPOINT_OPTIONS };
 
@@ -75,6 +82,29 @@ static int answer_ask(struct guest_house *house, const struct stream_frame *fram
 	return stream_send_bytes(&house->stream, STREAM_VERDICT, &verdict, sizeof verdict, e);
 }
 
+/* ---- A further connection of a machine that is arriving ---- */
+
+static int hand_on(struct guest_house *house, const struct stream_frame *frame, struct error *e)
+{
+	char name[LINK_NAME_SIZE];
+	struct link_letter letter;
+	int folder = -1, door, r = link_read_join(frame, name, &letter, e);
+
+	if (r < 0)
+		return r;
+	letter.version = (uint8_t)house->stream.version;
+	r = registry_folder(house->registry, name, &folder, e);
+	if (r < 0)
+		return r;
+	r = socket_connect_at(folder, LINK_DOOR, DOOR_MS, &door);
+	close(folder);
+	if (r < 0)
+		return error_set(e, ERROR_STATE, r, "%s is not arriving here", name);
+	r = link_deliver(door, &letter, house->stream.fd, e);
+	close(door);
+	return r;
+}
+
 /* ---- An offer ---- */
 
 static int read_offer(struct guest_house *house, const struct stream_frame *frame, struct error *e)
@@ -121,17 +151,39 @@ static int check_name(struct guest_house *house, struct error *e)
 	return error_set(e, ERROR_STATE, -EEXIST, "there is a machine %s already", house->name);
 }
 
+static int check_plan(struct guest_house *house, struct error *e)
+{
+	return plan_check(&house->arguments, e);
+}
+
+static int check_post_copy(struct guest_house *house, struct error *e)
+{
+	int fd, r;
+
+	if (!json_is_true(json_object_get(house->offer, "post_copy")))
+		return 0;
+	r = absent_open(&fd, e);
+	if (r == 0)
+		close(fd);
+	return r;
+}
+
 /* All that does not fit, at once. */
 static int check_offer(struct guest_house *house, struct error *e)
 {
-	struct error name, plan;
-	int named = check_name(house, &name), planned = plan_check(&house->arguments, &plan);
+	static int (*const checks[])(struct guest_house *house, struct error *e) = {check_name, check_plan, check_post_copy};
+	int result = 0;
 
-	if (named < 0 && planned < 0)
-		return error_set(e, name.kind, named, "%.240s; %.240s", name.message, plan.message);
-	if (named < 0)
-		return error_set(e, name.kind, named, "%s", name.message);
-	return planned < 0 ? error_set(e, plan.kind, planned, "%s", plan.message) : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+		struct error own;
+		int r = checks[i](house, &own);
+
+		if (r < 0 && result < 0)
+			(void)error_set(e, e->kind, result, "%.240s; %.240s", e->message, own.message);
+		else if (r < 0)
+			result = error_set(e, own.kind, r, "%s", own.message);
+	}
+	return result;
 }
 
 /* What is copied along needs a place; whether one that is there already fits is seen when it is open. */
@@ -240,12 +292,17 @@ static int take_offer(struct guest_house *house, const struct stream_frame *fram
 static int converse(struct guest_house *house, struct error *e)
 {
 	struct stream_frame frame;
-	int r = stream_greet(&house->stream, false, e);
+	int r;
 
+	house->stream.stall_ms = FIRST_MS;
+	r = stream_greet(&house->stream, false, e);
 	if (r == 0)
 		r = stream_receive(&house->stream, -1, &frame, e);
+	house->stream.stall_ms = STREAM_STALL_MS;
 	if (r < 0)
 		return r;
+	if (frame.kind == STREAM_JOIN)
+		return hand_on(house, &frame, e);
 	if (frame.kind == STREAM_ASK)
 		return answer_ask(house, &frame, e);
 	if (frame.kind == STREAM_OFFER)

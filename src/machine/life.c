@@ -89,18 +89,23 @@ void machine_resized(void *opaque)
 {
 	struct machine *machine = opaque;
 
-	if (machine->state == MACHINE_RUNNING && !machine->stalled)
+	if (machine->state == MACHINE_RUNNING && !machine->stalled && !machine->stranded)
 		machine_tick(machine);
+}
+
+static void stop_time(struct machine *machine)
+{
+	clock_stop(&machine->board->clock);
+	loop_timer_cancel(machine->loop, &machine->tick);
+	alarm_run(&machine->alarm, false);
+	console_hold(machine->console, true);
 }
 
 /* All out of guest code, and time stands still. */
 static void halt(struct machine *machine)
 {
 	crew_park(machine->crew);
-	clock_stop(&machine->board->clock);
-	loop_timer_cancel(machine->loop, &machine->tick);
-	alarm_run(&machine->alarm, false);
-	console_hold(machine->console, true);
+	stop_time(machine);
 }
 
 static void go_on(struct machine *machine)
@@ -142,7 +147,7 @@ void machine_mind_disks(void *opaque)
 
 	if (any_failure(machine))
 		machine_tell(machine, MACHINE_CHANGED_DISK);
-	if (machine->state != MACHINE_RUNNING || full == machine->stalled)
+	if (machine->state != MACHINE_RUNNING || machine->stranded || full == machine->stalled)
 		return;
 	log_line(LOG_WARNING, "machine", full ? "%s stands still until the host has room for its disks" : "%s goes on",
 		 machine->name);
@@ -157,6 +162,23 @@ void machine_mind_disks(void *opaque)
 bool machine_is_stalled(const struct machine *machine)
 {
 	return machine->stalled;
+}
+
+void machine_strand(struct machine *machine, bool on)
+{
+	if (machine->state != MACHINE_RUNNING || on == machine->stranded)
+		return;
+	machine->stranded = on;
+	if (machine->stalled)
+		return;
+	if (on) {
+		crew_ask(machine->crew);
+		stop_time(machine);
+	} else {
+		go_on(machine);
+		machine_mind_disks(machine);
+		bell_ring(&machine->bell);
+	}
 }
 
 void machine_pause_devices(struct machine *machine)
@@ -267,7 +289,7 @@ static bool wait_is_over(struct machine *machine)
 
 static void settle(struct machine *machine)
 {
-	if (machine->state != MACHINE_RUNNING || !machine_has_event(machine))
+	if (machine->state != MACHINE_RUNNING || machine->stranded || !machine_has_event(machine))
 		return;
 	make_quiet(machine);
 	act(machine);

@@ -136,6 +136,10 @@ MUST_USE int machine_resume(struct machine *machine, struct error *e);
 /* A pause for a moment that nobody is told of. Between the two the machine counts as paused; let_go only after hold. */
 MUST_USE int machine_hold(struct machine *machine, struct error *e);
 void machine_let_go(struct machine *machine);
+/* A running machine whose vCPUs may wait for memory that does not come: they run no further, and time stands still; nobody waits for
+ * them. What the guest asked for is done when it is off again. In other states without effect. machine_pause and what else stops
+ * vCPUs must not be called meanwhile. */
+void machine_strand(struct machine *machine, bool on);
 /* Waits until the machine stopped or failed and its console output was taken, the user left, SIGINT, SIGTERM or
  * SIGHUP came (unless the process ignores it), or `timeout_ms` passed (-1: no limit; -ETIMEDOUT then, with
  * *outcome filled). Runs the event loop meanwhile. Resets (reboots) of the guest are carried out and do not end

@@ -62,6 +62,7 @@ struct machine {
 	enum machine_state state;
 	bool devices_paused;
 	bool stalled; /* it runs, but for want of room on the host's disks */
+	bool stranded; /* it runs, but for memory that does not come */
 	atomic_uint full_disks;
 	atomic_int disk_failures[MACHINE_DISKS_MAX];
 	struct bell room_bell; /* full_disks or disk_failures changed */

@@ -1,5 +1,3 @@
-#include "migrate/destination.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,37 +6,10 @@
 
 #include "base/threads.h"
 #include "board/ram.h"
-#include "migrate/disks.h"
-#include "migrate/errand.h"
+#include "migrate/destination_private.h"
 #include "migrate/inventory.h"
-#include "migrate/pages.h"
 
-/* A source that says nothing for so long is not waited for any more. It may be flushing a file to a slow disk. */
-#define IDLE_MS        30000
 #define STATE_MAX      (256 * MIB)
-
-struct destination {
-	struct machine *machine;
-	struct destination_options options;
-	int fd, wake;
-	struct stream stream;
-	struct errands errands;
-	pthread_t thread;
-	bool threaded;
-
-	/* The thread's own. */
-	struct pages_set filled, named;
-	struct pages_counts counts;
-	struct disks disks;
-	json_t *inventory;
-	uint8_t *state;
-	size_t state_length, state_room;
-	bool run;
-	int result;
-	struct error why;
-
-	bool concluded; /* the owner's: it was told the end */
-};
 
 static struct memory *memory_of(const struct destination *d)
 {
@@ -68,13 +39,22 @@ static int reserve(void *arg, struct error *e)
 	/* What was laid out for a start of its own goes. */
 	if (r == 0)
 		ram_clear(memory_of(d));
+	if (r == 0)
+		d->can_be_late = destination_can_be_late(d);
 	return r;
+}
+
+static int say_reserved(struct destination *d, struct error *e)
+{
+	const le64_t can = le64_put(d->can_be_late ? STREAM_CAN_POST_COPY : 0);
+
+	return stream_send_bytes(&d->stream, STREAM_RESERVED, &can, d->stream.version > 1 ? sizeof can : 0, e);
 }
 
 static int take_inventory(struct destination *d, struct error *e)
 {
 	struct stream_frame frame;
-	int r = stream_expect(&d->stream, STREAM_INVENTORY, IDLE_MS, &frame, e);
+	int r = stream_expect(&d->stream, STREAM_INVENTORY, DESTINATION_IDLE_MS, &frame, e);
 
 	if (r < 0)
 		return r;
@@ -82,7 +62,7 @@ static int take_inventory(struct destination *d, struct error *e)
 	if (!json_is_object(d->inventory))
 		return error_set(e, ERROR_FAILED, -EPROTO, "the machine's inventory is no JSON object");
 	r = errand_run(&d->errands, reserve, d, e);
-	return r < 0 ? r : stream_send(&d->stream, STREAM_RESERVED, NULL, 0, e);
+	return r < 0 ? r : say_reserved(d, e);
 }
 
 /* ---- Copying ---- */
@@ -114,15 +94,17 @@ static int check_totals(struct destination *d, const struct stream_frame *frame,
 	le64_t totals[3];
 
 	memcpy(totals, frame->bytes, sizeof totals);
-	if (le64_get(totals[0]) != pages || le64_get(totals[1]) != d->state_length || le64_get(totals[2]) > 1)
+	if (le64_get(totals[0]) != pages || le64_get(totals[1]) != d->state_length ||
+	    le64_get(totals[2]) > (d->stream.version > 1 ? STREAM_FINISH_RUNS | STREAM_FINISH_LATE : STREAM_FINISH_RUNS))
 		return error_set(e, ERROR_FAILED, -EPROTO, "the other side sent %llu pages and %llu bytes of state, %llu and %zu came",
 				 (unsigned long long)le64_get(totals[0]), (unsigned long long)le64_get(totals[1]),
 				 (unsigned long long)pages, d->state_length);
-	if (pages_set_count(&d->named) != due)
+	pages_set_add(&d->target.named, &d->target.lacking);
+	if (pages_set_count(&d->target.named) != due)
 		return error_set(e, ERROR_FAILED, -EPROTO, "of %llu pages of memory %llu were never told of",
-				 (unsigned long long)due, (unsigned long long)(due - pages_set_count(&d->named)));
-	d->run = le64_get(totals[2]) == 1;
-	return 0;
+				 (unsigned long long)due, (unsigned long long)(due - pages_set_count(&d->target.named)));
+	d->run = le64_get(totals[2]) & STREAM_FINISH_RUNS;
+	return le64_get(totals[2]) & STREAM_FINISH_LATE ? destination_begin_late(d, e) : 0;
 }
 
 /* 1: that was the last. */
@@ -132,7 +114,9 @@ static int take_frame(struct destination *d, const struct stream_frame *frame, s
 
 	switch (frame->kind) {
 	case STREAM_PAGES:
-		return pages_receive(frame, memory_of(d), &d->filled, &d->named, &d->counts, e);
+		return pages_receive(frame, &d->target, &d->counts, e);
+	case STREAM_MISSING:
+		return pages_receive_missing(frame, &d->target.lacking, e);
 	case STREAM_DISK:
 		return disks_receive(&d->disks, frame, e);
 	case STREAM_ROUND:
@@ -157,7 +141,9 @@ static int copy(struct destination *d, struct error *e)
 	int r = 0;
 
 	while (r == 0) {
-		r = stream_receive(&d->stream, IDLE_MS, &frame, e);
+		r = stream_receive(&d->stream, DESTINATION_IDLE_MS, &frame, e);
+		if (r == 0)
+			r = unpacker_open(&d->unpacker, &frame, e);
 		if (r == 0)
 			r = take_frame(d, &frame, e);
 	}
@@ -192,9 +178,11 @@ static int await_commit(struct destination *d, struct error *e)
 	if (r == 0)
 		r = stream_send(&d->stream, STREAM_READY, NULL, 0, e);
 	if (r == 0)
-		r = stream_expect(&d->stream, STREAM_COMMIT, IDLE_MS, &frame, e);
+		r = stream_expect(&d->stream, STREAM_COMMIT, DESTINATION_IDLE_MS, &frame, e);
 	if (r == 0 && memcmp(frame.bytes, d->options.token, MIGRATE_TOKEN_TEXT - 1) != 0)
 		r = error_set(e, ERROR_FAILED, -EPROTO, "the token is another machine's");
+	if (r == 0)
+		r = destination_decide(d, e);
 	return r < 0 ? r : errand_run(&d->errands, take, d, e);
 }
 
@@ -223,29 +211,60 @@ static void *destination_main(void *arg)
 {
 	struct destination *d = arg;
 
+	int r;
+
 	d->result = receive(d, &d->why);
-	if (d->result < 0)
+	if (d->result < 0) {
+		destination_release(d);
 		stream_abort(&d->stream, &d->why);
+	}
 	/* The machine runs before the source hears of it; should that word be lost, the source asks. */
 	(void)!errand_run(&d->errands, conclude, d, NULL);
-	if (d->result == 0)
-		(void)!stream_send_bytes(&d->stream, STREAM_DONE, d->options.token, MIGRATE_TOKEN_TEXT - 1, NULL);
+	if (d->result < 0)
+		return NULL;
+	r = stream_send_bytes(&d->stream, STREAM_DONE, d->options.token, MIGRATE_TOKEN_TEXT - 1, &d->why);
+	if (d->late)
+		destination_be_late(d, r);
 	return NULL;
 }
 
 static int prepare(struct destination *d, struct error *e)
 {
-	int r;
-
 	d->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (d->wake < 0)
 		return error_errno(e, -errno, "receiving a machine");
 	stream_init(&d->stream, d->fd, d->wake);
 	d->stream.sent = d->stream.received = DESTINATION_FRAMES;
-	r = pages_set_init(&d->filled, memory_of(d), e);
-	if (r == 0)
-		r = pages_set_init(&d->named, memory_of(d), e);
-	return r;
+	return pages_target_init(&d->target, memory_of(d), e);
+}
+
+static int begin(struct destination *d, struct error *e)
+{
+	int r = thread_start(&d->thread, THREAD_MOVER, "mover", destination_main, d);
+
+	d->threaded = r == 0;
+	if (r == 0 && d->options.door >= 0) {
+		r = thread_start(&d->attendant, THREAD_MOVER, "attendant", destination_attend, d);
+		d->attended = r == 0;
+	}
+	return r < 0 ? error_errno(e, r, "a thread for receiving a machine") : 0;
+}
+
+/* On the owner's loop, for whatever was new since the last time. */
+static void tell_news(void *arg)
+{
+	struct destination *d = arg;
+
+	d->options.hooks.news(d->options.hooks.opaque);
+}
+
+static void close_all(int fd, const struct destination_options *options)
+{
+	close(fd);
+	if (options->absent >= 0)
+		close(options->absent);
+	if (options->door >= 0)
+		close(options->door);
 }
 
 int destination_new(struct destination **out, struct machine *machine, int fd, const struct destination_options *options,
@@ -255,18 +274,17 @@ int destination_new(struct destination **out, struct machine *machine, int fd, c
 	int r;
 
 	if (!d) {
-		close(fd);
+		close_all(fd, options);
 		return error_errno(e, -ENOMEM, "receiving a machine");
 	}
-	*d = (struct destination){.machine = machine, .options = *options, .fd = fd, .wake = -1};
+	*d = (struct destination){.machine = machine, .options = *options, .fd = fd, .wake = -1, .faults.fd = -1, .next_fd = -1};
+	d->news = (struct bell){.loop = machine_loop(machine), .fn = tell_news, .arg = d};
+	pthread_mutex_init(&d->lock, NULL);
+	pthread_cond_init(&d->changed, NULL);
 	errands_init(&d->errands, machine_loop(machine));
 	r = prepare(d, e);
-	if (r == 0) {
-		r = thread_start(&d->thread, THREAD_MOVER, "mover", destination_main, d);
-		d->threaded = r == 0;
-		if (r < 0)
-			(void)error_errno(e, r, "a thread for receiving a machine");
-	}
+	if (r == 0)
+		r = begin(d, e);
 	if (r < 0)
 		destination_free(d);
 	else
@@ -274,27 +292,54 @@ int destination_new(struct destination **out, struct machine *machine, int fd, c
 	return r;
 }
 
-void destination_free(struct destination *d)
+/* One that is taken, and has all of its memory, only has its last word to say. */
+static void wake_threads(struct destination *d)
 {
 	const uint64_t one = 1;
+	bool in_peace = d->concluded && d->result == 0;
 
+	pthread_mutex_lock(&d->lock);
+	in_peace = in_peace && (!d->late || d->phase == DESTINATION_COMPLETE);
+	d->closing = true;
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+	if (in_peace && d->threaded) {
+		pthread_join(d->thread, NULL);
+		d->threaded = false;
+	}
+	if (d->wake >= 0)
+		(void)!write(d->wake, &one, sizeof one);
+}
+
+void destination_free(struct destination *d)
+{
 	if (!d)
 		return;
 	errands_close(&d->errands);
-	/* One that is taken only has its last word to say. */
-	if (d->wake >= 0 && !d->concluded)
-		(void)!write(d->wake, &one, sizeof one);
+	destination_release(d);
+	wake_threads(d);
 	if (d->threaded)
 		pthread_join(d->thread, NULL);
+	if (d->attended)
+		pthread_join(d->attendant, NULL);
+	bell_silence(&d->news);
 	errands_finish(&d->errands);
-	pages_set_finish(&d->filled);
-	pages_set_finish(&d->named);
+	pages_target_finish(&d->target);
+	unpacker_finish(&d->unpacker);
+	unpacker_finish(&d->fault_unpacker);
 	disks_finish(&d->disks);
 	stream_finish(&d->stream);
+	stream_finish(&d->faults);
 	json_decref(d->inventory);
 	free(d->state);
 	if (d->wake >= 0)
 		close(d->wake);
-	close(d->fd);
+	if (d->faults.fd >= 0)
+		close(d->faults.fd);
+	if (d->next_fd >= 0)
+		close(d->next_fd);
+	close_all(d->fd, &d->options);
+	pthread_cond_destroy(&d->changed);
+	pthread_mutex_destroy(&d->lock);
 	free(d);
 }

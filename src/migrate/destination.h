@@ -22,12 +22,24 @@ struct destination_hooks {
 	/* It is over. 0: the machine is paused and this side's, and shall run if `run`; or what went wrong. destination_free may
 	 * be called as soon as this has returned. */
 	void (*over)(void *opaque, int result, bool run, const struct error *why);
+	/* Another phase, after it was over without a failure. destination_free may be called from there on. */
+	void (*news)(void *opaque);
 	void *opaque;
 };
 
 struct destination_options {
 	char token[MIGRATE_TOKEN_TEXT]; /* as in the offer */
+	int absent; /* of absent_open, for post-copy: the destination's from now on; -1: none */
+	int door;   /* where further connections come (migrate/link.h), listening: the destination's from now on; -1: nowhere */
 	struct destination_hooks hooks;
+};
+
+/* How much of the machine is here. */
+enum destination_phase {
+	DESTINATION_ARRIVING, /* it is the source's */
+	DESTINATION_LATE,     /* it is here, but for some of its memory, which comes as it is needed (post-copy) */
+	DESTINATION_CUT,      /* the same, and the link broke: vCPUs may wait for memory that does not come */
+	DESTINATION_COMPLETE, /* all of it */
 };
 
 struct destination;
@@ -35,7 +47,11 @@ struct destination;
 /* `machine` is created and was not started. `fd`: the connection, the destination's from now on, also on failure. */
 MUST_USE int destination_new(struct destination **out, struct machine *machine, int fd,
 			     const struct destination_options *options, struct error *e);
-/* Ends it wherever it is; accepts NULL. */
+/* After it was over without a failure: whether it is late, or was. */
+bool destination_is_late(const struct destination *destination);
+/* Any thread. *left (may be NULL): bytes of memory that are elsewhere. */
+enum destination_phase destination_phase(struct destination *destination, uint64_t *left);
+/* Ends it wherever it is; accepts NULL. While it is late the machine must have ended: what is absent reads as zeros afterwards. */
 void destination_free(struct destination *destination);
 
 /* Frames that have passed each way before: hello, offer and answer. */

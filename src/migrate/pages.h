@@ -12,6 +12,7 @@
 #define DOPPEL_MIGRATE_PAGES_H
 
 #include "memory/memory.h"
+#include "migrate/pack.h"
 #include "migrate/stream.h"
 
 #define PAGES_RUNS      512
@@ -24,7 +25,7 @@ struct pages_run {
 	le32_t pages, kind;
 };
 
-/* Some pages of each region: one bit each, as memory_dirty_collect gives them. */
+/* Some pages of each region: one bit each, as memory_dirty_collect gives them. Single bits are changed in one piece each. */
 struct pages_set {
 	const struct memory *memory;
 	uint64_t *bits[MEMORY_REGIONS_MAX];
@@ -51,21 +52,49 @@ struct pages_sender {
 	} head;
 	uint32_t runs, data_pages;
 	uint8_t *data; /* PAGES_WITH_DATA pages */
+	struct packer *packer; /* the caller's; NULL: frames are sent as they are */
 	uint64_t end;  /* of the last run */
 	struct pages_counts counts;
 	/* Called before each frame, with its bytes: may wait, may fail. NULL: never. */
 	int (*pace)(void *opaque, size_t bytes, struct error *e);
+	/* Asked from time to time: pages_send shall return though the set is not empty. NULL: never. */
+	bool (*enough)(void *opaque);
 	void *opaque;
 };
 
 MUST_USE int pages_sender_init(struct pages_sender *sender, struct stream *stream, struct error *e);
 void pages_sender_finish(struct pages_sender *sender);
-/* Sends all pages of the set, the last frame included. */
-MUST_USE int pages_send(struct pages_sender *sender, const struct pages_set *set, struct error *e);
+/* Sends all pages of the set, the last frame included, and takes them out of it; others may do the same at the same time, each
+ * with a sender of his own, and each page is sent once. */
+MUST_USE int pages_send(struct pages_sender *sender, struct pages_set *set, struct error *e);
+/* The page at that address in a frame of its own, and in another those around it that are still in the set, which it takes out.
+ * -EFAULT: there is no such page. */
+MUST_USE int pages_send_wanted(struct pages_sender *sender, struct pages_set *set, uint64_t address, struct error *e);
 
-/* Puts a frame's pages in place. `filled`: pages that have had bytes so far; others are zeros. `named`: all that were told of.
- * -EPROTO, and nothing or some of it done, when any byte of the frame is not as it has to be. */
-MUST_USE int pages_receive(const struct stream_frame *frame, struct memory *memory, struct pages_set *filled,
-			   struct pages_set *named, struct pages_counts *counts, struct error *e);
+/* Where pages are put. Several threads may use one, each with counts of its own. */
+struct pages_target {
+	struct memory *memory;
+	struct pages_set filled; /* have had bytes so far; others are zeros */
+	struct pages_set named;  /* were told of */
+	/* Since the machine runs here while some of its memory is elsewhere: what is, and who waits for what (memory/absent.h). */
+	int absent; /* -1: all of it may be written here */
+	struct pages_set lacking, wanted;
+};
+
+MUST_USE int pages_target_init(struct pages_target *target, struct memory *memory, struct error *e);
+void pages_target_finish(struct pages_target *target); /* accepts a zeroed one */
+/* Puts a frame's pages in place. -EPROTO, and nothing or some of it done, when any byte of the frame is not as it has to be. */
+MUST_USE int pages_receive(const struct stream_frame *frame, struct pages_target *target, struct pages_counts *counts,
+			   struct error *e);
+/* Somebody waits for the page: 1 when it has to come from elsewhere and was not asked for yet, *address being its. */
+MUST_USE int pages_want(struct pages_target *target, uintptr_t host, uint64_t *address);
+
+/* Tells of all pages of the set: frames of
+ *
+ *   le64 guest-physical address, a multiple of 64 pages from its region's start; then le64 words, a bit each page
+ */
+MUST_USE int pages_send_missing(struct stream *stream, const struct pages_set *set, struct error *e);
+/* Adds a frame's to the set. -EPROTO as above. */
+MUST_USE int pages_receive_missing(const struct stream_frame *frame, struct pages_set *set, struct error *e);
 
 #endif

@@ -22,8 +22,8 @@
 /* Percent of its processor time that the guest is left, step by step. */
 static const unsigned throttles[] = {80, 60, 40, 25, 15, 8, 4, 2, 1};
 
-/* Waits until the bandwidth allows a frame; also counts. */
-static int pace(void *opaque, size_t bytes, struct error *e)
+/* Also counts. */
+int source_pace(void *opaque, size_t bytes, struct error *e)
 {
 	struct source *source = opaque;
 	uint64_t wait;
@@ -48,9 +48,7 @@ int source_send_due(struct source *source, struct error *e)
 {
 	int r;
 
-	source->sender.pace = pace;
-	source->sender.opaque = source;
-	r = disks_send(&source->disks, &source->stream, pace, source, e);
+	r = disks_send(&source->disks, &source->stream, source_pace, source, e);
 	if (r == 0)
 		r = pages_send(&source->sender, &source->due, e);
 	pthread_mutex_lock(&source->lock);
@@ -105,6 +103,9 @@ static int copy_round(struct source *source, unsigned number, struct round *roun
 
 	round->pages = left(source);
 	r = source_send_due(source, e);
+	/* What is due still goes later. */
+	if (r == 0 && source_shall_switch(source))
+		return 0;
 	if (r == 0)
 		r = end_round(source, number, e);
 	round->ns = clock_host_ns() - began;
@@ -113,8 +114,6 @@ static int copy_round(struct source *source, unsigned number, struct round *roun
 		r = source_errand(source, source_collect, e);
 	if (r < 0)
 		return r;
-	/* All that was due has been sent. */
-	pages_set_clear(&source->due);
 	pages_set_add(&source->due, &source->fresh);
 	round->left = left(source);
 	measure(source, number, round);
@@ -159,12 +158,19 @@ int source_pre_copy(struct source *source, struct error *e)
 	for (unsigned number = 1; r == 0; number++) {
 		source_enter(source, MIGRATE_PRE_COPY);
 		r = copy_round(source, number, &round, e);
-		if (r < 0 || short_enough(source, &round, most))
+		if (r < 0)
 			return r;
+		if (source_shall_switch(source))
+			return 1;
+		if (short_enough(source, &round, most))
+			return 0;
 		if (number == ROUNDS_MAX)
-			return give_up(source, e);
-		if (number > 1 && round.left * 100 > round.pages * PROGRESS_PERCENT)
+			return source->options.auto_post_copy ? 1 : give_up(source, e);
+		if (number > 1 && round.left * 100 > round.pages * PROGRESS_PERCENT) {
+			if (source->options.auto_post_copy)
+				return 1;
 			r = throttle(source, e);
+		}
 		/* The last step of it may need a few rounds to show. */
 		if (r == -ELOOP)
 			r = 0;

@@ -82,6 +82,26 @@ static int send_inventory(void *arg, struct error *e)
 	return text ? 0 : error_errno(e, -ENOMEM, "an inventory of the machine");
 }
 
+/* What was asked for and the destination can not is told before anything is sent. */
+static int agree(struct source *source, const struct stream_frame *frame, struct error *e)
+{
+	bool wanted = source->options.post_copy || source->options.auto_post_copy;
+	le64_t can = le64_put(0);
+
+	memcpy(&can, frame->bytes, frame->length == sizeof can ? sizeof can : 0);
+	pthread_mutex_lock(&source->lock);
+	source->can_post_copy = le64_get(can) & STREAM_CAN_POST_COPY;
+	pthread_mutex_unlock(&source->lock);
+	if (source->options.compress && source->stream.version < 2)
+		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
+				 "the destination's doppel is older and knows no compression; move it without --compress");
+	if (wanted && !(le64_get(can) & STREAM_CAN_POST_COPY))
+		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
+				 "the destination can not take this machine before its memory: its memory is locked there, or its "
+				 "doppel or kernel does not know how; move it without post-copy");
+	return wanted ? source_join(source, e) : 0;
+}
+
 static int reserve(struct source *source, struct error *e)
 {
 	struct stream_frame frame;
@@ -91,7 +111,8 @@ static int reserve(struct source *source, struct error *e)
 	r = source_errand(source, send_inventory, e);
 	if (r == 0)
 		r = stream_send_bytes(&source->stream, STREAM_INVENTORY, source->offer, strlen(source->offer), e);
-	return r < 0 ? r : stream_expect(&source->stream, STREAM_RESERVED, RESERVATION_MS, &frame, e);
+	r = r < 0 ? r : stream_expect(&source->stream, STREAM_RESERVED, RESERVATION_MS, &frame, e);
+	return r < 0 ? r : agree(source, &frame, e);
 }
 
 static int fence_doubt(void *arg, struct error *e)
@@ -125,24 +146,43 @@ static int send_state(struct source *source, struct error *e)
 static int finish(struct source *source, struct error *e)
 {
 	const le64_t totals[] = {le64_put(source->sender.counts.data + source->sender.counts.zero),
-				 le64_put(source->state.length), le64_put(source->was_running)};
+				 le64_put(source->state.length),
+				 le64_put((source->was_running ? STREAM_FINISH_RUNS : 0) |
+					  (source->progress.post_copy ? STREAM_FINISH_LATE : 0))};
 	struct stream_frame frame;
 	int r = stream_send_bytes(&source->stream, STREAM_FINISH, totals, sizeof totals, e);
 
 	return r < 0 ? r : stream_expect(&source->stream, STREAM_READY, -1, &frame, e);
 }
 
-/* Before the machine stands still, it is noted that it may be about to go: that costs no downtime. */
-static int stop_and_copy(struct source *source, struct error *e)
+/* Disks have to be there when the machine runs, memory has not. */
+static int send_rest(struct source *source, struct error *e)
 {
 	int r;
+
+	if (!source->progress.post_copy)
+		return source_send_due(source, e);
+	r = disks_send(&source->disks, &source->stream, source_pace, source, e);
+	return r < 0 ? r : source_begin_serving(source, e);
+}
+
+/* Before the machine stands still, it is noted that it may be about to go: that costs no downtime. */
+static int stop_and_copy(struct source *source, bool late, struct error *e)
+{
+	int r = late ? source_join(source, e) : 0;
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&source->lock);
+	source->progress.post_copy = late;
+	pthread_mutex_unlock(&source->lock);
 
 	source_enter(source, MIGRATE_STOP_AND_COPY);
 	r = source_errand(source, fence_doubt, e);
 	if (r == 0)
 		r = source_errand(source, source_hold, e);
 	if (r == 0)
-		r = source_send_due(source, e);
+		r = send_rest(source, e);
 	if (r == 0)
 		r = send_state(source, e);
 	return r < 0 ? r : finish(source, e);
@@ -206,10 +246,12 @@ static int move(struct source *source, struct error *e)
 	r = be_answered(source, e);
 	if (r == 0)
 		r = reserve(source, e);
-	if (r == 0 && !source->options.offline)
+	if (r == 0 && source->options.post_copy)
+		r = 1;
+	else if (r == 0 && !source->options.offline)
 		r = source_pre_copy(source, e);
-	if (r == 0)
-		r = stop_and_copy(source, e);
+	if (r >= 0)
+		r = stop_and_copy(source, r > 0, e);
 	return r < 0 ? r : commit(source, e);
 }
 
@@ -219,6 +261,7 @@ static int ask(struct source *source, struct error *e)
 	int r = stream_greet(&source->stream, true, e);
 
 	source->end = SOURCE_IN_DOUBT;
+	source->progress.post_copy = source->options.main_fd >= 0;
 	source->fenced = source->held = source->was_running = true;
 	if (r == 0)
 		r = stream_send_bytes(&source->stream, STREAM_ASK, source->options.token, MIGRATE_TOKEN_TEXT - 1, e);
@@ -236,7 +279,7 @@ static int ask(struct source *source, struct error *e)
 
 /* ---- The thread ---- */
 
-static int conclude(void *arg, struct error *e)
+int source_conclude(void *arg, struct error *e)
 {
 	struct source *source = arg;
 
@@ -252,6 +295,10 @@ static void end(struct source *source, int r)
 
 	if (source->end == SOURCE_MOVED) {
 		source_enter(source, MIGRATE_ACTIVATION);
+		if (source->progress.post_copy)
+			source_serve(source, source->options.ask);
+		if (source->end == SOURCE_CUT) /* the machine ends here before */
+			return;
 		/* Without it the doubt stays on disk, which keeps the machine from running here as well. */
 		(void)!source_errand(source, fence_gone, &own);
 	} else if (source->end == SOURCE_STAYED) {
@@ -263,7 +310,7 @@ static void end(struct source *source, int r)
 		/* Whoever hears the verdict has a machine that stands still, and nothing else. */
 		(void)!source_errand(source, source_let_go, &own);
 	}
-	(void)!source_errand(source, conclude, &own);
+	(void)!source_errand(source, source_conclude, &own);
 }
 
 static void *source_main(void *arg)
@@ -295,7 +342,36 @@ static int prepare(struct source *source, struct error *e)
 		r = disks_init(&source->disks, source->machine, true, e);
 	if (r == 0)
 		r = pages_sender_init(&source->sender, &source->stream, e);
+	if (r == 0)
+		r = pages_sender_init(&source->fault_sender, &source->faults, e);
+	if (r == 0 && source->options.compress)
+		r = packer_new(&source->packer, e);
+	source->sender.packer = source->packer;
+	source->sender.pace = source_pace;
+	source->sender.enough = source_shall_switch;
+	source->sender.opaque = source;
 	return r;
+}
+
+static int begin(struct source *source, struct error *e)
+{
+	int r = thread_start(&source->thread, THREAD_MOVER, "mover", source_main, source);
+
+	source->threaded = r == 0;
+	if (r == 0) {
+		r = thread_start(&source->server, THREAD_MOVER, "server", source_server_main, source);
+		source->served = r == 0;
+	}
+	return r < 0 ? error_errno(e, r, "a thread for moving a machine") : 0;
+}
+
+static void close_links(struct source *source)
+{
+	const int fds[] = {source->fd, source->faults.fd, source->next_main, source->next_faults};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
 }
 
 int source_new(struct source **out, struct machine *machine, int fd, const struct source_options *options, struct error *e)
@@ -305,25 +381,30 @@ int source_new(struct source **out, struct machine *machine, int fd, const struc
 
 	if (!source) {
 		close(fd);
+		if (options->faults_fd >= 0)
+			close(options->faults_fd);
+		if (options->main_fd >= 0)
+			close(options->main_fd);
 		return error_errno(e, -ENOMEM, "moving a machine");
 	}
 	source->machine = machine;
 	source->options = *options;
 	source->offer = strdup(options->offer ? options->offer : "");
 	source->fd = fd;
+	source->faults.fd = -1;
+	source->next_main = options->main_fd;
+	source->next_faults = options->faults_fd;
+	snprintf(source->name, sizeof source->name, "%s", options->name ? options->name : "");
 	if (!source->options.max_downtime_ms)
 		source->options.max_downtime_ms = MIGRATE_DOWNTIME_MS;
 	pthread_mutex_init(&source->lock, NULL);
+	pthread_cond_init(&source->changed, NULL);
 	errands_init(&source->errands, machine_loop(machine));
 	state_writer_init(&source->state);
 	limit_set(&source->limit, options->bandwidth, 0, STREAM_DATA_MAX, clock_host_ns());
 	r = prepare(source, e);
-	if (r == 0) {
-		r = thread_start(&source->thread, THREAD_MOVER, "mover", source_main, source);
-		source->threaded = r == 0;
-		if (r < 0)
-			(void)error_errno(e, r, "a thread for moving a machine");
-	}
+	if (r == 0)
+		r = begin(source, e);
 	if (r < 0)
 		source_free(source);
 	else
@@ -343,23 +424,33 @@ void source_free(struct source *source)
 	if (!source)
 		return;
 	errands_close(&source->errands);
+	pthread_mutex_lock(&source->lock);
+	source->closing = true;
+	pthread_cond_broadcast(&source->changed);
+	pthread_mutex_unlock(&source->lock);
 	if (source->wake >= 0)
 		wake(source);
 	if (source->threaded)
 		pthread_join(source->thread, NULL);
+	if (source->served)
+		pthread_join(source->server, NULL);
 	/* The machine ends before the move did. */
 	if (source->fenced && source->end == SOURCE_STAYED)
 		(void)!source->options.hooks.fence(source->options.hooks.opaque, SOURCE_FENCE_NONE, NULL);
 	errands_finish(&source->errands);
 	pages_sender_finish(&source->sender);
+	pages_sender_finish(&source->fault_sender);
+	packer_free(source->packer);
 	pages_set_finish(&source->due);
 	pages_set_finish(&source->fresh);
 	disks_finish(&source->disks);
 	state_writer_finish(&source->state);
 	stream_finish(&source->stream);
+	stream_finish(&source->faults);
 	if (source->wake >= 0)
 		close(source->wake);
-	close(source->fd);
+	close_links(source);
+	pthread_cond_destroy(&source->changed);
 	pthread_mutex_destroy(&source->lock);
 	free(source->offer);
 	free(source);
@@ -391,7 +482,7 @@ void source_progress(struct source *source, struct migrate_progress *out)
 {
 	pthread_mutex_lock(&source->lock);
 	*out = source->progress;
-	if (out->stage != MIGRATE_ACTIVATION)
+	if (out->stage != MIGRATE_ACTIVATION || (out->post_copy && !source->complete))
 		out->total_ns = clock_host_ns() - source->began_ns;
 	pthread_mutex_unlock(&source->lock);
 }

@@ -22,13 +22,15 @@ enum source_end {
 	SOURCE_STAYED,   /* the machine is here and as it was before */
 	SOURCE_IN_DOUBT, /* it stands still here, and may be the destination's */
 	SOURCE_MOVED,    /* it is the destination's */
+	SOURCE_CUT,      /* it is the destination's, which lacks some of its memory, and the link broke: source_rejoin */
 };
 
 /* What has to survive this process: written to disk when the hook returns. */
 enum source_fence {
 	SOURCE_FENCE_DOUBT, /* from now on it may become the destination's */
 	SOURCE_FENCE_NONE,  /* it did not, and never will by this token */
-	SOURCE_FENCE_GONE,  /* it did */
+	SOURCE_FENCE_LATE,  /* it did, and needs memory of this process still */
+	SOURCE_FENCE_GONE,  /* it did, and needs nothing any more */
 };
 
 /* All are called by the owner's loop. */
@@ -37,7 +39,7 @@ struct source_hooks {
 	/* Another stage or round. */
 	void (*went_on)(void *opaque);
 	/* It is over; source_free may be called as soon as this has returned. `why` it did not move, else NULL. Not called
-	 * after source_free. */
+	 * after source_free. SOURCE_CUT: it is not, but stands until source_rejoin. */
 	void (*over)(void *opaque, enum source_end end, const struct error *why);
 	void *opaque;
 };
@@ -47,6 +49,13 @@ struct source_options {
 	char token[MIGRATE_TOKEN_TEXT];
 	bool ask;                 /* whose is it? Nothing is sent then */
 	bool offline;             /* no pre-copy: the machine stands still from the start */
+	bool post_copy;           /* no pre-copy either, and its memory follows when it runs there */
+	bool auto_post_copy;      /* the same, where pre-copy makes no way */
+	const char *name;         /* of the machine, there: for further connections */
+	/* For post-copy, connected as the first one, the source's from now on; -1: none. With `ask`: the connections for
+	 * source_rejoin, should it be there and lack memory. */
+	int faults_fd, main_fd;
+	bool compress;            /* pages, by zstd */
 	bool disks;               /* copied along, those that it writes */
 	unsigned max_downtime_ms; /* 0: MIGRATE_DOWNTIME_MS */
 	uint64_t bandwidth;       /* bytes a second; 0: no limit */
@@ -63,6 +72,12 @@ void source_free(struct source *source);
 /* The machine stays. -EBUSY (ERROR_STATE): too late, it is being given away. */
 MUST_USE int source_cancel(struct source *source, struct error *e);
 void source_set_bandwidth(struct source *source, uint64_t bytes_per_second);
+/* Post-copy from now on. `faults_fd`: as in the options; the source's when it returns 0. -EBUSY (ERROR_STATE): it is no time for
+ * that; -EOPNOTSUPP: the destination can not. */
+MUST_USE int source_to_post_copy(struct source *source, int faults_fd, struct error *e);
+/* After SOURCE_CUT: what is missing still goes by these connections, which are the source's when it returns 0. hooks.over tells
+ * again how that ended. */
+MUST_USE int source_rejoin(struct source *source, int main_fd, int faults_fd, struct error *e);
 /* Any thread. */
 void source_progress(struct source *source, struct migrate_progress *out);
 /* Whether the machine stands still for the move, or because it is in doubt. */

@@ -14,15 +14,16 @@
 struct source {
 	struct machine *machine;
 	struct source_options options;
-	char *offer;
+	char *offer, name[64];
 	int fd, wake;
 	struct stream stream;
 	struct errands errands;
-	pthread_t thread;
-	bool threaded;
+	pthread_t thread, server;
+	bool threaded, served;
 
 	/* The thread's own. */
 	struct pages_sender sender;
+	struct packer *packer;
 	struct pages_set due, fresh; /* not sent since they changed; of those, what was collected last */
 	struct disks disks;
 	struct state_writer state;
@@ -34,10 +35,21 @@ struct source {
 	enum source_end end;
 	struct error why;
 
+	/* The server's own, while it serves; `fd` of the stream is changed under the lock. */
+	struct stream faults;
+	struct pages_sender fault_sender;
+
 	pthread_mutex_t lock; /* guards the rest */
+	pthread_cond_t changed;
 	struct migrate_progress progress;
 	struct limit limit;
 	bool cancelled, committed;
+	bool can_post_copy;    /* the destination said so */
+	bool switch_asked;     /* to post-copy */
+	bool complete;         /* in post-copy: it needs nothing any more */
+	bool server_idle;      /* the server noticed that it shall not serve */
+	bool serving, closing; /* the faults link is there, and wants may come; source_free was called */
+	int next_main, next_faults; /* connections that are not in use yet; -1: none */
 };
 
 /* source.c */
@@ -46,12 +58,25 @@ void source_enter(struct source *source, enum migrate_stage stage);
 /* The owner does fn(source, e). */
 MUST_USE int source_errand(struct source *source, errand_fn *fn, struct error *e);
 
-/* precopy.c: stage 2; at its end what is due still is in `due`. */
+/* A frame of so many bytes waits until the bandwidth allows it. */
+MUST_USE int source_pace(void *source, size_t bytes, struct error *e);
+
+/* serving.c: post-copy. */
+/* The connection for faults is made. */
+MUST_USE int source_join(struct source *source, struct error *e);
+bool source_shall_switch(void *source);
+/* The machine stands still: what is due goes later, and the destination may ask for it. */
+MUST_USE int source_begin_serving(struct source *source, struct error *e);
+/* The machine is the destination's: until all of its memory is. `cut`: there is no connection at first. */
+void source_serve(struct source *source, bool cut);
+void *source_server_main(void *source);
+
+/* precopy.c: stage 2; at its end what is due still is in `due`. 1: post-copy follows. */
 MUST_USE int source_pre_copy(struct source *source, struct error *e);
 /* Sends what is due; progress counts. */
 MUST_USE int source_send_due(struct source *source, struct error *e);
 
 /* holding.c: errands, on the owner's thread. */
-errand_fn source_track, source_collect, source_hold, source_throttle, source_let_go, source_give_back;
+errand_fn source_conclude, source_track, source_collect, source_hold, source_throttle, source_let_go, source_give_back;
 
 #endif

@@ -6,7 +6,7 @@
  *   2 pre-copy        round by round, what has changed since it was sent; left out when the machine moves at rest
  *   3 stop and copy   the machine stands still; the last pages and the rest of its state
  *   4 commitment      the machine changes hands: who has it is decided in one place, once (docs/internals/migrate.md)
- *   5 activation      it runs on the destination
+ *   5 activation      it runs on the destination; in post-copy the rest of its memory follows
  *
  * A stage follows the one before it; up to the middle of 4 any failure leads back to the source, which goes on.
  */
@@ -37,6 +37,10 @@ struct migrate_progress {
 	uint64_t estimate_ns;   /* of the downtime, if the machine were stopped now; 0: not known yet */
 	uint64_t downtime_ns;   /* from the machine's stop to the destination's word that it has it; 0: not yet */
 	uint64_t total_ns;      /* so far */
+	uint64_t faults;        /* pages that were waited for in post-copy */
+	uint64_t fault_bytes;   /* over the link for them */
+	bool post_copy;         /* the machine runs there before all of its memory is */
+	bool cut;               /* the same, and the link broke */
 	unsigned throttle;      /* percent of its processor time that the guest is left, to let it converge; 0: all */
 };
 

@@ -24,6 +24,8 @@ struct header {
 };
 _Static_assert(sizeof(struct header) == STREAM_HEADER, "header as in docs/internals/migrate.md");
 
+#define JOIN_MAX 1024
+
 /* Of each kind: its name, and how long its payload may be. */
 static const struct {
 	const char *name;
@@ -33,7 +35,7 @@ static const struct {
 	[STREAM_OFFER] = {"offer", 2, STREAM_TEXT_MAX},
 	[STREAM_ANSWER] = {"answer", 2, STREAM_TEXT_MAX},
 	[STREAM_INVENTORY] = {"inventory", 2, STREAM_TEXT_MAX},
-	[STREAM_RESERVED] = {"reserved", 0, 0},
+	[STREAM_RESERVED] = {"reserved", 0, 8},
 	[STREAM_PAGES] = {"pages", 1, STREAM_DATA_MAX},
 	[STREAM_ROUND] = {"round", 8, 8},
 	[STREAM_STATE] = {"state", 1, STREAM_DATA_MAX},
@@ -45,6 +47,13 @@ static const struct {
 	[STREAM_ASK] = {"ask", 32, 32},
 	[STREAM_VERDICT] = {"verdict", 1, 1},
 	[STREAM_DISK] = {"disk", 24, STREAM_DATA_MAX},
+	[STREAM_JOIN] = {"join", 2, JOIN_MAX},
+	[STREAM_JOINED] = {"joined", 0, 0},
+	[STREAM_MISSING] = {"missing", 16, STREAM_DATA_MAX},
+	[STREAM_WANT] = {"want", 8, 8},
+	[STREAM_PUSHED] = {"pushed", 0, 0},
+	[STREAM_COMPLETE] = {"complete", 0, 0},
+	[STREAM_PACKED] = {"packed", 9, STREAM_DATA_MAX},
 };
 
 const char *stream_kind_name(enum stream_kind kind)
@@ -186,7 +195,7 @@ int stream_send(struct stream *stream, enum stream_kind kind, const struct iovec
 {
 	struct header header = {
 		.kind = le16_put((uint16_t)kind),
-		.version = le16_put(STREAM_VERSION),
+		.version = le16_put((uint16_t)(stream->version ? stream->version : STREAM_OLDEST)),
 		.length = le32_put((uint32_t)total(parts, count)),
 		.number = le32_put(stream->sent),
 	};
@@ -227,7 +236,20 @@ static int receive_all(struct stream *stream, void *to, size_t length, int timeo
 	return 0;
 }
 
-static int check(const struct stream *stream, const struct header *header, struct error *e)
+/* A greeting tells which versions its sender has; all else is of the one that both speak. */
+static int check_version(struct stream *stream, enum stream_kind kind, unsigned version, struct error *e)
+{
+	bool known = stream->version ? version == stream->version : version >= STREAM_OLDEST && version <= STREAM_VERSION;
+
+	if (kind == STREAM_HELLO || kind == STREAM_ABORT)
+		return 0;
+	if (!known)
+		return refuse(e, "a frame of an unknown version", version);
+	stream->version = version;
+	return version > 1 || kind < STREAM_JOIN ? 0 : refuse(e, "a frame of a kind that its version has not", kind);
+}
+
+static int check(struct stream *stream, const struct header *header, struct error *e)
 {
 	unsigned kind = le16_get(header->kind);
 	uint32_t length = le32_get(header->length);
@@ -236,15 +258,11 @@ static int check(const struct stream *stream, const struct header *header, struc
 		return refuse(e, "no frame begins here", le32_get(header->number));
 	if (kind == 0 || kind >= STREAM_KINDS)
 		return refuse(e, "a frame of an unknown kind", kind);
-	/* A greeting tells which versions its sender has; all else is of one that both have. */
-	if (kind != STREAM_HELLO && kind != STREAM_ABORT &&
-	    (le16_get(header->version) < STREAM_OLDEST || le16_get(header->version) > STREAM_VERSION))
-		return refuse(e, "a frame of an unknown version", le16_get(header->version));
 	if (length < kinds[kind].least || length > kinds[kind].most)
 		return refuse(e, "a frame of a wrong length", length);
 	if (le32_get(header->number) != stream->received || le64_get(header->reserved) != 0)
 		return refuse(e, "a frame out of order", le32_get(header->number));
-	return 0;
+	return check_version(stream, (enum stream_kind)kind, le16_get(header->version), e);
 }
 
 static int make_room(struct stream *stream, size_t length)
@@ -339,8 +357,10 @@ static int hear_hello(struct stream *stream, struct error *e)
 	if (r < 0)
 		return r;
 	memcpy(&theirs, frame.bytes, sizeof theirs);
-	if (le32_get(theirs.newest) >= STREAM_OLDEST && le32_get(theirs.oldest) <= STREAM_VERSION)
+	if (le32_get(theirs.newest) >= STREAM_OLDEST && le32_get(theirs.oldest) <= STREAM_VERSION) {
+		stream->version = le32_get(theirs.newest) < STREAM_VERSION ? le32_get(theirs.newest) : STREAM_VERSION;
 		return 0;
+	}
 	return error_set(e, ERROR_FAILED, -EPROTONOSUPPORT,
 			 "the other side speaks versions %u to %u of the stream, this one %u to %u: update the older one",
 			 le32_get(theirs.oldest), le32_get(theirs.newest), STREAM_OLDEST, STREAM_VERSION);

@@ -19,8 +19,8 @@
 #include "base/error.h"
 #include "base/types.h"
 
-/* The version that is spoken, and the oldest that is understood. */
-#define STREAM_VERSION 1
+/* The newest version that is spoken, and the oldest. Both sides speak the newest that both have. */
+#define STREAM_VERSION 2
 #define STREAM_OLDEST  1
 
 enum stream_kind {
@@ -28,7 +28,7 @@ enum stream_kind {
 	STREAM_OFFER,     /* source: the machine; JSON */
 	STREAM_ANSWER,    /* destination: what does not fit; JSON, {} when all does */
 	STREAM_INVENTORY, /* source: memory and sections of the machine; JSON */
-	STREAM_RESERVED,  /* destination: all of it is held */
+	STREAM_RESERVED,  /* destination: all of it is held; from version 2 on STREAM_CAN_... */
 	STREAM_PAGES,     /* source: migrate/pages.h */
 	STREAM_ROUND,     /* source: all pages of a round were sent; destination: they are here */
 	STREAM_STATE,     /* source: a piece of the state without RAM */
@@ -40,8 +40,22 @@ enum stream_kind {
 	STREAM_ASK,       /* source, later: whose is the machine of this token? */
 	STREAM_VERDICT,   /* destination: 1 when it is the destination's, 0 when it is the source's, for ever */
 	STREAM_DISK,      /* source: migrate/disks.h */
+	/* From version 2 on. */
+	STREAM_JOIN,      /* source: a further connection of a machine that moves; JSON, migrate/link.h */
+	STREAM_JOINED,    /* destination: it is taken */
+	STREAM_MISSING,   /* source, at the switch to post-copy; destination, over a new link: pages that are not there */
+	STREAM_WANT,      /* destination: somebody waits for the page at this address */
+	STREAM_PUSHED,    /* source: all that was missing has been sent */
+	STREAM_COMPLETE,  /* destination: all of it is here */
+	STREAM_PACKED,    /* source: migrate/pack.h */
 	STREAM_KINDS,
 };
+
+/* What a destination can, a bit each in its word that all is held. */
+#define STREAM_CAN_POST_COPY 1
+/* The last number of `finish`: it ran, and shall run; from version 2 on, some of its memory follows later (post-copy). */
+#define STREAM_FINISH_RUNS 1
+#define STREAM_FINISH_LATE 2
 
 #define STREAM_HEADER   32
 #define STREAM_TEXT_MAX (1 * MIB)
@@ -51,6 +65,7 @@ struct stream {
 	int fd;   /* a stream socket; the caller's */
 	int wake; /* an eventfd that ends any wait, the caller's; -1: none */
 	int stall_ms; /* so long nothing may move: -ETIMEDOUT */
+	unsigned version; /* that both sides speak; 0: that of the first frame that comes */
 	uint32_t sent, received; /* frames, modulo 2^32 */
 	uint64_t bytes_sent;
 	uint8_t *payload; /* of the frame received last */
@@ -83,7 +98,7 @@ MUST_USE int stream_expect(struct stream *stream, enum stream_kind kind, int tim
 /* Tells why this side gives up, if the other one still takes it; waits a second at most. */
 void stream_abort(struct stream *stream, const struct error *why);
 
-/* Both sides say hello, the source first. -EPROTONOSUPPORT when they have no version in common. */
+/* Both sides say hello, the source first, and the version is known. -EPROTONOSUPPORT when they have none in common. */
 MUST_USE int stream_greet(struct stream *stream, bool source, struct error *e);
 
 const char *stream_kind_name(enum stream_kind kind);

@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/socket.h"
+#include "migrate/link.h"
 #include "monitor/private.h"
 #include "monitor/starter.h"
 
@@ -177,6 +179,8 @@ static int let_run(struct monitor *monitor, struct machine *machine, struct erro
 
 	if (monitor->stopping || signal_came(monitor))
 		return error_set(e, ERROR_STATE, -ECANCELED, "%s was stopped before it ran", monitor->options->name);
+	if (monitor->options->arrival && monitor_prepare_arrival(monitor, e) < 0)
+		return -EIO;
 	r = hooks->made ? hooks->made(hooks->context, monitor->folder, e) : 0;
 	if (r < 0)
 		return r;
@@ -227,6 +231,8 @@ static int let_live(struct monitor *monitor, struct machine *machine, struct mac
 		return r;
 	r = wait_for_end(monitor, outcome, e);
 	/* After a signal, its time, or because the user left. */
+	if (monitor_is_cut_off(monitor))
+		monitor_abandon(monitor);
 	machine_stop(monitor->machine);
 	if (outcome->state != MACHINE_FAILED)
 		outcome->state = MACHINE_STOPPED;
@@ -249,6 +255,7 @@ static int live(struct monitor *monitor, struct machine_outcome *outcome, struct
 		r = let_live(monitor, machine, outcome, e);
 	monitor_snapshot_end(monitor);
 	monitor_end_move(monitor);
+	monitor_end_arrival(monitor);
 	monitor->machine = NULL;
 	machine_free(machine);
 	if (monitor->options->hooks.gone)
@@ -305,6 +312,23 @@ static void finish(struct monitor *monitor)
 	close_one(&monitor->folder);
 	close_one(&monitor->starter);
 	close_one(&monitor->request);
+	close_one(&monitor->absent);
+	close_one(&monitor->door);
+}
+
+/* Clients get their answers: who was told that it ended can remove it. */
+noreturn void monitor_abandon(struct monitor *monitor)
+{
+	struct machine_outcome outcome = {.state = MACHINE_FAILED,
+					  .message = "it was ended while some of its memory was where it came from: it is lost"};
+
+	stop_listening(monitor);
+	(void)unlinkat(monitor->folder, LINK_DOOR, 0);
+	conclude(monitor, 0, &outcome, NULL);
+	close_one(&monitor->lock);
+	monitor_answer_waiters(monitor, true);
+	control_server_free(monitor->server, LAST_ANSWER_MS);
+	_exit(EXIT_FAILURE);
 }
 
 int monitor_run(struct registry *registry, const struct monitor_options *options, struct machine_outcome *outcome,
@@ -318,6 +342,8 @@ int monitor_run(struct registry *registry, const struct monitor_options *options
 		.listener = -1,
 		.history = -1,
 		.request = -1,
+		.absent = -1,
+		.door = -1,
 		.starter = options->starter,
 		.setup.timeout_ms = -1,
 	};

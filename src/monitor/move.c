@@ -25,7 +25,8 @@ static int fence(void *opaque, enum source_fence which, struct error *e)
 
 	if (which == SOURCE_FENCE_NONE)
 		return registry_clear_move(move->monitor->folder, e);
-	move->record.gone = which == SOURCE_FENCE_GONE;
+	move->record.gone = which != SOURCE_FENCE_DOUBT;
+	move->record.late = which == SOURCE_FENCE_LATE;
 	return registry_write_move(move->monitor->folder, &move->record, e);
 }
 
@@ -35,7 +36,7 @@ static void went_on(void *opaque)
 	struct migrate_progress progress;
 
 	source_progress(move->source, &progress);
-	if (progress.stage == move->told && progress.stage != MIGRATE_PRE_COPY)
+	if (progress.stage == move->told && progress.stage != MIGRATE_PRE_COPY && !progress.post_copy)
 		return;
 	move->told = progress.stage;
 	monitor_tell(move->monitor, "moving", migrate_progress_json(&progress));
@@ -101,6 +102,22 @@ static void in_doubt(struct move *move, const struct error *why)
 	fail(move, &told);
 }
 
+/* The source stays: it has the memory. */
+static void cut_off(struct move *move, const struct error *why)
+{
+	struct monitor *monitor = move->monitor;
+	struct error told;
+
+	(void)error_set(&told, ERROR_FAILED, -EPIPE,
+			"%.200s; %.63s is at %.80s but lacks %llu M of its memory and stands still there: doppel migrate %.63s %.80s "
+			"--recover goes on",
+			why->message, monitor->options->name, move->record.to,
+			(unsigned long long)(move->progress.left * GUEST_PAGE_SIZE / MIB), monitor->options->name, move->record.to);
+	log_line(LOG_ERROR, "monitor", "%s", told.message);
+	monitor_note(monitor, "move cut off", json_pack("{s:s}", "message", why->message));
+	fail(move, &told);
+}
+
 static void over(void *opaque, enum source_end end, const struct error *why)
 {
 	struct move *move = opaque;
@@ -119,6 +136,9 @@ static void over(void *opaque, enum source_end end, const struct error *why)
 	case SOURCE_IN_DOUBT:
 		in_doubt(move, why);
 		break;
+	case SOURCE_CUT:
+		cut_off(move, why);
+		return;
 	}
 	if (loop_post(monitor->loop, forget, move) < 0)
 		log_line(LOG_WARNING, "monitor", "no memory to end the move of %s", monitor->options->name);
@@ -138,13 +158,53 @@ static int begin(struct move *move, struct control_call *call, const struct sour
 {
 	int fd = control_take_passed(call), r;
 
-	if (fd < 0)
+	if (fd < 0) {
+		if (options->faults_fd >= 0)
+			close(options->faults_fd);
+		if (options->main_fd >= 0)
+			close(options->main_fd);
 		return error_set(e, ERROR_USAGE, -EINVAL, "migrate: a connection to the destination has to be passed");
+	}
 	r = source_new(&move->source, move->monitor->machine, fd, options, e);
 	if (r < 0)
 		return r;
 	move->call = call;
 	control_keep(call, client_left, move);
+	return 0;
+}
+
+/* The connection that came first of those that wait, or -1. */
+static int take_link(struct monitor *monitor)
+{
+	int fd = monitor->link_count ? monitor->links[0] : -1;
+
+	if (fd >= 0)
+		memmove(monitor->links, monitor->links + 1, --monitor->link_count * sizeof *monitor->links);
+	return fd;
+}
+
+static void drop_links(struct monitor *monitor)
+{
+	while (monitor->link_count)
+		close(monitor->links[--monitor->link_count]);
+}
+
+/* One connection more to the destination, for the next call that needs some. {"first": true}: those before it are not needed. */
+int monitor_migrate_link(struct control_call *call, const json_t *with, struct error *e)
+{
+	struct monitor *monitor = control_opaque(call);
+	int fd = control_take_passed(call);
+
+	if (json_is_true(json_object_get(with, "first")))
+		drop_links(monitor);
+	if (fd < 0)
+		return error_set(e, ERROR_USAGE, -EINVAL, "migrate: a connection to the destination has to be passed");
+	if (monitor->link_count == MONITOR_LINKS) {
+		close(fd);
+		return error_set(e, ERROR_USAGE, -EMFILE, "migrate: %d connections at most", MONITOR_LINKS);
+	}
+	monitor->links[monitor->link_count++] = fd;
+	control_answer(call, NULL, -1);
 	return 0;
 }
 
@@ -196,13 +256,22 @@ int monitor_migrate(struct control_call *call, const json_t *with, struct error 
 	struct source_options options = {
 		.offer = offer,
 		.offline = json_is_true(json_object_get(with, "offline")),
+		.compress = json_is_true(json_object_get(with, "compress")),
 		.disks = json_is_true(json_object_get(with, "disks")),
 		.max_downtime_ms = (unsigned)number(with, "max_downtime_ms"),
 		.bandwidth = number(with, "bandwidth"),
+		.post_copy = json_is_true(json_object_get(with, "post_copy")),
+		.auto_post_copy = json_is_true(json_object_get(with, "auto_post_copy")),
+		.name = monitor->options->name,
+		.faults_fd = -1,
+		.main_fd = -1,
 		.hooks = {fence, went_on, over, NULL},
 	};
 	struct move *move;
 	int r = check(monitor, e);
+
+	if (r == 0)
+		r = monitor_refuse_while_late(monitor, "moved", e);
 
 	if (r == 0 && (!offer || !to || !migrate_token_valid(token)))
 		r = error_set(e, ERROR_USAGE, -EINVAL, "migrate: offer, token and to are texts");
@@ -210,6 +279,8 @@ int monitor_migrate(struct control_call *call, const json_t *with, struct error 
 		return r;
 	memcpy(options.token, token, sizeof options.token);
 	options.hooks.opaque = move = move_new(monitor, token, to);
+	if (move && (options.post_copy || options.auto_post_copy))
+		options.faults_fd = take_link(monitor);
 	r = move ? begin(move, call, &options, e) : error_errno(e, -ENOMEM, "migrate");
 	if (r < 0) {
 		free(move);
@@ -224,14 +295,50 @@ int monitor_migrate(struct control_call *call, const json_t *with, struct error 
 int monitor_migrate_ask(struct control_call *call, const json_t *with, struct error *e)
 {
 	struct monitor *monitor = control_opaque(call);
-	struct source_options options = {.ask = true, .hooks = {fence, went_on, over, monitor->move}};
+	struct source_options options = {.ask = true,
+					 .name = monitor->options->name,
+					 .faults_fd = -1,
+					 .main_fd = -1,
+					 .hooks = {fence, went_on, over, monitor->move}};
 
 	(void)with;
 	if (!monitor->in_doubt || monitor->move->source)
 		return error_set(e, ERROR_STATE, -EBUSY, "%s is not in doubt: doppel inspect %s tells how it is",
 				 monitor->options->name, monitor->options->name);
 	memcpy(options.token, monitor->move->record.token, sizeof options.token);
+	/* Should it be there, memory follows at once. */
+	if (monitor->move->progress.post_copy) {
+		if (monitor->link_count < 2)
+			return error_set(e, ERROR_USAGE, -EINVAL, "migrate: two connections more have to be passed before");
+		options.main_fd = take_link(monitor);
+		options.faults_fd = take_link(monitor);
+	}
 	return begin(monitor->move, call, &options, e);
+}
+
+/* The link of a post-copy broke: two connections that were passed before take its place. Answered when all memory is there. */
+int monitor_migrate_recover(struct control_call *call, const json_t *with, struct error *e)
+{
+	struct monitor *monitor = control_opaque(call);
+	struct move *move = monitor->move;
+	int main_fd, faults_fd, r;
+
+	(void)with;
+	if (!move || !move->source || move->call)
+		return error_set(e, ERROR_STATE, -EBUSY, "no move of %s was cut off", monitor->options->name);
+	if (monitor->link_count < 2)
+		return error_set(e, ERROR_USAGE, -EINVAL, "migrate: two connections have to be passed before");
+	main_fd = take_link(monitor);
+	faults_fd = take_link(monitor);
+	r = source_rejoin(move->source, main_fd, faults_fd, e);
+	if (r < 0) {
+		close(main_fd);
+		close(faults_fd);
+		return r;
+	}
+	move->call = call;
+	control_keep(call, client_left, move);
+	return 0;
 }
 
 static int check_moving(const struct monitor *monitor, struct error *e)
@@ -245,12 +352,14 @@ int monitor_migrate_status(struct control_call *call, const json_t *with, struct
 {
 	struct monitor *monitor = control_opaque(call);
 	struct migrate_progress progress;
-	int r = check_moving(monitor, e);
+	int r = monitor->in_doubt ? 0 : check_moving(monitor, e);
 
 	(void)with;
 	if (r < 0)
 		return r;
-	source_progress(monitor->move->source, &progress);
+	progress = monitor->move->progress;
+	if (monitor->move->source)
+		source_progress(monitor->move->source, &progress);
 	control_answer(call, migrate_progress_json(&progress), -1);
 	return 0;
 }
@@ -265,6 +374,24 @@ int monitor_migrate_cancel(struct control_call *call, const json_t *with, struct
 		r = source_cancel(monitor->move->source, e);
 	if (r == 0)
 		control_answer(call, NULL, -1);
+	return r;
+}
+
+/* A connection more to the destination comes along. */
+int monitor_migrate_post_copy(struct control_call *call, const json_t *with, struct error *e)
+{
+	struct monitor *monitor = control_opaque(call);
+	int fd = control_take_passed(call), r = check_moving(monitor, e);
+
+	(void)with;
+	if (r == 0 && fd < 0)
+		return error_set(e, ERROR_USAGE, -EINVAL, "migrate: a connection to the destination has to be passed");
+	if (r == 0)
+		r = source_to_post_copy(monitor->move->source, fd, e);
+	if (r == 0)
+		control_answer(call, NULL, -1);
+	else if (fd >= 0)
+		close(fd);
 	return r;
 }
 
@@ -297,6 +424,20 @@ int monitor_refuse_while_moving(const struct monitor *monitor, const char *what,
 	return 0;
 }
 
+int monitor_refuse_while_serving(const struct monitor *monitor, const char *what, struct error *e)
+{
+	struct migrate_progress progress;
+
+	if (!monitor->move || !monitor->move->source)
+		return 0;
+	source_progress(monitor->move->source, &progress);
+	if (!progress.post_copy || progress.stage != MIGRATE_ACTIVATION)
+		return 0;
+	return error_set(e, ERROR_STATE, -EBUSY,
+			 "%s is at %.80s, which needs memory that is here, and can not be %s here; doppel rm --force %s gives it up",
+			 monitor->options->name, monitor->move->record.to, what, monitor->options->name);
+}
+
 bool monitor_keep_from_moving(struct monitor *monitor)
 {
 	struct error e;
@@ -310,6 +451,7 @@ void monitor_end_move(struct monitor *monitor)
 {
 	struct move *move = monitor->move;
 
+	drop_links(monitor);
 	if (!move)
 		return;
 	source_free(move->source);

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdnoreturn.h>
 
 #include "base/loop.h"
 #include "control/server.h"
@@ -18,6 +19,9 @@ struct waiter {
 	unsigned states; /* 1 << enum machine_state */
 	struct waiter *next;
 };
+
+/* Connections of one move beside the first. */
+#define MONITOR_LINKS 32
 
 struct monitor {
 	const struct monitor_options *options;
@@ -38,6 +42,10 @@ struct monitor {
 
 	struct snapshotting *snapshotting; /* snapshot.c; NULL: none is under way */
 	bool arriving;     /* it is received, and nobody's here so far */
+	int absent, door;  /* of a machine that arrives, until it does; -1: none */
+	struct arrival *arrival; /* arrival.c; NULL: all of it is here */
+	int links[MONITOR_LINKS]; /* connections for the next move of it */
+	unsigned link_count;
 	struct move *move; /* move.c; NULL: it is not being moved */
 	bool in_doubt;     /* it may be the destination's: it stands still */
 	bool moved;        /* it is */
@@ -98,11 +106,16 @@ void monitor_answer_waiters(struct monitor *monitor, bool last);
 
 MUST_USE int monitor_migrate(struct control_call *call, const json_t *with, struct error *e);
 MUST_USE int monitor_migrate_ask(struct control_call *call, const json_t *with, struct error *e);
+MUST_USE int monitor_migrate_link(struct control_call *call, const json_t *with, struct error *e);
+MUST_USE int monitor_migrate_recover(struct control_call *call, const json_t *with, struct error *e);
+MUST_USE int monitor_migrate_post_copy(struct control_call *call, const json_t *with, struct error *e);
 MUST_USE int monitor_migrate_status(struct control_call *call, const json_t *with, struct error *e);
 MUST_USE int monitor_migrate_cancel(struct control_call *call, const json_t *with, struct error *e);
 MUST_USE int monitor_migrate_bandwidth(struct control_call *call, const json_t *with, struct error *e);
 /* -EBUSY (ERROR_STATE) while the machine stands still because it is being given away. */
 MUST_USE int monitor_refuse_while_moving(const struct monitor *monitor, const char *what, struct error *e);
+/* The same while the destination has it, but needs its memory. */
+MUST_USE int monitor_refuse_while_serving(const struct monitor *monitor, const char *what, struct error *e);
 /* Cancels a move that is under way. False: it is too late, and the machine must not run on. */
 MUST_USE bool monitor_keep_from_moving(struct monitor *monitor);
 /* Before the machine is freed. */
@@ -112,6 +125,20 @@ void monitor_end_move(struct monitor *monitor);
 
 /* Until the machine is this monitor's, and runs or is paused; or what went wrong. */
 MUST_USE int monitor_let_arrive(struct monitor *monitor, struct machine *machine, struct error *e);
+
+/* Opens what it needs, with all powers still. */
+MUST_USE int monitor_prepare_arrival(struct monitor *monitor, struct error *e);
+/* In post-copy: what is of it in `inspect`, a new reference; NULL when all of it is here. */
+json_t *monitor_describe_arrival(const struct monitor *monitor);
+/* It lacks memory, and the link that this came by broke. */
+bool monitor_is_cut_off(const struct monitor *monitor);
+/* -EBUSY (ERROR_STATE) while memory of it is elsewhere. */
+MUST_USE int monitor_refuse_while_late(const struct monitor *monitor, const char *what, struct error *e);
+/* It lacks memory and shall end: ends this process. Vcpus that wait for memory can be ended in no other way that would not let
+ * them run on with zeros. */
+noreturn void monitor_abandon(struct monitor *monitor);
+/* Before the machine is freed, when it does not run any more. */
+void monitor_end_arrival(struct monitor *monitor);
 
 /* ---- console.c ---- */
 

@@ -114,7 +114,9 @@ int monitor_profile(struct control_call *call, const json_t *with, struct error 
 	if (!monitor->machine)
 		return error_set(e, ERROR_STATE, -EBUSY, "%s is just being started or has just ended",
 				 monitor->options->name);
-	r = machine_profile_begin(monitor->machine, e);
+	r = monitor_refuse_while_late(monitor, "profiled", e);
+	if (r == 0)
+		r = machine_profile_begin(monitor->machine, e);
 	if (r < 0)
 		return r;
 	profiling = calloc(1, sizeof *profiling);

@@ -104,7 +104,7 @@ static int check(const struct monitor *monitor, struct error *e)
 		return monitor_refuse(name, state, "saved", e);
 	if (machine_is_stalled(monitor->machine))
 		return error_set(e, ERROR_STATE, -EBUSY, "%s waits for room on the host's disk; make some first", name);
-	return 0;
+	return monitor_refuse_while_late(monitor, "saved", e);
 }
 
 int monitor_snapshot_disks(struct control_call *call, const json_t *with, struct error *e)

@@ -8,6 +8,8 @@
 
 static void end_now(struct monitor *monitor)
 {
+	if (monitor_is_cut_off(monitor))
+		monitor_abandon(monitor);
 	machine_stop(monitor->machine);
 	loop_quit(monitor->loop);
 }
@@ -63,7 +65,7 @@ void monitor_stop(struct monitor *monitor, int timeout_ms)
 		loop_quit(monitor->loop);
 	if (!monitor->machine) /* it will not be started */
 		return;
-	if (!monitor_keep_from_moving(monitor) || timeout_ms == 0) {
+	if (!monitor_keep_from_moving(monitor) || timeout_ms == 0 || monitor_is_cut_off(monitor)) {
 		end_now(monitor);
 		return;
 	}

@@ -44,6 +44,7 @@ static int inspect(struct control_call *call, const json_t *with, struct error *
 {
 	const struct monitor *monitor = control_opaque(call);
 	json_t *tree = monitor_describe(&monitor->record);
+	json_t *arrival = monitor_describe_arrival(monitor);
 	json_t *settings = monitor->machine ? monitor_describe_settings(monitor->machine) : NULL;
 
 	(void)with;
@@ -52,6 +53,8 @@ static int inspect(struct control_call *call, const json_t *with, struct error *
 	if (settings)
 		json_object_update(tree, settings);
 	json_decref(settings);
+	if (arrival)
+		json_object_set_new(tree, "arrival", arrival);
 	if (monitor->machine) {
 		json_object_set_new(tree, "console", describe_viewers(monitor->machine));
 		json_object_set_new(tree, "disk_files", describe_disks(monitor));
@@ -66,6 +69,8 @@ static int check(const struct monitor *monitor, enum machine_state state, const 
 {
 	int r = monitor_refuse_while_moving(monitor, what, e);
 
+	if (r == 0)
+		r = monitor_refuse_while_late(monitor, what, e);
 	if (r < 0)
 		return r;
 	if (!monitor->machine)
@@ -112,6 +117,10 @@ static int stop(struct control_call *call, const json_t *with, struct error *e)
 
 	if ((given && !json_is_integer(given)) || timeout < 0 || timeout > INT32_MAX)
 		return error_set(e, ERROR_USAGE, -EINVAL, "stop: timeout_ms is 0 to %d", INT32_MAX);
+	if (timeout && monitor_is_cut_off(monitor))
+		return monitor_refuse_while_late(monitor, "stopped", e);
+	if (timeout && monitor_refuse_while_serving(monitor, "stopped", e) < 0)
+		return -EBUSY;
 	if (!json_is_false(json_object_get(with, "wait"))) {
 		r = monitor_await(monitor, call, ENDS, e);
 		if (r < 0)
@@ -165,6 +174,7 @@ const struct control_verb monitor_verbs[] = {
 	{"snapshot_disks", monitor_snapshot_disks}, {"snapshot_disk", monitor_snapshot_disk},
 	{"migrate", monitor_migrate},	    {"migrate ask", monitor_migrate_ask},
 	{"migrate status", monitor_migrate_status}, {"migrate cancel", monitor_migrate_cancel},
-	{"migrate bandwidth", monitor_migrate_bandwidth},
+	{"migrate bandwidth", monitor_migrate_bandwidth}, {"migrate link", monitor_migrate_link},
+	{"migrate post-copy", monitor_migrate_post_copy}, {"migrate recover", monitor_migrate_recover},
 	{NULL, NULL},
 };

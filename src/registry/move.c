@@ -10,6 +10,10 @@
 
 #include "registry/private.h"
 
+/* What move.json says of it. */
+#define DOUBT "doubt"
+#define LATE  "late"
+#define GONE  "gone"
 #define MOVE_FILE  "move.json"
 #define MOVE_MAX   2048
 #define ARRIVING   "arriving" /* holds the token */
@@ -22,8 +26,8 @@
 
 int registry_write_move(int folder, const struct registry_move *move, struct error *e)
 {
-	json_t *object = json_pack("{s:i, s:s, s:s, s:s}", "version", 1, "state", move->gone ? "gone" : "doubt", "token",
-				   move->token, "to", move->to);
+	json_t *object = json_pack("{s:i, s:s, s:s, s:s}", "version", 1, "state", !move->gone ? DOUBT : move->late ? LATE : GONE,
+				   "token", move->token, "to", move->to);
 	char *text = object ? json_dumps(object, JSON_INDENT(1)) : NULL;
 	int r = text ? registry_replace_file(folder, MOVE_FILE, text, strlen(text), true) : -ENOMEM;
 
@@ -49,9 +53,10 @@ static bool understand(const json_t *object, struct registry_move *out)
 	const char *to = json_string_value(json_object_get(object, "to"));
 
 	if (!state || !token || !to || json_integer_value(json_object_get(object, "version")) != 1 ||
-	    (strcmp(state, "gone") != 0 && strcmp(state, "doubt") != 0))
+	    (strcmp(state, GONE) != 0 && strcmp(state, DOUBT) != 0 && strcmp(state, LATE) != 0))
 		return false;
-	out->gone = strcmp(state, "gone") == 0;
+	out->gone = strcmp(state, DOUBT) != 0;
+	out->late = strcmp(state, LATE) == 0;
 	return snprintf(out->token, sizeof out->token, "%s", token) < (int)sizeof out->token &&
 	       snprintf(out->to, sizeof out->to, "%s", to) < (int)sizeof out->to;
 }

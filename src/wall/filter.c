@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/userfaultfd.h>
 #ifdef __x86_64__
 #include <linux/kvm.h>
 #endif
@@ -75,6 +76,11 @@ static const struct argument_rule argument_rules[] = {
 	{"fcntl:lock", false, false, EQUAL(1, F_OFD_SETLK)},
 	{"fcntl:lock", false, false, EQUAL(1, F_OFD_GETLK)},
 	{"ioctl:tap", false, false, EQUAL(1, TUNSETOFFLOAD)},
+	{"ioctl:absent", false, false, EQUAL(1, UFFDIO_REGISTER)},
+	{"ioctl:absent", false, false, EQUAL(1, UFFDIO_UNREGISTER)},
+	{"ioctl:absent", false, false, EQUAL(1, UFFDIO_WAKE)},
+	{"ioctl:absent", false, false, EQUAL(1, UFFDIO_COPY)},
+	{"ioctl:absent", false, false, EQUAL(1, UFFDIO_ZEROPAGE)},
 	{"prctl:name", false, false, EQUAL(0, PR_SET_NAME)},
 	{"prctl:filter", false, false, EQUAL(0, PR_SET_SECCOMP)},
 	{"tgkill:own", false, true, EQUAL(0, 0)},

@@ -29,7 +29,7 @@ struct wall_list {
 	const char *const *calls; /* as in struct wall_filter, or with a colon: what argument_rules tell */
 };
 /* What threads of a monitor do: of each kind, and of all. self_calls.c */
-#define WALL_SELF_LISTS 16
+#define WALL_SELF_LISTS 20
 extern const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS], wall_self_base[];
 extern const struct wall_list wall_self_folder[]; /* of the main thread, where there is a folder */
 MUST_USE int wall_self_filter(enum thread_kind kind, bool folder, struct sock_fprog *program, struct error *e);

@@ -41,6 +41,8 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 	},
 	[THREAD_MOVER] = {
 		{"the link to where a machine moves", CALLS("poll", "sendmsg", "recvfrom")},
+		{"further links of a machine that arrives", CALLS("accept4", "recvmsg", "shutdown", "close")},
+		{"memory that comes when it is touched", CALLS("read", "ioctl:absent")},
 		{"pages that KVM saw written", CALLS("ioctl:kvm-memory")},
 		{"disks that move along", DISK_CALLS},
 	},
@@ -63,6 +65,8 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		       "fdatasync", "fallocate", "lseek", "ftruncate")},
 		{"what KVM keeps of a machine: at its start, pause, reset, save and load",
 		 CALLS("ioctl:kvm-state", "ioctl:kvm-line", "ioctl:kvm-ways", "ioctl:kvm-memory")},
+		{"memory that comes when it is touched: the mover, which it starts; the end of that",
+		 CALLS("ioctl:absent", "shutdown")},
 		{"the machine's end", CALLS("close", "unlink?", "kill?", "wait4", "clock_nanosleep")},
 	},
 };

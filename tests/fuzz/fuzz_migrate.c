@@ -2,9 +2,9 @@
  * A destination's parser of the stream: bytes as they are, or (first byte odd) payloads that get the header and the sum that
  * belong to them, so that what is behind these is reached: a byte of kind, two of length, the payload.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +21,7 @@ static void speak(int fd, const uint8_t *data, size_t size)
 	struct stream stream;
 
 	stream_init(&stream, fd, -1);
+	stream.version = STREAM_VERSION;
 	stream.stall_ms = 0;
 	while (size >= 3) {
 		size_t length = data[1] | (size_t)data[2] << 8, whole;
@@ -34,39 +35,58 @@ static void speak(int fd, const uint8_t *data, size_t size)
 	stream_finish(&stream);
 }
 
+/* Once; a file without a name. */
+static void open_disk(struct disks *disks)
+{
+	char path[] = "/tmp/doppel-fuzz-XXXXXX";
+	const struct block_options options = {.path = path, .format = BLOCK_RAW};
+	int fd;
+
+	if (disks->count)
+		return;
+	fd = mkostemp(path, O_CLOEXEC);
+	disks->disk[0].size = 256 * KIB + 512;
+	if (fd < 0 || ftruncate(fd, (off_t)disks->disk[0].size) < 0 || block_open(&disks->disk[0].block, &options, NULL) < 0)
+		abort();
+	unlink(path);
+	close(fd);
+	disks->count = 1;
+}
+
 static void hear(int fd)
 {
 	static struct memory memory;
-	struct pages_set filled, named;
+	static struct unpacker unpacker;
+	struct pages_target target;
 	struct pages_counts counts = {0};
 	static struct disks disks;
 	struct stream_frame frame;
 	struct stream stream;
 	struct error e;
 
-	if (!disks.count) {
-		disks.disk[0].fd = memfd_create("disk", MFD_CLOEXEC);
-		disks.disk[0].size = 256 * KIB + 512;
-		disks.count = 1;
-	}
+	open_disk(&disks);
 	if (!memory.count && memory_add_ram(&memory, gpa(UINT64_C(0x80000000)), 64 * KIB, "ram", NULL) < 0)
 		abort();
-	if (pages_set_init(&filled, &memory, NULL) < 0 || pages_set_init(&named, &memory, NULL) < 0)
+	if (pages_target_init(&target, &memory, NULL) < 0)
 		abort();
 	stream_init(&stream, fd, -1);
 	while (stream_receive(&stream, 0, &frame, &e) == 0)
-		if (frame.kind == STREAM_PAGES &&
-		    pages_receive(&frame, &memory, &filled, &named, &counts, &e) < 0)
+		if (unpacker_open(&unpacker, &frame, &e) < 0)
+			break;
+		else if (frame.kind == STREAM_PAGES && pages_receive(&frame, &target, &counts, &e) < 0)
+			break;
+		else if (frame.kind == STREAM_MISSING && pages_receive_missing(&frame, &target.lacking, &e) < 0)
 			break;
 		else if (frame.kind == STREAM_DISK && disks_receive(&disks, &frame, &e) < 0)
 			break;
-	if (lseek(disks.disk[0].fd, 0, SEEK_END) > (off_t)disks.disk[0].size)
+	if (block_size(disks.disk[0].block) != disks.disk[0].size)
 		abort();
-	if (pages_set_count(&named) > 16 || pages_set_count(&filled) > pages_set_count(&named))
+	if (pages_set_count(&target.named) > 16 || pages_set_count(&target.filled) > pages_set_count(&target.named))
+		abort();
+	if (pages_set_count(&target.lacking) > 16)
 		abort();
 	stream_finish(&stream);
-	pages_set_finish(&filled);
-	pages_set_finish(&named);
+	pages_target_finish(&target);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -4,7 +4,7 @@ import json, os, random, re, resource, shutil, signal, socket, struct, subproces
 
 HEADER = 32
 KINDS = ["", "hello", "offer", "answer", "inventory", "reserved", "pages", "round", "state", "finish", "ready", "commit", "done",
-         "abort", "ask", "verdict"]
+         "abort", "ask", "verdict", "disk", "join", "joined", "missing", "want", "pushed", "complete", "packed"]
 # Which side sends a kind; both say hello and tell of rounds.
 FROM_SOURCE = ["hello", "offer", "inventory", "pages", "round", "state", "finish", "commit"]
 FROM_DESTINATION = ["hello", "answer", "reserved", "round", "ready", "done"]

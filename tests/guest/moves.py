@@ -15,7 +15,8 @@ def back_and_forth(a, b, harts):
     started, output = a.start(guests[harts], harts)
     if not result(started, "a guest of %d harts writes its memory" % harts, output + a.console()[-300:]):
         return
-    for options in ([], ["--offline"], ["--max-downtime", "30ms"], []):
+    for options in ([], ["--offline"], ["--post-copy"], ["--max-downtime", "30ms"], ["--post-copy"],
+                    ["--auto-post-copy", "--max-downtime", "1ms"]):
         status, output = a.move(b.socket, *options)
         good = status == 0 and b.goes_on(harts) and a.machine() is None
         result(good, "it moves, %s, and all of its memory with it" % (" ".join(options) or "by pre-copy"),

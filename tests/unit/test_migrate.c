@@ -251,7 +251,8 @@ static void tokens(void **state)
 /* ---- Pages ---- */
 
 static struct memory from, to;
-static struct pages_set due, filled, named;
+static struct pages_set due;
+static struct pages_target target;
 static struct pages_counts counts;
 
 static void make_memory(struct memory *memory)
@@ -266,8 +267,7 @@ static int pages_setup(void **state)
 	make_memory(&from);
 	make_memory(&to);
 	counts = (struct pages_counts){0};
-	if (pages_set_init(&due, &from, NULL) < 0 || pages_set_init(&filled, &to, NULL) < 0 ||
-	    pages_set_init(&named, &to, NULL) < 0)
+	if (pages_set_init(&due, &from, NULL) < 0 || pages_target_init(&target, &to, NULL) < 0)
 		return -1;
 	return setup(state);
 }
@@ -275,8 +275,7 @@ static int pages_setup(void **state)
 static int pages_teardown(void **state)
 {
 	pages_set_finish(&due);
-	pages_set_finish(&filled);
-	pages_set_finish(&named);
+	pages_target_finish(&target);
 	memory_finish(&from);
 	memory_finish(&to);
 	return teardown(state);
@@ -292,7 +291,7 @@ static int take(void *opaque, size_t bytes, struct error *e)
 	(void)bytes;
 	while (r == 0) {
 		r = stream_receive(&far, 0, &frame, e);
-		if (r == 0 && pages_receive(&frame, &to, &filled, &named, &counts, e) < 0)
+		if (r == 0 && pages_receive(&frame, &target, &counts, e) < 0)
 			fail_msg("%s", e->message);
 	}
 	return r == -ETIMEDOUT ? 0 : r;
@@ -300,6 +299,7 @@ static int take(void *opaque, size_t bytes, struct error *e)
 
 static void transfer(void)
 {
+	uint64_t pages = pages_set_count(&due);
 	struct pages_sender sender;
 	int size = 8 << 20;
 
@@ -310,7 +310,8 @@ static void transfer(void)
 	if (pages_send(&sender, &due, &failure) < 0)
 		fail_msg("%s", failure.message);
 	assert_int_equal(take(NULL, 0, &failure), 0);
-	assert_int_equal(sender.counts.data + sender.counts.zero, pages_set_count(&due));
+	assert_int_equal(sender.counts.data + sender.counts.zero, pages);
+	assert_int_equal(pages_set_count(&due), 0);
 	pages_sender_finish(&sender);
 }
 
@@ -331,7 +332,7 @@ static void pages_arrive(void **state)
 	assert_int_equal(pages_set_count(&due), PAGES + 7);
 	transfer();
 	same_memory();
-	assert_int_equal(pages_set_count(&named), PAGES + 7);
+	assert_int_equal(pages_set_count(&target.named), PAGES + 7);
 	for (unsigned round = 0; round < 20; round++) {
 		pages_set_clear(&due);
 		for (unsigned n = 0; n < 40; n++) {
@@ -390,7 +391,7 @@ static void hostile_pages_are_refused(void **state)
 
 		memcpy(bytes, head, sizeof head);
 		memcpy(bytes + 8, &run, sizeof run);
-		r = pages_receive(&frame, &to, &filled, &named, &counts, &failure);
+		r = pages_receive(&frame, &target, &counts, &failure);
 		if (r != -EPROTO || !strstr(failure.message, h->message))
 			fail_msg("%s: %d, '%s' instead of '%s'", h->what, r, failure.message, h->message);
 	}

@@ -1,0 +1,89 @@
+#include "migrate/link.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/name.h"
+
+static const char *const roles[LINK_ROLES] = {[LINK_MAIN] = "main", [LINK_FAULTS] = "faults", [LINK_PAGES] = "pages"};
+
+int link_join(struct stream *stream, const char *name, const char *token, enum link_role role, struct error *e)
+{
+	json_t *object = json_pack("{s:s, s:s, s:s}", "name", name, "token", token, "role", roles[role]);
+	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+	struct stream_frame frame;
+	int r;
+
+	json_decref(object);
+	if (!text)
+		return error_errno(e, -ENOMEM, "a further connection");
+	r = stream_send_bytes(stream, STREAM_JOIN, text, strlen(text), e);
+	free(text);
+	return r < 0 ? r : stream_expect(stream, STREAM_JOINED, -1, &frame, e);
+}
+
+static int role_of(const char *text)
+{
+	for (int i = 0; text && i < LINK_ROLES; i++)
+		if (strcmp(text, roles[i]) == 0)
+			return i;
+	return -1;
+}
+
+int link_read_join(const struct stream_frame *frame, char name[LINK_NAME_SIZE], struct link_letter *out, struct error *e)
+{
+	json_t *object = json_loadb((const char *)frame->bytes, frame->length, JSON_REJECT_DUPLICATES, NULL);
+	const char *own = json_string_value(json_object_get(object, "name"));
+	const char *token = json_string_value(json_object_get(object, "token"));
+	int role = role_of(json_string_value(json_object_get(object, "role")));
+	bool good = own && name_is_valid(own) && strlen(own) < LINK_NAME_SIZE && migrate_token_valid(token) && role >= 0;
+
+	if (good) {
+		*out = (struct link_letter){.role = (uint8_t)role};
+		memcpy(out->token, token, sizeof out->token);
+		memcpy(name, own, strlen(own) + 1);
+	}
+	json_decref(object);
+	return good ? 0 : error_set(e, ERROR_FAILED, -EPROTO, "a further connection lacks a valid name, token or role");
+}
+
+union control {
+	struct cmsghdr header; /* for its alignment */
+	char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+int link_deliver(int door, const struct link_letter *letter, int fd, struct error *e)
+{
+	struct iovec part = {(void *)letter, sizeof *letter};
+	union control control = {.bytes = {0}};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+
+	control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+	if (sendmsg(door, &message, MSG_NOSIGNAL) != sizeof *letter)
+		return error_errno(e, -errno, "handing a connection to a monitor");
+	return 0;
+}
+
+int link_take(int socket, struct link_letter *letter, int *fd)
+{
+	struct iovec part = {letter, sizeof *letter};
+	union control control = {.bytes = {0}};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+
+	if (n < 0)
+		return -errno;
+	if (message.msg_controllen < CMSG_LEN(sizeof *fd) || control.header.cmsg_type != SCM_RIGHTS ||
+	    control.header.cmsg_level != SOL_SOCKET || control.header.cmsg_len != CMSG_LEN(sizeof *fd))
+		return -EPROTO;
+	memcpy(fd, CMSG_DATA(&control.header), sizeof *fd);
+	if (n == sizeof *letter && letter->role < LINK_ROLES)
+		return 0;
+	close(*fd);
+	return -EPROTO;
+}

@@ -1,0 +1,121 @@
+#include "migrate/pack.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+/* A link that is worth compressing for is slower than this level. */
+#define LEVEL       1
+#define METHOD_ZSTD 1
+
+struct head {
+	le32_t method, length;
+};
+
+/* ---- The source ---- */
+
+struct packer {
+	ZSTD_CCtx *context;
+	uint8_t out[sizeof(struct head) + STREAM_DATA_MAX];
+};
+
+int packer_new(struct packer **out, struct error *e)
+{
+	struct packer *packer = malloc(sizeof *packer);
+
+	if (packer)
+		packer->context = ZSTD_createCCtx();
+	if (!packer || !packer->context) {
+		free(packer);
+		return error_errno(e, -ENOMEM, "compressing pages");
+	}
+	(void)ZSTD_CCtx_setParameter(packer->context, ZSTD_c_compressionLevel, LEVEL);
+	*out = packer;
+	return 0;
+}
+
+void packer_free(struct packer *packer)
+{
+	if (packer)
+		ZSTD_freeCCtx(packer->context);
+	free(packer);
+}
+
+static size_t sum_of(const struct iovec *parts, unsigned count)
+{
+	size_t sum = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		sum += parts[i].iov_len;
+	return sum;
+}
+
+size_t packer_pack(struct packer *packer, const struct iovec *parts, unsigned count, const uint8_t **out)
+{
+	size_t whole = sum_of(parts, count);
+	const struct head head = {le32_put(METHOD_ZSTD), le32_put((uint32_t)whole)};
+	/* What does not become shorter does not fit, and is sent as it is. */
+	ZSTD_outBuffer to = {packer->out + sizeof head, whole > sizeof head ? whole - sizeof head : 0, 0};
+	size_t left = 0;
+
+	(void)ZSTD_CCtx_reset(packer->context, ZSTD_reset_session_only);
+	for (unsigned i = 0; i < count; i++) {
+		ZSTD_inBuffer from = {parts[i].iov_base, parts[i].iov_len, 0};
+
+		left = ZSTD_compressStream2(packer->context, &to, &from, i + 1 < count ? ZSTD_e_continue : ZSTD_e_end);
+		if (ZSTD_isError(left) || from.pos < from.size)
+			return 0;
+	}
+	if (left != 0)
+		return 0;
+	memcpy(packer->out, &head, sizeof head);
+	*out = packer->out;
+	return sizeof head + to.pos;
+}
+
+/* ---- The destination ---- */
+
+static int refuse(struct error *e, const char *what, unsigned long long value)
+{
+	return error_set(e, ERROR_FAILED, -EPROTO, "compressed pages came wrong: %s (%llu)", what, value);
+}
+
+static int prepare(struct unpacker *unpacker)
+{
+	if (!unpacker->context)
+		unpacker->context = ZSTD_createDCtx();
+	if (!unpacker->room)
+		unpacker->room = malloc(STREAM_DATA_MAX);
+	return unpacker->context && unpacker->room ? 0 : -ENOMEM;
+}
+
+int unpacker_open(struct unpacker *unpacker, struct stream_frame *frame, struct error *e)
+{
+	struct head head;
+	size_t length, found;
+
+	if (frame->kind != STREAM_PACKED)
+		return 0;
+	memcpy(&head, frame->bytes, sizeof head);
+	length = le32_get(head.length);
+	if (le32_get(head.method) != METHOD_ZSTD)
+		return refuse(e, "by an unknown method", le32_get(head.method));
+	if (length == 0 || length > STREAM_DATA_MAX)
+		return refuse(e, "their length", length);
+	if (prepare(unpacker) < 0)
+		return error_errno(e, -ENOMEM, "decompressing pages");
+	found = ZSTD_decompressDCtx(unpacker->context, unpacker->room, length, frame->bytes + sizeof head,
+				    frame->length - sizeof head);
+	if (ZSTD_isError(found) || found != length)
+		return refuse(e, "they are damaged", frame->length);
+	*frame = (struct stream_frame){STREAM_PAGES, unpacker->room, length};
+	return 0;
+}
+
+void unpacker_finish(struct unpacker *unpacker)
+{
+	ZSTD_freeDCtx(unpacker->context);
+	free(unpacker->room);
+	*unpacker = (struct unpacker){.context = NULL};
+}

@@ -1,0 +1,31 @@
+/*
+ * Frames of pages, compressed: `packed`,
+ *
+ *   le32 method (1 zstd), le32 length of the payload of a `pages` frame, then that payload, compressed
+ *
+ * Thread: one at a time for each object.
+ */
+#ifndef DOPPEL_MIGRATE_PACK_H
+#define DOPPEL_MIGRATE_PACK_H
+
+#include "migrate/stream.h"
+
+struct packer;
+
+MUST_USE int packer_new(struct packer **out, struct error *e);
+void packer_free(struct packer *packer); /* accepts NULL */
+/* The parts as the payload of a `packed` frame, the packer's until the next; 0: it is no shorter so. */
+size_t packer_pack(struct packer *packer, const struct iovec *parts, unsigned count, const uint8_t **out);
+
+/* Zeroed before its first use. */
+struct unpacker {
+	void *context;
+	uint8_t *room; /* STREAM_DATA_MAX bytes */
+};
+
+/* A `packed` frame becomes the `pages` that it holds, whose bytes are the unpacker's until the next; others stay as they are.
+ * -EPROTO for what is not as it has to be, -ENOMEM. */
+MUST_USE int unpacker_open(struct unpacker *unpacker, struct stream_frame *frame, struct error *e);
+void unpacker_finish(struct unpacker *unpacker);
+
+#endif

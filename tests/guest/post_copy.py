@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Moves by post-copy whose link breaks when the machine is at its destination and some of its memory is not: it stands still there, and
+goes on when another link brings the rest; and moves that turn to post-copy. Prints TAP.
+usage: post_copy.py DOPPEL ENGINE PATTERN-1 PATTERN-2"""
+import os, random, shutil, sys, tempfile, threading
+
+import link
+from link import Fault, Host, Link, result, until
+
+guests = {1: os.path.realpath(sys.argv[3]), 2: os.path.realpath(sys.argv[4])}
+scratch = tempfile.mkdtemp()
+seed = int(os.environ.get("DOPPEL_SEED", random.randrange(1 << 32)))
+dice = random.Random(seed)
+# Slow enough that the link breaks amid it.
+SLOWLY = ["--post-copy", "--bandwidth", "32M"]
+
+
+def logs(*hosts):
+    return "".join("--- %s:\n%s%s" % (host.name, host.read("monitor.log"), host.console()[-300:]) for host in hosts)
+
+
+def state(host):
+    return (host.machine() or {"state": ""})["state"]
+
+
+def turned(a, b):
+    a.start(guests[2], 2)
+    outcome = []
+    mover = threading.Thread(target=lambda: outcome.extend(a.move(b.socket, "--bandwidth", "4M")))
+    mover.start()
+    until(lambda: "pre-copy" in a.doppel("migrate", "web", "--status")[1])
+    status, output = a.doppel("migrate", "web", "unix:" + b.socket, "--to-post-copy")
+    moved = status == 0 and until(b.runs)
+    a.doppel("migrate", "web", "--set-bandwidth", "0")
+    mover.join()
+    result(moved and outcome[0] == 0 and b.goes_on(2) and a.machine() is None, "a move turns to post-copy",
+           output + str(outcome) + logs(a, b))
+    a.remove()
+    b.remove()
+
+
+def packed(a, b):
+    a.start(guests[1], 1)
+    status, output = a.move(b.socket, "--compress", "zstd")
+    result(status == 0 and b.goes_on(1) and a.machine() is None, "it moves with compressed pages", output + logs(a, b))
+    a.remove()
+    b.remove()
+
+
+def cut_off(a, b, fault, harts):
+    a.start(guests[harts], harts)
+    broken = Link(scratch, b.socket, fault, a, b, dice)
+    status, output = a.move(broken.path, *SLOWLY)
+    stands = status != 0 and until(lambda: state(b) == "paused") and a.machine() is not None
+    resumed, more = b.doppel("resume", "web")
+    stopped, text = a.doppel("stop", "web")
+    output += more + text
+    status, more = a.doppel("migrate", "web", "unix:" + b.socket, "--recover")
+    good = stands and resumed != 0 and stopped != 0 and status == 0 and b.goes_on(harts) and a.machine() is None
+    result(good, "post-copy is recovered after: %s" % fault,
+           "stood %d, resume %d, stop %d, recover %d\n" % (stands, resumed, stopped, status) + output + more + logs(a, b))
+    broken.close()
+    a.remove()
+    b.remove()
+
+
+def lost(a, b):
+    a.start(guests[1], 1)
+    broken = Link(scratch, b.socket, Fault("death of source", "source", "pages", 20), a, b, dice)
+    a.move(broken.path, *SLOWLY)
+    stands = until(lambda: state(b) == "paused")
+    started = a.doppel("start", "web")
+    status, output = a.doppel("migrate", "web", "unix:" + b.socket, "--recover")
+    result(stands and started[0] != 0 and status != 0 and "lost" in output and not a.runs() and not b.runs(),
+           "without its source's memory it runs nowhere", str(started) + output + logs(a, b))
+    broken.close()
+    b.remove()
+    result(b.machine() is None, "and is removed", logs(b))
+    a.remove()
+
+
+def cuts():
+    """On either of the two links."""
+    yield Fault("cut", "source", "pages", dice.randrange(3, 30))
+    yield Fault("half", "source", "pages", dice.randrange(3, 30))
+    yield Fault("late cut", "source", "pushed")
+
+
+def main():
+    print("# seed", seed)
+    a, b = (Host(os.path.realpath(sys.argv[1]), sys.argv[2], scratch, name) for name in "ab")
+    try:
+        turned(a, b)
+        packed(a, b)
+        for fault in cuts():
+            cut_off(a, b, fault, dice.choice([1, 2]))
+        lost(a, b)
+    finally:
+        a.end()
+        b.end()
+        shutil.rmtree(scratch, ignore_errors=True)
+    return link.finish()
+
+
+sys.exit(main())

@@ -121,10 +121,10 @@ MUST_USE int block_resize(struct block *block, uint64_t size, bool shrink, struc
 /* ---- While the guest runs ---- */
 
 #define BLOCK_TRACK_PART (64 * KIB)
-/* Parts of BLOCK_TRACK_PART bytes that are changed from now on are counted, a bit each. Collecting copies the bits into
- * `bitmap` (block_track_words words) and clears them; what was in flight meanwhile is in the next. begin by the owner, while
- * nothing is in flight or the guest writes nothing that matters yet; collect by any thread. -ENOMEM; -EBUSY: it was resized since an earlier
- * beginning. */
+/* Parts of BLOCK_TRACK_PART bytes that are changed from now on are counted, a bit each. Collecting copies the bits
+ * into `bitmap` (block_track_words words) and clears them; what was in flight meanwhile is in the next. begin by
+ * the owner, while nothing is in flight or the guest writes nothing that matters yet; collect by any thread.
+ * -ENOMEM; -EBUSY: it was resized since an earlier beginning. */
 MUST_USE int block_track_begin(struct block *block, struct error *e);
 void block_track_end(struct block *block);
 void block_track_collect(struct block *block, uint64_t *bitmap);
@@ -132,27 +132,30 @@ uint64_t block_track_words(const struct block *block);
 
 /* ---- While the machine moves: the same file on both sides, or a copy. The guest stands still, but for the marks. ---- */
 
-/* Whoever else has the file open, on any host that shares it with its locks, sees a mark at `place`, which is beyond 2^60.
- * Marks go with the process. block_marked: 1 when somebody else has marked it, 0, or a negative errno. */
+/* Whoever else has the file open, on any host that shares it with its locks, sees a mark at `place`, which is
+ * beyond 2^60. Marks go with the process. block_marked: 1 when somebody else has marked it, 0, or a negative
+ * errno. */
 MUST_USE int block_mark(struct block *block, uint64_t place, bool on);
 MUST_USE int block_marked(const struct block *block, uint64_t place);
 /* All that was written is in the file and on stable storage. Nothing is in flight. */
 MUST_USE int block_settle(struct block *block, struct error *e);
-/* Of one that was opened `incoming`: what others have written so far is seen, and the locks are taken: `alone` (-EBUSY when it
- * is in use), or beside the one that gives it away. Nothing is in flight. -ESTALE: its size changed. */
+/* Of one that was opened `incoming`: what others have written so far is seen, and the locks are taken: `alone`
+ * (-EBUSY when it is in use), or beside the one that gives it away. Nothing is in flight. -ESTALE: its size
+ * changed. */
 MUST_USE int block_refresh(struct block *block, bool alone, struct error *e);
 /* Whether it is written by this process. Given away, nothing is written any more, not even at its close. */
 void block_own(struct block *block, bool own);
-/* A copy's side: plain access beside the requests of the guest, that blocks. Inside the disk, in sectors; `bytes` NULL: zeroes.
- * By any thread. 0 or a negative errno. */
+/* A copy's side: plain access beside the requests of the guest, that blocks. Inside the disk, in sectors; `bytes`
+ * NULL: zeroes. By any thread. 0 or a negative errno. */
 MUST_USE int block_peek(struct block *block, uint64_t offset, void *bytes, size_t length);
 MUST_USE int block_poke(struct block *block, uint64_t offset, const void *bytes, size_t length);
 MUST_USE int block_sync(struct block *block);
 
-/* The disk stays as it is for good: what is written from now on goes to an overlay, an empty qcow2 image of the disk's size,
- * open for reading and writing at `fd`, which belongs to the block on success. `path` is the overlay's, for messages. The
- * image that the block had is written back and only read from now on; others may read it too. Nothing is in flight.
- * -EROFS: it is not written anyway; -EINVAL: the overlay does not fit. block/freeze.c */
+/* The disk stays as it is for good: what is written from now on goes to an overlay, an empty qcow2 image of the
+ * disk's size, open for reading and writing at `fd`, which belongs to the block on success. `path` is the
+ * overlay's, for messages. The image that the block had is written back and only read from now on; others may read
+ * it too. Nothing is in flight. -EROFS: it is not written anyway; -EINVAL: the overlay does not fit.
+ * block/freeze.c */
 MUST_USE int block_freeze(struct block *block, int fd, const char *path, struct error *e);
 void block_set_limits(struct block *block, const struct block_limits *limits);
 void block_get_statistics(const struct block *block, struct block_statistics *out);

@@ -15,12 +15,12 @@ enum lock_use { LOCK_READER, LOCK_WRITER };
 /* Held until the store is closed. -EBUSY with ERROR_STATE; what was held before is released then. */
 MUST_USE int lock_take(struct store *store, enum lock_use use, struct error *e);
 
-/* As a writer beside the one that has it and is about to give it away: locks of both keep all others out, until one closes.
- * Where nobody else has it, nobody is kept out but by this one. */
+/* As a writer beside the one that has it and is about to give it away: locks of both keep all others out, until
+ * one closes. Where nobody else has it, nobody is kept out but by this one. */
 MUST_USE int lock_join(struct store *store, struct error *e);
 
-/* Somebody who has the same file open, on this host or another that shares it, can see a mark at `place`: a byte far beyond any
- * file's end. 0 or a negative errno; lock_marked: 1 when somebody else has marked it. */
+/* Somebody who has the same file open, on this host or another that shares it, can see a mark at `place`: a byte
+ * far beyond any file's end. 0 or a negative errno; lock_marked: 1 when somebody else has marked it. */
 MUST_USE int lock_mark(struct store *store, uint64_t place, bool on);
 MUST_USE int lock_marked(const struct store *store, uint64_t place);
 

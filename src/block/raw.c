@@ -1,5 +1,5 @@
-/* Raw images: a disk's bytes are the file's, all of which are promised to be there. A length that is no multiple of the sector is filled up with
- * zeroes. */
+/* Raw images: a disk's bytes are the file's, all of which are promised to be there. A length that is no multiple
+ * of the sector is filled up with zeroes. */
 #include <errno.h>
 #include <stdlib.h>
 

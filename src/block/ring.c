@@ -57,7 +57,8 @@ static int control(const struct io_uring *uring, unsigned operation, const void 
 	return syscall(SYS_io_uring_register, uring->ring_fd, operation, arg, count) < 0 ? -errno : 0;
 }
 
-/* A ring does what a seccomp filter would forbid its thread to do: this one does no more than ring_add asks for. */
+/* A ring does what a seccomp filter would forbid its thread to do: this one does no more than ring_add asks
+ * for. */
 static int restrict_operations(struct io_uring *uring)
 {
 	struct io_uring_restriction allowed[] = {
@@ -78,7 +79,8 @@ static int set_up(struct ring *ring)
 
 	if (r < 0)
 		return r;
-	/* Without it completions could be lost when many are in flight; kernels that restrict rings (5.10) have it. */
+	/* Without it completions could be lost when many are in flight; kernels that restrict rings (5.10) have
+	 * it. */
 	if (!(parameters.features & IORING_FEAT_NODROP))
 		r = -ENOSYS;
 	if (r == 0)

@@ -2,9 +2,9 @@
  * A store: one open file of the host that holds (part of) an image, and the plain operations on it.
  *
  * Everything here blocks until it is done; the asynchronous way to the same file is io.h. Reads beyond the end
- * give zeroes, but where bytes were promised to be: a file that somebody cut meanwhile fails with -ESTALE from where it
- * ends on, also when it is longer again, for what was there is lost. With `direct` the file is open twice: O_DIRECT for what is aligned, through the page cache for the
- * rest (metadata).
+ * give zeroes, but where bytes were promised to be: a file that somebody cut meanwhile fails with -ESTALE from
+ * where it ends on, also when it is longer again, for what was there is lost. With `direct` the file is open
+ * twice: O_DIRECT for what is aligned, through the page cache for the rest (metadata).
  *
  * A failed fdatasync leaves nobody knowing what reached the disk, and a second one may claim success: the store
  * remembers the failure, and every later sync fails with it.

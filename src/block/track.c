@@ -1,5 +1,5 @@
-/* Which parts of a disk were changed since they were asked for last. Marked when a request is done: who reads the part between
- * the marks' collection and then may see either, and is told again. */
+/* Which parts of a disk were changed since they were asked for last. Marked when a request is done: who reads the
+ * part between the marks' collection and then may see either, and is told again. */
 #include <errno.h>
 #include <stdlib.h>
 

@@ -1,7 +1,8 @@
 /*
  * Marks of what is changed on a disk: block_track_begin in block.h.
  *
- * Thread: begin by the owner while nothing is in flight or tracked; mark and collect by any; finish when nobody else can.
+ * Thread: begin by the owner while nothing is in flight or tracked; mark and collect by any; finish when nobody
+ * else can.
  */
 #ifndef DOPPEL_BLOCK_TRACK_H
 #define DOPPEL_BLOCK_TRACK_H

@@ -16,8 +16,6 @@
 
 /* More machines of one image than this need names of their own. */
 #define NUMBERS_MAX 100000
-#define REMOVE_TRIES    100
-#define REMOVE_PAUSE_US 50000
 
 static const char *payload_of(const struct arguments *arguments)
 {
@@ -55,14 +53,18 @@ struct unfinished {
 	const char *name;
 };
 
-/* In the keeper, when this process was ended (Ctrl-C) amid the copy of a disk. */
-static void remove_unfinished(void *context)
+/* Its lock goes with the last of its descriptors, a moment after that which the keeper waits for. */
+static int try_to_remove(void *context)
 {
 	const struct unfinished *unfinished = context;
 
-	/* Its lock goes with the last of its descriptors, a moment after that which the keeper waits for. */
-	for (unsigned i = 0; i < REMOVE_TRIES && registry_remove(unfinished->registry, unfinished->name, NULL) == -EBUSY; i++)
-		usleep(REMOVE_PAUSE_US);
+	return registry_remove(unfinished->registry, unfinished->name, NULL);
+}
+
+/* In the keeper, when this process was ended (Ctrl-C) amid the copy of a disk. */
+static void remove_unfinished(void *context)
+{
+	keeper_insist(try_to_remove, context);
 }
 
 /* Nobody starts the machine meanwhile. */

@@ -7,14 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "host/keeper.h"
 
-#define PERIOD_US       100000
-#define REMOVE_TRIES    100
-#define REMOVE_PAUSE_NS 50000000
+#define PERIOD_US 100000
 
 bool cgroup_wanted(const struct cgroup_wish *wish)
 {
@@ -218,13 +215,15 @@ static int check_empty(const char *group, struct error *e)
 			 group);
 }
 
-/* In the keeper, at the monitor's end: the processes in a group are gone a moment after they ended. */
-static void remove_group(void *context)
+static int try_to_remove(void *group)
 {
-	const struct timespec pause = {.tv_nsec = REMOVE_PAUSE_NS};
+	return rmdir(group) < 0 ? -errno : 0;
+}
 
-	for (unsigned i = 0; i < REMOVE_TRIES && rmdir(context) < 0 && errno == EBUSY; i++)
-		nanosleep(&pause, NULL);
+/* In the keeper, at the monitor's end: the processes in a group are gone a moment after they ended. */
+static void remove_group(void *group)
+{
+	keeper_insist(try_to_remove, group);
 }
 
 /* It stays outside, or the group would never be empty, and until this process has ended. */

@@ -5,11 +5,14 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/types.h"
 
 #define FD_PIPE 3
+#define TRIES   100
+#define PAUSE_NS 50000000
 
 static void let_go(int pipe)
 {
@@ -88,4 +91,12 @@ void keeper_end(struct keeper *keeper)
 {
 	if (keeper->pid)
 		await(keeper);
+}
+
+void keeper_insist(int (*attempt)(void *context), void *context)
+{
+	const struct timespec pause = {.tv_nsec = PAUSE_NS};
+
+	for (unsigned i = 0; i < TRIES && attempt(context) == -EBUSY; i++)
+		nanosleep(&pause, NULL);
 }

@@ -23,6 +23,9 @@ MUST_USE int keeper_start(struct keeper *keeper, const char *name, void (*fn)(vo
 			  struct error *e);
 /* Any time, also behind walls. Accepts a zeroed one. */
 void keeper_arm(const struct keeper *keeper);
+/* For `fn`: calls attempt(context) until that is not -EBUSY, for some seconds: what an ended process had is free a moment after it
+ * ended. */
+void keeper_insist(int (*attempt)(void *context), void *context);
 /* It ends without having done anything; zeroes *keeper, and accepts a zeroed one. */
 void keeper_dismiss(struct keeper *keeper);
 /* Returns when it has done its work; zeroes *keeper, and accepts a zeroed one. */

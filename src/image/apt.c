@@ -112,12 +112,12 @@ static int make_root(const struct cache *cache, const struct image_recipe *recip
 		r = cache_directory(cache, directories[i], e);
 	if (r < 0)
 		return r;
-	length = asprintf(&text, SETTINGS, root, recipe->architecture);
+	length = asprintf(&text, SETTINGS, root, image_debian_arch(recipe));
 	r = write_text(cache, "apt/apt.conf", text, length, e);
 	if (r < 0)
 		return r;
 	length = asprintf(&text, "deb [arch=%s target=Packages lang=none signed-by=%s] %s %s main\n",
-			  recipe->architecture, keyring, mirror, recipe->suite);
+			  image_debian_arch(recipe), keyring, mirror, recipe->suite);
 	r = write_text(cache, "apt/sources.list", text, length, e);
 	return r < 0 ? r : write_text(cache, "apt/state/status", strdup(""), 0, e);
 }

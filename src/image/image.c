@@ -67,7 +67,7 @@ static int hash_text(void (*print)(const struct image_recipe *recipe, FILE *out)
 
 static void print_packages(const struct image_recipe *recipe, FILE *out)
 {
-	fprintf(out, "%s %s %s\n", recipe->architecture, recipe->suite, recipe->kernel);
+	fprintf(out, "%s %s %s\n", image_debian_arch(recipe), recipe->suite, recipe->kernel);
 	hash_list(out, recipe->extra);
 	if (recipe->system)
 		hash_list(out, recipe->system);

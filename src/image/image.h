@@ -22,7 +22,6 @@ struct image_recipe {
 	const char *name;           /* "debian-tiny" */
 	const char *help;           /* one line for `doppel image ls` */
 	enum engine_arch arch;      /* of the guest */
-	const char *architecture;   /* the same as Debian calls it: "riscv64", "amd64" */
 	const char *folder;         /* in the cache; NULL: the name */
 	const char *append;         /* default kernel command line */
 	uint64_t download_bytes;    /* about what a pull transfers */
@@ -37,6 +36,9 @@ struct image_recipe {
 	uint64_t used_bytes; /* about what it takes on the host while it is made */
 	bool local;          /* imported: whatever files there are; a pull can not make it */
 };
+
+/* The architecture of its guests as Debian calls it: "riscv64", "amd64". */
+const char *image_debian_arch(const struct image_recipe *recipe);
 
 /* Every known image, NULL after the last. */
 extern const struct image_recipe *const image_recipes[];

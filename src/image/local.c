@@ -70,7 +70,6 @@ const struct image_recipe *local_find(const char *name)
 	known->recipe = (struct image_recipe){.name = known->name,
 					      .help = "imported",
 					      .arch = arch,
-					      .architecture = engine_arch_name(arch),
 					      .append = "",
 					      .local = true};
 	known->next = all_known;

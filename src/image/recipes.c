@@ -22,7 +22,6 @@ static const struct image_recipe debian_tiny = {
 	.name = "debian-tiny",
 	.help = "Debian's kernel and a busybox shell, in memory only",
 	.arch = ENGINE_RISCV64,
-	.architecture = "riscv64",
 	.append = "console=ttyS0 quiet psi=0 cgroup_disable=memory",
 	.download_bytes = 123 * MIB,
 	.suite = "trixie",
@@ -35,7 +34,6 @@ static const struct image_recipe debian_tiny_x86_64 = {
 	.name = "debian-tiny",
 	.help = "Debian's kernel and a busybox shell, in memory only",
 	.arch = ENGINE_X86_64,
-	.architecture = "amd64",
 	.folder = "debian-tiny@x86_64",
 	.append = "console=ttyS0 quiet psi=0 cgroup_disable=memory",
 	.download_bytes = 36 * MIB,
@@ -57,7 +55,6 @@ static const struct image_recipe debian = {
 	.name = "debian",
 	.help = "Debian 13 with systemd on a disk; log in as root",
 	.arch = ENGINE_RISCV64,
-	.architecture = "riscv64",
 	.append = "console=ttyS0 quiet root=/dev/vda rw",
 	.download_bytes = 172 * MIB,
 	.suite = "trixie",
@@ -73,7 +70,6 @@ static const struct image_recipe debian_x86_64 = {
 	.name = "debian",
 	.help = "Debian 13 with systemd on a disk; log in as root",
 	.arch = ENGINE_X86_64,
-	.architecture = "amd64",
 	.folder = "debian@x86_64",
 	.append = "console=ttyS0 quiet root=/dev/vda rw",
 	.download_bytes = 86 * MIB,
@@ -94,6 +90,11 @@ const char *const image_state_words[IMAGE_STATES] = {
 	[IMAGE_STALE] = "stale",
 	[IMAGE_DAMAGED] = "damaged",
 };
+
+const char *image_debian_arch(const struct image_recipe *recipe)
+{
+	return recipe->arch == ENGINE_X86_64 ? "amd64" : engine_arch_name(recipe->arch);
+}
 
 static bool is_for(const struct image_recipe *recipe, const char *arch)
 {

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/checked.h"
+#include "base/huge.h"
 #include "memory/private.h"
 
 void memory_init(struct memory *memory)
@@ -24,25 +25,16 @@ void memory_finish(struct memory *memory)
 	memory_init(memory);
 }
 
-/* `size` bytes at a multiple of MEMORY_HUGE_PAGE, so that the kernel can back them with huge pages when it has some. */
+/* At a multiple of MEMORY_HUGE_PAGE, so that the kernel can back it with huge pages when it has some. */
 static int map_aligned(uint64_t size, uint8_t **host, struct error *e)
 {
-	uint8_t *start = MAP_FAILED;
-	uint64_t whole, before;
-
-	if (checked_add(size, MEMORY_HUGE_PAGE, &whole))
-		start = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (start == MAP_FAILED)
-		return error_set(e, ERROR_FAILED, -ENOMEM,
-				 "the host has no address space for %" PRIu64 " MiB of guest RAM; "
-				 "give the guest less memory, or raise the limit (ulimit -v)",
-				 size / MIB);
-	before = -(uintptr_t)start & (MEMORY_HUGE_PAGE - 1);
-	if (before)
-		munmap(start, before);
-	munmap(start + before + size, MEMORY_HUGE_PAGE - before);
-	*host = start + before;
-	return 0;
+	*host = huge_map(size);
+	if (*host)
+		return 0;
+	return error_set(e, ERROR_FAILED, -ENOMEM,
+			 "the host has no address space for %" PRIu64 " MiB of guest RAM; "
+			 "give the guest less memory, or raise the limit (ulimit -v)",
+			 size / MIB);
 }
 
 void memory_advise(uint8_t *host, uint64_t size)

@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/huge.h"
+
 /* Linux 6.3; absent from older headers. */
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008u
@@ -20,6 +22,7 @@ struct code_cache {
 	uint64_t pieces;
 	size_t end;  /* nothing is handed out from here on */
 	size_t open; /* room of the piece opened last */
+	size_t filled; /* up to here, huge pages were asked for */
 };
 
 static int refuse(struct error *e, int code, const char *what)
@@ -54,32 +57,24 @@ static int open_memory(size_t size, struct error *e)
 /* Below the program's code, at a multiple of the huge page, or anywhere if the program lies low. */
 static void *near_program(size_t size)
 {
-	const uintptr_t huge_page = UINT64_C(2) << 20, gap = UINT64_C(16) << 20;
+	const uintptr_t gap = UINT64_C(16) << 20;
 	uintptr_t program = (uintptr_t)code_cache_new;
 
-	return program > 2 * size + gap ? (void *)((program - size - gap) & -huge_page) : NULL;
+	return program > 2 * size + gap ? (void *)((program - size - gap) & -HUGE_PAGE) : NULL;
 }
 
 static int map_views(struct code_cache *cache, int fd, struct error *e)
 {
-	void *writable = mmap(NULL, cache->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	if (writable == MAP_FAILED)
+	cache->writable = huge_map(cache->size);
+	if (!cache->writable || mmap(cache->writable, cache->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+				     0) == MAP_FAILED)
 		return error_errno(e, -errno, "code cache: map %zu bytes to write", cache->size);
-	cache->writable = writable;
 	void *executable = mmap(near_program(cache->size), cache->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
 
 	if (executable == MAP_FAILED)
 		return refuse(e, -errno, "code cache: map to execute");
 	cache->executable = executable;
 	return 0;
-}
-
-/* Huge pages spare TLB entries of instructions; a host without them for files in memory ignores the wish. */
-static void prefer_huge_pages(const struct code_cache *cache)
-{
-	(void)madvise(cache->writable, cache->size, MADV_HUGEPAGE);
-	(void)madvise((void *)(uintptr_t)cache->executable, cache->size, MADV_HUGEPAGE);
 }
 
 static int map_cache(struct code_cache *cache, struct error *e)
@@ -115,7 +110,7 @@ struct code_cache *code_cache_new(uint64_t size, struct error *e)
 		code_cache_free(cache);
 		return NULL;
 	}
-	prefer_huge_pages(cache);
+	cache->filled = HUGE_PAGE;
 	return cache;
 }
 
@@ -130,6 +125,20 @@ void code_cache_free(struct code_cache *cache)
 	free(cache);
 }
 
+/* Huge pages spare TLB entries of instructions, which count for programs of megabytes, and faults. Most hosts give them to
+ * files in memory only where they are asked to at once. The first part stays in small pages: it is all that a guest at
+ * rest needs, and the less of it the better. */
+static void fill(struct code_cache *cache, size_t end)
+{
+	while (cache->filled < end && cache->filled + HUGE_PAGE <= cache->size) {
+		/* Something must be there; it is as it was. */
+		__atomic_fetch_or(&cache->writable[cache->filled], 0, __ATOMIC_RELAXED);
+		huge_fill(cache->writable + cache->filled, HUGE_PAGE);
+		huge_fill((void *)(uintptr_t)(cache->executable + cache->filled), HUGE_PAGE);
+		cache->filled += HUGE_PAGE;
+	}
+}
+
 size_t code_cache_room(const struct code_cache *cache)
 {
 	return cache->end - cache->used;
@@ -139,6 +148,7 @@ bool code_cache_begin(struct code_cache *cache, size_t room, uint8_t **writable,
 {
 	if (room > code_cache_room(cache))
 		return false;
+	fill(cache, cache->used + room);
 	cache->open = room;
 	*writable = cache->writable + cache->used;
 	*executable = cache->executable + cache->used;
@@ -168,12 +178,13 @@ void code_cache_move(struct code_cache *cache, size_t at, size_t end)
 	__atomic_store_n(&cache->used, at, __ATOMIC_RELAXED);
 }
 
-void code_cache_release(const struct code_cache *cache, size_t at)
+void code_cache_release(struct code_cache *cache, size_t at)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), start = (at + page - 1) & -page;
 
 	if (start < cache->size)
 		(void)madvise(cache->writable + start, cache->size - start, MADV_REMOVE);
+	cache->filled = at < HUGE_PAGE ? HUGE_PAGE : at & -HUGE_PAGE;
 }
 
 bool code_cache_holds(const struct code_cache *cache, const void *executable)

@@ -54,7 +54,7 @@ size_t code_cache_room(const struct code_cache *cache);
 void code_cache_move(struct code_cache *cache, size_t at, size_t end);
 
 /* Gives the memory from offset `at` on back to the host: what was there reads as zeros. Best effort. */
-void code_cache_release(const struct code_cache *cache, size_t at);
+void code_cache_release(struct code_cache *cache, size_t at);
 
 /* The executable address `offset` bytes from the start, and back; asserts on what lies outside. */
 const uint8_t *code_cache_at(const struct code_cache *cache, size_t offset);

@@ -191,7 +191,8 @@ static void test_ways_round(void **state)
 	assert_int_equal(unit.ops[0].inside, 5);
 	assert_int_equal(unit.ops[5].inside, 3);
 	expect(ops[0], 0, false, 0);
-	expect(ops[1], 0, false, 0);
+	expect(ops[1], 2, true, 0);
+	assert_true(ops[1]->walks);
 	(void)state;
 }
 
@@ -211,8 +212,53 @@ static void test_loops(void **state)
 	assert_int_equal(unit.ops[5].inside, 3);
 	expect(ops[0], 0, false, 0);
 	expect(ops[1], 2, true, 0);
-	expect(ops[2], 0, false, 0);
+	expect(ops[2], 3, true, 0);
 	expect(ops[3], 2, false, 8);
+	assert_true(ops[2]->walks);
+	assert_false(ops[1]->walks || ops[3]->walks);
+	(void)state;
+}
+
+/* In a loop: through one register that moves, a copy of it, and one that stays; not through what was loaded or added up. */
+static void test_walks(void **state)
+{
+	struct ir *moves, *copied, *stays, *sum, *loaded;
+
+	begin();
+	moves = load(8, 12, 10, 0);
+	plus(13, 10, 24);
+	copied = store(8, 13, 12, -24);
+	stays = load(8, 14, 11, 40);
+	add(IR_ADD, 8, 15, 10, 14, 0);
+	sum = load(1, 16, 15, 0);
+	loaded = load(8, 17, 14, 0);
+	plus(10, 10, 8);
+	branch(0);
+	optimize(&unit);
+	expect(moves, 1, true, 0);
+	expect(copied, 2, true, 0);
+	expect(stays, 3, true, 0);
+	assert_true(moves->walks && copied->walks && stays->walks);
+	assert_int_equal(stays->span, 8);
+	expect(sum, 0, false, 0);
+	expect(loaded, 0, false, 0);
+	assert_false(sum->walks || loaded->walks);
+	(void)state;
+}
+
+/* C may change what an address means. */
+static void test_walks_and_c(void **state)
+{
+	struct ir *moves;
+
+	begin();
+	moves = load(8, 12, 10, 0);
+	plus(10, 10, 8);
+	add(IR_CALL_C, 8, IR_ZERO, IR_ZERO, IR_ZERO, 0);
+	branch(0);
+	optimize(&unit);
+	expect(moves, 0, false, 0);
+	assert_false(moves->walks);
 	(void)state;
 }
 
@@ -352,6 +398,7 @@ int main(void)
 		cmocka_unit_test(test_frame), cmocka_unit_test(test_kinds),  cmocka_unit_test(test_bases),
 		cmocka_unit_test(test_words), cmocka_unit_test(test_limits), cmocka_unit_test(test_many),
 		cmocka_unit_test(test_ways_round), cmocka_unit_test(test_loops), cmocka_unit_test(test_alone),
+		cmocka_unit_test(test_walks), cmocka_unit_test(test_walks_and_c),
 		cmocka_unit_test(test_rotation), cmocka_unit_test(test_late), cmocka_unit_test(test_barriers),
 	};
 

@@ -116,6 +116,13 @@ static void stub_group(struct emit *e, const struct stub *s)
 	emit_stub(e, STUB_PLAIN, x64_jmp_patchable(e->a), NULL, s->ir->at);
 }
 
+static void stub_walk(struct emit *e, const struct stub *s)
+{
+	e->map = s->swapped ? emit_map(e) : frame_pinned;
+	emit_walk(e, s->back, s->to);
+	e->map = frame_pinned;
+}
+
 static void stub_exit(struct emit *e, const struct stub *s)
 {
 	do_late(e, s);
@@ -188,6 +195,7 @@ static void stub_plain_call(struct emit *e, const struct stub *s)
 
 static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
 	[STUB_ACCESS] = stub_access, [STUB_GROUP] = stub_group,   [STUB_PLAIN] = stub_link,
+	[STUB_WALK] = stub_walk,
 	[STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
 	[STUB_CALL_C] = stub_call_c, [STUB_BUDGET] = stub_budget, [STUB_FLOATS] = stub_floats,
 	[STUB_TABLE] = stub_table,   [STUB_PLAIN_CALL] = stub_plain_call, [STUB_AGAIN] = stub_again,
@@ -364,6 +372,7 @@ void emit_unit(struct x64 *a, const struct ir_unit *unit, enum frame_mode mode, 
 	out->link_count = 0;
 	e.ir = &unit->ops[0];
 	entry(&e);
+	emit_no_walks(&e);
 	emit_choose(&e);
 	emit_swap_in(&e);
 	e.map = emit_map(&e);

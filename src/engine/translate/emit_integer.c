@@ -87,14 +87,17 @@ static bool by_lea(struct emit *e)
 {
 	const struct ir *ir = e->ir;
 
-	if (ir->op != IR_ADD || ir->size != 8 || !is_pinned(e, ir->a) || !is_pinned(e, ir->dst) || ir->dst == ir->a)
+	enum x64_reg reg = emit_target(e, X64_RAX);
+
+	if (ir->op != IR_ADD || ir->size != 8 || !is_pinned(e, ir->a) || ir->dst == ir->a || ir->dst == IR_ZERO)
 		return false;
 	if (ir->b == IR_CONST)
-		x64_lea(e->a, 8, pinned(e, ir->dst), x64_at(pinned(e, ir->a), (int32_t)ir->imm));
+		x64_lea(e->a, 8, reg, x64_at(pinned(e, ir->a), (int32_t)ir->imm));
 	else if (is_pinned(e, ir->b) && ir->b != ir->dst)
-		x64_lea(e->a, 8, pinned(e, ir->dst), x64_at_index(pinned(e, ir->a), pinned(e, ir->b), 1, 0));
+		x64_lea(e->a, 8, reg, x64_at_index(pinned(e, ir->a), pinned(e, ir->b), 1, 0));
 	else
 		return false;
+	emit_keep(e, reg);
 	return true;
 }
 
@@ -209,6 +212,15 @@ void emit_compare(struct emit *e)
 
 static void less(struct emit *e, unsigned cc)
 {
+	const struct ir *ir = e->ir;
+
+	/* To begin with zero costs no time, to extend does. */
+	if (is_pinned(e, ir->dst) && ir->dst != ir->a && ir->dst != ir->b) {
+		x64_zero(e->a, pinned(e, ir->dst));
+		emit_compare(e);
+		x64_setcc(e->a, (enum x64_cc)cc, pinned(e, ir->dst));
+		return;
+	}
 	emit_compare(e);
 	x64_setcc(e->a, (enum x64_cc)cc, X64_RAX);
 	x64_movzx_rr(e->a, 1, emit_target(e, X64_RAX), X64_RAX);
@@ -239,10 +251,14 @@ static void if_zero(struct emit *e, unsigned zero_when)
 
 static void multiply(struct emit *e, unsigned unused)
 {
-	emit_copy(e, X64_RAX, e->ir->a);
-	x64_imul_rr(e->a, e->ir->size, X64_RAX, emit_value(e, e->ir->b, X64_RCX));
-	sign_extend_word(e, X64_RAX);
-	emit_keep(e, X64_RAX);
+	enum x64_reg reg = emit_target(e, X64_RAX);
+
+	if (b_in(e, reg) && e->ir->a != e->ir->b)
+		reg = X64_RAX;
+	emit_copy(e, reg, e->ir->a);
+	x64_imul_rr(e->a, e->ir->size, reg, emit_value(e, e->ir->b, X64_RCX));
+	sign_extend_word(e, reg);
+	emit_keep(e, reg);
 	(void)unused;
 }
 

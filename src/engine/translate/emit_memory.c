@@ -83,10 +83,86 @@ static void lead(struct emit *e, bool store)
 	emit_stub(e, STUB_GROUP, miss, again, store);
 }
 
+static struct x64_mem walk_slot(const struct ir *ir, size_t member)
+{
+	return x64_at(X64_RBP, FRAME_AT(walks) + (int32_t)(sizeof(struct frame_walk) * ir->group + member));
+}
+
+void emit_no_walks(struct emit *e)
+{
+	for (unsigned i = 0; i < e->unit->count; i++) {
+		const struct ir *ir = &e->unit->ops[i];
+
+		if (ir->walks && ir->leads)
+			x64_store_i(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, room)), 0);
+	}
+}
+
+/* rdx = the lowest address of the group, without a change of rax. */
+static void lowest_address(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+	int32_t offset = (int32_t)ir->imm - ir->low;
+
+	if (is_pinned(e, ir->a) && offset) {
+		x64_lea(e->a, 8, X64_RDX, x64_at(pinned(e, ir->a), offset));
+		return;
+	}
+	emit_copy(e, X64_RDX, ir->a);
+	if (offset)
+		x64_alu_ri(e->a, X64_ADD, 8, X64_RDX, offset);
+}
+
+/* The leader of a group that walks: whether it is in the page of the last time. */
+static void stay(struct emit *e, bool store)
+{
+	uint8_t *elsewhere;
+
+	lowest_address(e);
+	x64_alu_rm(e->a, X64_SUB, 8, X64_RDX, walk_slot(e->ir, offsetof(struct frame_walk, page)));
+	x64_alu_rm(e->a, X64_CMP, 8, X64_RDX, walk_slot(e->ir, offsetof(struct frame_walk, room)));
+	elsewhere = x64_jcc_forward(e->a, X64_AE);
+	emit_stub(e, STUB_WALK, elsewhere, x64_here(e->a), store);
+	/* That needs rax. */
+	emit_forget(e);
+}
+
+/* The stub of `stay`. check leaves the page in rdx. */
+void emit_walk(struct emit *e, const void *back, bool store)
+{
+	const struct ir *ir = e->ir;
+	const void *again;
+	uint8_t *miss;
+
+	guest_address(e, ir->a, ir->imm - ir->low);
+	again = x64_here(e->a);
+	miss = check(e, ir->span, store);
+	x64_load(e->a, 8, X64_RCX, addend(e));
+	x64_store(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, addend)), X64_RCX);
+	x64_store(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, page)), X64_RDX);
+	x64_store_i(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, room)), GUEST_PAGE_SIZE - ir->span + 1);
+	x64_jmp_rel32(e->a, back);
+	emit_stub(e, STUB_GROUP, miss, again, store);
+}
+
+static struct x64_mem walk_place(struct emit *e, bool store)
+{
+	const struct ir *ir = e->ir;
+
+	if (ir->leads)
+		stay(e, store);
+	if (ir->leads || e->pointer != ir->group)
+		x64_load(e->a, 8, X64_RCX, walk_slot(ir, offsetof(struct frame_walk, addend)));
+	e->pointer = ir->group;
+	return x64_at_index(X64_RCX, emit_value(e, ir->a, X64_RAX), 1, (int32_t)ir->imm);
+}
+
 struct x64_mem emit_place(struct emit *e, bool store)
 {
 	const struct ir *ir = e->ir;
 
+	if (ir->group && ir->walks)
+		return walk_place(e, store);
 	if (!ir->group) {
 		emit_address(e, ir->a, ir->imm, ir->size, store);
 		e->pointer = 0;

@@ -8,6 +8,7 @@
 enum stub_kind {
 	STUB_ACCESS,  /* a TLB miss: slow path, then back to try again */
 	STUB_GROUP,   /* the same for a group, which may lie in two pages: then on without groups */
+	STUB_WALK,    /* a group has left its page: the TLB, then back */
 	STUB_EXIT,    /* a taken branch: give back what was not run, then to `to` */
 	STUB_LINK,    /* the first way of a patchable jump */
 	STUB_PLAIN,   /* the same, to a unit without groups */
@@ -64,7 +65,7 @@ struct emit {
 	const void *put_back, *take_again; /* routines of the unit: to frame_pinned and from it */
 	unsigned forward_count;
 	bool any_late;
-	uint8_t pointer; /* the group whose host address rcx holds, or 0 */
+	uint8_t pointer; /* the group whose host address, or addend if it walks, rcx holds; or 0 */
 
 	/* Written before they are read: emit_unit does not clear them, which would cost more than many a unit. */
 	const void *labels[UNIT_OPS];
@@ -123,8 +124,11 @@ void emit_control(struct emit *e);
 void emit_flags_write(struct emit *e);
 /* rax = virtual address in memory; checks the TLB and makes rax a host address. */
 void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size, bool store);
-/* The place in memory that the present load or store accesses, checked; in rax or rcx. */
+/* The place in memory that the present load or store accesses, checked; rdx is free, rax and rcx are not. */
 struct x64_mem emit_place(struct emit *e, bool store);
+/* No group has a page yet: at the entry of a unit. */
+void emit_no_walks(struct emit *e);
+void emit_walk(struct emit *e, const void *back, bool store);
 /* Instructions that were counted at the unit's entry and come behind the present one. */
 unsigned emit_refund(const struct emit *e);
 /* Goes to an address in the page (or beyond it), giving back nothing. */

@@ -50,7 +50,7 @@ static void count(const struct ir_unit *unit, struct use *use)
 		/* Ways out have the common assignment back already. */
 		if (ir->op >= IR_JUMP)
 			continue;
-		if (ir_reads_a(ir) && (!ir->group || ir->leads))
+		if (ir_reads_a(ir) && (!ir->group || ir->leads || ir->walks))
 			use->weight[ir->a] += often[i];
 		if (ir_reads_b(ir))
 			use->weight[ir->b] += often[i];

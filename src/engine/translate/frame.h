@@ -33,6 +33,11 @@ struct frame_tlb {
 };
 #define FRAME_NO_PAGE UINT64_C(1)
 
+/* Where a group was last, as long as its unit runs: `room` addresses from `page` on are good for its lowest byte. */
+struct frame_walk {
+	uint64_t page, room, addend;
+};
+
 /* Which entries of frame.tlb are a mode's; the count is a power of two. */
 struct frame_part {
 	uint16_t first, count;
@@ -74,6 +79,7 @@ struct frame {
 	uint8_t flags_of_mxcsr[64]; /* guest float flags by the six low bits of MXCSR */
 	uint64_t address;     /* rax while late operations are done */
 	uint64_t groups[IR_GROUPS + 1]; /* host address of the lowest byte of each group of accesses */
+	struct frame_walk walks[IR_GROUPS + 1]; /* of groups that walk, instead */
 	_Alignas(16) uint64_t box[2], sign32[2], sign64[2]; /* constants for float logic */
 	struct frame_jump jumps[FRAME_JUMPS];
 	_Alignas(64) struct frame_tlb tlb[FRAME_TLB];

@@ -26,6 +26,7 @@ struct pass {
 	unsigned count;
 	unsigned first; /* groups before this one are closed */
 	int32_t places[UNIT_OPS]; /* of grouped accesses, from the root */
+	bool walks[IR_GROUPS + 1];
 	/* Of operations that branches of the unit lead to: the first from before, the last from behind; and where
 	 * each global was written last. Counted from 1; 0: none. */
 	uint16_t first_from[UNIT_OPS], last_from[UNIT_OPS];
@@ -147,7 +148,8 @@ static void settle(struct pass *p, unsigned i)
 	struct ir *ir = &p->unit->ops[i];
 	const struct group *g = &p->groups[ir->group];
 
-	if (g->members == 1) {
+	ir->walks = p->walks[ir->group];
+	if (g->members == 1 && !ir->walks) {
 		ir->group = 0;
 		return;
 	}
@@ -224,6 +226,46 @@ static void head(struct pass *p, unsigned first, unsigned last)
 	}
 }
 
+/* Of the globals, those that operations [first, last] move by constants alone, or not at all. */
+static uint32_t walking(const struct ir_unit *unit, unsigned first, unsigned last)
+{
+	uint32_t set = UINT32_MAX, before;
+
+	do {
+		before = set;
+		for (unsigned i = first; i <= last; i++) {
+			const struct ir *ir = &unit->ops[i];
+
+			/* C may do what makes a page no longer good. */
+			if (ir->op == IR_CALL_C)
+				return 0;
+			if (ir_writes_global(ir) && !(ir->op == IR_ADD && ir->size == 8 && ir->b == IR_CONST &&
+						      ir->a < IR_GLOBALS && set >> ir->a & 1))
+				set &= ~(UINT32_C(1) << ir->dst);
+		}
+	} while (set != before);
+	return set;
+}
+
+/* Which groups walk: their leader is in a loop that moves its base so. */
+static void walks(struct pass *p)
+{
+	const struct ir_unit *unit = p->unit;
+
+	memset(p->walks, 0, sizeof p->walks);
+	for (unsigned i = 0; i < unit->count; i++) {
+		unsigned to = unit->ops[i].inside;
+		uint32_t set = to && to - 1 <= i ? walking(unit, to - 1, i) : 0;
+
+		for (unsigned g = 1; set && g <= p->count; g++) {
+			unsigned leader = p->groups[g].leader;
+
+			if (leader >= to - 1 && leader <= i)
+				p->walks[g] |= set >> unit->ops[leader].a & 1;
+		}
+	}
+}
+
 static void groups(struct pass *p)
 {
 	struct ir_unit *unit = p->unit;
@@ -244,6 +286,7 @@ static void groups(struct pass *p)
 			p->written[ir->dst] = (uint16_t)(i + 1);
 		}
 	}
+	walks(p);
 	for (unsigned i = 0; i < unit->count; i++)
 		if (unit->ops[i].group)
 			settle(p, i);

@@ -6,6 +6,9 @@
  * accessed so; those behind it need no check. A load leads loads only; a store, loads and stores. Where the span
  * lies in two pages, a unit without groups goes on from the leader.
  *
+ * Groups that walk: in a loop of the unit, where the base moves by constants or not at all, a group (of one access, too) most
+ * often stays in the page of the time before. It keeps that page from one time to the next, for as long as the unit runs.
+ *
  * Thread: any.
  */
 #ifndef DOPPEL_ENGINE_TRANSLATE_OPTIMIZE_H

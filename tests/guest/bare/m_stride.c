@@ -1,0 +1,139 @@
+/*
+ * Loops that walk through memory: pages that are elsewhere than their neighbours, that end the loop by a fault, that may be
+ * read but not written, and that move between two runs of one loop.
+ */
+#include "paging.h"
+
+#define VIRTUAL UINT64_C(0x2345a5000)
+#define RAM     UINT64_C(0x80000000)
+#define PAGES   4
+#define WORDS   (PAGE / 8)
+
+/* The first half is seen from VIRTUAL on, in another order, so that what lies behind a page is not what comes next. */
+static uint64_t memory[2 * PAGES][WORDS] __attribute__((aligned(4096)));
+static const unsigned order[PAGES] = {2, 0, 3, 1};
+
+static uint64_t value(unsigned page, unsigned word)
+{
+	return (UINT64_C(0x9e3779b97f4a7c15) * (page * WORDS + word + 1)) ^ page;
+}
+
+static void map(uint64_t flags)
+{
+	for (unsigned i = 0; i < PAGES; i++)
+		paging_map(VIRTUAL + i * PAGE, (uint64_t)memory[order[i]], 0, flags);
+}
+
+static void fresh(void)
+{
+	for (unsigned i = 0; i < PAGES; i++)
+		for (unsigned j = 0; j < WORDS; j++)
+			memory[order[i]][j] = value(i, j);
+	for (unsigned j = 0; j < WORDS; j++)
+		memory[PAGES][j] = value(PAGES, j);
+}
+
+/* Each is one loop that ends by a fault behind the last page. a0 walks, so that it tells where. */
+static naked void up(void)
+{
+	asm("1: ld t0, 0(a0); ld t1, 8(a0); xor t2, t0, t1; xor a1, a1, t2; addi a0, a0, 16; j 1b");
+}
+
+static naked void down(void)
+{
+	asm("1: lbu t0, -1(a0); add a1, a1, t0; addi a0, a0, -1; bnez a0, 1b; ret");
+}
+
+/* A load and a store off one register, with a store before it off another. */
+static naked void change(void)
+{
+	asm("1: ld t0, 0(a0); sd t0, 0(a1); addi t0, t0, 1; sd t0, 0(a0); addi a0, a0, 8; addi a1, a1, 8; j 1b");
+}
+
+/* Misaligned: each page's end is crossed. */
+static naked void crooked(void)
+{
+	asm("1: lw t0, 3(a0); add a1, a1, t0; addi a0, a0, 4; j 1b");
+}
+
+/* Over and over the same place, through a register that stays; a1 times. */
+static naked void stay(void)
+{
+	asm("li t1, 0; 1: ld t0, 0(a0); add t1, t1, t0; addi t0, t0, 1; sd t0, 0(a0); addi a1, a1, -1; bnez a1, 1b;"
+	    "mv a0, t1; ret");
+}
+
+static void ends(const void *code, uint64_t from, uint64_t a1, uint64_t cause, uint64_t at, uint64_t tval)
+{
+	last = run(S, code, from, a1);
+	check(last.cause, cause);
+	check(last.a0, at);
+	check(last.tval, tval);
+}
+
+static void faults(void)
+{
+	uint64_t end = VIRTUAL + PAGES * PAGE;
+
+	context("up", 0, 0, 0);
+	for (unsigned i = 0; i < 16; i += 5)
+		ends(up, VIRTUAL + i * 8, 0, page_fault('r'), end - (i & 1 ? 8 : 0), end);
+	context("down", 0, 0, 0);
+	ends(down, end, 0, page_fault('r'), VIRTUAL, VIRTUAL - 1);
+	context("crooked", 0, 0, 0);
+	ends(crooked, VIRTUAL, 0, page_fault('r'), end - 4, end);
+}
+
+/* A page may not be written. The store before it in the loop is done, that of the page is not. */
+static void read_only(unsigned which)
+{
+	uint64_t at = VIRTUAL + which * PAGE, *entry = paging_entry(at, 0), flags = PTE_ALL & ~(PTE_W | PTE_D);
+	unsigned before = which ? order[which - 1] : PAGES;
+
+	fresh();
+	*entry = pte((uint64_t)memory[order[which]], flags);
+	fence_vma();
+	context("read only", which, 0, 0);
+	ends(change, VIRTUAL, (uint64_t)memory[PAGES], page_fault('w'), at, at);
+	check(memory[order[which]][0], value(which, 0));
+	if (which)
+		check(memory[before][WORDS - 1], value(which - 1, WORDS - 1) + 1);
+	check(memory[PAGES][0], value(0, 0));
+	*entry = pte((uint64_t)memory[order[which]], PTE_ALL);
+	fence_vma();
+}
+
+/* Between two runs of a loop its page moves. */
+static void moves(void)
+{
+	uint64_t *entry = paging_entry(VIRTUAL, 0);
+
+	for (unsigned i = 0; i < 20; i++) {
+		unsigned page = i & 1;
+		uint64_t was = memory[page][0];
+
+		*entry = pte((uint64_t)memory[page], PTE_ALL);
+		asm volatile("sfence.vma %0, x0" ::"r"(VIRTUAL) : "memory");
+		context("moves", i, 0, 0);
+		last = run(S, stay, VIRTUAL, 100);
+		check(last.cause, ECALL_S);
+		check(last.a0, 100 * was + 99 * 100 / 2);
+		check(memory[page][0], was + 100);
+		check(memory[1 - page][0], value(page ? 1 : 3, 0) + (i + 1) / 2 * 100);
+	}
+}
+
+int main(void)
+{
+	paging_reset(3);
+	map(PTE_ALL);
+	paging_map(RAM, RAM, 2, PTE_ALL);
+	paging_on(1);
+	fresh();
+	faults();
+	for (unsigned i = 0; i < PAGES; i++)
+		read_only(i);
+	fresh();
+	moves();
+	return 0;
+}

@@ -5,6 +5,7 @@
 
 #include "cli/machine_disk.h"
 #include "cli/progress.h"
+#include "cli/restore_file.h"
 #include "cli/snapshots.h"
 #include "cli/stop.h"
 #include "cli/verb.h"
@@ -13,7 +14,7 @@
 /* For a monitor that frees a large machine on a busy host. */
 #define STOP_PATIENCE_MS 60000
 
-enum { RESTORE_FORCE, RESTORE_EAGER, RESTORE_NO_WAIT, RESTORE_OPTIONS };
+enum { RESTORE_FORCE, RESTORE_EAGER, RESTORE_NO_WAIT, RESTORE_NAME, RESTORE_OPTIONS };
 
 struct restoring {
 	struct named *named;
@@ -119,6 +120,17 @@ static int restore(struct named *named, const struct arguments *arguments, struc
 
 static int run(const struct arguments *arguments, struct error *e)
 {
+	const char *name = arguments->values[RESTORE_NAME].text;
+
+	if (name && arguments->operand_count == 1)
+		return restore_file(arguments->operands[0], name, arguments->values[RESTORE_EAGER].given, e);
+	if (name)
+		return error_set(e, ERROR_USAGE, -EINVAL, "--name is for a machine made of a file: doppel restore FILE --name %s",
+				 name);
+	if (arguments->operand_count == 1)
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "which snapshot is meant? doppel snapshot ls %s lists them; a machine made of a file needs --name",
+				 arguments->operands[0]);
 	return named_do(arguments, restore, e);
 }
 
@@ -135,26 +147,34 @@ static const struct option_spec options[RESTORE_OPTIONS] = {
 			     .letter = 'n',
 			     .type = OPTION_FLAG,
 			     .help = "return as soon as it runs, and leave what it has not touched yet unchecked"},
+	[RESTORE_NAME] = {.name = "name",
+			  .letter = 'N',
+			  .type = OPTION_STRING,
+			  .placeholder = "NEW",
+			  .help = "make a machine of this name of a FILE that doppel snapshot export wrote"},
 };
 
 static const struct verb_example examples[] = {
 	{"doppel restore web nightly", "web, which has ended, goes on as it was then"},
 	{"doppel restore --force web nightly", "the same while it runs"},
+	{"doppel restore web.snap --name web2", "web2 goes on as the machine did that was exported, maybe on another host"},
 	{NULL, NULL},
 };
 
 const struct verb verb_restore = {
 	.name = "restore",
 	.summary = "let a machine go on from a snapshot",
-	.operands = "NAME TAG",
-	.operands_min = 2,
+	.operands = "NAME TAG | FILE",
+	.operands_min = 1,
 	.operands_max = 2,
 	.operand_kind = OPERAND_MACHINE,
 	.description =
 		"The machine runs within milliseconds, on memory that is read from the snapshot when it is touched; meanwhile the "
 		"rest is read and checked, and a machine whose memory turns out to be damaged is stopped. The guest goes on amid "
 		"what it did; only its wall clock tells that time has passed, and connections to others are lost.\n\n"
-		"What was written to its disk since then is dropped.",
+		"What was written to its disk since then is dropped.\n\n"
+		"With --name, a new machine is made of a file of doppel snapshot export: all of it is checked, and unpacked into the "
+		"machine's folder, before the machine runs.",
 	.examples = examples,
 	.options = options,
 	.option_count = RESTORE_OPTIONS,

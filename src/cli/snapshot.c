@@ -420,7 +420,7 @@ static const struct verb verb_snapshot_inspect = {
 
 static const struct verb *const snapshot_verbs[] = {
 	&verb_snapshot_save,    &verb_snapshot_ls,       &verb_snapshot_rm,
-	&verb_snapshot_inspect, &verb_snapshot_collapse, NULL,
+	&verb_snapshot_inspect, &verb_snapshot_collapse, &verb_snapshot_export, NULL,
 };
 
 const struct verb verb_snapshot = {

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/socket.h"
+#include "device/virtio/vsock.h"
 #include "migrate/link.h"
 #include "monitor/private.h"
 #include "monitor/starter.h"
@@ -127,6 +128,16 @@ static bool signal_came(struct monitor *monitor)
 
 /* ---- The machine's life ---- */
 
+/* FNV-1a of the name, among the numbers of guests: the same at each start and on each host, and hardly ever another's. */
+static uint32_t cid_of(const char *name)
+{
+	uint32_t hash = 0x811c9dc5;
+
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t)*name) * 0x01000193;
+	return VSOCK_CID_MIN + hash % (VSOCK_CID_MAX - VSOCK_CID_MIN + 1);
+}
+
 /* What a machine that is reached by its name is reached with. */
 static void equip(struct monitor *monitor)
 {
@@ -143,7 +154,7 @@ static void equip(struct monitor *monitor)
 	if (!config->vsock) {
 		registry_path(monitor->registry, name, MONITOR_VSOCK, monitor->vsock);
 		config->vsock = monitor->vsock;
-		config->vsock_cid = MONITOR_VSOCK_CID;
+		config->vsock_cid = cid_of(name);
 	}
 	if (!config->console_log) {
 		registry_path(monitor->registry, name, MONITOR_CONSOLE_LOG, monitor->console_log);

@@ -25,7 +25,6 @@
 /* What each machine with a name has, unless its document says otherwise. */
 #define MONITOR_CONSOLE_LOG "console.log"
 #define MONITOR_VSOCK       "vsock" /* a folder (device/virtio/vsock.h) */
-#define MONITOR_VSOCK_CID   3
 /* How long a guest that was asked to power off may take, unless said otherwise. */
 #define MONITOR_STOP_MS 30000
 

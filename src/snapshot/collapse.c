@@ -3,8 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
+
+#include "snapshot/bytes.h"
 
 #define PROGRESS_EVERY 4096
 
@@ -18,20 +19,9 @@ struct collapsing {
 
 static int write_at(const struct collapsing *c, const void *bytes, size_t length, uint64_t offset, struct error *e)
 {
-	const uint8_t *from = bytes;
+	int r = snapshot_write_at(c->fd, bytes, length, offset);
 
-	while (length) {
-		ssize_t n = pwrite(c->fd, from, length, (off_t)offset);
-
-		if (n < 0 && errno != EINTR)
-			return error_errno(e, -errno, "writing the snapshot");
-		if (n > 0) {
-			from += n;
-			offset += (uint64_t)n;
-			length -= (size_t)n;
-		}
-	}
-	return 0;
+	return r < 0 ? error_errno(e, r, "writing the snapshot") : 0;
 }
 
 /* The same places as a file has that is saved. */
@@ -111,6 +101,8 @@ static char *facts_of(const struct snapshot *newest)
 	char *text;
 
 	json_object_del(facts, "parent");
+	/* Which only a packed file has. */
+	json_object_del(facts, "files");
 	text = json_dumps(facts, JSON_COMPACT);
 	json_decref(facts);
 	return text;

@@ -134,8 +134,9 @@ static int read_chunks(struct snapshot *snapshot, struct error *e)
 	if (r < 0)
 		return r;
 	snapshot->chunk_count = snapshot_find(&snapshot->header, SNAPSHOT_CHUNKS)->length / sizeof *snapshot->chunks;
-	snapshot->unpacked = malloc(CHUNK_BYTES);
-	snapshot->unpacked_chunk = NO_CHUNK;
+	snapshot->unpacked = malloc(SNAPSHOT_CHUNKS_KEPT * CHUNK_BYTES);
+	for (unsigned i = 0; i < SNAPSHOT_CHUNKS_KEPT; i++)
+		snapshot->unpacked_chunks[i] = NO_CHUNK;
 	if (!snapshot->unpacked)
 		return error_errno(e, -ENOMEM, "%s", snapshot->name);
 	return check_chunks(snapshot, e);
@@ -241,20 +242,28 @@ int snapshot_read_pages(struct snapshot *snapshot, uint64_t row, uint64_t count,
 	return r;
 }
 
+static uint8_t *place_of(const struct snapshot *snapshot, uint64_t chunk)
+{
+	return snapshot->unpacked + chunk % SNAPSHOT_CHUNKS_KEPT * CHUNK_BYTES;
+}
+
 static int unpack(struct snapshot *snapshot, uint64_t index, uint8_t *stored, struct error *e)
 {
 	const struct snapshot_chunk *chunk = &snapshot->chunks[index];
 	size_t length = le32_get(chunk->stored), whole = le32_get(chunk->pages) * GUEST_PAGE_SIZE;
+	uint64_t *kept = &snapshot->unpacked_chunks[index % SNAPSHOT_CHUNKS_KEPT];
 	int r = read_at(snapshot, stored, length, le64_get(chunk->offset), e);
 
 	if (r < 0)
 		return r;
-	snapshot->unpacked_chunk = NO_CHUNK;
+	*kept = NO_CHUNK;
 	if (XXH64(stored, length, 0) == le64_get(chunk->checksum)) {
+		uint8_t *to = place_of(snapshot, index);
+
 		if (length == whole)
-			memcpy(snapshot->unpacked, stored, whole);
-		if (length == whole || ZSTD_decompress(snapshot->unpacked, CHUNK_BYTES, stored, length) == whole) {
-			snapshot->unpacked_chunk = index;
+			memcpy(to, stored, whole);
+		if (length == whole || ZSTD_decompress(to, CHUNK_BYTES, stored, length) == whole) {
+			*kept = index;
 			return 0;
 		}
 	}
@@ -267,7 +276,7 @@ static int unpack_chunk(struct snapshot *snapshot, uint64_t index, struct error 
 	uint8_t *stored;
 	int r;
 
-	if (snapshot->unpacked_chunk == index)
+	if (snapshot->unpacked_chunks[index % SNAPSHOT_CHUNKS_KEPT] == index)
 		return 0;
 	stored = malloc(CHUNK_BYTES);
 	if (!stored)
@@ -291,7 +300,8 @@ int snapshot_read_page(struct snapshot *snapshot, uint64_t row, uint8_t *to, str
 	r = unpack_chunk(snapshot, number / SNAPSHOT_CHUNK_PAGES, e);
 	if (r < 0)
 		return r;
-	memcpy(to, snapshot->unpacked + number % SNAPSHOT_CHUNK_PAGES * GUEST_PAGE_SIZE, GUEST_PAGE_SIZE);
+	memcpy(to, place_of(snapshot, number / SNAPSHOT_CHUNK_PAGES) + number % SNAPSHOT_CHUNK_PAGES * GUEST_PAGE_SIZE,
+	       GUEST_PAGE_SIZE);
 	return check_page(snapshot, row, to, e);
 }
 

@@ -14,6 +14,8 @@
 
 #include "snapshot/format.h"
 
+#define SNAPSHOT_CHUNKS_KEPT 16
+
 struct snapshot {
 	char *name; /* for messages */
 	int fd;
@@ -25,8 +27,8 @@ struct snapshot {
 	/* Packed files: */
 	struct snapshot_chunk *chunks;
 	uint64_t chunk_count;
-	uint8_t *unpacked; /* the chunk that was read last */
-	uint64_t unpacked_chunk;
+	uint8_t *unpacked; /* chunks that were read last, each in the place that its number gives: duplicates lie far apart */
+	uint64_t unpacked_chunks[SNAPSHOT_CHUNKS_KEPT];
 };
 
 /* `fd` belongs to the snapshot, also on failure. -EBADMSG, -ENOTSUP (a newer version), -ENOMEM, errors of reading. */

@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "snapshot/bytes.h"
+
 #define ROWS 256 /* pages that are looked at together */
 
 /* What the child tells when it is done. */
@@ -30,47 +32,9 @@ struct child {
 	XXH64_state_t *sum; /* of the table */
 };
 
-static int write_at(int fd, const void *bytes, size_t length, uint64_t offset)
-{
-	const uint8_t *from = bytes;
-
-	while (length) {
-		ssize_t n = pwrite(fd, from, length, (off_t)offset);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			from += n;
-			offset += (uint64_t)n;
-			length -= (size_t)n;
-		}
-	}
-	return 0;
-}
-
-static int read_at(int fd, void *bytes, size_t length, uint64_t offset)
-{
-	uint8_t *to = bytes;
-
-	while (length) {
-		ssize_t n = pread(fd, to, length, (off_t)offset);
-
-		if (n == 0)
-			return -EBADMSG;
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			to += n;
-			offset += (uint64_t)n;
-			length -= (size_t)n;
-		}
-	}
-	return 0;
-}
-
 int snapshot_prepare(int fd, const struct snapshot_page *rows, uint64_t count, struct error *e)
 {
-	int r = write_at(fd, rows, count * sizeof *rows, SNAPSHOT_HEADER);
+	int r = snapshot_write_at(fd, rows, count * sizeof *rows, SNAPSHOT_HEADER);
 
 	return r < 0 ? error_errno(e, r, "writing the snapshot") : 0;
 }
@@ -105,7 +69,7 @@ static int write_pages(const struct child *child, const struct snapshot_page *ro
 		for (run = 0; i + run < count && le32_get(rows[i + run].kind) == SNAPSHOT_PAGE_HERE; run++)
 			;
 		if (run)
-			r = write_at(child->fd, bytes + i * GUEST_PAGE_SIZE, run * GUEST_PAGE_SIZE,
+			r = snapshot_write_at(child->fd, bytes + i * GUEST_PAGE_SIZE, run * GUEST_PAGE_SIZE,
 				     offset + i * GUEST_PAGE_SIZE);
 	}
 	return r;
@@ -116,7 +80,7 @@ static int write_rows(struct child *child, const uint8_t *bytes, uint64_t first,
 {
 	uint64_t at = child->table->offset + first * sizeof(struct snapshot_page);
 	struct snapshot_page rows[ROWS];
-	int r = child->has_parent ? read_at(child->fd, rows, count * sizeof *rows, at) : 0;
+	int r = child->has_parent ? snapshot_read_at(child->fd, rows, count * sizeof *rows, at) : 0;
 
 	if (r < 0)
 		return r;
@@ -124,7 +88,7 @@ static int write_rows(struct child *child, const uint8_t *bytes, uint64_t first,
 		fill_row(child, bytes + i * GUEST_PAGE_SIZE, &rows[i]);
 	r = write_pages(child, rows, count, bytes, child->memory_offset + first * GUEST_PAGE_SIZE);
 	XXH64_update(child->sum, rows, count * sizeof *rows);
-	return r < 0 ? r : write_at(child->fd, rows, count * sizeof *rows, at);
+	return r < 0 ? r : snapshot_write_at(child->fd, rows, count * sizeof *rows, at);
 }
 
 static int write_memory(struct child *child)
@@ -153,7 +117,7 @@ static int write_header(struct child *child)
 
 	child->table->checksum = XXH64_digest(child->sum);
 	snapshot_header_put(&child->header, bytes);
-	return write_at(child->fd, bytes, sizeof bytes, 0);
+	return snapshot_write_at(child->fd, bytes, sizeof bytes, 0);
 }
 
 /* Nothing but the file and the socket: whoever holds a lock by a descriptor would hold it as long as this lives. */
@@ -267,9 +231,9 @@ int snapshot_save_begin(struct snapshot_save *save, int fd, const struct snapsho
 	child.sum = XXH64_createState();
 	if (!child.sum)
 		return error_errno(e, -ENOMEM, "writing the snapshot");
-	r = write_at(fd, contents->state, contents->state_length, child.header.sections[2].offset);
+	r = snapshot_write_at(fd, contents->state, contents->state_length, child.header.sections[2].offset);
 	if (r == 0)
-		r = write_at(fd, contents->facts, strlen(contents->facts), child.header.sections[3].offset);
+		r = snapshot_write_at(fd, contents->facts, strlen(contents->facts), child.header.sections[3].offset);
 	r = r < 0 ? error_errno(e, r, "writing the snapshot") : start_child(save, &child, e);
 	XXH64_freeState(child.sum);
 	return r;

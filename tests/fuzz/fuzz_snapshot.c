@@ -9,9 +9,27 @@
 #include <xxhash.h>
 
 #include "base/checked.h"
-#include "snapshot/open.h"
+#include "snapshot/pack.h"
 
 #define FILE_MAX ((size_t)1 << 20)
+
+/* What is longer than this is refused as a user's disk would refuse it. */
+static void unpack(const struct snapshot *snapshot)
+{
+	struct snapshot_file files[SNAPSHOT_FILES_MAX];
+	unsigned count = 0;
+	struct error e;
+
+	if (snapshot_files(snapshot, files, &count, &e) < 0)
+		return;
+	for (unsigned i = 0; i < count; i++) {
+		int fd = memfd_create("file", MFD_CLOEXEC);
+
+		if (fd >= 0 && files[i].size <= 64 * FILE_MAX)
+			(void)!snapshot_unpack_file(snapshot, i, &files[i], fd, NULL, NULL, &e);
+		close(fd);
+	}
+}
 
 static void try_file(const uint8_t *data, size_t size)
 {
@@ -27,6 +45,7 @@ static void try_file(const uint8_t *data, size_t size)
 		return;
 	}
 	(void)!snapshot_verify(snapshot, NULL, NULL, &e);
+	unpack(snapshot);
 	snapshot_close(snapshot);
 }
 

@@ -10,7 +10,7 @@ cd "$(dirname "$0")" || exit
 need_engine
 need_image
 export DOPPEL_STATE=$scratch/state
-trap '"$doppel" rm --all --force >/dev/null 2>&1; rm -rf "$scratch"' EXIT
+trap 'for DOPPEL_STATE in "$scratch"/{state,elsewhere}; do "$doppel" rm --all --force >/dev/null 2>&1; done; rm -rf "$scratch"' EXIT
 other=translate
 [[ $engine = translate ]] && other=interpret
 
@@ -34,7 +34,7 @@ does image export debian-tiny "$scratch/image" >/dev/null
 truncate -s 64M "$scratch/image/disk.raw"
 export XDG_CACHE_HOME=$scratch/cache
 does image import --name own "$scratch/image" >/dev/null
-output=$(does create web own --memory 192M --cpus 2 --engine "$engine") && output+=$(does start web)
+output=$(does create web own --net user --memory 192M --cpus 2 --engine "$engine") && output+=$(does start web)
 result $? 'a machine with a disk of its own' "$output"
 check 'its guest is there' here "$(in_guest web -- echo here)"
 
@@ -51,6 +51,39 @@ in_guest web -- setsid sh -c "($work) >/dev/null 2>&1 </dev/null"
 output=$(does snapshot web amid)
 result $? 'it is saved amid its work' "$output"
 undisturbed=$(in_guest web -- sh -c "$answer")
+
+# A stream that goes on as long as the machine is being saved, and a while longer.
+python3 - "$scratch" <<'END' &
+import hashlib, os, pathlib, random, socket, sys, time
+scratch, sum, left = pathlib.Path(sys.argv[1]), hashlib.md5(), 64
+server = socket.create_server(("127.0.0.1", 0))
+(scratch / "port.new").write_text(str(server.getsockname()[1]))
+(scratch / "port.new").rename(scratch / "port")
+server.settimeout(300)
+client = server.accept()[0]
+client.recv(4096)
+client.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+while left:
+    piece = random.randbytes(16384)
+    sum.update(piece)
+    client.sendall(piece)
+    left -= (scratch / "saved").exists()
+    time.sleep(0.002)
+client.close()
+(scratch / "sum").write_text(sum.hexdigest() + "  -\n")
+END
+server=$!
+until [[ -e $scratch/port ]]; do sleep 0.1; done
+in_guest web -- setsid sh -c "(ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2
+	wget -q -O - http://10.0.2.2:$(cat "$scratch/port")/ | tee /tmp/stream | md5sum >/tmp/sum.new; mv /tmp/sum.new /tmp/sum) >/dev/null 2>&1 </dev/null &"
+check 'data flows to the guest' flows "$(in_guest web -- sh -c 'until [ -s /tmp/stream ]; do sleep 0.1; done; echo flows')"
+output=$(does snapshot web flowing)
+result $? 'it is saved amid network traffic' "$output"
+touch "$scratch/saved"
+output=$(in_guest web -- sh -c 'until [ -s /tmp/sum ]; do sleep 0.1; done; cat /tmp/sum; rm /tmp/stream /tmp/sum')
+wait $server
+check 'what it receives is what was sent' "$(cat "$scratch/sum")" "$output"
+does snapshot rm web flowing >/dev/null
 in_guest web -- sh -c 'echo spoilt >/tmp/known; dd if=/dev/zero of=/dev/vda bs=1M count=8 2>/dev/null; sync'
 fails 'it is not taken back while it runs, unless that is meant' 'restore --force' restore web amid
 output=$(does restore --force web amid)
@@ -118,7 +151,25 @@ output=$(does restore web amid)
 result $? "it goes on under engine $other" "$output"
 check 'with the same results' "$undisturbed" "$(in_guest web -- sh -c "$answer")"
 
+# ---- In one file, to another registry ----
+
+output=$(does snapshot export web later "$scratch/web.snap")
+result $? 'an increment is written into one file' "$output"
+fails 'which is not replaced' '--force replaces it' snapshot export web later "$scratch/web.snap"
+fails 'a snapshot that needs no name needs one' 'needs --name' restore "$scratch/web.snap"
 output=$(does snapshot rm web later amid)
 result $? 'snapshots are removed' "$output"
+does rm --force web >/dev/null
+here=$DOPPEL_STATE
+export DOPPEL_STATE=$scratch/elsewhere
+output=$(does restore "$scratch/web.snap" --name new)
+result $? 'a machine is made of it elsewhere' "$output"
+check 'which has what it had' later "$(in_guest new -- cat /tmp/later)"
+check 'and its disk' "${undisturbed##*$'\n'}" "$(in_guest new -- sh -c 'echo 3 >/proc/sys/vm/drop_caches; dd if=/dev/vda bs=16k skip=1 count=16 2>/dev/null | md5sum')"
+printf x | dd of="$scratch/web.snap" bs=1 seek=$(($(stat -c %s "$scratch/web.snap") - 100)) conv=notrunc 2>/dev/null
+fails 'a damaged file makes no machine' 'is damaged' restore "$scratch/web.snap" --name bad
+check 'and leaves nothing' new "$(does ls --quiet)"
+does rm --all --force >/dev/null
+export DOPPEL_STATE=$here
 echo "1..$number"
 exit $failed

@@ -300,6 +300,43 @@ static void test_written_again(void **state)
 	memory_finish(&memory);
 }
 
+/* Of a machine whose memory comes from elsewhere, the files are read at its first reset, and lie where they would have lain. */
+static void test_opened(void **state)
+{
+	struct blob image = make_image(100000, 0x200000, 200000), initrd = make_noise(7777);
+	const struct payload_files files = {.kernel = directory_add(&directory, "Image", &image),
+					    .initrd = directory_add(&directory, "initrd", &initrd)};
+	struct boot_payload *p, *whole;
+	struct memory memory;
+	struct error e = {0};
+
+	(void)state;
+	memory_init(&memory);
+	assert_int_equal(memory_add_ram(&memory, gpa(BASE), 32 * MIB, "ram", &e), 0);
+	assert_int_equal(payload_new(&whole, &files, gpa(BASE), 32 * MIB, &e), 0);
+	assert_int_equal(payload_open(&p, &files, gpa(BASE), 32 * MIB, &e), 0);
+	assert_null(p->unread.bytes);
+	assert_int_equal(payload_settle(p, &e), 0);
+	assert_int_equal(p->kernel.entry, whole->kernel.entry);
+	assert_int_equal(p->initrd_address, whole->initrd_address);
+	assert_int_equal(p->fdt_address, whole->fdt_address);
+	image = make_image(100000, 0x200000, 200000);
+	for (int i = 0; i < 2; i++) {
+		memset(memory_host(&memory, gpa(p->kernel.entry), 100000), 0, 100000);
+		assert_int_equal(payload_settle(p, &e), 0);
+		assert_int_equal(payload_write(p, &memory, &e), 0);
+		assert_memory_equal(memory_host(&memory, gpa(p->kernel.entry), 100000), image.bytes, 100000);
+	}
+	payload_free(p);
+	assert_int_equal(payload_open(&p, &files, gpa(BASE), 32 * MIB, &e), 0);
+	assert_int_equal(truncate(files.kernel, 30), 0);
+	assert_int_equal(payload_settle(p, &e), -ESTALE);
+	payload_free(p);
+	payload_free(whole);
+	blob_finish(&image);
+	memory_finish(&memory);
+}
+
 #define FILES_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -315,6 +352,7 @@ int main(void)
 		FILES_TEST(test_append_too_long),
 		FILES_TEST(test_written),
 		FILES_TEST(test_written_again),
+		FILES_TEST(test_opened),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 
 #include "snapshot/collapse.h"
 #include "snapshot/folder.h"
+#include "snapshot/pack.h"
 #include "snapshot/save.h"
 
 #define PAGES_LOW  300
@@ -350,6 +351,187 @@ static void test_flipped(void **state)
 	free(bytes);
 }
 
+/* ---- Packed ---- */
+
+#define LONG_FILE (3 * MIB + 17)
+
+/* Zeros, but for the beginning, the end, and something amid. */
+static uint8_t *make_file(void)
+{
+	uint8_t *bytes = calloc(1, LONG_FILE);
+
+	assert_non_null(bytes);
+	memcpy(bytes, "begins", 6);
+	memcpy(bytes + LONG_FILE / 2, "goes on", 7);
+	memcpy(bytes + LONG_FILE - 4, "ends", 4);
+	return bytes;
+}
+
+/* The chain's name becomes NAME, packed with an empty file and a long one. */
+static struct snapshot_packed pack(const struct snapshot_chain *chain, const char *name)
+{
+	uint8_t *bytes = make_file();
+	struct snapshot_file files[] = {{.name = "append"}, {.name = "disk-01234567.raw", .size = LONG_FILE}};
+	const struct snapshot_packing packing = {
+		.files = files, .file_count = 2, .layer = "disk-01234567.raw", .level = SNAPSHOT_LEVEL};
+	struct snapshot_packed packed;
+	struct error e;
+	int fd;
+
+	put("empty", bytes, 0);
+	put("long", bytes, LONG_FILE);
+	for (unsigned i = 0; i < 2; i++) {
+		char path[128];
+
+		path_of(i ? "long" : "empty", path);
+		files[i].fd = open(path, O_RDONLY | O_CLOEXEC);
+		assert_true(files[i].fd >= 0);
+	}
+	fd = create(name);
+	if (snapshot_pack(chain, &packing, fd, &packed, NULL, NULL, &e) < 0)
+		fail_msg("pack: %s", e.message);
+	close(fd);
+	close(files[0].fd);
+	close(files[1].fd);
+	free(bytes);
+	return packed;
+}
+
+static int unpack(const struct snapshot *snapshot, unsigned index, const struct snapshot_file *file, struct error *e)
+{
+	int fd = create("unpacked"), r = snapshot_unpack_file(snapshot, index, file, fd, NULL, NULL, e);
+
+	close(fd);
+	return r;
+}
+
+static void check_files(const struct snapshot *snapshot)
+{
+	struct snapshot_file files[SNAPSHOT_FILES_MAX];
+	uint8_t *wanted = make_file(), *got;
+	struct error e;
+	unsigned count;
+	size_t length;
+
+	if (snapshot_files(snapshot, files, &count, &e) < 0)
+		fail_msg("files: %s", e.message);
+	assert_int_equal(count, 2);
+	assert_string_equal(files[1].name, "disk-01234567.raw");
+	for (unsigned i = 0; i < count; i++) {
+		if (unpack(snapshot, i, &files[i], &e) < 0)
+			fail_msg("%s: %s", files[i].name, e.message);
+		got = slurp("unpacked", &length);
+		assert_int_equal(length, i ? LONG_FILE : 0);
+		assert_memory_equal(got, wanted, length);
+		free(got);
+	}
+	free(wanted);
+}
+
+static void test_packed(void **state)
+{
+	uint8_t generations[PAGES] = {0};
+	struct snapshot_packed packed;
+	struct snapshot_chain chain;
+	int fd;
+
+	(void)state;
+	/* Ten pages are as the first. */
+	for (uint64_t row = 100; row < 110; row++)
+		memcpy(page_at(row), page_at(1), GUEST_PAGE_SIZE);
+	save(create("a"), 1, 0);
+	write_page(4, 2);
+	generations[4] = 2;
+	fd = create("b");
+	prepare(fd, "a");
+	save(fd, 2, 1);
+	chain = load("b");
+	packed = pack(&chain, "packed");
+	snapshot_chain_finish(&chain);
+	/* Of the ten, rows 102, 105 and 108 were zeros before. */
+	assert_int_equal(packed.duplicates, 10);
+	assert_int_equal(packed.stored + packed.duplicates + packed.zeros, PAGES);
+	chain = load("packed");
+	assert_int_equal(chain.count, 1);
+	assert_string_equal(json_string_value(json_object_get(
+				    json_array_get(json_object_get(chain.files[0]->facts, "disks"), 0), "layer")),
+			    "disk-01234567.raw");
+	for (uint64_t row = 100; row < 110; row++) {
+		uint8_t page[GUEST_PAGE_SIZE], wanted[GUEST_PAGE_SIZE];
+
+		expect(1, 1, wanted);
+		assert_int_equal(snapshot_read_page(chain.files[0], row, page, NULL), 0);
+		assert_memory_equal(page, wanted, sizeof page);
+	}
+	check_files(chain.files[0]);
+	/* As a plain file it is what it was. */
+	fd = create("plain");
+	assert_int_equal(snapshot_collapse(&chain, fd, NULL, NULL, NULL), 0);
+	close(fd);
+	snapshot_chain_finish(&chain);
+	for (uint64_t row = 100; row < 110; row++)
+		write_page(row, 1);
+	chain = load("plain");
+	for (uint64_t row = 0; row < 100; row++) {
+		uint8_t page[GUEST_PAGE_SIZE], wanted[GUEST_PAGE_SIZE];
+
+		expect(row, generations[row] ? generations[row] : 1, wanted);
+		assert_int_equal(snapshot_read_page(chain.files[0], row, page, NULL), 0);
+		assert_memory_equal(page, wanted, sizeof page);
+	}
+	snapshot_chain_finish(&chain);
+}
+
+/* Memory and files. */
+static int read_packed(const char *name, struct error *e)
+{
+	struct snapshot_file files[SNAPSHOT_FILES_MAX];
+	struct snapshot_chain chain;
+	unsigned count = 0;
+	char path[128];
+	int r;
+
+	path_of(name, path);
+	r = snapshot_chain_load(&chain, path, e);
+	if (r < 0)
+		return r;
+	r = snapshot_verify(chain.files[0], NULL, NULL, e);
+	if (r == 0)
+		r = snapshot_files(chain.files[0], files, &count, e);
+	for (unsigned i = 0; r == 0 && i < count; i++)
+		r = unpack(chain.files[0], i, &files[i], e);
+	snapshot_chain_finish(&chain);
+	return r;
+}
+
+/* There is no byte that nothing is in. */
+static void test_packed_flipped(void **state)
+{
+	struct snapshot_chain chain;
+	struct error e;
+	uint8_t *bytes;
+	size_t length;
+
+	(void)state;
+	save(create("a"), 1, 0);
+	chain = load("a");
+	pack(&chain, "packed");
+	snapshot_chain_finish(&chain);
+	bytes = slurp("packed", &length);
+	for (size_t at = 0; at < length; at += at < 1000 || at + 300 > length ? 1 : 9973) {
+		bytes[at] ^= 0x10;
+		put("flipped", bytes, length);
+		bytes[at] ^= 0x10;
+		if (read_packed("flipped", &e) >= 0)
+			fail_msg("byte %zu was flipped and nobody noticed", at);
+	}
+	for (size_t cut = 0; cut < length; cut += 40009) {
+		put("cut", bytes, cut);
+		assert_true(read_packed("cut", &e) < 0);
+	}
+	free(bytes);
+}
+
 static void test_cut(void **state)
 {
 	size_t length;
@@ -405,6 +587,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_collapse, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_parent_missing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_flipped, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_packed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_packed_flipped, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cut, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_no_room, set_up, tear_down),
 	};

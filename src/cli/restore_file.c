@@ -1,0 +1,241 @@
+#include "cli/restore_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/name.h"
+#include "cli/machine_disk.h"
+#include "cli/machine_document.h"
+#include "cli/progress.h"
+#include "cli/run_options.h"
+#include "cli/snapshots.h"
+#include "monitor/monitor.h"
+#include "snapshot/collapse.h"
+#include "snapshot/pack.h"
+
+struct importing {
+	struct registry *registry;
+	const char *name;
+	struct snapshot_chain chain; /* the file alone */
+	struct snapshot_file files[SNAPSHOT_FILES_MAX];
+	unsigned count;
+	char folder[PATH_MAX], snapshot[PATH_MAX];
+	struct progress progress;
+	const char *step;
+};
+
+static void show(void *context, uint64_t done, uint64_t total)
+{
+	struct importing *i = context;
+
+	progress_show(&i->progress, &(struct image_progress){.step = i->step, .done = done, .total = total, .bytes = true});
+}
+
+/* ---- What is in it ---- */
+
+static bool may_be_called(const char *name)
+{
+	static const char *const known[] = {"kernel", "initramfs", "append"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strcmp(name, known[i]) == 0)
+			return true;
+	return machine_disk_is_layer(name);
+}
+
+static bool has_file(const struct importing *i, const char *name)
+{
+	for (unsigned n = 0; n < i->count; n++)
+		if (strcmp(i->files[n].name, name) == 0)
+			return true;
+	return false;
+}
+
+static int check(struct importing *i, struct error *e)
+{
+	const struct snapshot *snapshot = i->chain.files[0];
+	const char *layer = snapshots_layer(snapshot);
+	int r;
+
+	if (snapshot_has_parent(&snapshot->header))
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "%s builds on another snapshot; doppel snapshot export writes files that need no other",
+				 snapshot->name);
+	r = snapshot_files(snapshot, i->files, &i->count, e);
+	if (r < 0)
+		return r;
+	for (unsigned n = 0; n < i->count; n++)
+		if (!may_be_called(i->files[n].name))
+			return error_set(e, ERROR_FAILED, -EBADMSG, "%s: no machine has a file \"%s\"", snapshot->name,
+					 i->files[n].name);
+	if (layer && !has_file(i, layer))
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "%s lacks the machine's disk; doppel snapshot export writes files that need no other",
+				 snapshot->name);
+	return 0;
+}
+
+static int open_file(struct importing *i, const char *path, struct error *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), r;
+	struct snapshot *snapshot;
+
+	if (fd < 0)
+		return error_errno(e, -errno, "%.300s", path);
+	r = snapshot_open(&snapshot, fd, path, e);
+	if (r == 0)
+		r = snapshot_chain_add(&i->chain, snapshot, e);
+	return r < 0 ? r : check(i, e);
+}
+
+/* ---- The machine ---- */
+
+static int make_document(const struct importing *i, char **document, struct error *e)
+{
+	const char *text = snapshots_fact(i->chain.files[0], "document");
+	struct complaints complaints = {.source = i->chain.files[0]->name};
+	struct arguments arguments;
+	struct settings settings = {.list = NULL};
+	int r = machine_document_read(text, strlen(text), i->chain.files[0]->name, &arguments, NULL, e);
+
+	if (r < 0)
+		return r;
+	r = machine_settings(&arguments, 0, &settings, &complaints, e);
+	if (r == 0)
+		r = machine_document(&settings, i->name, document, e);
+	settings_finish(&settings);
+	arguments_finish(&arguments);
+	return r;
+}
+
+static int make(const struct importing *i, struct error *e)
+{
+	const struct snapshot *snapshot = i->chain.files[0];
+	struct record record = {.state = MACHINE_CREATED};
+	char *document;
+	int r = make_document(i, &document, e);
+
+	if (r < 0)
+		return r;
+	record.memory_bytes = (uint64_t)json_integer_value(json_object_get(snapshot->facts, "memory"));
+	record.cpus = (unsigned)json_integer_value(json_object_get(snapshot->facts, "cpus"));
+	snprintf(record.name, sizeof record.name, "%s", i->name);
+	snprintf(record.image, sizeof record.image, "%s", snapshots_fact(snapshot, "image"));
+	r = registry_create(i->registry, i->name, document, strlen(document), &record, e);
+	free(document);
+	return r;
+}
+
+/* ---- Its folder ---- */
+
+static int new_file(const char *path, struct error *e)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	return fd < 0 ? error_errno(e, -errno, "%.300s", path) : fd;
+}
+
+static int flush(int fd, const char *path, int r, struct error *e)
+{
+	if (r == 0 && fsync(fd) < 0)
+		r = error_errno(e, -errno, "%.300s", path);
+	close(fd);
+	return r;
+}
+
+static int unpack_file(struct importing *i, unsigned index, struct error *e)
+{
+	const struct snapshot_file *file = &i->files[index];
+	char path[PATH_MAX];
+	int fd;
+
+	registry_path(i->registry, i->name, file->name, path);
+	fd = new_file(path, e);
+	i->step = machine_disk_is_layer(file->name) ? "unpacking the disk" : "unpacking";
+	return fd < 0 ? fd : flush(fd, path, snapshot_unpack_file(i->chain.files[0], index, file, fd, show, i, e), e);
+}
+
+static int unpack_memory(struct importing *i, struct error *e)
+{
+	const char *tag = snapshots_fact(i->chain.files[0], "tag");
+	char folder[PATH_MAX];
+	int fd, r;
+
+	snapshots_folder(i->registry, i->name, folder);
+	if (mkdir(folder, 0700) < 0)
+		return error_errno(e, -errno, "%.300s", folder);
+	r = snapshots_path(i->registry, i->name, name_is_valid(tag) ? tag : "imported", i->snapshot, e);
+	if (r < 0)
+		return r;
+	fd = new_file(i->snapshot, e);
+	i->step = "unpacking memory";
+	return fd < 0 ? fd : flush(fd, i->snapshot, snapshot_collapse(&i->chain, fd, show, i, e), e);
+}
+
+static int fill(struct importing *i, struct error *e)
+{
+	const char *layer = snapshots_layer(i->chain.files[0]);
+	int r = 0;
+
+	for (unsigned n = 0; r == 0 && n < i->count; n++)
+		r = unpack_file(i, n, e);
+	if (r == 0 && layer)
+		r = machine_disk_return(i->folder, layer, e);
+	return r < 0 ? r : unpack_memory(i, e);
+}
+
+/* Nobody starts it meanwhile. */
+static int fill_locked(struct importing *i, struct error *e)
+{
+	int lock, r = registry_lock(i->registry, i->name, &lock, e);
+
+	if (r < 0)
+		return r;
+	progress_init(&i->progress, stderr);
+	r = fill(i, e);
+	progress_finish(&i->progress);
+	close(lock);
+	return r;
+}
+
+static int bring_up(struct importing *i, bool eager, struct error *e)
+{
+	char option[PATH_MAX + 32];
+	int r;
+
+	snapshots_machine_folder(i->registry, i->name, i->folder);
+	r = fill_locked(i, e);
+	snprintf(option, sizeof option, "--restore%s=%s", eager ? "-eager" : "", i->snapshot);
+	if (r == 0)
+		r = monitor_start_with(i->registry, i->name, option, NULL, e);
+	if (r < 0 && registry_remove(i->registry, i->name, NULL) < 0)
+		fprintf(stderr, "doppel: %s could not be removed again\n", i->name);
+	return r;
+}
+
+int restore_file(const char *path, const char *name, bool eager, struct error *e)
+{
+	struct importing i = {.name = name};
+	int r;
+
+	if (!name_is_valid(name))
+		return error_set(e, ERROR_USAGE, -EINVAL, "--name: \"%.60s\" is no name for a machine", name);
+	r = registry_open(&i.registry, e);
+	if (r < 0)
+		return r;
+	r = open_file(&i, path, e);
+	if (r == 0)
+		r = make(&i, e);
+	if (r == 0)
+		r = bring_up(&i, eager, e);
+	if (r == 0)
+		puts(name);
+	snapshot_chain_finish(&i.chain);
+	registry_close(i.registry);
+	return r;
+}

@@ -280,11 +280,25 @@ static void destroy(struct device *device)
 	free(card);
 }
 
+/* A copy has an address of its own, which its guest sees when it sets the card up anew: nothing tells a driver. */
+static void loaded(struct device *device)
+{
+	struct virtio_net *card = (struct virtio_net *)device;
+
+	memcpy(card->virtio.config + NET_CONFIG_MAC, card->mac, NET_MAC_BYTES);
+	virtio_device_loaded(device);
+}
+
 const struct device_type virtio_net_type = {
 	.name = "virtio-net",
 	.help = "network card",
 	.state = &state,
-	VIRTIO_DEVICE_OPS,
+	.is_virtio = true,
+	.reset = virtio_device_reset,
+	.pause = virtio_device_pause,
+	.resume = virtio_device_resume,
+	.loaded = loaded,
+	.describe = virtio_device_describe,
 	.destroy = destroy,
 };
 

@@ -367,8 +367,17 @@ static const struct virtio_kind vsock_kind = {
 	.reset = forget,
 };
 
+static void put_cid(struct virtio_vsock *vsock)
+{
+	const le64_t cid = le64_put(vsock->cid);
+
+	memcpy(vsock->virtio.config, &cid, sizeof cid);
+}
+
+/* A copy has a CID of its own. Its driver reads it anew when it hears that connections are gone. */
 static void vsock_loaded(struct device *device)
 {
+	put_cid((struct virtio_vsock *)device);
 	atomic_store(&((struct virtio_vsock *)device)->tell_lost, true);
 	virtio_device_loaded(device);
 }
@@ -461,17 +470,16 @@ static int start(void *arg, struct error *e)
 static int set_up(struct virtio_vsock *vsock, const char *name, struct worker *worker, struct error *e)
 {
 	static const uint16_t sizes[QUEUE_COUNT] = {QUEUE_SIZE, QUEUE_SIZE, QUEUE_SIZE};
-	const le64_t cid = le64_put(vsock->cid);
 	int r = listen_at(vsock, e);
 
 	if (r == 0)
 		r = vsock_host_start(&vsock->host, vsock->folder, e);
 	if (r == 0)
 		r = virtio_init(&vsock->virtio, &virtio_vsock_type, &vsock_kind, name, worker, sizes, QUEUE_COUNT,
-				sizeof cid, e);
+				sizeof(le64_t), e);
 	if (r < 0)
 		return r;
-	memcpy(vsock->virtio.config, &cid, sizeof cid);
+	put_cid(vsock);
 	r = worker_try(worker, start, vsock, e);
 	if (r < 0)
 		virtio_finish(&vsock->virtio);

@@ -10,6 +10,7 @@ import hosts
 MODES = {
     "offline": ["--offline"],
     "pre-copy": [],
+    "post-copy": ["--post-copy"],
 }
 MIB, WRITTEN = 128, 16
 number = failed = 0

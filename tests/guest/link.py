@@ -120,8 +120,9 @@ class Host:
     def limit(self, pid, size):
         """By its own user: it may have one of its own."""
         with open("/proc/%d/status" % pid) as file:
-            user = int(re.search(r"^Uid:\s+(\d+)", file.read(), re.M)[1])
-        run = subprocess.run(["prlimit", "--pid", str(pid), "--as=%s:" % size], user=user, capture_output=True, text=True)
+            user, group = map(int, re.findall(r"^[UG]id:\s+(\d+)", file.read(), re.M))
+        who = {"user": user, "group": group, "extra_groups": []} if os.geteuid() == 0 else {}
+        run = subprocess.run(["prlimit", "--pid", str(pid), "--as=%s:" % size], capture_output=True, text=True, **who)
         if run.returncode:
             raise OSError(run.stderr.strip())
 
@@ -281,11 +282,7 @@ class Link:
         time.sleep(self.fault.after)
         if not self.closed:
             self.fault.happened = True
-            try:
-                self.befall(self.fault.what)
-            except OSError as error:
-                self.fault.happened = False
-                print("# %s: %s" % (self.fault, error))
+            self.befall(self.fault.what)
 
     def befall(self, what):
         """What can happen at any time."""
@@ -304,7 +301,11 @@ class Link:
         elif word == "full disk":
             self.hosts[side].fill()
         elif word == "no memory":
-            self.hosts[side].starve()
+            try:
+                self.hosts[side].starve()
+            except OSError as error:
+                self.fault.happened = False
+                print("# %s: %s" % (self.fault, error))
         elif word == "lost receiver":
             self.hosts["destination"].kill_receiver()
         else:

@@ -1,7 +1,7 @@
 /*
  * What a Linux guest does while it moves, as its clients want it (tests/guest/hosts.py).
  *
- *   heart MIB WORKERS     answers clients at TCP port 7000; so many processes write so much memory and check it
+ *   heart MIB WORKERS     answers clients at TCP port 7000; so many processes have written so much memory, write and check it
  *
  * A client begins with a request of 24 bytes. "stream": its blocks are checked and answered, each with a sum and a number; an
  * answer tells how many words of memory were found wrong. "dirty": `a` bytes of memory are written a second from now on, ~0 for as
@@ -45,6 +45,7 @@ struct block {
 static struct shared {
 	uint64_t rate; /* bytes a second, of each worker */
 	uint64_t wrong, wrote;
+	uint64_t ready; /* workers that have written all of theirs once */
 	uint32_t on, awake; /* on: memory is to be written; awake: without sleep */
 } *shared;
 static uint32_t crc_table[256];
@@ -104,8 +105,11 @@ static void rest(void)
 static void write_memory(uint64_t pages)
 {
 	uint8_t *memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint64_t then = now_ns(), page = 0, turn = 0;
+	uint64_t then = now_ns(), page = 0, turn = 1;
 
+	for (uint64_t i = 0; i < pages; i++)
+		turn_page(memory + i * PAGE, i, 0);
+	__atomic_add_fetch(&shared->ready, 1, __ATOMIC_SEQ_CST);
 	for (;;) {
 		uint64_t now = now_ns(), count = due(now - then);
 
@@ -249,6 +253,8 @@ int main(int count, char **arguments)
 	for (uint64_t i = 0; i < workers; i++)
 		if (fork() == 0)
 			write_memory(strtoull(arguments[1], NULL, 10) * 1024 * 1024 / PAGE / workers);
+	while (__atomic_load_n(&shared->ready, __ATOMIC_SEQ_CST) < workers)
+		sleep_ns(SLICE_NS);
 	if (fork() == 0)
 		send_back();
 	listener = listen_at(PORT);

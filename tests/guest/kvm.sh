@@ -13,7 +13,7 @@ files=("$doppel=/host/doppel" nested/kvm-inside tap.sh /bin/bash=/bin/bash)
 for file in kernel initramfs manifest; do
 	files+=("$cache/$file=/root/.cache/doppel/images/debian-tiny@x86_64/$file")
 done
-./nested-run -t 900 'bash kvm-inside doppel' "${files[@]}"
+./nested-run -t 3600 "DOPPEL_LONG=${DOPPEL_LONG:-0} bash kvm-inside doppel" "${files[@]}"
 status=$?
 ((status != 77)) || echo '1..0 # SKIP no nested host: qemu-system-x86 and a mirror of Debian are needed'
 ((status == 77)) || exit $status

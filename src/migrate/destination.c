@@ -119,6 +119,8 @@ static int take_frame(struct destination *d, const struct stream_frame *frame, s
 		return pages_receive_missing(frame, &d->target.lacking, e);
 	case STREAM_DISK:
 		return disks_receive(&d->disks, frame, e);
+	case STREAM_FLOWS:
+		return flow_list_receive(&d->flows, frame, e);
 	case STREAM_ROUND:
 		r = disks_sync(&d->disks, e);
 		return r < 0 ? r : stream_send_bytes(&d->stream, STREAM_ROUND, frame->bytes, frame->length, e);
@@ -292,6 +294,11 @@ int destination_new(struct destination **out, struct machine *machine, int fd, c
 	return r;
 }
 
+unsigned destination_drop_flows(struct destination *d)
+{
+	return flow_list_reset(&d->flows, d->machine);
+}
+
 /* One that is taken, and has all of its memory, only has its last word to say. */
 static void wake_threads(struct destination *d)
 {
@@ -328,6 +335,7 @@ void destination_free(struct destination *d)
 	unpacker_finish(&d->unpacker);
 	unpacker_finish(&d->fault_unpacker);
 	disks_finish(&d->disks);
+	flow_list_finish(&d->flows);
 	stream_finish(&d->stream);
 	stream_finish(&d->faults);
 	json_decref(d->inventory);

@@ -47,6 +47,9 @@ struct destination;
 /* `machine` is created and was not started. `fd`: the connection, the destination's from now on, also on failure. */
 MUST_USE int destination_new(struct destination **out, struct machine *machine, int fd,
 			     const struct destination_options *options, struct error *e);
+/* When it is over, well, and the machine runs: has the guest told of connections that did not come along (migrate/flows.h). Returns
+ * how many. */
+unsigned destination_drop_flows(struct destination *destination);
 /* After it was over without a failure: whether it is late, or was. */
 bool destination_is_late(const struct destination *destination);
 /* Any thread. *left (may be NULL): bytes of memory that are elsewhere. */

@@ -7,6 +7,7 @@
 #include "migrate/destination.h"
 #include "migrate/disks.h"
 #include "migrate/errand.h"
+#include "migrate/flows.h"
 #include "migrate/link.h"
 #include "migrate/pages.h"
 
@@ -28,6 +29,7 @@ struct destination {
 	struct pages_counts counts;
 	struct unpacker unpacker;
 	struct disks disks;
+	struct flow_list flows;
 	json_t *inventory;
 	uint8_t *state;
 	size_t state_length, state_room;

@@ -53,6 +53,8 @@ int source_hold(void *arg, struct error *e)
 		disks_fill(&source->disks);
 	}
 	r = disks_settle(source->machine, e);
+	if (r == 0 && source->takes_flows)
+		r = flow_list_collect(&source->flows, source->machine, e);
 	return r < 0 ? r : machine_save_state(source->machine, &source->state, e);
 }
 

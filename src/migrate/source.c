@@ -59,6 +59,15 @@ void source_enter(struct source *source, enum migrate_stage stage)
 	(void)!source_errand(source, tell, NULL);
 }
 
+/* What an older destination does not say it does not understand. */
+static void read_answer(struct source *source, const struct stream_frame *frame)
+{
+	json_t *answer = json_loadb((const char *)frame->bytes, frame->length, JSON_REJECT_DUPLICATES, NULL);
+
+	source->takes_flows = json_is_true(json_object_get(answer, "flows"));
+	json_decref(answer);
+}
+
 static int be_answered(struct source *source, struct error *e)
 {
 	struct stream_frame frame;
@@ -66,7 +75,11 @@ static int be_answered(struct source *source, struct error *e)
 
 	if (r == 0)
 		r = stream_send_bytes(&source->stream, STREAM_OFFER, source->offer, strlen(source->offer), e);
-	return r < 0 ? r : stream_expect(&source->stream, STREAM_ANSWER, RESERVATION_MS, &frame, e);
+	if (r == 0)
+		r = stream_expect(&source->stream, STREAM_ANSWER, RESERVATION_MS, &frame, e);
+	if (r == 0)
+		read_answer(source, &frame);
+	return r;
 }
 
 static int send_inventory(void *arg, struct error *e)
@@ -185,6 +198,8 @@ static int stop_and_copy(struct source *source, bool late, struct error *e)
 		r = send_rest(source, e);
 	if (r == 0)
 		r = send_state(source, e);
+	if (r == 0)
+		r = flow_list_send(&source->flows, &source->stream, e);
 	return r < 0 ? r : finish(source, e);
 }
 
@@ -444,6 +459,7 @@ void source_free(struct source *source)
 	pages_set_finish(&source->due);
 	pages_set_finish(&source->fresh);
 	disks_finish(&source->disks);
+	flow_list_finish(&source->flows);
 	state_writer_finish(&source->state);
 	stream_finish(&source->stream);
 	stream_finish(&source->faults);

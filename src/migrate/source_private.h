@@ -7,6 +7,7 @@
 #include "base/limit.h"
 #include "migrate/disks.h"
 #include "migrate/errand.h"
+#include "migrate/flows.h"
 #include "migrate/pages.h"
 #include "migrate/source.h"
 #include "state/state.h"
@@ -26,6 +27,8 @@ struct source {
 	struct packer *packer;
 	struct pages_set due, fresh; /* not sent since they changed; of those, what was collected last */
 	struct disks disks;
+	bool takes_flows; /* the destination */
+	struct flow_list flows;
 	struct state_writer state;
 	uint64_t began_ns, stopped_ns;
 

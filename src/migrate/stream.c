@@ -54,6 +54,7 @@ static const struct {
 	[STREAM_PUSHED] = {"pushed", 0, 0},
 	[STREAM_COMPLETE] = {"complete", 0, 0},
 	[STREAM_PACKED] = {"packed", 9, STREAM_DATA_MAX},
+	[STREAM_FLOWS] = {"flows", 38, STREAM_DATA_MAX},
 };
 
 const char *stream_kind_name(enum stream_kind kind)
@@ -256,7 +257,7 @@ static int check(struct stream *stream, const struct header *header, struct erro
 
 	if (memcmp(header->magic, magic, sizeof magic) != 0)
 		return refuse(e, "no frame begins here", le32_get(header->number));
-	if (kind == 0 || kind >= STREAM_KINDS)
+	if (kind == 0 || kind >= STREAM_KINDS || !kinds[kind].name)
 		return refuse(e, "a frame of an unknown kind", kind);
 	if (length < kinds[kind].least || length > kinds[kind].most)
 		return refuse(e, "a frame of a wrong length", length);

@@ -26,7 +26,7 @@
 enum stream_kind {
 	STREAM_HELLO = 1, /* both: the versions that are understood */
 	STREAM_OFFER,     /* source: the machine; JSON */
-	STREAM_ANSWER,    /* destination: what does not fit; JSON, {} when all does */
+	STREAM_ANSWER,    /* destination: it fits; JSON, what more it understands */
 	STREAM_INVENTORY, /* source: memory and sections of the machine; JSON */
 	STREAM_RESERVED,  /* destination: all of it is held; from version 2 on STREAM_CAN_... */
 	STREAM_PAGES,     /* source: migrate/pages.h */
@@ -48,6 +48,7 @@ enum stream_kind {
 	STREAM_PUSHED,    /* source: all that was missing has been sent */
 	STREAM_COMPLETE,  /* destination: all of it is here */
 	STREAM_PACKED,    /* source: migrate/pack.h */
+	STREAM_FLOWS,     /* source, when the answer asks for it: migrate/flows.h */
 	STREAM_KINDS,
 };
 

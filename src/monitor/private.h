@@ -41,6 +41,7 @@ struct monitor {
 	struct loop_timer housekeeping;
 
 	struct snapshotting *snapshotting; /* snapshot.c; NULL: none is under way */
+	unsigned dropped_flows; /* connections that did not come along when it arrived */
 	bool arriving;     /* it is received, and nobody's here so far */
 	int absent, door;  /* of a machine that arrives, until it does; -1: none */
 	struct arrival *arrival; /* arrival.c; NULL: all of it is here */

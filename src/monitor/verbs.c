@@ -58,6 +58,7 @@ static int inspect(struct control_call *call, const json_t *with, struct error *
 	if (monitor->machine) {
 		json_object_set_new(tree, "console", describe_viewers(monitor->machine));
 		json_object_set_new(tree, "disk_files", describe_disks(monitor));
+		json_object_set_new(tree, "dropped_connections", json_integer(monitor->dropped_flows));
 	}
 	json_object_set_new(tree, "walls", monitor_describe_walls());
 	control_answer(call, tree, -1);

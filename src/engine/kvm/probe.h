@@ -6,11 +6,8 @@
  * each mode that a guest boots through, and timed.
  *
  * The measurement runs in a child process that is killed when it takes too long, so a kernel that never returns
-<<<<<<< HEAD
- * from KVM_RUN harms nothing. It takes 10 to 60 ms, some 100 ms where code is emulated, and at most KVM_PROBE_LIMIT_MS.
-=======
- * from KVM_RUN harms nothing. It takes some 10 ms, 200 on a host that emulates, and at most KVM_PROBE_LIMIT_MS.
->>>>>>> 05b9c27 (Probe of /dev/kvm: first runs and busy hosts do not make it slow; the second stage of a disk asks dpkg for its architecture)
+ * from KVM_RUN harms nothing. It takes 10 to 60 ms, 100 to 200 ms where code is emulated, and at most
+ * KVM_PROBE_LIMIT_MS.
  *
  * Thread: any; it forks and waits for its own child only.
  */

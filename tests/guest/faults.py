@@ -2,20 +2,22 @@
 """Moves amid which something breaks: at each boundary of the stages and at random moments. Afterwards exactly one side has the machine,
 and all of its memory is right. Prints TAP. A fault is drawn from a seed, which is told; it comes again with DOPPEL_SEED=SEED and
 FAULTS 1.
-Environment: DOPPEL_LONG=1 draws links that stand still for longer than either side waits, too.
+Environment: DOPPEL_LONG=1 draws post-copy, and links that stand still for longer than either side waits, too.
 usage: faults.py DOPPEL ENGINE FAULTS PATTERN-1 PATTERN-2"""
 import os, random, shutil, sys, tempfile
 
 import hosts, link
 from link import FROM_DESTINATION, FROM_SOURCE, Fault, Host, Link, result, until
 
-MODES = [[], ["--offline"]]
+MODES = [[], ["--offline"], *([["--post-copy"]] if os.environ.get("DOPPEL_LONG") else [])]
 ROOM = 8 << 20
 # To a frame, as it passes; to anything, at any time.
 OF_FRAMES = ["cut", "late cut", "half", "flip", "version"]
 OF_ALL = ["cut", "death of source", "death of destination", "stall 1", "no memory of source", "no memory of destination",
           "lost receiver"]
 OF_FILES = ["full disk of source", "full disk of destination"]
+# After its switch post-copy outlasts the link, but not the death of a side.
+OF_LINKS = ["cut", "late cut", "half", "flip", "stall 1"]
 # Longer than either side waits.
 OF_LONG = ["stall 12", "stall 35"]
 
@@ -54,6 +56,8 @@ class Place:
 
     def prepare(self, harts):
         """A running machine at `a`. What was wrong."""
+        for host in (self.a, self.b):
+            host.relieve()
         if self.harts == harts and self.a.runs() and self.b.machine() is None:
             return None
         for host in (self.a, self.b):
@@ -79,15 +83,15 @@ class Place:
             good = alive == owners
         if good and status == 0:
             good = owners == [b]
-        # Nothing befell it: it has to move.
-        good = good and (fault.happened or status == 0)
+        # Nothing befell it: it has to move, unless a busy host keeps a side waiting.
+        good = good and (fault.happened or status == 0 or "stands still" in output)
         good = good and owners[0].goes_on(harts)
         between.close()
         if good:
             self.a, self.b = owners[0], a if owners[0] is b else b
         else:
             self.harts = 0
-        return result(good, "%s, %s%s%s" % (name, told, ", offline" if options else "", "" if fault.happened else " (not come to)"),
+        return result(good, "%s, %s%s%s" % (name, told, "".join(", " + option[2:] for option in options), "" if fault.happened else " (not come to)"),
                       "exit status %d, alive at %s, owned by %s\n%s\n%s\n%s" %
                       (status, [h.name for h in alive], [h.name for h in owners], output, a.report(), b.report()))
 
@@ -103,12 +107,12 @@ def boundaries():
     yield Fault("death of destination", "destination", "ready")
 
 
-def drawn(dice, kinds):
+def drawn(dice, kinds, frames):
     side = dice.choice(["source", "destination"])
     kind = dice.choice(FROM_SOURCE if side == "source" else FROM_DESTINATION)
     if dice.random() < 0.3:
         return Fault(dice.choice(kinds), after=dice.random() * dice.choice([0.2, 1.0]))
-    return Fault(dice.choice(OF_FRAMES + kinds), side, kind, dice.randrange(1, 30) if kind == "pages" else 1)
+    return Fault(dice.choice(frames + kinds), side, kind, dice.randrange(1, 30) if kind == "pages" else 1)
 
 
 def main():
@@ -127,7 +131,8 @@ def main():
         for i in range(count):
             dice = random.Random(seed + i)
             harts, options = dice.choice([1, 2]), dice.choice(MODES)
-            place.meet("seed %d" % (seed + i), drawn(dice, kinds), harts, options, dice)
+            fault = drawn(dice, ["cut", "stall 1"], OF_LINKS) if "--post-copy" in options else drawn(dice, kinds, OF_FRAMES)
+            place.meet("seed %d" % (seed + i), fault, harts, options, dice)
     finally:
         a.end()
         b.end()

@@ -86,13 +86,16 @@ static int answer_ask(struct guest_house *house, const struct stream_frame *fram
 
 static int hand_on(struct guest_house *house, const struct stream_frame *frame, struct error *e)
 {
-	char name[LINK_NAME_SIZE];
+	char name[LINK_NAME_SIZE], token[MIGRATE_TOKEN_TEXT];
 	struct link_letter letter;
 	int folder = -1, door, r = link_read_join(frame, name, &letter, e);
 
 	if (r < 0)
 		return r;
 	letter.version = (uint8_t)house->stream.version;
+	snprintf(token, sizeof token, "%.*s", (int)sizeof letter.token, letter.token);
+	if (registry_ballot_is_done(house->registry, token))
+		return stream_send(&house->stream, STREAM_COMPLETE, NULL, 0, e);
 	r = registry_folder(house->registry, name, &folder, e);
 	if (r < 0)
 		return r;

@@ -23,7 +23,14 @@ int link_join(struct stream *stream, const char *name, const char *token, enum l
 		return error_errno(e, -ENOMEM, "a further connection");
 	r = stream_send_bytes(stream, STREAM_JOIN, text, strlen(text), e);
 	free(text);
-	return r < 0 ? r : stream_expect(stream, STREAM_JOINED, -1, &frame, e);
+	if (r == 0)
+		r = stream_receive(stream, -1, &frame, e);
+	if (r < 0 || frame.kind == STREAM_JOINED)
+		return r;
+	if (frame.kind == STREAM_COMPLETE)
+		return 1;
+	return error_set(e, ERROR_FAILED, -EPROTO, "the other side sent a frame \"%s\" where \"joined\" was due",
+			 stream_kind_name(frame.kind));
 }
 
 static int role_of(const char *text)

@@ -32,7 +32,7 @@ struct link_letter {
 #define LINK_FRAMES_SENT     1
 #define LINK_FRAMES_RECEIVED 2
 
-/* The source's side, after the greeting: asks, and is answered that it was taken. */
+/* The source's side, after the greeting: asks, and is answered that it was taken: 0. 1: the machine needs nothing any more. */
 MUST_USE int link_join(struct stream *stream, const char *name, const char *token, enum link_role role, struct error *e);
 /* What a `join` says; `name` has room for NAME_SIZE bytes. -EPROTO. */
 #define LINK_NAME_SIZE 64

@@ -68,12 +68,15 @@ static int join(struct source *source, struct stream *stream, enum link_role rol
 
 int source_join(struct source *source, struct error *e)
 {
+	int r;
+
 	if (source->faults.fd >= 0)
 		return 0;
 	if (source->next_faults < 0)
 		return error_set(e, ERROR_USAGE, -EINVAL, "post-copy needs a second connection");
 	attach(source, &source->faults, &source->next_faults);
-	return join(source, &source->faults, LINK_FAULTS, e);
+	r = join(source, &source->faults, LINK_FAULTS, e);
+	return r <= 0 ? r : error_set(e, ERROR_FAILED, -EPROTO, "the other side speaks of another machine");
 }
 
 /* ---- The server ---- */
@@ -247,8 +250,13 @@ static int rejoin(struct source *source, struct error *e)
 {
 	int r = join(source, &source->stream, LINK_MAIN, e);
 
+	/* Its last word was lost. */
+	if (r > 0)
+		return 0;
 	if (r == 0)
 		r = join(source, &source->faults, LINK_FAULTS, e);
+	if (r > 0)
+		return 0;
 	if (r == 0)
 		r = hear_missing(source, e);
 	/* Who listens there gave up, not the machine. */

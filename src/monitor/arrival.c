@@ -189,6 +189,16 @@ int monitor_let_arrive(struct monitor *monitor, struct machine *machine, struct 
 
 /* ---- While memory of it is elsewhere ---- */
 
+/* Should the last word to the source be lost, it asks. */
+static void note_done(const struct arrival *arrival)
+{
+	if (!arrival->taken || !destination_is_late(arrival->destination))
+		return;
+	if (registry_ballot_note_done(arrival->monitor->options->arrival->ballot) < 0)
+		log_line(LOG_WARNING, "monitor", "where %s came from is not told that it needs nothing more",
+			 arrival->monitor->options->name);
+}
+
 void monitor_end_arrival(struct monitor *monitor)
 {
 	struct arrival *arrival = monitor->arrival;
@@ -196,6 +206,7 @@ void monitor_end_arrival(struct monitor *monitor)
 	if (!arrival)
 		return;
 	monitor->arrival = NULL;
+	note_done(arrival);
 	destination_free(arrival->destination);
 	free(arrival);
 	(void)unlinkat(monitor->folder, LINK_DOOR, 0);

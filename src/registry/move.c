@@ -21,6 +21,7 @@
 #define BALLOT_MAX 256
 #define TAKEN      "taken"
 #define REFUSED    "refused"
+#define DONE       "done"
 
 /* ---- The source's side ---- */
 
@@ -202,4 +203,25 @@ int registry_give_up_arriving(struct registry *registry, int folder, struct erro
 	r = registry_ballot_cast(ballot, false, e);
 	close(ballot);
 	return r < 0 ? r : r == 0;
+}
+
+int registry_ballot_note_done(int fd)
+{
+	int r = registry_write_all(fd, DONE "\n", strlen(DONE "\n"));
+
+	return r < 0 ? r : fsync(fd) < 0 ? -errno : 0;
+}
+
+bool registry_ballot_is_done(struct registry *registry, const char *token)
+{
+	char text[BALLOT_MAX];
+	ssize_t length;
+	int fd;
+
+	if (registry_ballot_open(registry, token, false, &fd, NULL) < 0)
+		return false;
+	length = pread(fd, text, sizeof text - 1, 0);
+	close(fd);
+	text[length > 0 ? length : 0] = '\0';
+	return strncmp(text, TAKEN "\n", strlen(TAKEN "\n")) == 0 && strstr(text, "\n" DONE "\n");
 }

@@ -104,6 +104,9 @@ MUST_USE int registry_refuse_moved(const char *name, int folder, struct error *e
  * when the machine goes on or is removed. make: -EEXIST when there was one. Else -ENOENT: nobody ever offered that; no
  * message then. *fd is the caller's, and outlives walls. */
 MUST_USE int registry_ballot_open(struct registry *registry, const char *token, bool make, int *fd, struct error *e);
+/* A machine that was taken before its memory needs nothing of where it came from any more: all is here, or it has ended. */
+MUST_USE int registry_ballot_note_done(int fd);
+bool registry_ballot_is_done(struct registry *registry, const char *token);
 /* 1: it is taken; 0: it is refused, and stays where it came from. On disk when it returns. */
 MUST_USE int registry_ballot_cast(int fd, bool take, struct error *e);
 

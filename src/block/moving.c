@@ -23,8 +23,9 @@ int moving_refresh(struct image **image, bool alone, struct error *e)
 	};
 	int r = alone ? lock_take(old->store, LOCK_WRITER, e) : lock_join(old->store, e);
 
-	if (r == 0)
-		r = image_open_store(&fresh, old->store, &options, e);
+	if (r < 0)
+		return r;
+	r = image_open_store(&fresh, old->store, &options, e);
 	if (r < 0)
 		return r;
 	fresh->read_only = true;

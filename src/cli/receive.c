@@ -238,9 +238,10 @@ static int make(struct guest_house *house, struct error *e)
 	char name[REGISTRY_NAME_SIZE];
 	int folder, r = create_machine(&creation, house->registry, name, e);
 
-	house->created = r == 0;
-	if (r == 0)
-		r = registry_folder(house->registry, house->name, &folder, e);
+	if (r < 0)
+		return r;
+	house->created = true;
+	r = registry_folder(house->registry, house->name, &folder, e);
 	if (r < 0)
 		return r;
 	r = registry_mark_arriving(folder, house->token, e);

@@ -38,6 +38,13 @@ static int check_private(const char *path, struct error *e)
 	return 0;
 }
 
+static int read_private(const char *path, size_t max, uint8_t **text, size_t *size, struct error *e)
+{
+	int r = check_private(path, e);
+
+	return r < 0 ? r : file_read(path, max, text, size, e);
+}
+
 /* ---- A key that both have ---- */
 
 static int hex_digit(char c)
@@ -110,10 +117,8 @@ static int load_psk(struct tls_credentials *c, const char *path, struct error *e
 {
 	uint8_t *text;
 	size_t size;
-	int r = check_private(path, e);
+	int r = read_private(path, PSK_MAX, &text, &size, e);
 
-	if (r == 0)
-		r = file_read(path, PSK_MAX, &text, &size, e);
 	if (r < 0)
 		return r;
 	r = parse_psk(c, path, (const char *)text, e);
@@ -190,11 +195,30 @@ static int check_time(const char *path, const gnutls_datum_t *pem, struct error 
 			 now < from ? "is not valid before" : "has expired: it was valid until", text);
 }
 
+static int load_key(struct tls_credentials *c, const struct paths *paths, const gnutls_datum_t *certificate, struct error *e)
+{
+	gnutls_datum_t key;
+	uint8_t *secret;
+	size_t size;
+	int r = read_private(paths->key, PEM_MAX, &secret, &size, e);
+
+	if (r < 0)
+		return r;
+	key = (gnutls_datum_t){secret, (unsigned)size};
+	r = gnutls_certificate_set_x509_key_mem(c->certificates, certificate, &key, GNUTLS_X509_FMT_PEM);
+	gnutls_memset(secret, 0, size);
+	free(secret);
+	if (r < 0)
+		return error_set(e, ERROR_FAILED, -EINVAL, "%.180s with the key %.180s: %s", paths->certificate, paths->key,
+				 gnutls_strerror(r));
+	return 0;
+}
+
 static int load_pair(struct tls_credentials *c, const struct paths *paths, struct error *e)
 {
-	gnutls_datum_t certificate, key;
-	uint8_t *text, *secret;
-	size_t size, secret_size;
+	gnutls_datum_t certificate;
+	uint8_t *text;
+	size_t size;
 	int r = file_read(paths->certificate, PEM_MAX, &text, &size, e);
 
 	if (r < 0)
@@ -202,20 +226,9 @@ static int load_pair(struct tls_credentials *c, const struct paths *paths, struc
 	certificate = (gnutls_datum_t){text, (unsigned)size};
 	r = check_time(paths->certificate, &certificate, e);
 	if (r == 0)
-		r = check_private(paths->key, e);
-	if (r == 0)
-		r = file_read(paths->key, PEM_MAX, &secret, &secret_size, e);
-	if (r == 0) {
-		key = (gnutls_datum_t){secret, (unsigned)secret_size};
-		r = gnutls_certificate_set_x509_key_mem(c->certificates, &certificate, &key, GNUTLS_X509_FMT_PEM);
-		gnutls_memset(secret, 0, secret_size);
-		free(secret);
-		if (r < 0)
-			r = error_set(e, ERROR_FAILED, -EINVAL, "%.180s with the key %.180s: %s", paths->certificate, paths->key,
-				      gnutls_strerror(r));
-	}
+		r = load_key(c, paths, &certificate, e);
 	free(text);
-	return r < 0 ? r : 0;
+	return r;
 }
 
 static int load_certificates(struct tls_credentials *c, const struct tls_files *files, struct error *e)

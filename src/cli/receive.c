@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +28,8 @@
 /* A further connection is made with the first one, and used when the machine is made. */
 #define FIRST_MS 120000
 #define DOOR_MS  5000
+#define LEAVING_MS      3000
+#define LEAVING_STEP_MS 50
 
 enum { RECEIVE_ONCE, RECEIVE_ENDPOINT, RECEIVE_OPTIONS = RECEIVE_ENDPOINT + ENDPOINT_OPTIONS };
 
@@ -44,7 +48,7 @@ struct guest_house {
 	char peer[TLS_PEER_SIZE]; /* empty: not known */
 	struct settings settings;
 	struct arguments arguments;
-	bool created;
+	int folder; /* of the machine that was made for it, under a lock of this process; else -1 */
 	const char *disks[MACHINE_DISKS_MAX]; /* that were made for it; of the offer */
 	unsigned disk_count;
 };
@@ -133,25 +137,42 @@ static int read_document(struct guest_house *house, struct error *e)
 	return machine_arguments(&house->settings, &house->arguments, e);
 }
 
-/* What was moved away from here may come back, and what did not come may come again. */
-static int check_name(struct guest_house *house, struct error *e)
+/* What was moved away from here may come back, and what did not come may come again. -EBUSY: who received it has
+ * not ended. */
+static int make_room(struct guest_house *house, struct error *e)
 {
 	struct registry_move move = {.gone = false};
 	struct record record;
 	int folder, r;
+	bool busy;
 
 	if (registry_record(house->registry, house->name, &record, NULL) < 0)
 		return 0;
 	r = registry_folder(house->registry, house->name, &folder, e);
 	if (r < 0)
-		return r;
+		return r == -ENOENT ? 0 : r;
+	busy = record.monitor || flock(folder, LOCK_EX | LOCK_NB) < 0;
 	r = registry_read_move(folder, &move, NULL) == 1 && move.gone;
-	if (!r && !record.monitor)
+	if (!r && !busy)
 		r = registry_give_up_arriving(house->registry, folder, NULL) == 1;
 	close(folder);
-	if (r && !record.monitor)
-		return registry_remove(house->registry, house->name, e);
-	return error_set(e, ERROR_STATE, -EEXIST, "there is a machine %s already", house->name);
+	if (r && !busy)
+		r = registry_remove(house->registry, house->name, e);
+	else
+		r = error_set(e, ERROR_STATE, busy ? -EBUSY : -EEXIST, "there is a machine %s already", house->name);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* A source that was refused may be here again before the monitor that refused it has ended. */
+static int check_name(struct guest_house *house, struct error *e)
+{
+	int r = make_room(house, e);
+
+	for (unsigned waited = 0; r == -EBUSY && waited < LEAVING_MS; waited += LEAVING_STEP_MS) {
+		(void)poll(NULL, 0, LEAVING_STEP_MS);
+		r = make_room(house, e);
+	}
+	return r;
 }
 
 static int check_plan(struct guest_house *house, struct error *e)
@@ -223,30 +244,39 @@ static int make_disks(struct guest_house *house, struct error *e)
 	return r;
 }
 
+/* Not that of a later offer of the same name, which may have taken the place. */
+static bool is_ours(const struct guest_house *house)
+{
+	struct stat ours, now;
+	int folder, r;
+
+	if (house->folder < 0 || registry_folder(house->registry, house->name, &folder, NULL) < 0)
+		return false;
+	r = fstat(folder, &now);
+	close(folder);
+	return r == 0 && fstat(house->folder, &ours) == 0 && ours.st_ino == now.st_ino && ours.st_dev == now.st_dev;
+}
+
 /* Nothing is left of a machine that did not come. */
 static void clean_up(struct guest_house *house)
 {
-	if (house->created)
-		(void)!registry_remove(house->registry, house->name, NULL);
 	for (unsigned i = 0; i < house->disk_count; i++)
 		unlink(house->disks[i]);
+	if (is_ours(house))
+		(void)!registry_remove(house->registry, house->name, NULL);
 }
 
 static int make(struct guest_house *house, struct error *e)
 {
 	const struct creation creation = {&house->settings, &house->arguments, house->name, false};
 	char name[REGISTRY_NAME_SIZE];
-	int folder, r = create_machine(&creation, house->registry, name, e);
+	int r = create_machine(&creation, house->registry, name, e);
 
-	if (r < 0)
-		return r;
-	house->created = true;
-	r = registry_folder(house->registry, house->name, &folder, e);
-	if (r < 0)
-		return r;
-	r = registry_mark_arriving(folder, house->token, e);
-	close(folder);
-	return r;
+	if (r == 0)
+		r = registry_folder(house->registry, house->name, &house->folder, e);
+	if (r == 0)
+		(void)flock(house->folder, LOCK_EX | LOCK_NB);
+	return r < 0 ? r : registry_mark_arriving(house->folder, house->token, e);
 }
 
 /* The monitor goes on with the connection, and says here when the machine has come, or why not. */
@@ -264,7 +294,8 @@ static int hand_over(struct guest_house *house, struct error *e)
 		r = monitor_start_arrival(house->registry, house->name, &arrival, NULL, e);
 	/* Of what did not come, whatever became of its monitor, nothing will ever run. */
 	if (r < 0 && registry_ballot_cast(arrival.ballot, false, NULL) == 1) {
-		house->created = false;
+		close(house->folder);
+		house->folder = -1;
 		house->disk_count = 0;
 	}
 	close(arrival.ballot);
@@ -319,7 +350,7 @@ static int converse(struct guest_house *house, struct error *e)
 /* `*known`: whether whoever called is someone who may. */
 static int serve(const struct reception *reception, int fd, bool *known, struct error *e)
 {
-	struct guest_house house = {.registry = reception->registry};
+	struct guest_house house = {.registry = reception->registry, .folder = -1};
 	int r = endpoint_welcome(reception->endpoint, &fd, house.peer, e);
 
 	*known = r == 0;
@@ -334,6 +365,8 @@ static int serve(const struct reception *reception, int fd, bool *known, struct 
 	settings_finish(&house.settings);
 	arguments_finish(&house.arguments);
 	json_decref(house.offer);
+	if (house.folder >= 0)
+		close(house.folder);
 	close(fd);
 	fflush(stdout);
 	return r;

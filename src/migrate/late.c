@@ -315,17 +315,14 @@ static void take_faults_link(struct destination *d, int fd, unsigned version)
 	d->faults.sent = LINK_FRAMES_SENT;
 	d->faults.received = LINK_FRAMES_RECEIVED;
 	d->asked = false;
-	pthread_mutex_unlock(&d->lock);
-	if (stream_send(&d->faults, STREAM_JOINED, NULL, 0, NULL) < 0) {
-		drop_faults_link(d);
-		return;
-	}
-	pthread_mutex_lock(&d->lock);
+	/* Before the other side knows: it may turn to post-copy at once. */
 	d->has_faults_link = true;
 	late = d->absent;
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->lock);
-	if (late)
+	if (stream_send(&d->faults, STREAM_JOINED, NULL, 0, NULL) < 0)
+		drop_faults_link(d);
+	else if (late)
 		absent_look_again(d->options.absent, memory_of(d));
 }
 

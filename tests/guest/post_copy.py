@@ -51,6 +51,11 @@ def cut_off(a, b, fault, harts):
     a.start(guests[harts], harts)
     broken = Link(scratch, b.socket, fault, a, b, dice)
     status, output = a.move(broken.path, *SLOWLY)
+    if status == 0 and fault.kind == "pushed":
+        result(b.goes_on(harts) and a.machine() is None, "post-copy had ended before: %s" % fault, output + logs(a, b))
+        broken.close()
+        b.remove()
+        return
     # When the last word is lost it has all, and runs.
     stands = status != 0 and until(lambda: state(b) == ("running" if fault.kind == "pushed" else "paused")) and a.machine() is not None
     resumed, more = b.doppel("resume", "web")

@@ -2,10 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DONE_BASE   100
 #define DENIED_BASE 200
+
+/* The kernel closes what an io_uring of a killed process still uses some milliseconds after the process is gone. */
+#define PATIENCE_MS 1000
+#define PAUSE_MS    10
 
 enum { THING_READ, THING_WRITE, THING_WRITE_UNCHANGED, THING_RESIZE, THINGS };
 
@@ -65,21 +70,34 @@ static void release(int fd)
 	(void)fcntl(fd, F_OFD_SETLK, &all);
 }
 
-int lock_take(struct store *store, enum lock_use use, struct error *e)
+static int take(int fd, enum lock_use use)
 {
-	int r = announce(store->fd, uses[use].done, DONE_BASE);
+	int r = announce(fd, uses[use].done, DONE_BASE);
 
 	if (r == 0)
-		r = announce(store->fd, uses[use].denied, DENIED_BASE);
+		r = announce(fd, uses[use].denied, DENIED_BASE);
 	if (r == 0)
-		r = anyone(store->fd, uses[use].done, DENIED_BASE);
+		r = anyone(fd, uses[use].done, DENIED_BASE);
 	if (r == 0)
-		r = anyone(store->fd, uses[use].denied, DONE_BASE);
+		r = anyone(fd, uses[use].denied, DONE_BASE);
 	if (r == -EAGAIN || r == -EACCES)
 		r = -EBUSY;
+	if (r < 0)
+		release(fd);
+	return r;
+}
+
+int lock_take(struct store *store, enum lock_use use, struct error *e)
+{
+	const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+	int r = take(store->fd, use);
+
+	for (int waited = 0; r == -EBUSY && waited < PATIENCE_MS; waited += PAUSE_MS) {
+		nanosleep(&pause, NULL);
+		r = take(store->fd, use);
+	}
 	if (r == 0 || r == -EINVAL || r == -ENOLCK || r == -EOPNOTSUPP)
 		return 0;
-	release(store->fd);
 	return error_set(e, ERROR_STATE, r,
 			 "'%s' is in use by another machine or program%s; end that first, or give each an overlay "
 			 "(--disk FILE,overlay) where nobody writes the file",

@@ -12,7 +12,8 @@
 
 enum lock_use { LOCK_READER, LOCK_WRITER };
 
-/* Held until the store is closed. -EBUSY with ERROR_STATE; what was held before is released then. */
+/* Held until the store is closed. A use that stands against it may be that of a program that was just killed: up to a
+ * second is waited for its end. -EBUSY with ERROR_STATE; what was held before is released then. */
 MUST_USE int lock_take(struct store *store, enum lock_use use, struct error *e);
 
 /* As a writer beside the one that has it and is about to give it away: locks of both keep all others out, until

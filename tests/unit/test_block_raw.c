@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "base/clock.h"
 
@@ -283,6 +284,29 @@ static void test_locks(void **state)
 	bench_finish(&bench);
 }
 
+/* The open file of a killed process may live a little longer than the process. */
+static void test_lock_outlives_its_process(void **state)
+{
+	const struct timespec moment = {.tv_nsec = 100000000};
+	struct bench bench;
+	pid_t child;
+
+	(void)state;
+	bench_init(&bench);
+	make_raw(&bench, "a.raw", SIZE);
+	bench_open(&bench, &(struct block_options){.path = bench_path(&bench, "a.raw")});
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		nanosleep(&moment, NULL);
+		_exit(0);
+	}
+	bench_close(&bench);
+	bench_open(&bench, &(struct block_options){.path = bench_path(&bench, "a.raw")});
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	bench_finish(&bench);
+}
+
 /* A file that somebody cuts: what is gone is an error, for good, and the rest is as before. */
 static void test_cut(void **state)
 {
@@ -384,7 +408,7 @@ int main(void)
 		cmocka_unit_test(test_many_in_flight), cmocka_unit_test(test_format_is_not_guessed),
 		cmocka_unit_test(test_locks),          cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_drain),          cmocka_unit_test(test_ring_forbidden),
-		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_cut),            cmocka_unit_test(test_lock_outlives_its_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

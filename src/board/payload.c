@@ -18,10 +18,8 @@ void payload_free(struct boot_payload *payload)
 		return;
 	program_finish(&payload->kernel);
 	program_finish(&payload->firmware);
-	blob_finish(&payload->unread);
+	boot_later_finish(&payload->later);
 	blob_finish(&payload->initrd);
-	free(payload->kernel_path);
-	free(payload->initrd_path);
 	free(payload->append);
 	free(payload);
 }
@@ -178,7 +176,7 @@ static int read_all(struct boot_payload *p, const struct payload_files *files, s
 	int r = check_files(files, e);
 
 	if (r == 0)
-		r = boot_copy_append(&p->append, files->append, PAYLOAD_APPEND_MAX, e);
+		r = boot_copy_append(&p->append, files->append, e);
 	if (r == 0)
 		r = boot_read_firmware(&p->firmware, files->firmware, p->ram_bytes, e);
 	if (r == 0)
@@ -199,29 +197,22 @@ static int open_all(struct boot_payload *p, const struct payload_files *files, s
 	int r = check_files(files, e);
 
 	if (r == 0)
-		r = boot_copy_append(&p->append, files->append, PAYLOAD_APPEND_MAX, e);
+		r = boot_copy_append(&p->append, files->append, e);
 	if (r == 0)
-		r = boot_open_kernel(&p->unread, files->kernel, p->ram_bytes, e);
+		r = boot_later_open(&p->later, &p->initrd, files, p->ram_bytes, e);
 	if (r == 0)
-		r = boot_open_initrd(&p->initrd, files->initrd, p->ram_bytes, e);
-	if (r < 0)
-		return r;
-	p->initrd_bytes = p->initrd.length;
-	p->kernel_path = strdup(files->kernel);
-	p->initrd_path = files->initrd ? strdup(files->initrd) : NULL;
-	return p->kernel_path && (p->initrd_path || !files->initrd) ? 0 : error_errno(e, -ENOMEM, "boot payload");
+		p->initrd_bytes = p->initrd.length;
+	return r;
 }
 
 int payload_settle(struct boot_payload *payload, struct error *e)
 {
-	const struct payload_files files = {.kernel = payload->kernel_path, .initrd = payload->initrd_path};
-	struct blob blob = payload->unread;
+	struct payload_files files;
 	int r;
 
-	if (!blob.has_file)
+	if (!boot_is_later(&payload->later))
 		return 0;
-	payload->unread = (struct blob){0};
-	r = boot_parse_kernel(&payload->kernel, &blob, files.kernel, ENGINE_RISCV64, payload->ram_bytes, e);
+	r = boot_later_parse(&payload->later, &payload->kernel, &files, ENGINE_RISCV64, payload->ram_bytes, e);
 	return r < 0 ? r : payload_place(payload, &files, e);
 }
 

@@ -23,8 +23,7 @@
 
 struct boot_payload {
 	struct program kernel, firmware;
-	struct blob unread; /* payload_open's: the kernel's file, which was not looked into so far */
-	char *kernel_path, *initrd_path; /* with `unread`, for messages; initrd_path may be NULL */
+	struct boot_later later; /* payload_open's */
 	struct blob initrd;
 	uint64_t initrd_bytes; /* its length, known before it is read; 0: none */
 	char *append;       /* never NULL */

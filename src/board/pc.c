@@ -205,8 +205,10 @@ static int put_generation(struct board *board, struct error *e)
 
 static int lay_out(struct board *board, struct error *e)
 {
-	int r = pc_boot_write(pc_of(board)->boot, &board->memory, e);
+	int r = pc_boot_settle(pc_of(board)->boot, e);
 
+	if (r == 0)
+		r = pc_boot_write(pc_of(board)->boot, &board->memory, e);
 	if (r == 0)
 		r = write_bios_entry(board, e);
 	if (r == 0)
@@ -277,7 +279,11 @@ static const struct board_type pc_type = {
 static int build(struct pc *pc, const struct board_config *config, struct error *e)
 {
 	const struct payload_files files = {config->kernel, config->initrd, config->firmware, config->append};
-	int r = pc_boot_new(&pc->boot, &files, config->memory_bytes, e);
+	int r;
+
+	pc->board.bare = config->loads;
+	r = config->loads ? pc_boot_open(&pc->boot, &files, config->memory_bytes, e)
+			  : pc_boot_new(&pc->boot, &files, config->memory_bytes, e);
 
 	if (r == 0)
 		r = add_ram(pc, config->memory_bytes, e);

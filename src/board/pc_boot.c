@@ -14,6 +14,7 @@ void pc_boot_free(struct pc_boot *boot)
 {
 	if (!boot)
 		return;
+	boot_later_finish(&boot->later);
 	program_finish(&boot->kernel);
 	blob_finish(&boot->initrd);
 	free(boot->append);
@@ -144,6 +145,11 @@ static size_t append_most(const struct program *kernel)
 											 : PAYLOAD_APPEND_MAX;
 }
 
+static int check_append(const struct pc_boot *boot, struct error *e)
+{
+	return boot_check_append(boot->append, append_most(&boot->kernel), e);
+}
+
 static int read_all(struct pc_boot *boot, const struct payload_files *files, struct error *e)
 {
 	int r = check_files(files, e);
@@ -151,7 +157,9 @@ static int read_all(struct pc_boot *boot, const struct payload_files *files, str
 	if (r == 0)
 		r = boot_read_kernel(&boot->kernel, files->kernel, ENGINE_X86_64, boot->ram_bytes, e);
 	if (r == 0)
-		r = boot_copy_append(&boot->append, files->append, append_most(&boot->kernel), e);
+		r = boot_copy_append(&boot->append, files->append, e);
+	if (r == 0)
+		r = check_append(boot, e);
 	if (r == 0)
 		r = boot_measure_initrd(&boot->initrd_bytes, files->initrd, e);
 	if (r == 0)
@@ -163,7 +171,34 @@ static int read_all(struct pc_boot *boot, const struct payload_files *files, str
 	return r;
 }
 
-int pc_boot_new(struct pc_boot **out, const struct payload_files *files, uint64_t ram_bytes, struct error *e)
+static int open_all(struct pc_boot *boot, const struct payload_files *files, struct error *e)
+{
+	int r = check_files(files, e);
+
+	if (r == 0)
+		r = boot_copy_append(&boot->append, files->append, e);
+	if (r == 0)
+		r = boot_later_open(&boot->later, &boot->initrd, files, boot->ram_bytes, e);
+	if (r == 0)
+		boot->initrd_bytes = boot->initrd.length;
+	return r;
+}
+
+int pc_boot_settle(struct pc_boot *boot, struct error *e)
+{
+	struct payload_files files;
+	int r;
+
+	if (!boot_is_later(&boot->later))
+		return 0;
+	r = boot_later_parse(&boot->later, &boot->kernel, &files, ENGINE_X86_64, boot->ram_bytes, e);
+	if (r == 0)
+		r = check_append(boot, e);
+	return r < 0 ? r : pc_boot_place(boot, &files, e);
+}
+
+static int make(struct pc_boot **out, int (*fill)(struct pc_boot *, const struct payload_files *, struct error *),
+		const struct payload_files *files, uint64_t ram_bytes, struct error *e)
 {
 	struct pc_boot *boot = calloc(1, sizeof *boot);
 	int r;
@@ -171,12 +206,22 @@ int pc_boot_new(struct pc_boot **out, const struct payload_files *files, uint64_
 	if (!boot)
 		return error_errno(e, -ENOMEM, "boot payload");
 	boot->ram_bytes = ram_bytes;
-	r = read_all(boot, files, e);
+	r = fill(boot, files, e);
 	if (r < 0)
 		pc_boot_free(boot);
 	else
 		*out = boot;
 	return r;
+}
+
+int pc_boot_new(struct pc_boot **out, const struct payload_files *files, uint64_t ram_bytes, struct error *e)
+{
+	return make(out, read_all, files, ram_bytes, e);
+}
+
+int pc_boot_open(struct pc_boot **out, const struct payload_files *files, uint64_t ram_bytes, struct error *e)
+{
+	return make(out, open_all, files, ram_bytes, e);
 }
 
 static int write_tables(const struct pc_boot *boot, struct memory *memory)

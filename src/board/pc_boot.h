@@ -16,6 +16,7 @@
 
 struct pc_boot {
 	struct program kernel;
+	struct boot_later later; /* pc_boot_open's */
 	struct blob initrd;
 	uint64_t initrd_bytes; /* its length, known before it is read; 0: none */
 	char *append;          /* never NULL */
@@ -26,6 +27,11 @@ struct pc_boot {
 /* Errors as payload_new. There is no firmware here: ERROR_USAGE. */
 MUST_USE int pc_boot_new(struct pc_boot **out, const struct payload_files *files, uint64_t ram_bytes,
 			 struct error *e);
+/* The same for a machine whose memory comes from elsewhere: the files are opened, and read when it starts anew. */
+MUST_USE int pc_boot_open(struct pc_boot **out, const struct payload_files *files, uint64_t ram_bytes,
+			  struct error *e);
+/* What pc_boot_open left to be done; without effect otherwise. */
+MUST_USE int pc_boot_settle(struct pc_boot *boot, struct error *e);
 /* Accepts NULL. */
 void pc_boot_free(struct pc_boot *boot);
 

@@ -315,7 +315,7 @@ static void test_opened(void **state)
 	assert_int_equal(memory_add_ram(&memory, gpa(BASE), 32 * MIB, "ram", &e), 0);
 	assert_int_equal(payload_new(&whole, &files, gpa(BASE), 32 * MIB, &e), 0);
 	assert_int_equal(payload_open(&p, &files, gpa(BASE), 32 * MIB, &e), 0);
-	assert_null(p->unread.bytes);
+	assert_null(p->later.kernel.bytes);
 	assert_int_equal(payload_settle(p, &e), 0);
 	assert_int_equal(p->kernel.entry, whole->kernel.entry);
 	assert_int_equal(p->initrd_address, whole->initrd_address);

@@ -442,6 +442,45 @@ static void test_saved(void **state)
 	tear_down(&t);
 }
 
+/* What is loaded from elsewhere needs no kernel in memory: its files are read at the first reset that follows. */
+static void test_loads(void **state)
+{
+	struct error e = {0};
+	struct set s;
+
+	(void)state;
+	set_up(&s, make_bzimage(10000), 64 * MIB, 2);
+	board_free(s.board);
+	s.config.loads = true;
+	assert_int_equal(board_new(&s.board, &s.config, &e), 0);
+	assert_int_equal(board_reset(s.board, &e), 0);
+	assert_int_equal(pc_of(s.board)->boot->kernel.count, 0);
+	assert_int_equal(peek(&s, PC_ZERO_PAGE + BZIMAGE_MAGIC, 4), 0);
+	assert_int_equal(board_reset(s.board, &e), 0);
+	assert_int_equal(peek(&s, PC_ZERO_PAGE + BZIMAGE_MAGIC, 4), 0x53726448);
+	assert_int_equal(peek(&s, PC_ZERO_PAGE + BZIMAGE_INITRD, 4), 64 * MIB - 8192);
+	assert_int_equal(x86_cpu_of(s.board->cpus[0])->rip, 16 * MIB + 0x200);
+	tear_down(&s);
+}
+
+/* And what is wrong with them is told then. */
+static void test_loads_what_is_wrong(void **state)
+{
+	struct error e = {0};
+	struct set s;
+
+	(void)state;
+	set_up(&s, make_bzimage(10000), 64 * MIB, 1);
+	board_free(s.board);
+	s.config.loads = true;
+	s.config.kernel = s.config.initrd;
+	assert_int_equal(board_new(&s.board, &s.config, &e), 0);
+	assert_int_equal(board_reset(s.board, &e), 0);
+	assert_true(board_reset(s.board, &e) < 0);
+	assert_contains(e.message, s.config.kernel);
+	tear_down(&s);
+}
+
 static void refused(struct board_config *config, const char *part)
 {
 	struct board *board;
@@ -479,7 +518,8 @@ int main(void)
 		cmocka_unit_test(test_acpi), cmocka_unit_test(test_bios_entry), cmocka_unit_test(test_generation),
 		cmocka_unit_test(test_iasl),
 		cmocka_unit_test(test_ports), cmocka_unit_test(test_no_more_slots),
-		cmocka_unit_test(test_saved), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_saved), cmocka_unit_test(test_loads),
+		cmocka_unit_test(test_loads_what_is_wrong), cmocka_unit_test(test_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

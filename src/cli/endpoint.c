@@ -17,8 +17,8 @@
 
 struct endpoint {
 	const char *text;
-	const char *path;           /* of unix:, or NULL */
-	struct addrinfo *addresses; /* of the others; getaddrinfo's */
+	const char *path;                    /* of unix:, or NULL */
+	struct addrinfo *addresses;          /* of the others; getaddrinfo's */
 	struct tls_credentials *credentials; /* of tls: */
 	char host[256];
 	const char *name; /* that the other side's certificate has to have */
@@ -26,7 +26,8 @@ struct endpoint {
 
 static int refuse(const char *text, struct error *e)
 {
-	return error_set(e, ERROR_USAGE, -EINVAL, "\"%.200s\" is no endpoint; give unix:PATH, tls:HOST:PORT or tcp:HOST:PORT", text);
+	return error_set(e, ERROR_USAGE, -EINVAL,
+			 "\"%.200s\" is no endpoint; give unix:PATH, tls:HOST:PORT or tcp:HOST:PORT", text);
 }
 
 static const char *after(const char *text, const char *prefix)
@@ -40,7 +41,8 @@ static bool is_loopback(const struct sockaddr *address)
 {
 	if (address->sa_family == AF_INET)
 		return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
-	return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+	return address->sa_family == AF_INET6 &&
+	       IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
 }
 
 static int resolve(struct endpoint *endpoint, const char *where, bool passive, struct error *e)
@@ -70,10 +72,11 @@ static int check_plain(const struct endpoint *endpoint, struct error *e)
 		address = address->ai_next;
 	if (!address)
 		return 0;
-	return error_set(e, ERROR_USAGE, -EPERM,
-			 "%.200s leads beyond this host, and TCP tells all who listen the machine's memory; give tls: with --tls or "
-			 "--psk, or --plain where the network is trusted",
-			 endpoint->text);
+	return error_set(
+		e, ERROR_USAGE, -EPERM,
+		"%.200s leads beyond this host, and TCP tells all who listen the machine's memory; give tls: "
+		"with --tls or --psk, or --plain where the network is trusted",
+		endpoint->text);
 }
 
 static int load(struct endpoint *endpoint, const struct option_value *values, bool listening, struct error *e)
@@ -89,7 +92,8 @@ static int load(struct endpoint *endpoint, const struct option_value *values, bo
 	if (after(endpoint->text, "tls:"))
 		return tls_credentials_load(&endpoint->credentials, &files, listening, e);
 	if (tls_files_any(&files))
-		return error_set(e, ERROR_USAGE, -EINVAL, "certificates and keys are for tls:HOST:PORT; %.200s uses none", endpoint->text);
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "certificates and keys are for tls:HOST:PORT; %.200s uses none", endpoint->text);
 	return 0;
 }
 
@@ -108,8 +112,8 @@ static int set_up(struct endpoint *endpoint, const struct option_value *values, 
 	return r < 0 || tls || values[ENDPOINT_PLAIN].given ? r : check_plain(endpoint, e);
 }
 
-int endpoint_open(struct endpoint **out, const char *text, const struct option_value *values, bool listening, const char *name,
-		  struct error *e)
+int endpoint_open(struct endpoint **out, const char *text, const struct option_value *values, bool listening,
+		  const char *name, struct error *e)
 {
 	struct endpoint *endpoint = calloc(1, sizeof *endpoint);
 	int r;

@@ -5,24 +5,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "cli/cli.h"
-#include "cli/endpoint.h"
-#include "cli/named.h"
+#include "cli/migrate.h"
 #include "cli/verb.h"
 #include "config/tree.h"
 #include "migrate/source.h"
-#include "migrate/stream.h"
 #include "monitor/monitor.h"
 
-#define PATIENCE_MS 20000
-#define LOOK_MS     100
-/* A destination that was cut off may answer again soon. */
-#define ASK_TIMES   20
-#define ASK_AGAIN_MS 500
+#define LOOK_MS 100
 
 enum {
 	MIGRATE_OFFLINE,
@@ -46,13 +39,6 @@ enum {
 static bool given(const struct arguments *arguments, unsigned option)
 {
 	return arguments->values[option].given;
-}
-
-static void pause_ms(long ms)
-{
-	const struct timespec time = {ms / 1000, ms % 1000 * 1000000};
-
-	nanosleep(&time, NULL);
 }
 
 /* ---- While it moves ---- */
@@ -83,8 +69,8 @@ static void print_progress(FILE *out, const json_t *p)
 	}
 	if (json_is_true(json_object_get(p, "post_copy")) && number(p, "stage") == MIGRATE_ACTIVATION)
 		fprintf(out, ": post-copy%s, %lld pages left, %lld were waited for",
-			json_is_true(json_object_get(p, "cut")) ? " was cut off" : "", (long long)number(p, "left"),
-			(long long)number(p, "faults"));
+			json_is_true(json_object_get(p, "cut")) ? " was cut off" : "",
+			(long long)number(p, "left"), (long long)number(p, "faults"));
 	fputc('\n', out);
 }
 
@@ -114,7 +100,7 @@ static void look_on(struct named *watcher, const struct request *request)
 
 	while (!atomic_load(&request->done)) {
 		if (control_next(watcher->client, LOOK_MS, &event, NULL) < 0) {
-			pause_ms(LOOK_MS / 10);
+			migrate_pause(LOOK_MS / 10);
 			continue;
 		}
 		if (json_object_get(event, "stage") && !json_object_get(event, "to"))
@@ -130,7 +116,7 @@ static int perform(struct named *named, struct request *request, bool quiet, str
 	bool watching;
 
 	memcpy(watcher.name, named->name, sizeof watcher.name);
-	watching = !quiet && named_call(&watcher, "moved", "events", NULL, PATIENCE_MS, NULL, NULL) == 0;
+	watching = !quiet && named_call(&watcher, "moved", "events", NULL, MIGRATE_PATIENCE_MS, NULL, NULL) == 0;
 	request->client = named->client;
 	if (watching && pthread_create(&thread, NULL, request_main, request) == 0) {
 		look_on(&watcher, request);
@@ -139,164 +125,17 @@ static int perform(struct named *named, struct request *request, bool quiet, str
 		request_main(request);
 	}
 	named_close(&watcher);
-	return request->code < 0 ? error_set(e, request->error.kind, request->code, "%s", request->error.message) : 0;
+	return request->code < 0 ? error_set(e, request->error.kind, request->code, "%s", request->error.message)
+				 : 0;
 }
 
 /* ---- Afterwards ---- */
-
-/* What is left of it here goes when its monitor is gone. */
-static int discard(struct named *named, struct error *e)
-{
-	int r = -EBUSY;
-
-	for (unsigned i = 0; r == -EBUSY && i < PATIENCE_MS / LOOK_MS; i++) {
-		if (i)
-			pause_ms(LOOK_MS);
-		r = registry_remove(named->registry, named->name, e);
-	}
-	return r;
-}
 
 static void report(const struct named *named, const char *to, const json_t *p)
 {
 	printf("%s is at %s: %.2f s, ", named->name, to, (double)number(p, "total_ns") / 1e9);
 	print_size(stdout, (double)number(p, "bytes"));
 	printf(", %lld ms of downtime\n", (long long)(number(p, "downtime_ns") + 500000) / 1000000);
-}
-
-/* Where it goes, as it was written and as it is reached. */
-struct target {
-	const char *to;
-	struct endpoint *endpoint;
-};
-
-/* Connections beside the first, for the next call that needs them. */
-static int pass_links(struct named *named, const struct target *target, unsigned count, struct error *e)
-{
-	int fd, r = named_connect(named, "moved", e);
-
-	for (unsigned i = 0; r == 0 && i < count; i++) {
-		r = endpoint_connect(target->endpoint, &fd, e);
-		if (r < 0)
-			break;
-		control_pass(named->client, fd);
-		r = control_request(named->client, "migrate link", json_pack("{s:b}", "first", i == 0), PATIENCE_MS, NULL, NULL, e);
-		close(fd);
-	}
-	return r;
-}
-
-/* Whether it is in post-copy, and what became of that. */
-static bool is_post_copy(struct named *named, bool *cut)
-{
-	json_t *progress = NULL;
-	bool post_copy;
-
-	if (named_call(named, "moved", "migrate status", NULL, PATIENCE_MS, &progress, NULL) < 0)
-		return false;
-	post_copy = json_is_true(json_object_get(progress, "post_copy"));
-	*cut = json_is_true(json_object_get(progress, "cut"));
-	json_decref(progress);
-	return post_copy;
-}
-
-static int ask_once(struct named *named, const struct target *target, json_t **result, struct error *e)
-{
-	bool cut = false, late = is_post_copy(named, &cut);
-	int fd = -1, r = late ? pass_links(named, target, 2, e) : 0;
-
-	if (r == 0 && cut)
-		return control_request(named->client, "migrate recover", NULL, -1, result, NULL, e);
-	if (r == 0)
-		r = endpoint_connect(target->endpoint, &fd, e);
-	if (r < 0)
-		return r;
-	r = named_connect(named, "moved", e);
-	if (r == 0) {
-		control_pass(named->client, fd);
-		r = control_request(named->client, "migrate ask", NULL, -1, result, NULL, e);
-	}
-	close(fd);
-	return r;
-}
-
-/* The monitor is gone, and only its folder knows of the move. */
-static int ask_for_folder(struct named *named, const struct target *target, struct error *e)
-{
-	struct stream_frame frame;
-	struct registry_move move;
-	struct stream stream;
-	int folder, fd = -1, r = registry_folder(named->registry, named->name, &folder, e);
-
-	if (r < 0)
-		return r;
-	r = registry_read_move(folder, &move, e);
-	if (r == 0)
-		r = error_set(e, ERROR_STATE, -EBUSY, "%s is not in doubt: it was not being moved", named->name);
-	if (r > 0 && move.late)
-		r = error_set(e, ERROR_FAILED, -ENOTRECOVERABLE,
-			      "%s is lost: it ran at %.80s already, but some of its memory was in its monitor here, which is gone; "
-			      "doppel rm --force %s removes what is left of it, here and there",
-			      named->name, move.to, named->name);
-	if (r > 0)
-		r = endpoint_connect(target->endpoint, &fd, e);
-	if (r < 0) {
-		close(folder);
-		return r;
-	}
-	stream_init(&stream, fd, -1);
-	r = stream_greet(&stream, true, e);
-	if (r == 0)
-		r = stream_send_bytes(&stream, STREAM_ASK, move.token, strlen(move.token), e);
-	if (r == 0)
-		r = stream_expect(&stream, STREAM_VERDICT, -1, &frame, e);
-	if (r == 0 && *frame.bytes == 0)
-		r = registry_clear_move(folder, e);
-	else if (r == 0)
-		r = registry_remove(named->registry, named->name, e);
-	if (r == 0)
-		printf(*frame.bytes ? "%s is at %s\n" : "%s was not taken at %s: doppel start starts it\n", named->name,
-		       target->to);
-	stream_finish(&stream);
-	close(fd);
-	close(folder);
-	return r;
-}
-
-static int recover(struct named *named, const struct target *target, struct error *e)
-{
-	json_t *result = NULL;
-	int r;
-
-	if (!named_is_alive(&named->record))
-		return ask_for_folder(named, target, e);
-	r = ask_once(named, target, &result, e);
-	if (r == 0) {
-		printf("%s is at %s\n", named->name, target->to);
-		r = discard(named, e);
-	}
-	json_decref(result);
-	return r;
-}
-
-/* A move that took too long may be in doubt: only the destination can tell then, and is asked for some time. Else, and when it
- * does not answer, `e` stays as it is. */
-static int settle_doubt(struct named *named, const struct target *target, json_t **result, struct error *e)
-{
-	int r = -ETIMEDOUT;
-
-	for (unsigned i = 0; i < ASK_TIMES; i++) {
-		struct error own;
-
-		r = ask_once(named, target, result, &own);
-		if (r == 0)
-			return 0;
-		if (own.kind == ERROR_STATE)
-			return i == 0 ? r : error_set(e, ERROR_FAILED, r, "%s was not taken at %s, and goes on here", named->name,
-						    target->to);
-		pause_ms(ASK_AGAIN_MS);
-	}
-	return r;
 }
 
 /* ---- The move ---- */
@@ -320,27 +159,31 @@ static int refuse_own_disk(struct named *named, struct error *e)
 		registry_path(named->registry, named->name, files[i], path);
 		if (access(path, F_OK) == 0)
 			return error_set(e, ERROR_STATE, -EOPNOTSUPP,
-					 "%s has a disk of its own, %s; give --copy-disks, so that it moves along", named->name, path);
+					 "%s has a disk of its own, %s; give --copy-disks, so that it moves along",
+					 named->name, path);
 	}
 	return 0;
 }
 
-/* Those that the destination does not make anyway, as it does overlays and what is in the machine's folder. A new reference. */
+/* Those that the destination does not make anyway, as it does overlays and what is in the machine's folder. A new
+ * reference. */
 static int list_disks(struct named *named, json_t **out, struct error *e)
 {
 	json_t *tree = NULL, *disk;
 	char folder[PATH_MAX];
 	size_t i;
-	int r = named_call(named, "moved", "inspect", NULL, PATIENCE_MS, &tree, e);
+	int r = named_call(named, "moved", "inspect", NULL, MIGRATE_PATIENCE_MS, &tree, e);
 
 	if (r < 0)
 		return r;
 	registry_path(named->registry, named->name, "", folder);
 	*out = json_array();
-	json_array_foreach(json_object_get(tree, "disk_files"), i, disk) {
+	json_array_foreach(json_object_get(tree, "disk_files"), i, disk)
+	{
 		const char *path = json_string_value(json_object_get(disk, "path"));
 
-		if (path && strncmp(path, folder, strlen(folder)) != 0 && json_is_true(json_object_get(disk, "writable")) &&
+		if (path && strncmp(path, folder, strlen(folder)) != 0 &&
+		    json_is_true(json_object_get(disk, "writable")) &&
 		    !json_is_true(json_object_get(disk, "overlay")))
 			json_array_append(*out, disk);
 	}
@@ -348,47 +191,71 @@ static int list_disks(struct named *named, json_t **out, struct error *e)
 	return 0;
 }
 
+static bool wants_post_copy(const struct arguments *arguments)
+{
+	return given(arguments, MIGRATE_POST_COPY) || given(arguments, MIGRATE_AUTO_POST_COPY);
+}
+
+/* How it goes, for the machine's monitor. A new reference; NULL without memory. */
+static json_t *request_of(const struct arguments *arguments, const char *offer, const char *token)
+{
+	static const struct {
+		const char *key;
+		unsigned option;
+	} flags[] = {
+		{"offline", MIGRATE_OFFLINE},
+		{"post_copy", MIGRATE_POST_COPY},
+		{"auto_post_copy", MIGRATE_AUTO_POST_COPY},
+		{"compress", MIGRATE_COMPRESS},
+		{"disks", MIGRATE_COPY_DISKS},
+	};
+	const struct option_value *values = arguments->values;
+	json_t *object = json_pack(
+		"{s:s, s:s, s:s, s:I, s:I}", "offer", offer, "token", token, "to", arguments->operands[1],
+		"max_downtime_ms", (json_int_t)values[MIGRATE_MAX_DOWNTIME].number, "bandwidth",
+		(json_int_t)(values[MIGRATE_BANDWIDTH].given ? values[MIGRATE_BANDWIDTH].number : 0));
+
+	for (size_t i = 0; object && i < ARRAY_SIZE(flags); i++)
+		json_object_set_new(object, flags[i].key, json_boolean(values[flags[i].option].given));
+	return object;
+}
+
 static int make_request(struct named *named, const struct arguments *arguments, json_t **out, struct error *e)
 {
-	const struct option_value *values = arguments->values;
 	char token[MIGRATE_TOKEN_TEXT], *text;
 	uint8_t *document = NULL;
 	json_t *offer, *disks = NULL;
-	bool post_copy = values[MIGRATE_POST_COPY].given || values[MIGRATE_AUTO_POST_COPY].given;
 	int r = migrate_token(token, e);
 
 	if (r == 0)
-		r = values[MIGRATE_COPY_DISKS].given ? list_disks(named, &disks, e) : refuse_own_disk(named, e);
+		r = given(arguments, MIGRATE_COPY_DISKS) ? list_disks(named, &disks, e)
+							 : refuse_own_disk(named, e);
 	if (r == 0)
 		r = read_document(named, &document, e);
 	if (r < 0) {
 		json_decref(disks);
 		return r;
 	}
-	offer = json_pack("{s:s, s:s, s:s, s:b, s:o*}", "name", named->name, "token", token, "document", document, "post_copy",
-			  post_copy, "disks", disks);
+	offer = json_pack("{s:s, s:s, s:s, s:b, s:o*}", "name", named->name, "token", token, "document", document,
+			  "post_copy", wants_post_copy(arguments), "disks", disks);
 	text = offer ? json_dumps(offer, JSON_COMPACT) : NULL;
-	*out = text ? json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:I, s:I}", "offer", text, "token", token, "to", arguments->operands[1],
-				"offline", values[MIGRATE_OFFLINE].given, "post_copy", values[MIGRATE_POST_COPY].given, "auto_post_copy",
-				values[MIGRATE_AUTO_POST_COPY].given, "compress", values[MIGRATE_COMPRESS].given, "disks", values[MIGRATE_COPY_DISKS].given, "max_downtime_ms",
-				(json_int_t)values[MIGRATE_MAX_DOWNTIME].number, "bandwidth",
-				(json_int_t)(values[MIGRATE_BANDWIDTH].given ? values[MIGRATE_BANDWIDTH].number : 0))
-		    : NULL;
+	*out = text ? request_of(arguments, text, token) : NULL;
 	json_decref(offer);
 	free(text);
 	free(document);
 	return *out ? 0 : error_errno(e, -ENOMEM, "migrate");
 }
 
-static int move(struct named *named, const struct arguments *arguments, const struct target *target, struct error *e)
+static int move(struct named *named, const struct arguments *arguments, const struct migrate_target *target,
+		struct error *e)
 {
 	struct request request = {.call = "migrate"};
 	int fd = -1, r = named_connect(named, "moved", e);
 
 	if (r == 0)
 		r = make_request(named, arguments, &request.with, e);
-	if (r == 0 && (given(arguments, MIGRATE_POST_COPY) || given(arguments, MIGRATE_AUTO_POST_COPY)))
-		r = pass_links(named, target, 1, e);
+	if (r == 0 && wants_post_copy(arguments))
+		r = migrate_pass_links(named, target, 1, e);
 	if (r == 0)
 		r = endpoint_connect(target->endpoint, &fd, e);
 	if (r < 0) {
@@ -398,11 +265,11 @@ static int move(struct named *named, const struct arguments *arguments, const st
 	control_pass(named->client, fd);
 	r = perform(named, &request, given(arguments, MIGRATE_QUIET), e);
 	close(fd);
-	if (r < 0 && e->kind == ERROR_TIMEOUT && settle_doubt(named, target, &request.result, e) == 0)
+	if (r < 0 && e->kind == ERROR_TIMEOUT && migrate_settle_doubt(named, target, &request.result, e) == 0)
 		r = 0;
 	if (r == 0) {
 		report(named, target->to, request.result);
-		r = discard(named, e);
+		r = migrate_discard(named, e);
 	}
 	json_decref(request.result);
 	return r;
@@ -413,7 +280,7 @@ static int move(struct named *named, const struct arguments *arguments, const st
 static int status(struct named *named, struct error *e)
 {
 	json_t *result = NULL;
-	int r = named_call(named, "moved", "migrate status", NULL, PATIENCE_MS, &result, e);
+	int r = named_call(named, "moved", "migrate status", NULL, MIGRATE_PATIENCE_MS, &result, e);
 
 	if (r == 0)
 		print_progress(stdout, result);
@@ -421,7 +288,7 @@ static int status(struct named *named, struct error *e)
 	return r;
 }
 
-static int to_post_copy(struct named *named, const struct target *target, struct error *e)
+static int to_post_copy(struct named *named, const struct migrate_target *target, struct error *e)
 {
 	int fd = -1, r = named_connect(named, "moved", e);
 
@@ -430,7 +297,7 @@ static int to_post_copy(struct named *named, const struct target *target, struct
 	if (r < 0)
 		return r;
 	control_pass(named->client, fd);
-	r = control_request(named->client, "migrate post-copy", NULL, PATIENCE_MS, NULL, NULL, e);
+	r = control_request(named->client, "migrate post-copy", NULL, MIGRATE_PATIENCE_MS, NULL, NULL, e);
 	close(fd);
 	return r;
 }
@@ -438,20 +305,23 @@ static int to_post_copy(struct named *named, const struct target *target, struct
 static int reach(struct named *named, const struct arguments *arguments, struct error *e)
 {
 	const struct option_value *values = arguments->values;
-	struct target target;
+	struct migrate_target target;
 	int r;
 
 	if (arguments->operand_count < 2)
-		return error_set(e, ERROR_USAGE, -EINVAL,
-				 "migrate: name the destination too, as unix:PATH, tls:HOST:PORT or tcp:HOST:PORT");
+		return error_set(
+			e, ERROR_USAGE, -EINVAL,
+			"migrate: name the destination too, as unix:PATH, tls:HOST:PORT or tcp:HOST:PORT");
 	target.to = arguments->operands[1];
-	r = endpoint_open(&target.endpoint, target.to, values + MIGRATE_ENDPOINT, false, values[MIGRATE_TLS_NAME].text, e);
+	r = endpoint_open(&target.endpoint, target.to, values + MIGRATE_ENDPOINT, false,
+			  values[MIGRATE_TLS_NAME].text, e);
 	if (r < 0)
 		return r;
 	if (given(arguments, MIGRATE_TO_POST_COPY))
 		r = to_post_copy(named, &target, e);
 	else
-		r = given(arguments, MIGRATE_RECOVER) ? recover(named, &target, e) : move(named, arguments, &target, e);
+		r = given(arguments, MIGRATE_RECOVER) ? migrate_recover(named, &target, e)
+						      : move(named, arguments, &target, e);
 	endpoint_close(target.endpoint);
 	return r;
 }
@@ -465,11 +335,13 @@ static int check_modes(const struct arguments *arguments, struct error *e)
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
 		count += given(arguments, modes[i]);
 	if (count > 1)
-		return error_set(e, ERROR_USAGE, -EINVAL, "migrate: one of --offline, --post-copy and --auto-post-copy");
-	if (given(arguments, MIGRATE_POST_COPY) && given(arguments, MIGRATE_COPY_DISKS))
 		return error_set(e, ERROR_USAGE, -EINVAL,
-				 "migrate: with --post-copy the machine would stand still while disks are copied; give --auto-post-copy, "
-				 "which copies them while it runs");
+				 "migrate: one of --offline, --post-copy and --auto-post-copy");
+	if (given(arguments, MIGRATE_POST_COPY) && given(arguments, MIGRATE_COPY_DISKS))
+		return error_set(
+			e, ERROR_USAGE, -EINVAL,
+			"migrate: with --post-copy the machine would stand still while disks are copied; give "
+			"--auto-post-copy, which copies them while it runs");
 	return 0;
 }
 
@@ -483,11 +355,12 @@ static int act(struct named *named, const struct arguments *arguments, struct er
 	if (given(arguments, MIGRATE_STATUS))
 		return status(named, e);
 	if (given(arguments, MIGRATE_CANCEL))
-		return named_call(named, "moved", "migrate cancel", NULL, PATIENCE_MS, NULL, e);
+		return named_call(named, "moved", "migrate cancel", NULL, MIGRATE_PATIENCE_MS, NULL, e);
 	if (given(arguments, MIGRATE_SET_BANDWIDTH))
-		return named_call(named, "moved", "migrate bandwidth",
-				  json_pack("{s:I}", "bandwidth", (json_int_t)values[MIGRATE_SET_BANDWIDTH].number), PATIENCE_MS,
-				  NULL, e);
+		return named_call(
+			named, "moved", "migrate bandwidth",
+			json_pack("{s:I}", "bandwidth", (json_int_t)values[MIGRATE_SET_BANDWIDTH].number),
+			MIGRATE_PATIENCE_MS, NULL, e);
 	return reach(named, arguments, e);
 }
 
@@ -501,21 +374,24 @@ static const char *const methods[] = {"zstd", NULL};
 #define RATE_MAX (UINT64_C(1) << 50)
 
 static const struct option_spec options[MIGRATE_OPTIONS] = {
-	[MIGRATE_OFFLINE] = {.name = "offline",
-			     .letter = 'o',
-			     .type = OPTION_FLAG,
-			     .help = "let the machine stand still while all of it is copied: the least traffic, the longest stop"},
+	[MIGRATE_OFFLINE] =
+		{.name = "offline",
+		 .letter = 'o',
+		 .type = OPTION_FLAG,
+		 .help = "let the machine stand still while all of it is copied: the least traffic, the longest stop"},
 	[MIGRATE_POST_COPY] = {.name = "post-copy",
 			       .type = OPTION_FLAG,
 			       .help = "let the machine run there at once, its memory following as it is needed"},
-	[MIGRATE_AUTO_POST_COPY] = {.name = "auto-post-copy",
-				    .type = OPTION_FLAG,
-				    .help = "turn to post-copy when the guest changes its memory faster than it can be sent"},
-	[MIGRATE_COPY_DISKS] = {.name = "copy-disks",
-				.letter = 'D',
-				.type = OPTION_FLAG,
-				.help = "copy the machine's disks along, while it runs, to the same paths there, made when they are absent; without "
-					"it they have to be the same files on both sides"},
+	[MIGRATE_AUTO_POST_COPY] =
+		{.name = "auto-post-copy",
+		 .type = OPTION_FLAG,
+		 .help = "turn to post-copy when the guest changes its memory faster than it can be sent"},
+	[MIGRATE_COPY_DISKS] =
+		{.name = "copy-disks",
+		 .letter = 'D',
+		 .type = OPTION_FLAG,
+		 .help = "copy the machine's disks along, while it runs, to the same paths there, made when they are absent; "
+			 "without it they have to be the same files on both sides"},
 	[MIGRATE_MAX_DOWNTIME] = {.name = "max-downtime",
 				  .letter = 'd',
 				  .type = OPTION_DURATION,
@@ -536,12 +412,19 @@ static const struct option_spec options[MIGRATE_OPTIONS] = {
 			      .placeholder = "METHOD",
 			      .words = methods,
 			      .help = "compress the pages: for links that are slower than some 500 MB a second"},
-	[MIGRATE_TLS_NAME] = {.name = "tls-name",
-			      .type = OPTION_STRING,
-			      .placeholder = "HOST",
-			      .help = "for tls: whose certificate the destination has, when that is not the endpoint's HOST"},
-	[MIGRATE_STATUS] = {.name = "status", .letter = 's', .type = OPTION_FLAG, .help = "tell how far a move has come"},
-	[MIGRATE_CANCEL] = {.name = "cancel", .letter = 'c', .type = OPTION_FLAG, .help = "give a move up; the machine stays"},
+	[MIGRATE_TLS_NAME] =
+		{.name = "tls-name",
+		 .type = OPTION_STRING,
+		 .placeholder = "HOST",
+		 .help = "for tls: whose certificate the destination has, when that is not the endpoint's HOST"},
+	[MIGRATE_STATUS] = {.name = "status",
+			    .letter = 's',
+			    .type = OPTION_FLAG,
+			    .help = "tell how far a move has come"},
+	[MIGRATE_CANCEL] = {.name = "cancel",
+			    .letter = 'c',
+			    .type = OPTION_FLAG,
+			    .help = "give a move up; the machine stays"},
 	[MIGRATE_SET_BANDWIDTH] = {.name = "set-bandwidth",
 				   .type = OPTION_SIZE,
 				   .placeholder = "SIZE",
@@ -550,18 +433,24 @@ static const struct option_spec options[MIGRATE_OPTIONS] = {
 	[MIGRATE_TO_POST_COPY] = {.name = "to-post-copy",
 				  .type = OPTION_FLAG,
 				  .help = "turn a move that is under way to post-copy; name the same destination"},
-	[MIGRATE_RECOVER] = {.name = "recover",
-			     .letter = 'r',
-			     .type = OPTION_FLAG,
-			     .help = "go on with a move that was cut off: ask whether the machine is there, and send what it lacks"},
-	[MIGRATE_QUIET] = {.name = "quiet", .letter = 'q', .type = OPTION_FLAG, .help = "do not tell how it goes on"},
+	[MIGRATE_RECOVER] =
+		{.name = "recover",
+		 .letter = 'r',
+		 .type = OPTION_FLAG,
+		 .help = "go on with a move that was cut off: ask whether the machine is there, and send what it lacks"},
+	[MIGRATE_QUIET] = {.name = "quiet",
+			   .letter = 'q',
+			   .type = OPTION_FLAG,
+			   .help = "do not tell how it goes on"},
 	ENDPOINT_ROWS(MIGRATE_ENDPOINT),
 };
 
 static const struct verb_example examples[] = {
 	{"doppel migrate web unix:/tmp/there", "moves web to the doppel receive that waits there, while it runs"},
-	{"doppel migrate web tcp:127.0.0.1:7000 --max-downtime 50ms", "the same by TCP, with a shorter stop at the end"},
-	{"doppel migrate web tls:attic.example:7000 --tls ~/.doppel-tls", "to another host; both know each other by certificates"},
+	{"doppel migrate web tcp:127.0.0.1:7000 --max-downtime 50ms",
+	 "the same by TCP, with a shorter stop at the end"},
+	{"doppel migrate web tls:attic.example:7000 --tls ~/.doppel-tls",
+	 "to another host; both know each other by certificates"},
 	{"doppel migrate web tls:10.0.0.7:7000 --psk ~/moves.key", "the same, by a key that both have"},
 	{"doppel migrate web unix:/tmp/there --post-copy", "it runs there at once, and its memory follows"},
 	{"doppel migrate web --status", "how far it has come"},
@@ -577,18 +466,20 @@ const struct verb verb_migrate = {
 	.operands_max = 2,
 	.operand_kind = OPERAND_MACHINE_LIVE,
 	.description =
-		"Sends a machine that runs or is paused to the doppel receive at ENDPOINT, unix:PATH, tls:HOST:PORT or "
-		"tcp:HOST:PORT. Its memory "
-		"is copied while it runs, then what has changed since, round by round, until the rest takes no longer than "
-		"--max-downtime; then it stands still for that long and goes on there. A guest that changes its memory faster than it "
-		"can be sent is slowed down meanwhile.\n\n"
-		"By post-copy it runs there before its memory is there: what it touches is sent first, all else in the background. It "
-		"stops for milliseconds then, whatever the guest does, but is at neither side alone until all has arrived: should the "
-		"link break meanwhile, it stands still there until --recover here goes on, and should this side's monitor end, it is "
-		"lost. --to-post-copy turns a move to that which is under way.\n\n"
-		"Until the destination has all of it the machine is here: whatever fails before, it goes on as if nothing had "
-		"happened. When it is there, nothing is left here. Should the link break in the very moment in between, the machine "
-		"stands still until the destination has told whose it is; it is asked for ten seconds, and later by --recover.",
+		"Sends a machine that runs or is paused to the doppel receive at ENDPOINT, unix:PATH, "
+		"tls:HOST:PORT or tcp:HOST:PORT. Its memory is copied while it runs, then what has changed "
+		"since, round by round, until the rest takes no longer than --max-downtime; then it stands "
+		"still for that long and goes on there. A guest that changes its memory faster than it can be "
+		"sent is slowed down meanwhile.\n\n"
+		"By post-copy it runs there before its memory is there: what it touches is sent first, all "
+		"else in the background. It stops for milliseconds then, whatever the guest does, but is at "
+		"neither side alone until all has arrived: should the link break meanwhile, it stands still "
+		"there until --recover here goes on, and should this side's monitor end, it is lost. "
+		"--to-post-copy turns a move to that which is under way.\n\n"
+		"Until the destination has all of it the machine is here: whatever fails before, it goes on as "
+		"if nothing had happened. When it is there, nothing is left here. Should the link break in the "
+		"very moment in between, the machine stands still until the destination has told whose it is; "
+		"it is asked for ten seconds, and later by --recover.",
 	.examples = examples,
 	.options = options,
 	.option_count = MIGRATE_OPTIONS,

@@ -26,8 +26,8 @@
 #include "monitor/monitor.h"
 
 /* A further connection is made with the first one, and used when the machine is made. */
-#define FIRST_MS 120000
-#define DOOR_MS  5000
+#define FIRST_MS        120000
+#define DOOR_MS         5000
 #define LEAVING_MS      3000
 #define LEAVING_STEP_MS 50
 
@@ -45,7 +45,7 @@ struct guest_house {
 	struct stream stream;
 	json_t *offer;
 	const char *name, *document, *token; /* of the offer */
-	char peer[TLS_PEER_SIZE]; /* empty: not known */
+	char peer[TLS_PEER_SIZE];            /* empty: not known */
 	struct settings settings;
 	struct arguments arguments;
 	int folder; /* of the machine that was made for it, under a lock of this process; else -1 */
@@ -78,7 +78,8 @@ static int answer_ask(struct guest_house *house, const struct stream_frame *fram
 	memcpy(token, frame->bytes, sizeof token - 1);
 	token[sizeof token - 1] = '\0';
 	if (!migrate_token_valid(token))
-		return error_set(e, ERROR_USAGE, -EINVAL, "a move's token is %d hexadecimal digits", MIGRATE_TOKEN_TEXT - 1);
+		return error_set(e, ERROR_USAGE, -EINVAL, "a move's token is %d hexadecimal digits",
+				 MIGRATE_TOKEN_TEXT - 1);
 	r = judge(house->registry, token, e);
 	if (r < 0)
 		return r;
@@ -128,7 +129,8 @@ static int read_offer(struct guest_house *house, const struct stream_frame *fram
 static int read_document(struct guest_house *house, struct error *e)
 {
 	struct complaints complaints = {.source = "the machine's document"};
-	int r = document_read(&machine_kind, house->document, strlen(house->document), "/", true, &house->settings, &complaints);
+	int r = document_read(&machine_kind, house->document, strlen(house->document), "/", true, &house->settings,
+			      &complaints);
 
 	if (r == -ENOMEM)
 		return error_errno(e, r, "the machine's document");
@@ -159,7 +161,8 @@ static int make_room(struct guest_house *house, struct error *e)
 	if (r && !busy)
 		r = registry_remove(house->registry, house->name, e);
 	else
-		r = error_set(e, ERROR_STATE, busy ? -EBUSY : -EEXIST, "there is a machine %s already", house->name);
+		r = error_set(e, ERROR_STATE, busy ? -EBUSY : -EEXIST, "there is a machine %s already",
+			      house->name);
 	return r == -ENOENT ? 0 : r;
 }
 
@@ -195,7 +198,8 @@ static int check_post_copy(struct guest_house *house, struct error *e)
 /* All that does not fit, at once. */
 static int check_offer(struct guest_house *house, struct error *e)
 {
-	static int (*const checks[])(struct guest_house *house, struct error *e) = {check_name, check_plan, check_post_copy};
+	static int (*const checks[])(struct guest_house * house, struct error * e) = {check_name, check_plan,
+										      check_post_copy};
 	int result = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
@@ -220,7 +224,8 @@ static int make_disk(struct guest_house *house, const json_t *disk, struct error
 	int r;
 
 	if (!path || *path != '/' || !format || size <= 0 || house->disk_count == MACHINE_DISKS_MAX)
-		return error_set(e, ERROR_FAILED, -EPROTO, "the offer of a machine has a disk without a path, a format or a size");
+		return error_set(e, ERROR_FAILED, -EPROTO,
+				 "the offer of a machine has a disk without a path, a format or a size");
 	if (access(path, F_OK) == 0)
 		return 0;
 	options.format = strcmp(format, "qcow2") == 0 ? BLOCK_QCOW2 : BLOCK_RAW;
@@ -236,7 +241,8 @@ static int make_disks(struct guest_house *house, struct error *e)
 	size_t i;
 	int r = 0;
 
-	json_array_foreach(json_object_get(house->offer, "disks"), i, disk) {
+	json_array_foreach(json_object_get(house->offer, "disks"), i, disk)
+	{
 		r = make_disk(house, disk, e);
 		if (r < 0)
 			break;
@@ -254,7 +260,8 @@ static bool is_ours(const struct guest_house *house)
 		return false;
 	r = fstat(folder, &now);
 	close(folder);
-	return r == 0 && fstat(house->folder, &ours) == 0 && ours.st_ino == now.st_ino && ours.st_dev == now.st_dev;
+	return r == 0 && fstat(house->folder, &ours) == 0 && ours.st_ino == now.st_ino &&
+	       ours.st_dev == now.st_dev;
 }
 
 /* Nothing is left of a machine that did not come. */
@@ -372,7 +379,8 @@ static int serve(const struct reception *reception, int fd, bool *known, struct 
 	return r;
 }
 
-/* Each in a process of its own: machines take their time, and whoever asks whose one is shall not wait for another. */
+/* Each in a process of its own: machines take their time, and whoever asks whose one is shall not wait for
+ * another. */
 static int serve_apart(const struct reception *reception, int fd, struct error *e)
 {
 	pid_t child;
@@ -478,7 +486,8 @@ static const struct option_spec options[RECEIVE_OPTIONS] = {
 
 static const struct verb_example examples[] = {
 	{"doppel receive unix:/run/user/1000/moves", "takes machines that doppel migrate sends there"},
-	{"doppel receive tls:0.0.0.0:7000 --tls ~/.doppel-tls", "from hosts that have a certificate of ca.pem in that folder"},
+	{"doppel receive tls:0.0.0.0:7000 --tls ~/.doppel-tls",
+	 "from hosts that have a certificate of ca.pem in that folder"},
 	{"doppel receive tls:0.0.0.0:7000 --psk ~/moves.key", "from hosts that have the same key"},
 	{"doppel receive tcp:127.0.0.1:7000 --once", "takes one machine by TCP, from this host"},
 	{NULL, NULL},
@@ -491,13 +500,15 @@ const struct verb verb_receive = {
 	.operands_min = 1,
 	.operands_max = 1,
 	.description =
-		"Waits at unix:PATH, tls:HOST:PORT or tcp:HOST:PORT for machines that doppel migrate sends, and runs them with a process of "
-		"their own each, until it is interrupted; machines that have arrived run on. It also answers those who ask whether "
-		"a machine has arrived, so start it again after a move that was cut off.\n\n"
-		"Who can connect decides what runs here, with your rights: a machine's document names files of this host. So a Unix "
-		"socket is yours alone, by tls: both sides know each other by certificates of an authority in ca.pem, each for both of "
-		"a server's and a client's purposes, or by a key that both have, and TCP beyond this host wants --plain. "
-		"ssh -L /tmp/there:SOCKET HOST makes that socket of another host one of this.",
+		"Waits at unix:PATH, tls:HOST:PORT or tcp:HOST:PORT for machines that doppel migrate sends, "
+		"and runs them with a process of their own each, until it is interrupted; machines that have "
+		"arrived run on. It also answers those who ask whether a machine has arrived, so start it "
+		"again after a move that was cut off.\n\n"
+		"Who can connect decides what runs here, with your rights: a machine's document names files of "
+		"this host. So a Unix socket is yours alone, by tls: both sides know each other by "
+		"certificates of an authority in ca.pem, each for both of a server's and a client's purposes, "
+		"or by a key that both have, and TCP beyond this host wants --plain. ssh -L /tmp/there:SOCKET "
+		"HOST makes that socket of another host one of this.",
 	.examples = examples,
 	.options = options,
 	.option_count = RECEIVE_OPTIONS,

@@ -11,11 +11,6 @@
 
 #define STATE_MAX      (256 * MIB)
 
-static struct memory *memory_of(const struct destination *d)
-{
-	return &machine_board(d->machine)->memory;
-}
-
 /* ---- Reservation ---- */
 
 /* Disks that are copied are this side's from the start. */
@@ -38,7 +33,7 @@ static int reserve(void *arg, struct error *e)
 		r = take_copies(d, e);
 	/* What was laid out for a start of its own goes. */
 	if (r == 0)
-		ram_clear(memory_of(d));
+		ram_clear(destination_memory(d));
 	if (r == 0)
 		d->can_be_late = destination_can_be_late(d);
 	return r;
@@ -90,7 +85,7 @@ static int add_state(struct destination *d, const struct stream_frame *frame, st
 
 static int check_totals(struct destination *d, const struct stream_frame *frame, struct error *e)
 {
-	uint64_t pages = d->counts.data + d->counts.zero, due = memory_size(memory_of(d)) >> GUEST_PAGE_SHIFT;
+	uint64_t pages = d->counts.data + d->counts.zero, due = memory_size(destination_memory(d)) >> GUEST_PAGE_SHIFT;
 	le64_t totals[3];
 
 	memcpy(totals, frame->bytes, sizeof totals);
@@ -143,9 +138,7 @@ static int copy(struct destination *d, struct error *e)
 	int r = 0;
 
 	while (r == 0) {
-		r = stream_receive(&d->stream, DESTINATION_IDLE_MS, &frame, e);
-		if (r == 0)
-			r = unpacker_open(&d->unpacker, &frame, e);
+		r = unpacker_receive(&d->unpacker, &d->stream, DESTINATION_IDLE_MS, &frame, e);
 		if (r == 0)
 			r = take_frame(d, &frame, e);
 	}
@@ -212,7 +205,6 @@ static int conclude(void *arg, struct error *e)
 static void *destination_main(void *arg)
 {
 	struct destination *d = arg;
-
 	int r;
 
 	d->result = receive(d, &d->why);
@@ -237,7 +229,7 @@ static int prepare(struct destination *d, struct error *e)
 		return error_errno(e, -errno, "receiving a machine");
 	stream_init(&d->stream, d->fd, d->wake);
 	d->stream.sent = d->stream.received = DESTINATION_FRAMES;
-	return pages_target_init(&d->target, memory_of(d), e);
+	return pages_target_init(&d->target, destination_memory(d), e);
 }
 
 static int begin(struct destination *d, struct error *e)

@@ -59,6 +59,11 @@ struct destination {
 	unsigned next_version;
 };
 
+static inline struct memory *destination_memory(const struct destination *d)
+{
+	return &machine_board(d->machine)->memory;
+}
+
 /* late.c: memory that comes after the machine. */
 
 /* Whether this machine's memory can be absent. The owner's thread; memory was just cleared. */

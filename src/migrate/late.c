@@ -17,16 +17,11 @@
 /* Faults that are looked at before the link is. */
 #define FAULTS_AT_ONCE 64
 
-static struct memory *memory_of(const struct destination *d)
-{
-	return &machine_board(d->machine)->memory;
-}
-
 /* ---- The switch ---- */
 
 bool destination_can_be_late(struct destination *d)
 {
-	struct memory *memory = memory_of(d);
+	struct memory *memory = destination_memory(d);
 
 	if (d->options.absent < 0)
 		return false;
@@ -40,15 +35,10 @@ bool destination_can_be_late(struct destination *d)
 	return true;
 }
 
-static bool has(const uint64_t *bits, uint64_t page)
-{
-	return bits[page / 64] >> (page % 64) & 1;
-}
-
 /* Pages that were sent and have changed since. */
 static int drop_stale(struct destination *d, unsigned index)
 {
-	const struct memory_region *region = &memory_of(d)->regions[index];
+	const struct memory_region *region = &destination_memory(d)->regions[index];
 	const uint64_t *lacking = d->target.lacking.bits[index], *filled = d->target.filled.bits[index];
 	uint64_t pages = region->size >> GUEST_PAGE_SHIFT;
 	int r = 0;
@@ -56,7 +46,7 @@ static int drop_stale(struct destination *d, unsigned index)
 	for (uint64_t first = 0; r == 0 && first < pages;) {
 		uint64_t end = first;
 
-		while (end < pages && has(lacking, end) && has(filled, end))
+		while (end < pages && pages_has(lacking, end) && pages_has(filled, end))
 			end++;
 		if (end > first)
 			r = memory_drop(region, first << GUEST_PAGE_SHIFT, (end - first) << GUEST_PAGE_SHIFT);
@@ -71,7 +61,7 @@ static int drop_stale(struct destination *d, unsigned index)
 
 int destination_begin_late(struct destination *d, struct error *e)
 {
-	struct memory *memory = memory_of(d);
+	struct memory *memory = destination_memory(d);
 	int r = 0;
 	bool linked;
 
@@ -108,7 +98,7 @@ int destination_decide(struct destination *d, struct error *e)
 static void release(struct destination *d)
 {
 	if (d->absent)
-		absent_end(d->options.absent, memory_of(d));
+		absent_end(d->options.absent, destination_memory(d));
 	d->absent = false;
 }
 
@@ -191,9 +181,7 @@ static int take_rest(struct destination *d, struct error *e)
 	int r = 0;
 
 	while (r == 0) {
-		r = stream_receive(&d->stream, DESTINATION_IDLE_MS, &frame, e);
-		if (r == 0)
-			r = unpacker_open(&d->unpacker, &frame, e);
+		r = unpacker_receive(&d->unpacker, &d->stream, DESTINATION_IDLE_MS, &frame, e);
 		if (r < 0 || frame.kind == STREAM_PUSHED)
 			break;
 		if (frame.kind == STREAM_PAGES)
@@ -323,7 +311,7 @@ static void take_faults_link(struct destination *d, int fd, unsigned version)
 	if (stream_send(&d->faults, STREAM_JOINED, NULL, 0, NULL) < 0)
 		drop_faults_link(d);
 	else if (late)
-		absent_look_again(d->options.absent, memory_of(d));
+		absent_look_again(d->options.absent, destination_memory(d));
 }
 
 /* A source that comes anew knows that the link is broken, even when this side does not. */
@@ -394,13 +382,11 @@ static void take_pages(struct destination *d)
 {
 	struct stream_frame frame;
 	bool late;
-	int r = stream_receive(&d->faults, -1, &frame, NULL);
+	int r = unpacker_receive(&d->fault_unpacker, &d->faults, -1, &frame, NULL);
 
 	pthread_mutex_lock(&d->lock);
 	late = d->late;
 	pthread_mutex_unlock(&d->lock);
-	if (r == 0)
-		r = unpacker_open(&d->fault_unpacker, &frame, NULL);
 	if (r == 0)
 		r = late && frame.kind == STREAM_PAGES ? pages_receive(&frame, &d->target, &d->fault_counts, NULL) : -EPROTO;
 	if (r < 0) {

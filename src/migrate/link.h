@@ -14,6 +14,8 @@
 #include "migrate/stream.h"
 
 #define LINK_DOOR "join"
+/* Of a machine's name, with its NUL. */
+#define LINK_NAME_SIZE 64
 
 enum link_role {
 	LINK_MAIN,   /* the first one anew, after it broke in post-copy */
@@ -34,8 +36,7 @@ struct link_letter {
 
 /* The source's side, after the greeting: asks, and is answered that it was taken: 0. 1: the machine needs nothing any more. */
 MUST_USE int link_join(struct stream *stream, const char *name, const char *token, enum link_role role, struct error *e);
-/* What a `join` says; `name` has room for NAME_SIZE bytes. -EPROTO. */
-#define LINK_NAME_SIZE 64
+/* What a `join` says; `name` has room for LINK_NAME_SIZE bytes. -EPROTO. */
 MUST_USE int link_read_join(const struct stream_frame *frame, char name[LINK_NAME_SIZE], struct link_letter *out,
 			    struct error *e);
 

@@ -113,6 +113,14 @@ int unpacker_open(struct unpacker *unpacker, struct stream_frame *frame, struct 
 	return 0;
 }
 
+int unpacker_receive(struct unpacker *unpacker, struct stream *stream, int timeout_ms, struct stream_frame *out,
+		     struct error *e)
+{
+	int r = stream_receive(stream, timeout_ms, out, e);
+
+	return r < 0 ? r : unpacker_open(unpacker, out, e);
+}
+
 void unpacker_finish(struct unpacker *unpacker)
 {
 	ZSTD_freeDCtx(unpacker->context);

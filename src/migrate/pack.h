@@ -26,6 +26,9 @@ struct unpacker {
 /* A `packed` frame becomes the `pages` that it holds, whose bytes are the unpacker's until the next; others stay as they are.
  * -EPROTO for what is not as it has to be, -ENOMEM. */
 MUST_USE int unpacker_open(struct unpacker *unpacker, struct stream_frame *frame, struct error *e);
+/* stream_receive, and that. */
+MUST_USE int unpacker_receive(struct unpacker *unpacker, struct stream *stream, int timeout_ms, struct stream_frame *out,
+			      struct error *e);
 void unpacker_finish(struct unpacker *unpacker);
 
 #endif

@@ -75,11 +75,6 @@ uint64_t pages_set_count(const struct pages_set *set)
 }
 
 /* Others may be at other pages of the same word. */
-static bool has(const uint64_t *bits, uint64_t page)
-{
-	return __atomic_load_n(&bits[page / 64], __ATOMIC_SEQ_CST) >> (page % 64) & 1;
-}
-
 static void add(uint64_t *bits, uint64_t page)
 {
 	(void)__atomic_fetch_or(&bits[page / 64], UINT64_C(1) << (page % 64), __ATOMIC_SEQ_CST);
@@ -245,7 +240,7 @@ int pages_send_wanted(struct pages_sender *sender, struct pages_set *set, uint64
 	if (r == 0)
 		r = flush(sender, e);
 	for (uint64_t p = first; r == 0 && p < end; p++)
-		if (has(bits, p) && take(bits, p))
+		if (pages_has(bits, p) && take(bits, p))
 			r = put_page(sender, region, p, e);
 	return r < 0 ? r : flush(sender, e);
 }
@@ -284,12 +279,12 @@ static int fill_page(const struct pages_target *t, unsigned index, uint64_t page
 	uint8_t *host = t->memory->regions[index].host + (page << GUEST_PAGE_SHIFT);
 	int r = 0;
 
-	if (!has(t->lacking.bits[index], page))
+	if (!pages_has(t->lacking.bits[index], page))
 		return 0;
 	if (data)
 		r = absent_put(t->absent, host, data, 1);
 	(void)take(t->lacking.bits[index], page);
-	if (!data && has(t->wanted.bits[index], page))
+	if (!data && pages_has(t->wanted.bits[index], page))
 		r = absent_put(t->absent, host, NULL, 1);
 	return r;
 }
@@ -306,7 +301,7 @@ int pages_want(struct pages_target *t, uintptr_t host, uint64_t *address)
 	page = (*address - region->base.value) >> GUEST_PAGE_SHIFT;
 	/* Before the look whether it is there: whoever puts zeros looks the other way round. */
 	add(t->wanted.bits[index], page);
-	if (has(t->lacking.bits[index], page))
+	if (pages_has(t->lacking.bits[index], page))
 		return 1;
 	return absent_put(t->absent, region->host + (page << GUEST_PAGE_SHIFT), NULL, 1);
 }
@@ -321,7 +316,7 @@ static void place_page(struct pages_target *t, unsigned index, uint64_t page, co
 		add(t->filled.bits[index], page);
 		return;
 	}
-	if (has(t->filled.bits[index], page))
+	if (pages_has(t->filled.bits[index], page))
 		memset(host, 0, GUEST_PAGE_SIZE);
 }
 

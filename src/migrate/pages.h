@@ -33,6 +33,11 @@ struct pages_set {
 
 MUST_USE int pages_set_init(struct pages_set *set, const struct memory *memory, struct error *e);
 void pages_set_finish(struct pages_set *set); /* accepts a zeroed one */
+/* Of the bits of a region. Others may be at other pages of the same word. */
+static inline bool pages_has(const uint64_t *bits, uint64_t page)
+{
+	return __atomic_load_n(&bits[page / 64], __ATOMIC_SEQ_CST) >> (page % 64) & 1;
+}
 void pages_set_fill(struct pages_set *set);
 void pages_set_clear(struct pages_set *set);
 /* Those of `more` too, a set of the same memory. */

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "migrate/link.h"
 #include "migrate/source_private.h"
 
 /* The destination waits as long for pages that are on their way. */

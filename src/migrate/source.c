@@ -237,7 +237,6 @@ static int commit(struct source *source, struct error *e)
 
 	if (r == 0)
 		r = pass_point(source, e);
-
 	if (r == 0)
 		r = stream_send_bytes(&source->stream, STREAM_COMMIT, source->options.token, MIGRATE_TOKEN_TEXT - 1, e);
 	if (r == 0)

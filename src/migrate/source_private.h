@@ -8,6 +8,7 @@
 #include "migrate/disks.h"
 #include "migrate/errand.h"
 #include "migrate/flows.h"
+#include "migrate/link.h"
 #include "migrate/pages.h"
 #include "migrate/source.h"
 #include "state/state.h"
@@ -15,7 +16,7 @@
 struct source {
 	struct machine *machine;
 	struct source_options options;
-	char *offer, name[64];
+	char *offer, name[LINK_NAME_SIZE];
 	int fd, wake;
 	struct stream stream;
 	struct errands errands;

@@ -4,8 +4,8 @@ copied along. Each record that the guest was told of as written is there afterwa
 usage: carried.py DOPPEL ENGINE"""
 import base64, os, re, shutil, subprocess, sys
 
-from links import Host, LONG, doppel, engine, result, scratch, until
-import links
+from links import Host, doppel, engine, scratch
+from tap import PATIENCE, finish, result, until
 
 SIZE, SECTORS = 1 << 20, 1024
 DISKS = ["raw", "qcow2", "overlay"]
@@ -24,7 +24,7 @@ done
 
 
 def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, (command, done.stdout + done.stderr)
 
 
@@ -169,8 +169,7 @@ def main():
             host.doppel("rm", "--force", "web")
             host.end_receiving()
         shutil.rmtree(scratch, ignore_errors=True)
-    print("1..%d" % links.number)
-    return links.failed
+    return finish()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ usage: connections.py DOPPEL ENGINE HARTS,... MOVES HEART PATTERN-1 PATTERN-2"""
 import os, re, sys
 
 import hosts
+from tap import finish, result
 
 # How machines are moved.
 MODES = {
@@ -13,19 +14,6 @@ MODES = {
     "post-copy": ["--post-copy"],
 }
 MIB, WRITTEN = 128, 16
-number = failed = 0
-
-
-def result(good, name, detail=""):
-    global number, failed
-    number += 1
-    failed |= not good
-    print("ok" if good else "not ok", number, "-", name)
-    if not good:
-        for line in str(detail).splitlines()[-80:]:
-            print("#", line)
-    sys.stdout.flush()
-    return good
 
 
 class Pattern:
@@ -117,8 +105,7 @@ def main():
         host.receive()
     for harts in map(int, sys.argv[3].split(",")):
         session(places, sys.argv[2], int(sys.argv[4]), harts, heart, os.path.realpath(sys.argv[5 + harts]))
-    print("1..%d" % number)
-    return failed
+    return finish()
 
 
 sys.exit(main())

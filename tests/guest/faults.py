@@ -6,8 +6,9 @@ Environment: DOPPEL_LONG=1 draws post-copy, and links that stand still for longe
 usage: faults.py DOPPEL ENGINE FAULTS PATTERN-1 PATTERN-2"""
 import os, random, shutil, sys, tempfile
 
-import hosts, link
-from link import FROM_DESTINATION, FROM_SOURCE, Fault, Host, Link, result, until
+import hosts
+from link import FROM_DESTINATION, FROM_SOURCE, Fault, Host, Link
+from tap import finish, result, until
 
 MODES = [[], ["--offline"], *([["--post-copy"]] if os.environ.get("DOPPEL_LONG") else [])]
 ROOM = 8 << 20
@@ -138,7 +139,7 @@ def main():
         a.end()
         b.end()
         shutil.rmtree(scratch, ignore_errors=True)
-    return link.finish()
+    return finish()
 
 
 sys.exit(main())

@@ -1,6 +1,8 @@
 """Two registries of one host with a link between them that knows the frames of a move (docs/internals/migrate.md) and does one fault
 to it: as a certain frame comes, or after a time."""
-import json, os, random, re, resource, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
+import json, os, re, resource, signal, socket, struct, subprocess, threading, time
+
+from tap import PATIENCE, until
 
 HEADER = 32
 KINDS = ["", "hello", "offer", "answer", "inventory", "reserved", "pages", "round", "state", "finish", "ready", "commit", "done",
@@ -8,33 +10,6 @@ KINDS = ["", "hello", "offer", "answer", "inventory", "reserved", "pages", "roun
 # Which side sends a kind; both say hello and tell of rounds.
 FROM_SOURCE = ["hello", "offer", "inventory", "pages", "round", "state", "finish", "commit"]
 FROM_DESTINATION = ["hello", "answer", "reserved", "round", "ready", "done"]
-PATIENCE = 60
-counts = {"number": 0, "failed": 0}
-
-
-def result(good, name, detail=""):
-    counts["number"] += 1
-    counts["failed"] |= not good
-    print("ok" if good else "not ok", counts["number"], "-", name)
-    if not good:
-        for line in str(detail).splitlines()[-80:]:
-            print("#", line)
-    sys.stdout.flush()
-    return good
-
-
-def finish():
-    print("1..%d" % counts["number"])
-    return counts["failed"]
-
-
-def until(what, seconds=PATIENCE):
-    end = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 class Host:

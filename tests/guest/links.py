@@ -1,33 +1,12 @@
 #!/usr/bin/env python3
 """Machines that move by TLS: with certificates and with a key, and not past a stranger. Prints TAP.
 usage: links.py DOPPEL ENGINE PATTERN"""
-import json, os, re, shutil, socket, subprocess, sys, tempfile, time
+import json, os, re, shutil, socket, subprocess, sys, tempfile
+
+from tap import PATIENCE, finish, result, until
 
 doppel, engine = os.path.realpath(sys.argv[1]), sys.argv[2]
 scratch = tempfile.mkdtemp()
-number = failed = 0
-LONG = 60
-
-
-def result(good, name, detail=""):
-    global number, failed
-    number += 1
-    failed |= not good
-    print("ok" if good else "not ok", number, "-", name)
-    if not good:
-        for line in str(detail).splitlines()[-60:]:
-            print("#", line)
-    sys.stdout.flush()
-    return good
-
-
-def until(what, seconds=LONG):
-    end = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def free_port():
@@ -65,7 +44,7 @@ class Host:
 
     def doppel(self, *arguments):
         run = subprocess.run([*self.within, doppel, *arguments], env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
-                             text=True, timeout=LONG)
+                             text=True, timeout=PATIENCE)
         return run.returncode, run.stdout + run.stderr
 
     def machine(self):
@@ -181,8 +160,7 @@ def main():
             host.doppel("rm", "--force", "web")
             host.end_receiving()
         shutil.rmtree(scratch, ignore_errors=True)
-    print("1..%d" % number)
-    return failed
+    return finish()
 
 
 if __name__ == "__main__":

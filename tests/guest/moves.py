@@ -4,8 +4,8 @@ Prints TAP.
 usage: moves.py DOPPEL ENGINE PATTERN-1 PATTERN-2"""
 import os, shutil, sys, tempfile, threading
 
-import link
-from link import Host, result, until
+from link import Host
+from tap import finish, result, until
 
 guests = {1: os.path.realpath(sys.argv[3]), 2: os.path.realpath(sys.argv[4])}
 scratch = tempfile.mkdtemp()
@@ -68,7 +68,7 @@ def main():
         a.end()
         b.end()
         shutil.rmtree(scratch, ignore_errors=True)
-    return link.finish()
+    return finish()
 
 
 sys.exit(main())

@@ -4,8 +4,8 @@ goes on when another link brings the rest; and moves that turn to post-copy. Pri
 usage: post_copy.py DOPPEL ENGINE PATTERN-1 PATTERN-2"""
 import os, random, shutil, sys, tempfile, threading
 
-import link
-from link import Fault, Host, Link, result, until
+from link import Fault, Host, Link
+from tap import finish, result, until
 
 guests = {1: os.path.realpath(sys.argv[3]), 2: os.path.realpath(sys.argv[4])}
 scratch = tempfile.mkdtemp()
@@ -105,7 +105,7 @@ def main():
         a.end()
         b.end()
         shutil.rmtree(scratch, ignore_errors=True)
-    return link.finish()
+    return finish()
 
 
 sys.exit(main())

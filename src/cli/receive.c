@@ -107,7 +107,10 @@ static int hand_on(struct guest_house *house, const struct stream_frame *frame, 
 	r = socket_connect_at(folder, LINK_DOOR, DOOR_MS, &door);
 	close(folder);
 	if (r < 0)
-		return error_set(e, ERROR_STATE, r, "%s is not arriving here", name);
+		return error_set(e, ERROR_STATE, r,
+				 "%s is not arriving here: its monitor has ended, and what had come of its memory is lost; doppel "
+				 "rm --force %s removes what is left of it, here and there",
+				 name, name);
 	r = link_deliver(door, &letter, house->stream.fd, e);
 	close(door);
 	return r;

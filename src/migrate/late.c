@@ -59,6 +59,14 @@ static int drop_stale(struct destination *d, unsigned index)
 	return r;
 }
 
+/* Under the lock. */
+static void release(struct destination *d)
+{
+	if (d->absent)
+		absent_end(d->options.absent, destination_memory(d));
+	d->absent = false;
+}
+
 int destination_begin_late(struct destination *d, struct error *e)
 {
 	struct memory *memory = destination_memory(d);
@@ -80,8 +88,12 @@ int destination_begin_late(struct destination *d, struct error *e)
 	pthread_mutex_lock(&d->lock);
 	d->target.absent = d->options.absent;
 	d->late = d->absent = true;
+	/* It may have broken just now, when nobody knew yet that others wait for what it brings. */
+	linked = d->has_faults_link;
+	if (!linked)
+		release(d);
 	pthread_mutex_unlock(&d->lock);
-	return 0;
+	return linked ? 0 : error_set(e, ERROR_FAILED, -EPIPE, "the link broke: the other side is gone");
 }
 
 int destination_decide(struct destination *d, struct error *e)
@@ -93,13 +105,6 @@ int destination_decide(struct destination *d, struct error *e)
 	d->decided = !broken;
 	pthread_mutex_unlock(&d->lock);
 	return broken ? error_set(e, ERROR_FAILED, -EPIPE, "the link broke: the other side is gone") : 0;
-}
-
-static void release(struct destination *d)
-{
-	if (d->absent)
-		absent_end(d->options.absent, destination_memory(d));
-	d->absent = false;
 }
 
 void destination_release(struct destination *d)

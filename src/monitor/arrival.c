@@ -190,13 +190,15 @@ int monitor_let_arrive(struct monitor *monitor, struct machine *machine, struct 
 /* ---- While memory of it is elsewhere ---- */
 
 /* Should the last word to the source be lost, it asks. */
-static void note_done(const struct arrival *arrival)
+void monitor_note_arrival_done(const struct monitor *monitor)
 {
-	if (!arrival->taken || !destination_is_late(arrival->destination))
+	const struct arrival *arrival = monitor->arrival;
+
+	if (!arrival || !arrival->taken || !destination_is_late(arrival->destination))
 		return;
 	if (registry_ballot_note_done(arrival->monitor->options->arrival->ballot) < 0)
 		log_line(LOG_WARNING, "monitor", "where %s came from is not told that it needs nothing more",
-			 arrival->monitor->options->name);
+			 monitor->options->name);
 }
 
 void monitor_end_arrival(struct monitor *monitor)
@@ -205,8 +207,8 @@ void monitor_end_arrival(struct monitor *monitor)
 
 	if (!arrival)
 		return;
+	monitor_note_arrival_done(monitor);
 	monitor->arrival = NULL;
-	note_done(arrival);
 	destination_free(arrival->destination);
 	free(arrival);
 	(void)unlinkat(monitor->folder, LINK_DOOR, 0);

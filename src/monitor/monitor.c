@@ -217,12 +217,30 @@ static int start(struct monitor *monitor, struct machine *machine, struct error 
 	return 0;
 }
 
+/* Another host may need what is here: one signal does not end that, the next one does. */
+static bool puts_off(struct monitor *monitor, int signal)
+{
+	struct error why;
+
+	if (!signal || monitor->put_off || monitor_refuse_while_needed(monitor, "stopped", &why) == 0)
+		return false;
+	signals_forget();
+	monitor->put_off = true;
+	log_line(LOG_WARNING, "monitor", "SIG%s came, but %s; it ends afterwards, or by another signal", sigabbrev_np(signal),
+		 why.message);
+	monitor_note(monitor, "stop put off", json_pack("{s:s}", "message", why.message));
+	return true;
+}
+
 /* A signal asks for an orderly end; when one was asked for already, for any. */
 static int wait_for_end(struct monitor *monitor, struct machine_outcome *outcome, struct error *e)
 {
-	int timeout = monitor->setup.timeout_ms, r = machine_wait(monitor->machine, timeout, outcome, e);
-	int signal = outcome->signal;
+	int timeout = monitor->setup.timeout_ms, signal, r;
 
+	do {
+		r = machine_wait(monitor->machine, timeout, outcome, e);
+		signal = outcome->signal;
+	} while (r == 0 && puts_off(monitor, signal));
 	if (r == 0 && signal && !monitor->options->foreground && !monitor->stopping) {
 		signals_forget();
 		log_line(LOG_INFO, "monitor", "SIG%s came; %s is stopped", sigabbrev_np(signal), monitor->options->name);
@@ -333,6 +351,7 @@ noreturn void monitor_abandon(struct monitor *monitor)
 	struct machine_outcome outcome = {.state = MACHINE_FAILED,
 					  .message = "it was ended while some of its memory was where it came from: it is lost"};
 
+	monitor_note_arrival_done(monitor);
 	stop_listening(monitor);
 	(void)unlinkat(monitor->folder, LINK_DOOR, 0);
 	conclude(monitor, 0, &outcome, NULL);

@@ -45,13 +45,17 @@ static void went_on(void *opaque)
 static void forget(void *arg)
 {
 	struct move *move = arg;
+	struct monitor *monitor = move->monitor;
 
 	source_free(move->source);
 	move->source = NULL;
-	if (move->monitor->move == move && !move->monitor->in_doubt) {
-		move->monitor->move = NULL;
-		free(move);
-	}
+	if (monitor->in_doubt || monitor->move != move)
+		return;
+	monitor->move = NULL;
+	free(move);
+	/* Whoever wanted to end it meanwhile has his turn. */
+	if (monitor->put_off && !monitor->moved)
+		monitor_stop(monitor, MONITOR_STOP_MS);
 }
 
 static json_t *details(const struct move *move)
@@ -423,7 +427,7 @@ int monitor_refuse_while_moving(const struct monitor *monitor, const char *what,
 	return 0;
 }
 
-int monitor_refuse_while_serving(const struct monitor *monitor, const char *what, struct error *e)
+static int refuse_while_serving(const struct monitor *monitor, const char *what, struct error *e)
 {
 	struct migrate_progress progress;
 
@@ -435,6 +439,13 @@ int monitor_refuse_while_serving(const struct monitor *monitor, const char *what
 	return error_set(e, ERROR_STATE, -EBUSY,
 			 "%s is at %.80s, which needs memory that is here, and can not be %s here; doppel rm --force %s gives it up",
 			 monitor->options->name, monitor->move->record.to, what, monitor->options->name);
+}
+
+int monitor_refuse_while_needed(const struct monitor *monitor, const char *what, struct error *e)
+{
+	int r = refuse_while_serving(monitor, what, e);
+
+	return r < 0 ? r : monitor_refuse_while_moving(monitor, what, e);
 }
 
 bool monitor_keep_from_moving(struct monitor *monitor)

@@ -52,6 +52,7 @@ struct monitor {
 	bool moved;        /* it is */
 	struct profiling *profiling; /* profile.c; NULL: none is under way */
 	struct waiter *waiters;
+	bool put_off;  /* a signal came while another host might need what is here */
 	bool stopping; /* its end was asked for */
 	bool forced;   /* the guest did not do it in time */
 	struct loop_timer patience, reminder;
@@ -115,8 +116,8 @@ MUST_USE int monitor_migrate_cancel(struct control_call *call, const json_t *wit
 MUST_USE int monitor_migrate_bandwidth(struct control_call *call, const json_t *with, struct error *e);
 /* -EBUSY (ERROR_STATE) while the machine stands still because it is being given away. */
 MUST_USE int monitor_refuse_while_moving(const struct monitor *monitor, const char *what, struct error *e);
-/* The same while the destination has it, but needs its memory. */
-MUST_USE int monitor_refuse_while_serving(const struct monitor *monitor, const char *what, struct error *e);
+/* The same, and while the destination has it, but needs its memory: whoever ended it then would lose it. */
+MUST_USE int monitor_refuse_while_needed(const struct monitor *monitor, const char *what, struct error *e);
 /* Cancels a move that is under way. False: it is too late, and the machine must not run on. */
 MUST_USE bool monitor_keep_from_moving(struct monitor *monitor);
 /* Before the machine is freed. */
@@ -138,6 +139,8 @@ MUST_USE int monitor_refuse_while_late(const struct monitor *monitor, const char
 /* It lacks memory and shall end: ends this process. Vcpus that wait for memory can be ended in no other way that would not let
  * them run on with zeros. */
 noreturn void monitor_abandon(struct monitor *monitor);
+/* It needs nothing more of where it came from: whoever brings that is told so. */
+void monitor_note_arrival_done(const struct monitor *monitor);
 /* Before the machine is freed, when it does not run any more. */
 void monitor_end_arrival(struct monitor *monitor);
 

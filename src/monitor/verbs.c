@@ -120,7 +120,7 @@ static int stop(struct control_call *call, const json_t *with, struct error *e)
 		return error_set(e, ERROR_USAGE, -EINVAL, "stop: timeout_ms is 0 to %d", INT32_MAX);
 	if (timeout && monitor_is_cut_off(monitor))
 		return monitor_refuse_while_late(monitor, "stopped", e);
-	if (timeout && monitor_refuse_while_serving(monitor, "stopped", e) < 0)
+	if (timeout && monitor_refuse_while_needed(monitor, "stopped", e) < 0)
 		return -EBUSY;
 	if (!json_is_false(json_object_get(with, "wait"))) {
 		r = monitor_await(monitor, call, ENDS, e);

@@ -2,7 +2,7 @@
 """Moves by post-copy whose link breaks when the machine is at its destination and some of its memory is not: it stands still there, and
 goes on when another link brings the rest; and moves that turn to post-copy. Prints TAP.
 usage: post_copy.py DOPPEL ENGINE PATTERN-1 PATTERN-2"""
-import os, random, shutil, sys, tempfile, threading
+import os, random, shutil, signal, sys, tempfile, threading
 
 from link import Fault, Host, Link
 from tap import finish, result, until
@@ -47,6 +47,14 @@ def packed(a, b):
     b.remove()
 
 
+def terminate(host):
+    """As who shuts a host down does."""
+    pid = host.pid()
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+    return pid and until(lambda: "another signal" in host.read("monitor.log"))
+
+
 def cut_off(a, b, fault, harts):
     a.start(guests[harts], harts)
     broken = Link(scratch, b.socket, fault, a, b, dice)
@@ -61,6 +69,7 @@ def cut_off(a, b, fault, harts):
     resumed, more = b.doppel("resume", "web")
     stopped, text = a.doppel("stop", "web")
     output += more + text
+    stands = stands and terminate(a)
     status, more = a.doppel("migrate", "web", "unix:" + b.socket, "--recover")
     good = stands and resumed != 0 and stopped != 0 and status == 0 and b.goes_on(harts) and a.machine() is None
     result(good, "post-copy is recovered after: %s" % fault,
@@ -85,6 +94,20 @@ def lost(a, b):
     a.remove()
 
 
+def ended(a, b):
+    """Who is told that nothing is needed any more lets go."""
+    a.start(guests[1], 1)
+    broken = Link(scratch, b.socket, Fault("cut", "source", "pages", 20), a, b, dice)
+    a.move(broken.path, *SLOWLY)
+    stands = until(lambda: state(b) == "paused")
+    ended, text = b.doppel("stop", "web", "--force")
+    status, output = a.doppel("migrate", "web", "unix:" + b.socket, "--recover")
+    result(stands and ended == 0 and status == 0 and a.machine() is None, "a machine that ended there needs nothing from here",
+           text + output + logs(a, b))
+    broken.close()
+    b.remove()
+
+
 def cuts():
     """On either of the two links."""
     yield Fault("cut", "source", "pages", dice.randrange(3, 30))
@@ -101,6 +124,7 @@ def main():
         for fault in cuts():
             cut_off(a, b, fault, dice.choice([1, 2]))
         lost(a, b)
+        ended(a, b)
     finally:
         a.end()
         b.end()

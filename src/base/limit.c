@@ -1,7 +1,8 @@
 #include "base/limit.h"
 
-#define NS_PER_SECOND 1e9
-#define MOST          1e18 /* of a burst */
+#include "base/types.h"
+
+#define MOST 1e18 /* of a burst */
 
 void limit_init(struct limit *limit, uint64_t rate, uint64_t burst, uint64_t now_ns)
 {
@@ -18,7 +19,7 @@ void limit_set(struct limit *limit, uint64_t rate, double burst_seconds, uint64_
 
 static void fill(struct limit *limit, uint64_t now_ns)
 {
-	double level = limit->level + (double)(now_ns - limit->at_ns) * (double)limit->rate / NS_PER_SECOND;
+	double level = limit->level + (double)(now_ns - limit->at_ns) * (double)limit->rate / (double)NS_PER_SECOND;
 
 	limit->level = level < (double)limit->burst ? level : (double)limit->burst;
 	limit->at_ns = now_ns;
@@ -30,7 +31,7 @@ uint64_t limit_take(struct limit *limit, uint64_t amount, uint64_t now_ns)
 		return 0;
 	fill(limit, now_ns);
 	if (limit->level <= 0)
-		return (uint64_t)(-limit->level * NS_PER_SECOND / (double)limit->rate) + 1;
+		return (uint64_t)(-limit->level * (double)NS_PER_SECOND / (double)limit->rate) + 1;
 	limit->level -= (double)amount;
 	return 0;
 }

@@ -12,7 +12,6 @@
 #include "base/types.h"
 
 #define GUEST_LINES_PER_SECOND 10
-#define NS_PER_SECOND          UINT64_C(1000000000)
 
 static const char *const names[LOG_LEVELS] = {"error", "warning", "info", "debug"};
 

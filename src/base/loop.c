@@ -11,8 +11,6 @@
 
 #include "base/clock.h"
 
-#define NS_PER_SECOND  UINT64_C(1000000000)
-#define NS_PER_MS      UINT64_C(1000000)
 #define EVENTS_AT_ONCE 16
 
 struct loop_watch {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 
+#include "base/clock.h"
 #include "base/types.h"
 
 struct thread {
@@ -137,6 +138,23 @@ void threads_guard(void (*fn)(enum thread_kind kind, bool later))
 	while (count > 0)
 		count -= sem_wait(&guarded) == 0;
 	pthread_mutex_unlock(&lock);
+}
+
+void thread_condition_init(pthread_cond_t *condition)
+{
+	pthread_condattr_t monotonic;
+
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+}
+
+bool thread_wait_until(pthread_cond_t *condition, pthread_mutex_t *held, uint64_t ns)
+{
+	const struct timespec until = {.tv_sec = (time_t)(ns / NS_PER_SECOND), .tv_nsec = (long)(ns % NS_PER_SECOND)};
+
+	return pthread_cond_timedwait(condition, held, &until) == 0;
 }
 
 const char *thread_kind_name(enum thread_kind kind)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "base/types.h"
 
 /* What a thread is for; the walls of a monitor differ by it (wall/self.h). */
 enum thread_kind {
@@ -32,6 +33,11 @@ MUST_USE int thread_start(pthread_t *thread, enum thread_kind kind, const char *
  * handlers do not restart return EINTR once. Once in a process; from a thread that was not started here. */
 void threads_guard(void (*fn)(enum thread_kind kind, bool later));
 #define THREADS_SIGNAL (SIGRTMAX - 1)
+
+/* A condition whose waits with an end go by CLOCK_MONOTONIC, as clock_host_ns does (base/clock.h). */
+void thread_condition_init(pthread_cond_t *condition);
+/* Waits as pthread_cond_wait, until `ns` of that clock at the latest: false then. */
+bool thread_wait_until(pthread_cond_t *condition, pthread_mutex_t *held, uint64_t ns);
 
 /* "vcpu", ... */
 const char *thread_kind_name(enum thread_kind kind);

@@ -15,8 +15,6 @@
 #include "cli/table.h"
 #include "cli/verb.h"
 
-#define NS_PER_S UINT64_C(1000000000)
-
 /* ---- save ---- */
 
 enum { SAVE_PARENT, SAVE_FORCE, SAVE_OPTIONS };
@@ -172,7 +170,7 @@ static const struct entry *find_id(const struct listing *listing, const uint8_t 
 
 static void format_time(uint64_t ns, char *out, size_t room)
 {
-	time_t seconds = (time_t)(ns / NS_PER_S);
+	time_t seconds = (time_t)(ns / NS_PER_SECOND);
 	struct tm parts;
 
 	if (!gmtime_r(&seconds, &parts) || !strftime(out, room, "%Y-%m-%dT%H:%M:%SZ", &parts))

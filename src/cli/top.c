@@ -9,8 +9,6 @@
 #include "cli/figures.h"
 #include "cli/verb.h"
 
-#define NS_PER_MS UINT64_C(1000000)
-
 enum { TOP_TABLE, TOP_ONCE = TOP_TABLE + TABLE_OPTIONS, TOP_INTERVAL, TOP_SORT, TOP_OPTIONS };
 
 static const struct option_spec options[TOP_OPTIONS] = {

@@ -11,7 +11,6 @@
 #include "cli/top.h"
 #include "machine/terminal.h"
 
-#define NS_PER_MS      UINT64_C(1000000)
 #define CONTROL_C      3
 #define ANSWERS_WITHIN 200 /* milliseconds that a list, and keys, wait for slow monitors */
 /* Alternate screen, cursor hidden; and back. */

@@ -17,7 +17,6 @@
 #define ANSWER_NS  UINT64_C(3000000000)
 #define REST_NS    UINT64_C(1000000000) /* after a failure; twice as long after each further one */
 #define REST_SHIFT 5
-#define NS_PER_MS  UINT64_C(1000000)
 
 struct entry {
 	struct watched seen;

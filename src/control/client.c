@@ -12,7 +12,6 @@
 #include "control/frame.h"
 
 #define CONNECT_MS 5000
-#define NS_PER_MS  UINT64_C(1000000)
 /* Of events that come before an answer: the monitor may be in a guest's hands. */
 #define EVENTS_MAX 256
 

@@ -16,7 +16,6 @@
 #include "control/queue.h"
 
 #define FRAMES_AT_ONCE 16 /* of one client, before others have their turn */
-#define NS_PER_MS      UINT64_C(1000000)
 
 struct client {
 	struct control_server *server;

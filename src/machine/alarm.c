@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 
-#define NS_PER_SECOND UINT64_C(1000000000)
 /* The host's wall clock may be set meanwhile: look again at least this often. */
 #define LOOK_NS (60 * NS_PER_SECOND)
 

@@ -1,6 +1,7 @@
 #include "machine/budget.h"
 
-#define NS_PER_MS 1e6
+#include "base/types.h"
+
 /* How long a rest fills it, and what it holds at most whatever the share: this much may be used at once. */
 #define FILL_MS 20
 #define MOST_MS 8
@@ -17,7 +18,7 @@ static void set_share(struct budget *budget, double share)
 	if (full < share * LEAST_FILL_MS)
 		full = share * LEAST_FILL_MS;
 	budget->share = share;
-	budget->full = full * NS_PER_MS;
+	budget->full = full * (double)NS_PER_MS;
 	budget->worthwhile = budget->full / 2;
 	if (share <= 0)
 		budget->spent = false;

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -15,7 +14,6 @@
 #include "base/threads.h"
 
 #define CHUNK         (16 * KIB)
-#define NS_PER_SECOND UINT64_C(1000000000)
 /* A guest that prints byte by byte is not worth a write for each. */
 #define GATHER_NS (20 * UINT64_C(1000000))
 /* A full disk is not tried again for each line. */
@@ -169,26 +167,21 @@ static void drain(struct console_log *log)
 	}
 }
 
-static struct timespec at_ns(uint64_t ns)
-{
-	return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_SECOND), .tv_nsec = (long)(ns % NS_PER_SECOND)};
-}
-
 /* Waits until the stream is longer than `place`, or `until_ns` has come (0: never). Returns whether it is to end. */
 static bool await(struct console_log *log, uint64_t place, uint64_t until_ns)
 {
-	struct timespec until = at_ns(until_ns);
-	bool closing;
-	int r = 0;
+	bool closing, late = false;
 
 	pthread_mutex_lock(&log->lock);
 	log->due = false;
 	pthread_mutex_unlock(&log->lock);
 	tape_alarm_set(log->tape, &log->alarm, place);
 	pthread_mutex_lock(&log->lock);
-	while (!log->due && !log->closing && r == 0)
-		r = until_ns ? pthread_cond_timedwait(&log->changed, &log->lock, &until)
-			     : pthread_cond_wait(&log->changed, &log->lock);
+	while (!log->due && !log->closing && !late)
+		if (until_ns)
+			late = !thread_wait_until(&log->changed, &log->lock, until_ns);
+		else
+			pthread_cond_wait(&log->changed, &log->lock);
 	closing = log->closing;
 	pthread_mutex_unlock(&log->lock);
 	return closing;
@@ -252,13 +245,8 @@ static void destroy(struct console_log *log)
 
 static void init_locks(struct console_log *log)
 {
-	pthread_condattr_t monotonic;
-
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_mutex_init(&log->lock, NULL);
-	pthread_cond_init(&log->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	thread_condition_init(&log->changed);
 }
 
 int console_log_new(struct console_log **out, struct tape *tape, const char *path, uint64_t size, struct error *e)

@@ -11,7 +11,6 @@
 #include "machine/signals.h"
 #include "machine/steal.h"
 
-#define NS_PER_MS UINT64_C(1000000)
 /* Time that is stolen from a vCPU which was idle until now is told so much later at most. */
 #define TICK_RAREST_NS (32 * STEAL_EVERY_NS)
 

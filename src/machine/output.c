@@ -7,7 +7,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -19,8 +18,6 @@
  * the machine, and ignored by default elsewhere. */
 #define INTERRUPT SIGURG
 #define INTERRUPT_EVERY_MS 10
-#define NS_PER_SECOND UINT64_C(1000000000)
-#define NS_PER_MS     UINT64_C(1000000)
 
 struct output {
 	int fd;
@@ -161,14 +158,9 @@ static void *writer(void *arg)
 
 static void init_locks(struct output *output)
 {
-	pthread_condattr_t monotonic;
-
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_mutex_init(&output->lock, NULL);
 	pthread_cond_init(&output->filled, NULL);
-	pthread_cond_init(&output->emptied, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	thread_condition_init(&output->emptied);
 }
 
 static void destroy(struct output *output)
@@ -201,11 +193,6 @@ int output_new(struct output **out, int fd, bool line, const struct output_hooks
 	return 0;
 }
 
-static struct timespec at_ns(uint64_t ns)
-{
-	return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_SECOND), .tv_nsec = (long)(ns % NS_PER_SECOND)};
-}
-
 /* Interrupts the thread until it noticed: a signal that comes just before a write does not end it. */
 static void end_thread(struct output *output)
 {
@@ -213,10 +200,9 @@ static void end_thread(struct output *output)
 	atomic_store(&output->closing, true);
 	pthread_cond_signal(&output->filled);
 	while (!output->done) {
-		struct timespec until = at_ns(clock_host_ns() + INTERRUPT_EVERY_MS * NS_PER_MS);
-
 		pthread_kill(output->thread, INTERRUPT);
-		pthread_cond_timedwait(&output->emptied, &output->lock, &until);
+		thread_wait_until(&output->emptied, &output->lock,
+					clock_host_ns() + INTERRUPT_EVERY_MS * NS_PER_MS);
 	}
 	pthread_mutex_unlock(&output->lock);
 	pthread_join(output->thread, NULL);
@@ -285,11 +271,11 @@ bool output_flush(struct output *output, unsigned patience_ms)
 	pthread_mutex_lock(&output->lock);
 	while (output->length) {
 		uint64_t since = output->progress_ns > began ? output->progress_ns : began;
-		struct timespec until = at_ns(since + patience_ms * NS_PER_MS);
+		uint64_t until = since + patience_ms * NS_PER_MS;
 
-		if (clock_host_ns() >= since + patience_ms * NS_PER_MS)
+		if (clock_host_ns() >= until)
 			break;
-		pthread_cond_timedwait(&output->emptied, &output->lock, &until);
+		thread_wait_until(&output->emptied, &output->lock, until);
 	}
 	drained = !output->length;
 	pthread_mutex_unlock(&output->lock);

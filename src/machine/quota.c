@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -13,7 +12,6 @@
 #include "base/types.h"
 #include "machine/budget.h"
 
-#define NS_PER_SECOND UINT64_C(1000000000)
 /* Looks are no closer together than this; what is used in between is owed. */
 #define CLOSEST_NS UINT64_C(200000)
 /* While no vCPU works the worker still may, for others. */
@@ -169,13 +167,6 @@ static bool anybody_awake(const struct quota *quota)
 	return false;
 }
 
-static void wait_until(struct quota *quota, uint64_t ns)
-{
-	const struct timespec until = {.tv_sec = (time_t)(ns / NS_PER_SECOND), .tv_nsec = (long)(ns % NS_PER_SECOND)};
-
-	pthread_cond_timedwait(&quota->due, &quota->lock, &until);
-}
-
 /* Who is found asleep sees `dozing` when it wakes up. */
 static void govern(struct quota *quota)
 {
@@ -190,7 +181,7 @@ static void govern(struct quota *quota)
 			next = DOZE_NS;
 	}
 	atomic_store(&quota->due_ns, now + next);
-	wait_until(quota, now + next);
+	thread_wait_until(&quota->due, &quota->lock, now + next);
 	atomic_store(&quota->dozing, false);
 }
 
@@ -240,14 +231,9 @@ static void hold_worker(void *arg)
 
 static void init_locks(struct quota *quota)
 {
-	pthread_condattr_t monotonic;
-
 	pthread_mutex_init(&quota->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&quota->due, &monotonic);
+	thread_condition_init(&quota->due);
 	pthread_cond_init(&quota->changed, NULL);
-	pthread_condattr_destroy(&monotonic);
 }
 
 int quota_new(struct quota **out, unsigned vcpus, const struct quota_hooks *hooks, struct error *e)

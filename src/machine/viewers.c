@@ -15,7 +15,6 @@
 #define DROPPED_AT_ONCE 16
 /* A guest that prints byte by byte is not worth a message for each. */
 #define GATHER_NS (4 * UINT64_C(1000000))
-#define NS_PER_MS UINT64_C(1000000)
 
 struct viewer {
 	struct viewers *viewers;

@@ -274,7 +274,7 @@ int destination_new(struct destination **out, struct machine *machine, int fd, c
 	*d = (struct destination){.machine = machine, .options = *options, .fd = fd, .wake = -1, .faults.fd = -1, .next_fd = -1};
 	d->news = (struct bell){.loop = machine_loop(machine), .fn = tell_news, .arg = d};
 	pthread_mutex_init(&d->lock, NULL);
-	pthread_cond_init(&d->changed, NULL);
+	thread_condition_init(&d->changed);
 	errands_init(&d->errands, machine_loop(machine));
 	r = prepare(d, e);
 	if (r == 0)

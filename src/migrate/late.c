@@ -3,14 +3,13 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/threads.h"
 #include "memory/absent.h"
 #include "migrate/destination_private.h"
 
-#define NS_PER_MS UINT64_C(1000000)
 #define LOOK_MS   1000
 /* The faults link is made right after the main one. */
 #define FAULTS_MS 10000
@@ -157,22 +156,15 @@ static bool is_closing(struct destination *d)
 	return closing;
 }
 
-static void deadline_of(int ms, struct timespec *out)
-{
-	clock_gettime(CLOCK_REALTIME, out);
-	out->tv_sec += ms / 1000;
-}
-
 /* What was sent over the other link may not be here yet. */
 static int await_rest(struct destination *d, struct error *e)
 {
-	struct timespec deadline;
-	int r = 0;
+	uint64_t deadline = clock_host_ns() + DESTINATION_IDLE_MS * NS_PER_MS;
+	bool late = false;
 
-	deadline_of(DESTINATION_IDLE_MS, &deadline);
 	pthread_mutex_lock(&d->lock);
-	while (pages_set_count(&d->target.lacking) && d->has_faults_link && !d->closing && r == 0)
-		r = pthread_cond_timedwait(&d->changed, &d->lock, &deadline);
+	while (pages_set_count(&d->target.lacking) && d->has_faults_link && !d->closing && !late)
+		late = !thread_wait_until(&d->changed, &d->lock, deadline);
 	pthread_mutex_unlock(&d->lock);
 	if (pages_set_count(&d->target.lacking) == 0)
 		return 0;
@@ -223,14 +215,12 @@ static bool await_link(struct destination *d)
 
 static int await_faults_link(struct destination *d, struct error *e)
 {
-	struct timespec deadline;
-	int r = 0;
-	bool there;
+	uint64_t deadline = clock_host_ns() + FAULTS_MS * NS_PER_MS;
+	bool there, late = false;
 
-	deadline_of(FAULTS_MS, &deadline);
 	pthread_mutex_lock(&d->lock);
-	while (!d->has_faults_link && !d->closing && r == 0)
-		r = pthread_cond_timedwait(&d->changed, &d->lock, &deadline);
+	while (!d->has_faults_link && !d->closing && !late)
+		late = !thread_wait_until(&d->changed, &d->lock, deadline);
 	there = d->has_faults_link;
 	pthread_mutex_unlock(&d->lock);
 	return there ? 0 : error_set(e, ERROR_TIMEOUT, -ETIMEDOUT, "only one connection of two came");

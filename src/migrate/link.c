@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/name.h"
+#include "base/pass.h"
 
 static const char *const roles[LINK_ROLES] = {[LINK_MAIN] = "main", [LINK_FAULTS] = "faults", [LINK_PAGES] = "pages"};
 
@@ -58,39 +59,22 @@ int link_read_join(const struct stream_frame *frame, char name[LINK_NAME_SIZE], 
 	return good ? 0 : error_set(e, ERROR_FAILED, -EPROTO, "a further connection lacks a valid name, token or role");
 }
 
-union control {
-	struct cmsghdr header; /* for its alignment */
-	char bytes[CMSG_SPACE(sizeof(int))];
-};
-
 int link_deliver(int door, const struct link_letter *letter, int fd, struct error *e)
 {
-	struct iovec part = {(void *)letter, sizeof *letter};
-	union control control = {.bytes = {0}};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	int r = pass_send(door, letter, sizeof *letter, &fd, 1);
 
-	control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-	memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-	if (sendmsg(door, &message, MSG_NOSIGNAL) != sizeof *letter)
-		return error_errno(e, -errno, "handing a connection to a monitor");
-	return 0;
+	return r < 0 ? error_errno(e, r, "handing a connection to a monitor") : 0;
 }
 
 int link_take(int socket, struct link_letter *letter, int *fd)
 {
-	struct iovec part = {letter, sizeof *letter};
-	union control control = {.bytes = {0}};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-	ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	int r = pass_receive(socket, letter, sizeof *letter, fd, 1, MSG_DONTWAIT);
 
-	if (n < 0)
-		return -errno;
-	if (message.msg_controllen < CMSG_LEN(sizeof *fd) || control.header.cmsg_type != SCM_RIGHTS ||
-	    control.header.cmsg_level != SOL_SOCKET || control.header.cmsg_len != CMSG_LEN(sizeof *fd))
-		return -EPROTO;
-	memcpy(fd, CMSG_DATA(&control.header), sizeof *fd);
-	if (n == sizeof *letter && letter->role < LINK_ROLES)
+	if (r < 0)
+		return r;
+	if (r == 1 && letter->role < LINK_ROLES)
 		return 0;
-	close(*fd);
+	if (r == 1)
+		close(*fd);
 	return -EPROTO;
 }

@@ -6,8 +6,6 @@
 #include "base/clock.h"
 #include "migrate/source_private.h"
 
-#define NS_PER_S  UINT64_C(1000000000)
-#define NS_PER_MS UINT64_C(1000000)
 /* Bytes of a page over the link, in runs of one. */
 #define PAGE_COST (GUEST_PAGE_SIZE + sizeof(struct pages_run))
 /* Saving and loading the rest of the state, and two files that must reach the disk. */
@@ -86,8 +84,8 @@ static void measure(struct source *source, unsigned number, const struct round *
 	p->left = round->left;
 	/* A round of few bytes measures the delay of the link, not its rate. */
 	if (round->bytes > MIB || !p->rate)
-		p->rate = round->bytes * NS_PER_S / (round->ns ? round->ns : 1);
-	p->estimate_ns = FIXED_NS + round->left * PAGE_COST * NS_PER_S / (p->rate ? p->rate : 1);
+		p->rate = round->bytes * NS_PER_SECOND / (round->ns ? round->ns : 1);
+	p->estimate_ns = FIXED_NS + round->left * PAGE_COST * NS_PER_SECOND / (p->rate ? p->rate : 1);
 	pthread_mutex_unlock(&source->lock);
 }
 

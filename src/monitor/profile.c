@@ -6,7 +6,6 @@
 #include "machine/load.h"
 #include "monitor/private.h"
 
-#define NS_PER_MS UINT64_C(1000000)
 #define MS_MAX    600000
 #define SPOTS_MAX 6000 /* told; a frame holds no more values */
 

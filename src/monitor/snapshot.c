@@ -24,8 +24,6 @@
 #include "snapshot/open.h"
 #include "snapshot/save.h"
 
-#define NS_PER_US UINT64_C(1000)
-
 struct overlay {
 	int fd; /* -1: none */
 	char *path;

@@ -3,7 +3,6 @@
 #include "guest/client.h"
 #include "monitor/private.h"
 
-#define NS_PER_MS   UINT64_C(1000000)
 #define REMINDER_NS UINT64_C(3000000000)
 
 static void end_now(struct monitor *monitor)

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define NS_PER_SECOND UINT64_C(1000000000)
 #define TYPE_ARP      0x0806
 #define ARP_SENDER    (PACKET_FRAME_MIN + 8)
 #define OFFLOADS      (NET_OFFLOAD_CHECKSUM | NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6 | NET_OFFLOAD_ECN)

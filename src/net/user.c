@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/pass.h"
 #include "net/private.h"
 
 #define HELLO_MS  10000
@@ -17,19 +18,7 @@
 /* The ports, and the control socket. */
 static bool take_hello(struct net *net, struct user_hello *hello)
 {
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec part = {hello, sizeof *hello};
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
-	ssize_t size = recvmsg(net->process.socket, &message, MSG_CMSG_CLOEXEC);
-	const struct cmsghdr *passed = size < 0 ? NULL : CMSG_FIRSTHDR(&message);
-
-	if (passed && passed->cmsg_type == SCM_RIGHTS && passed->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&net->control, CMSG_DATA(passed), sizeof net->control);
-	return size == sizeof *hello && net->control >= 0;
+	return pass_receive(net->process.socket, hello, sizeof *hello, &net->control, 1, 0) == 1;
 }
 
 static int await_hello(struct net *net, struct error *e)

@@ -9,12 +9,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/pass.h"
 #include "net/flows.h"
 #include "net/outbox.h"
 #include "net/packet.h"
 #include "net/private.h"
 
-#define NS_PER_MS    INT64_C(1000000)
 #define FDS_MAX      2048
 #define TIMERS_MAX   8
 #define BATCH        64
@@ -400,7 +400,7 @@ static bool take_packet(struct user *user)
 
 static uint32_t until_timers(const struct user *user, uint32_t timeout)
 {
-	int64_t now = (int64_t)clock_host_ns() / NS_PER_MS;
+	int64_t now = (int64_t)(clock_host_ns() / NS_PER_MS);
 
 	for (unsigned i = 0; i < TIMERS_MAX; i++) {
 		const struct timer *timer = &user->timers[i];
@@ -417,7 +417,7 @@ static uint32_t until_timers(const struct user *user, uint32_t timeout)
 
 static void run_timers(struct user *user)
 {
-	int64_t now = (int64_t)clock_host_ns() / NS_PER_MS;
+	int64_t now = (int64_t)(clock_host_ns() / NS_PER_MS);
 
 	for (unsigned i = 0; i < TIMERS_MAX; i++) {
 		struct timer *timer = &user->timers[i];
@@ -456,25 +456,10 @@ static void turn(struct user *user)
 
 static bool say_hello(struct user *user, int socket, const struct user_hello *hello)
 {
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = {.room = {0}};
-	union {
-		const void *given;
-		void *taken;
-	} u = {.given = hello};
-	struct iovec part = {u.taken, sizeof *hello};
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
-	bool said;
+	int r = pass_send(socket, hello, sizeof *hello, &user->controller, 1);
 
-	control.header = (struct cmsghdr){
-		.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-	memcpy(CMSG_DATA(&control.header), &user->controller, sizeof user->controller);
-	said = sendmsg(socket, &message, MSG_NOSIGNAL) == sizeof *hello;
 	close(user->controller);
-	return said;
+	return r == 0;
 }
 
 int user_main(int socket, void *context)

@@ -7,7 +7,6 @@
 #include "tls/private.h"
 
 #define PIECE     (64 * KIB)
-#define NS_PER_MS UINT64_C(1000000)
 /* When the near end is closed: what was sent has so long to get there, and the other side to say that it has ended, too. A
  * connection that is closed with bytes in it that nobody has read is reset, which would take back what was sent last. */
 #define LINGER_NS UINT64_C(10000000000)

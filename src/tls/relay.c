@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/pass.h"
 #include "tls/private.h"
 #include "wall/wall.h"
 
@@ -27,41 +28,6 @@ struct plan {
 	const char *name;
 };
 
-/* Both descriptors, in one message. */
-union room {
-	struct cmsghdr header;
-	char bytes[CMSG_SPACE(ENDS * sizeof(int))];
-};
-
-static int pass_ends(int socket, const int ends[ENDS])
-{
-	union room control = {.bytes = {0}};
-	char byte = 0;
-	struct iovec part = {&byte, 1};
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-
-	control.header = (struct cmsghdr){
-		.cmsg_len = CMSG_LEN(ENDS * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-	memcpy(CMSG_DATA(&control.header), ends, ENDS * sizeof(int));
-	return sendmsg(socket, &message, MSG_NOSIGNAL) == 1 ? 0 : -errno;
-}
-
-static bool take_ends(int socket, int ends[ENDS])
-{
-	union room control;
-	char byte;
-	struct iovec part = {&byte, 1};
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-	const struct cmsghdr *passed = recvmsg(socket, &message, MSG_CMSG_CLOEXEC) == 1 ? CMSG_FIRSTHDR(&message) : NULL;
-
-	if (!passed || passed->cmsg_type != SCM_RIGHTS || passed->cmsg_len != CMSG_LEN(ENDS * sizeof(int)))
-		return false;
-	memcpy(ends, CMSG_DATA(passed), ENDS * sizeof(int));
-	return true;
-}
-
 /* ---- In the process ---- */
 
 static int relay_main(int socket, void *context)
@@ -70,8 +36,9 @@ static int relay_main(int socket, void *context)
 	struct report report = {.code = 0};
 	gnutls_session_t session;
 	int ends[ENDS];
+	char byte;
 
-	if (!take_ends(socket, ends))
+	if (pass_receive(socket, &byte, sizeof byte, ends, ENDS, 0) != ENDS)
 		return 1;
 	report.code = tls_session_open(&session, plan->credentials, ends[END_WIRE], plan->name, report.peer, &report.error);
 	if (send(socket, &report, sizeof report, MSG_NOSIGNAL) != sizeof report || report.code < 0)
@@ -88,7 +55,8 @@ static const struct wall_filter filter = {calls};
 static int converse(int socket, const int ends[ENDS], struct report *report)
 {
 	struct pollfd waiting = {.fd = socket, .events = POLLIN};
-	int r = pass_ends(socket, ends);
+	const char byte = 0;
+	int r = pass_send(socket, &byte, sizeof byte, ends, ENDS);
 
 	if (r < 0)
 		return r;

@@ -14,7 +14,6 @@
 #define PRIORITY_PSK          "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+ECDHE-PSK"
 #define HANDSHAKE_NS          UINT64_C(10000000000)
 #define LINGER_NS             UINT64_C(2000000000)
-#define NS_PER_MS             UINT64_C(1000000)
 /* In TLS 1.3 a client is done before the server has looked at its certificate: with this byte the server says it did. */
 #define WELCOME 'D'
 

@@ -51,8 +51,10 @@ until_true() {
 	return 1
 }
 
+# is_gone PID: with all of its threads, whose files are closed only then.
 is_gone() {
-	[ ! -d "/proc/$1" ] || [ "$(sed 's/.*) \(.\).*/\1/' "/proc/$1/stat" 2>/dev/null)" = Z ]
+	[ ! -d "/proc/$1" ] ||
+		{ [ "$(sed 's/.*) \(.\).*/\1/' "/proc/$1/stat" 2>/dev/null)" = Z ] && [ "$(ls "/proc/$1/task" | wc -l)" = 1 ]; }
 }
 
 has_line() {
@@ -226,7 +228,7 @@ told() {
 }
 
 events() {
-	local pid wanted
+	local pid monitor wanted
 	d run -d --name other --firmware "$scratch/sleep" >/dev/null
 	timeout 300 "$doppel" events >"$scratch/all" 2>"$scratch/errors" &
 	pid=$!
@@ -239,7 +241,9 @@ events() {
 	until_true told stopped 1
 	d start web
 	until_true told started 2
-	kill -KILL "$(monitor_of web)"
+	monitor=$(monitor_of web)
+	kill -KILL "$monitor"
+	until_true is_gone "$monitor"
 	d start web
 	until_true told started 3
 	d rm --force web

@@ -12,7 +12,7 @@
 
 #include "device/pc/devices.h"
 
-#define NS_PER_SECOND INT64_C(1000000000)
+#define SECOND_NS ((int64_t)NS_PER_SECOND)
 #define UPDATE_NS     INT64_C(244000) /* UIP rises so long before an update */
 #define CMOS_BYTES    128
 
@@ -56,7 +56,7 @@ static int64_t host_time(void)
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
+	return now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
 static int64_t guest_time(const struct mc146818 *rtc)
@@ -96,7 +96,7 @@ static int decode_hour(const struct mc146818 *rtc, uint8_t byte)
 static struct tm date_of(int64_t ns)
 {
 	/* Rounded down, also before 1970. */
-	time_t seconds = (time_t)(ns / NS_PER_SECOND - (ns % NS_PER_SECOND < 0));
+	time_t seconds = (time_t)(ns / SECOND_NS - (ns % SECOND_NS < 0));
 	struct tm date;
 
 	gmtime_r(&seconds, &date);
@@ -136,7 +136,7 @@ static void take_registers(struct mc146818 *rtc)
 
 	if (!sane)
 		return;
-	rtc->seen = timegm(&date) * NS_PER_SECOND + NS_PER_SECOND / 2;
+	rtc->seen = timegm(&date) * SECOND_NS + SECOND_NS / 2;
 	rtc->offset = rtc->seen - host_time();
 }
 
@@ -147,7 +147,7 @@ static int64_t period_ns(const struct mc146818 *rtc)
 	if (rate == 0)
 		return 0;
 	/* The two fastest rates are those of a slower crystal. */
-	return NS_PER_SECOND * (INT64_C(1) << (rate < 3 ? rate + 6 : rate - 1)) / 32768;
+	return SECOND_NS * (INT64_C(1) << (rate < 3 ? rate + 6 : rate - 1)) / 32768;
 }
 
 /* An alarm register with its two high bits set fits any value. */
@@ -159,11 +159,11 @@ static bool fits(uint8_t alarm, uint8_t now)
 /* The first second after `ns` at which the alarm matches, as ns; INT64_MAX when no time of day does. */
 static int64_t next_alarm(const struct mc146818 *rtc, int64_t ns)
 {
-	int64_t second = ns / NS_PER_SECOND + 1;
+	int64_t second = ns / SECOND_NS + 1;
 
 	/* At most the rest of a minute and of an hour, then a day's hours, an hour's minutes, a minute's seconds. */
 	for (unsigned step = 0; step < 60 + 60 + 24 + 60 + 60; step++) {
-		struct tm date = date_of(second * NS_PER_SECOND);
+		struct tm date = date_of(second * SECOND_NS);
 
 		if (!fits(rtc->bytes[HOURS_ALARM], encode_hour(rtc, date.tm_hour)))
 			second += 3600 - date.tm_min * 60 - date.tm_sec;
@@ -172,7 +172,7 @@ static int64_t next_alarm(const struct mc146818 *rtc, int64_t ns)
 		else if (!fits(rtc->bytes[SECONDS_ALARM], encode(rtc, date.tm_sec)))
 			second++;
 		else
-			return second * NS_PER_SECOND;
+			return second * SECOND_NS;
 	}
 	return INT64_MAX;
 }
@@ -189,7 +189,7 @@ static int64_t next_event(const struct mc146818 *rtc, uint8_t event, int64_t ns)
 		return next_multiple(ns, period_ns(rtc));
 	if (is_set(rtc))
 		return INT64_MAX;
-	return event == EVENT_UPDATE ? next_multiple(ns, NS_PER_SECOND) : next_alarm(rtc, ns);
+	return event == EVENT_UPDATE ? next_multiple(ns, SECOND_NS) : next_alarm(rtc, ns);
 }
 
 static void drive(struct mc146818 *rtc)
@@ -223,7 +223,7 @@ static bool is_time(uint8_t index)
 
 static uint8_t read_a(const struct mc146818 *rtc)
 {
-	bool updating = !is_set(rtc) && rtc->seen % NS_PER_SECOND >= NS_PER_SECOND - UPDATE_NS;
+	bool updating = !is_set(rtc) && rtc->seen % SECOND_NS >= SECOND_NS - UPDATE_NS;
 
 	return (uint8_t)((rtc->bytes[REGISTER_A] & ~A_UPDATING) | (updating ? A_UPDATING : 0));
 }

@@ -21,7 +21,6 @@
 /* The ring fills its page. */
 #define RING_WRITES ((4096 - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio))
 
-#define NS_PER_MS     UINT64_C(1000000)
 #define BURST         8                /* bytes within BURST_NS begin one */
 #define BURST_NS      (20 * NS_PER_MS)
 #define LATEST_NS     (4 * NS_PER_MS)  /* a byte waits so long at most, while the host runs us */

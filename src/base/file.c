@@ -186,3 +186,41 @@ int file_write(const char *path, const void *bytes, size_t size, unsigned mode, 
 	flush_directory(path);
 	return 0;
 }
+
+int file_read_at(int fd, void *bytes, size_t length, uint64_t offset)
+{
+	uint8_t *to = bytes;
+
+	while (length) {
+		ssize_t count = pread(fd, to, length, (off_t)offset);
+
+		if (count == 0)
+			return -EBADMSG;
+		if (count < 0 && errno != EINTR)
+			return -errno;
+		if (count > 0) {
+			to += count;
+			offset += (uint64_t)count;
+			length -= (size_t)count;
+		}
+	}
+	return 0;
+}
+
+int file_write_at(int fd, const void *bytes, size_t length, uint64_t offset)
+{
+	const uint8_t *from = bytes;
+
+	while (length) {
+		ssize_t count = pwrite(fd, from, length, (off_t)offset);
+
+		if (count < 0 && errno != EINTR)
+			return -errno;
+		if (count > 0) {
+			from += count;
+			offset += (uint64_t)count;
+			length -= (size_t)count;
+		}
+	}
+	return 0;
+}

@@ -1,5 +1,6 @@
 /*
- * Whole files: read into memory with a limit, written so that a reader sees the old file or the new one.
+ * Whole files: read into memory with a limit, written so that a reader sees the old file or the new one. And whole reads and
+ * writes at a place of one.
  *
  * Messages name the path, the reason and the remedy. Thread: any.
  */
@@ -17,5 +18,9 @@ MUST_USE int file_read(const char *path, size_t limit, uint8_t **bytes, size_t *
 /* Replaces `path` by a file of mode `mode` with these bytes, or makes it: written aside in the same directory, flushed
  * to disk, renamed. On failure the old file is as it was and nothing is left behind. */
 MUST_USE int file_write(const char *path, const void *bytes, size_t size, unsigned mode, struct error *e);
+
+/* All of the bytes at `offset` of an open file: 0 or a negative errno; -EBADMSG: the file ends before. Async-signal-safe. */
+MUST_USE int file_read_at(int fd, void *bytes, size_t length, uint64_t offset);
+MUST_USE int file_write_at(int fd, const void *bytes, size_t length, uint64_t offset);
 
 #endif

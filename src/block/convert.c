@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/zeros.h"
 #include "block/open.h"
 #include "block/qcow2.h"
 
@@ -15,11 +16,6 @@ struct conversion {
 	bool compress;
 	bool over_backing; /* zeroes must be said */
 };
-
-static bool all_zero(const uint8_t *bytes, size_t length)
-{
-	return length == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0);
-}
 
 static int put_zeroes(struct conversion *c, uint64_t offset, uint64_t length)
 {
@@ -41,10 +37,10 @@ static size_t run_of(const struct conversion *c, size_t at, size_t length, bool 
 {
 	size_t unit = c->unit < length - at ? c->unit : length - at, end = at + unit;
 
-	*zero = all_zero(c->bytes + at, unit);
+	*zero = zeros_only(c->bytes + at, unit);
 	while (end < length && !(c->compress && !*zero)) {
 		unit = c->unit < length - end ? c->unit : length - end;
-		if (all_zero(c->bytes + end, unit) != *zero)
+		if (zeros_only(c->bytes + end, unit) != *zero)
 			break;
 		end += unit;
 	}

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
+
 /* A file's bytes are a mapping of their own. */
 static void release(struct blob *blob)
 {
@@ -61,21 +63,16 @@ static int64_t changed_ns(const struct stat *status)
 static int read_whole(struct blob *blob, struct error *e)
 {
 	uint8_t *bytes = mmap(NULL, blob->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	size_t done = 0;
+	int r;
 
 	if (bytes == MAP_FAILED)
 		return error_errno(e, -ENOMEM, "cannot be read");
 	/* Processes of back ends would keep it for as long as they live. */
 	(void)madvise(bytes, blob->length, MADV_DONTFORK);
-	while (done < blob->length) {
-		ssize_t got = pread(blob->file, bytes + done, blob->length - done, (off_t)done);
-		int r = got < 0 ? -errno : got == 0 ? -ESTALE : 0;
-
-		if (r < 0 && r != -EINTR) {
-			munmap(bytes, blob->length);
-			return error_errno(e, r, "cannot be read");
-		}
-		done += got > 0 ? (size_t)got : 0;
+	r = file_read_at(blob->file, bytes, blob->length, 0);
+	if (r < 0) {
+		munmap(bytes, blob->length);
+		return error_errno(e, r == -EBADMSG ? -ESTALE : r, "cannot be read");
 	}
 	blob->bytes = bytes;
 	return 0;

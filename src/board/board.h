@@ -34,7 +34,7 @@ enum board_transport {
 struct board_config {
 	const struct engine *engine; /* that will run it; a board of riscv64 takes NULL */
 	uint64_t memory_bytes; /* a multiple of 4096, at least BOARD_MEMORY_MIN */
-	bool huge_pages;       /* the host's reserved ones (memory/huge.c); then a multiple of MEMORY_HUGE_PAGE */
+	bool huge_pages;       /* the host's reserved ones (memory/huge.c); then a multiple of HUGE_PAGE */
 	unsigned cpus;         /* 1 to the board's cpus_max */
 	const char *cpu_model; /* as x86_model_parse takes; NULL: host. A board of riscv64 has none */
 	const char *kernel;    /* path, or NULL (then firmware is needed) */

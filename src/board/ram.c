@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/zeros.h"
+
 #define RAM_VERSION 1
 #define RUN_PAGES   256
 
@@ -21,20 +23,13 @@ void ram_clear(struct memory *memory)
 	}
 }
 
-static bool is_zero(const uint8_t *page)
-{
-	static const uint8_t zeros[GUEST_PAGE_SIZE];
-
-	return memcmp(page, zeros, sizeof zeros) == 0;
-}
-
 /* Pages from `first` on that are not zero, RUN_PAGES at most. */
 static uint64_t run_length(const struct memory_region *region, uint64_t first)
 {
 	uint64_t pages = region->size >> GUEST_PAGE_SHIFT, count = 0;
 
 	while (count < RUN_PAGES && first + count < pages &&
-	       !is_zero(region->host + ((first + count) << GUEST_PAGE_SHIFT)))
+	       !zeros_only(region->host + ((first + count) << GUEST_PAGE_SHIFT), GUEST_PAGE_SIZE))
 		count++;
 	return count;
 }

@@ -1,9 +1,9 @@
 /*
  * The verb clone: copies of a machine that share its memory and its disk until they write.
  *
- * What is done once for all of them: the machine is saved (unless a snapshot is named), the snapshot is opened and checked, and
- * its document is read. Then each gets a folder with a document and links to the machine's files, an overlay over the disk's
- * layer, and a monitor, a copy of this process, that maps the snapshot's memory.
+ * What is done once for all of them: the machine is saved (unless a snapshot is named), the snapshot is opened and
+ * checked, and its document is read. Then each gets a folder with a document and links to the machine's files, an overlay
+ * over the disk's layer, and a monitor, a copy of this process, that maps the snapshot's memory.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "base/name.h"
+#include "cli/create.h"
 #include "cli/machine_disk.h"
 #include "cli/machine_document.h"
+#include "cli/machine_image.h"
 #include "cli/monitor.h"
 #include "cli/run_options.h"
 #include "cli/snapshots.h"
@@ -137,13 +139,12 @@ static int link_file(const struct cloning *cloning, const char *to, const char *
 
 static int fill_folder(const struct cloning *cloning, const char *name, struct error *e)
 {
-	static const char *const files[] = {"kernel", "initramfs", "append"};
 	char to[PATH_MAX];
 	int r = 0;
 
 	snapshots_machine_folder(cloning->named->registry, name, to);
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(files); i++)
-		r = link_file(cloning, to, files[i], e);
+	for (size_t i = 0; r == 0 && i < MACHINE_IMAGE_FILES; i++)
+		r = link_file(cloning, to, machine_image_files[i], e);
 	if (r < 0 || !*cloning->layer)
 		return r;
 	r = machine_disk_link(cloning->folder, cloning->layer, to, e);
@@ -223,8 +224,8 @@ static int bring_up(struct cloning *cloning, const char *name, struct error *e)
 	note(cloning, name);
 	if (r == 0)
 		r = start(cloning, name, e);
-	if (r < 0 && registry_remove(cloning->named->registry, name, NULL) < 0)
-		fprintf(stderr, "doppel: %s could not be removed again\n", name);
+	if (r < 0)
+		create_undo(cloning->named->registry, name);
 	return r;
 }
 

@@ -48,6 +48,12 @@ static int prepare(const struct arguments *arguments, const char *folder, struct
 	return r;
 }
 
+void create_undo(struct registry *registry, const char *name)
+{
+	if (registry_remove(registry, name, NULL) < 0)
+		fprintf(stderr, "doppel: %s could not be removed again\n", name);
+}
+
 struct unfinished {
 	struct registry *registry;
 	const char *name;
@@ -97,8 +103,8 @@ static int fill_folder(const struct creation *creation, struct registry *registr
 	if (r == 0)
 		r = fill_locked(creation, registry, name, folder, e);
 	keeper_dismiss(&keeper);
-	if (r < 0 && registry_remove(registry, name, NULL) < 0)
-		fprintf(stderr, "doppel: %s could not be removed again\n", folder);
+	if (r < 0)
+		create_undo(registry, name);
 	return r;
 }
 

@@ -21,4 +21,7 @@ struct creation {
 MUST_USE int create_machine(const struct creation *creation, struct registry *registry, char name[REGISTRY_NAME_SIZE],
 			    struct error *e);
 
+/* A machine that could not be finished goes again; that it does not is said. */
+void create_undo(struct registry *registry, const char *name);
+
 #endif

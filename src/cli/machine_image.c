@@ -11,6 +11,8 @@
 #include "cli/progress.h"
 #include "image/copy.h"
 
+const char *const machine_image_files[MACHINE_IMAGE_FILES] = {"kernel", "initramfs", "append"};
+
 static int path_of(const char *folder, const char *file, char path[PATH_MAX], struct error *e)
 {
 	int length = snprintf(path, PATH_MAX, "%s/%s", folder, file);

@@ -12,6 +12,10 @@
 
 #include "image/image.h"
 
+/* What is not the disk. */
+#define MACHINE_IMAGE_FILES 3
+extern const char *const machine_image_files[MACHINE_IMAGE_FILES];
+
 /* Copies the files of `image` into `folder`: what is not written to without room, by a link, where that is possible. Goes on
  * where another call was cut off. */
 MUST_USE int machine_image_make(const struct image *image, const char *folder, struct error *e);

@@ -45,7 +45,7 @@ static int check_huge_pages(const struct option_value *values, struct error *e)
 		return error_set(e, ERROR_USAGE, -EINVAL,
 				 "--hugepages: a balloon gives the host pages of 4 KiB back, and these are of 2 MiB and reserved; "
 				 "leave --balloon out");
-	if (values[RUN_MEMORY].number % MEMORY_HUGE_PAGE == 0)
+	if (values[RUN_MEMORY].number % HUGE_PAGE == 0)
 		return 0;
 	option_format_size(values[RUN_MEMORY].number, wanted);
 	return error_set(e, ERROR_USAGE, -EINVAL, "--hugepages: --memory %s is not made of them; it takes multiples of 2M", wanted);

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -253,27 +252,13 @@ static int make_disks(struct guest_house *house, struct error *e)
 	return r;
 }
 
-/* Not that of a later offer of the same name, which may have taken the place. */
-static bool is_ours(const struct guest_house *house)
-{
-	struct stat ours, now;
-	int folder, r;
-
-	if (house->folder < 0 || registry_folder(house->registry, house->name, &folder, NULL) < 0)
-		return false;
-	r = fstat(folder, &now);
-	close(folder);
-	return r == 0 && fstat(house->folder, &ours) == 0 && ours.st_ino == now.st_ino &&
-	       ours.st_dev == now.st_dev;
-}
-
-/* Nothing is left of a machine that did not come. */
+/* Nothing is left of a machine that did not come; a later offer of the same name may have taken the place. */
 static void clean_up(struct guest_house *house)
 {
 	for (unsigned i = 0; i < house->disk_count; i++)
 		unlink(house->disks[i]);
-	if (is_ours(house))
-		(void)!registry_remove(house->registry, house->name, NULL);
+	if (house->folder >= 0)
+		(void)!registry_remove_folder(house->registry, house->name, house->folder, NULL);
 }
 
 static int make(struct guest_house *house, struct error *e)

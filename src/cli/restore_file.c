@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "base/name.h"
+#include "cli/create.h"
 #include "cli/machine_disk.h"
 #include "cli/machine_document.h"
+#include "cli/machine_image.h"
 #include "cli/progress.h"
 #include "cli/run_options.h"
 #include "cli/snapshots.h"
@@ -40,10 +42,8 @@ static void show(void *context, uint64_t done, uint64_t total)
 
 static bool may_be_called(const char *name)
 {
-	static const char *const known[] = {"kernel", "initramfs", "append"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-		if (strcmp(name, known[i]) == 0)
+	for (size_t i = 0; i < MACHINE_IMAGE_FILES; i++)
+		if (strcmp(name, machine_image_files[i]) == 0)
 			return true;
 	return machine_disk_is_layer(name);
 }
@@ -213,8 +213,8 @@ static int bring_up(struct importing *i, bool eager, struct error *e)
 	snprintf(option, sizeof option, "--restore%s=%s", eager ? "-eager" : "", i->snapshot);
 	if (r == 0)
 		r = monitor_start_with(i->registry, i->name, option, NULL, e);
-	if (r < 0 && registry_remove(i->registry, i->name, NULL) < 0)
-		fprintf(stderr, "doppel: %s could not be removed again\n", i->name);
+	if (r < 0)
+		create_undo(i->registry, i->name);
 	return r;
 }
 

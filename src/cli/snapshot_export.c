@@ -7,6 +7,7 @@
 
 #include "block/block.h"
 #include "cli/machine_disk.h"
+#include "cli/machine_image.h"
 #include "cli/progress.h"
 #include "cli/snapshots.h"
 #include "cli/table.h"
@@ -60,13 +61,12 @@ static int add_file(struct exporting *x, const char *name, const char *path, str
 
 static int add_image(struct exporting *x, struct error *e)
 {
-	static const char *const names[] = {"kernel", "initramfs", "append"};
 	char path[PATH_MAX];
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(names); i++)
-		r = snprintf(path, sizeof path, "%s/%s", x->folder, names[i]) < (int)sizeof path
-			    ? add_file(x, names[i], path, e)
+	for (size_t i = 0; r == 0 && i < MACHINE_IMAGE_FILES; i++)
+		r = snprintf(path, sizeof path, "%s/%s", x->folder, machine_image_files[i]) < (int)sizeof path
+			    ? add_file(x, machine_image_files[i], path, e)
 			    : error_errno(e, -ENAMETOOLONG, "%.300s", x->folder);
 	return r;
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/zeros.h"
+
 #define BLOCK 512
 
 /* POSIX.1-1988 ustar; GNU tar uses the same places. */
@@ -77,14 +79,6 @@ static bool checksum_fits(const struct tar *tar)
 	for (size_t i = 0; i < BLOCK; i++)
 		sum += i >= from && i < to ? ' ' : tar->header.bytes[i];
 	return parse_octal(tar->header.fields.checksum, to - from, &told) && told == sum;
-}
-
-static bool all_zero(const uint8_t *bytes, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		if (bytes[i])
-			return false;
-	return true;
 }
 
 static void join_path(struct tar *tar)
@@ -195,7 +189,7 @@ static int read_header(struct tar *tar)
 	int r;
 
 	tar->header_used = 0;
-	if (all_zero(tar->header.bytes, BLOCK)) {
+	if (zeros_only(tar->header.bytes, BLOCK)) {
 		tar->ended = true;
 		return 0;
 	}

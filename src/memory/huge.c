@@ -37,7 +37,7 @@ static bool pool_count(const char *name, uint64_t *count)
 
 static int refuse(uint64_t size, int code, struct error *e)
 {
-	uint64_t wanted = size / MEMORY_HUGE_PAGE, total, unused, promised;
+	uint64_t wanted = size / HUGE_PAGE, total, unused, promised;
 	uint64_t free_pages;
 
 	if (!pool_count("nr_hugepages", &total) || !pool_count("free_hugepages", &unused) ||
@@ -57,7 +57,7 @@ int memory_map_huge(uint64_t size, uint8_t **host, struct error *e)
 {
 	void *start;
 
-	if (size % MEMORY_HUGE_PAGE)
+	if (size % HUGE_PAGE)
 		return error_set(e, ERROR_USAGE, -EINVAL,
 				 "RAM of %" PRIu64 "K is not made of huge pages; with --hugepages, --memory takes multiples of 2M",
 				 size / KIB);
@@ -68,26 +68,10 @@ int memory_map_huge(uint64_t size, uint8_t **host, struct error *e)
 	return 0;
 }
 
-int memory_read_file(uint8_t *host, uint64_t length, int fd, uint64_t file_offset)
-{
-	while (length) {
-		ssize_t n = pread(fd, host, length, (off_t)file_offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EBADMSG;
-		host += n;
-		file_offset += (uint64_t)n;
-		length -= (uint64_t)n;
-	}
-	return 0;
-}
-
 /* False: nobody has touched the page that this is in, so it is zeros, and no use in making it. */
 static bool is_touched(uint8_t *at)
 {
-	uint8_t *page = (uint8_t *)((uintptr_t)at & ~(uintptr_t)(MEMORY_HUGE_PAGE - 1));
+	uint8_t *page = (uint8_t *)((uintptr_t)at & ~(uintptr_t)(HUGE_PAGE - 1));
 	unsigned char told = 1;
 
 	return mincore(page, GUEST_PAGE_SIZE, &told) < 0 || told & 1;
@@ -96,7 +80,7 @@ static bool is_touched(uint8_t *at)
 void memory_clear_huge(uint8_t *host, uint64_t length)
 {
 	while (length) {
-		uint64_t rest = MEMORY_HUGE_PAGE - ((uintptr_t)host & (MEMORY_HUGE_PAGE - 1));
+		uint64_t rest = HUGE_PAGE - ((uintptr_t)host & (HUGE_PAGE - 1));
 		uint64_t part = rest < length ? rest : length;
 
 		if (is_touched(host))

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "base/file.h"
 #include "memory/private.h"
 
 #define FLAGS (MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE)
@@ -14,7 +15,7 @@ int memory_map_file(struct memory *memory, unsigned index, uint64_t offset, uint
 	uint8_t *host = region->host + offset;
 
 	if (region->huge) {
-		int r = memory_read_file(host, length, fd, file_offset);
+		int r = file_read_at(fd, host, length, file_offset);
 
 		return r < 0 ? error_errno(e, r, "reading saved memory") : 0;
 	}

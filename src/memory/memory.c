@@ -25,7 +25,7 @@ void memory_finish(struct memory *memory)
 	memory_init(memory);
 }
 
-/* At a multiple of MEMORY_HUGE_PAGE, so that the kernel can back it with huge pages when it has some. */
+/* At a multiple of HUGE_PAGE, so that the kernel can back it with huge pages when it has some. */
 static int map_aligned(uint64_t size, uint8_t **host, struct error *e)
 {
 	*host = huge_map(size);

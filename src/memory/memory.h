@@ -18,12 +18,12 @@
 #include <stdatomic.h>
 
 #include "base/error.h"
+#include "base/huge.h"
 #include "base/types.h"
 
 #define GUEST_PAGE_SHIFT 12
 #define GUEST_PAGE_SIZE  (UINT64_C(1) << GUEST_PAGE_SHIFT)
 #define MEMORY_REGIONS_MAX 8
-#define MEMORY_HUGE_PAGE   (2 * MIB)
 
 struct memory_region {
 	gpa_t base;
@@ -58,8 +58,8 @@ void memory_init(struct memory *memory);
 void memory_finish(struct memory *memory);
 
 /* Adds `size` bytes of zeroed RAM at `base`, both page aligned. -EINVAL for misaligned, empty, wrapping or
- * overlapping ranges, -ENOSPC when the table is full, -ENOMEM when the host refuses. With `huge_pages` size must be a multiple of
- * MEMORY_HUGE_PAGE, and -ENOMEM tells how many the host has free. */
+ * overlapping ranges, -ENOSPC when the table is full, -ENOMEM when the host refuses. With `huge_pages` size must be a
+ * multiple of HUGE_PAGE, and -ENOMEM tells how many the host has free. */
 MUST_USE int memory_add_ram(struct memory *memory, gpa_t base, uint64_t size, const char *name,
 			    struct error *e);
 
@@ -81,22 +81,22 @@ MUST_USE int memory_write(struct memory *memory, gpa_t address, const void *from
  * huge pages, or the host's errno (pages locked by the host's administrator stay as they are). */
 MUST_USE int memory_discard(struct memory *memory, gpa_t address, uint64_t length);
 
-/* Some of a region is what a file has there from now on, read when it is touched, and private: what is written stays here.
- * `offset`: in the region; all are multiples of GUEST_PAGE_SIZE. The file must stay as it is and not be cut. No vCPU or device
- * uses the region. Into huge pages it is read at once. memory/mapped.c */
+/* Some of a region is what a file has there from now on, read when it is touched, and private: what is written stays
+ * here. `offset`: in the region; all are multiples of GUEST_PAGE_SIZE. The file must stay as it is and not be cut. No
+ * vCPU or device uses the region. Into huge pages it is read at once. memory/mapped.c */
 MUST_USE int memory_map_file(struct memory *memory, unsigned index, uint64_t offset, uint64_t length, int fd,
 			     uint64_t file_offset, struct error *e);
-/* These bytes, whole pages, read as zeros and take no room, unless they are of huge pages. Marks nothing. A negative errno: locked pages refuse it, or the
- * host has no room for the mapping. memory/mapped.c */
+/* These bytes, whole pages, read as zeros and take no room, unless they are of huge pages. Marks nothing. A negative
+ * errno: locked pages refuse it, or the host has no room for the mapping. memory/mapped.c */
 MUST_USE int memory_drop(const struct memory_region *region, uint64_t offset, uint64_t length);
-/* A child that is forked while it is on has a copy of all RAM as it was then; of huge pages it has no copy, but sees what changes.
- * memory/mapped.c */
+/* A child that is forked while it is on has a copy of all RAM as it was then; of huge pages it has no copy, but sees what
+ * changes. memory/mapped.c */
 MUST_USE int memory_inherit(const struct memory *memory, bool on, struct error *e);
 /* memcpy where one side is the guest's: that it changes under the copy is no error of ours. Marks nothing dirty. */
 void memory_copy(void *to, const void *from, uint64_t length);
 
-/* Touches all of it, in huge pages, and locks it in the host's memory, where reserved ones always are. Owner, before vCPUs run.
- * -EOPNOTSUPP, -ENOMEM, -EPERM; then part of it may be locked. memory/lock.c */
+/* Touches all of it, in huge pages, and locks it in the host's memory, where reserved ones always are. Owner, before
+ * vCPUs run. -EOPNOTSUPP, -ENOMEM, -EPERM; then part of it may be locked. memory/lock.c */
 MUST_USE int memory_lock(struct memory *memory, struct error *e);
 /* Total bytes of RAM. */
 uint64_t memory_size(const struct memory *memory);

@@ -9,7 +9,6 @@ void memory_advise(uint8_t *host, uint64_t size);
 
 /* huge.c: a mapping of the host's reserved huge pages. */
 MUST_USE int memory_map_huge(uint64_t size, uint8_t **host, struct error *e);
-MUST_USE int memory_read_file(uint8_t *host, uint64_t length, int fd, uint64_t file_offset);
 void memory_clear_huge(uint8_t *host, uint64_t length);
 
 #endif

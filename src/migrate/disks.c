@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "base/checked.h"
+#include "base/zeros.h"
 
 struct part {
 	le32_t disk, kind;
@@ -157,11 +158,6 @@ uint64_t disks_left(const struct disks *disks)
 	return parts * BLOCK_TRACK_PART;
 }
 
-static bool is_zero(const uint8_t *bytes, uint64_t length)
-{
-	return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
-}
-
 /* ---- The source ---- */
 
 struct sending {
@@ -181,7 +177,7 @@ static int send_part(const struct disks *disks, unsigned index, uint64_t number,
 
 	if (r < 0)
 		return error_errno(e, r, "reading disk %u", index);
-	if (is_zero(s->buffer, length)) {
+	if (zeros_only(s->buffer, length)) {
 		part.kind = le32_put(PART_ZEROS);
 		parts[1].iov_len = 0;
 	}

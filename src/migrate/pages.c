@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/zeros.h"
 #include "memory/absent.h"
 
 #define HEAD_BYTES(runs) (8 + (size_t)(runs) * sizeof(struct pages_run))
@@ -88,14 +89,6 @@ static bool take(uint64_t *bits, uint64_t page)
 	return __atomic_fetch_and(&bits[page / 64], ~bit, __ATOMIC_SEQ_CST) & bit;
 }
 
-/* Words are compared one by one; most pages that are no zeros differ in their first. */
-static bool is_zero(const uint8_t *page)
-{
-	static const uint8_t zeros[GUEST_PAGE_SIZE];
-
-	return memcmp(page, zeros, sizeof zeros) == 0;
-}
-
 /* ---- The source ---- */
 
 int pages_sender_init(struct pages_sender *sender, struct stream *stream, struct error *e)
@@ -171,7 +164,7 @@ static int put(struct pages_sender *sender, uint64_t address, enum pages_kind ki
 static int put_page(struct pages_sender *sender, const struct memory_region *region, uint64_t page, struct error *e)
 {
 	const uint8_t *bytes = region->host + (page << GUEST_PAGE_SHIFT);
-	enum pages_kind kind = is_zero(bytes) ? PAGES_ZERO : PAGES_DATA;
+	enum pages_kind kind = zeros_only(bytes, GUEST_PAGE_SIZE) ? PAGES_ZERO : PAGES_DATA;
 	int r = put(sender, region->base.value + (page << GUEST_PAGE_SHIFT), kind, e);
 
 	if (r < 0)

@@ -60,6 +60,8 @@ MUST_USE int registry_create_soon(struct registry *registry, const char *name, c
 MUST_USE int registry_flush(struct registry *registry, const char *name, struct error *e);
 /* Removes the folder and all that is in it, but not the history. -EBUSY (ERROR_STATE) while its monitor lives. */
 MUST_USE int registry_remove(struct registry *registry, const char *name, struct error *e);
+/* The same when the machine's folder is still this one, which is open; -ENOENT: that is gone, or another has its name. */
+MUST_USE int registry_remove_folder(struct registry *registry, const char *name, int folder, struct error *e);
 /* The machine that `text` means: the one of this name, or the only one whose name begins so. -ENOENT (ERROR_NOT_FOUND) with
  * the nearest name, -ENOTUNIQ (ERROR_USAGE) with some of those that fit. */
 MUST_USE int registry_find(struct registry *registry, const char *text, char name[REGISTRY_NAME_SIZE], struct error *e);

@@ -124,15 +124,12 @@ static int hide(int machines, const char *name, int folder, const char *hidden)
 	return renameat(machines, name, machines, hidden) < 0 ? -errno : 0;
 }
 
-int registry_remove(struct registry *registry, const char *name, struct error *e)
+int registry_remove_folder(struct registry *registry, const char *name, int folder, struct error *e)
 {
 	AUTO_CLOSE machines = registry_root_open(registry, "machines", false);
 	char hidden[NAME_MAX + 1];
-	AUTO_CLOSE folder = -1;
-	int r = registry_folder(registry, name, &folder, e);
+	int r;
 
-	if (r < 0)
-		return r;
 	registry_hidden_name(REMOVED_PREFIX, name, hidden);
 	r = machines < 0 ? machines : hide(machines, name, folder, hidden);
 	if (r == -ENOENT)
@@ -146,4 +143,12 @@ int registry_remove(struct registry *registry, const char *name, struct error *e
 	return r < 0 ? error_errno(e, r, "machine %s is removed, but some of its files remain in %.200s/machines/%s", name,
 				   registry->root, hidden)
 		     : 0;
+}
+
+int registry_remove(struct registry *registry, const char *name, struct error *e)
+{
+	AUTO_CLOSE folder = -1;
+	int r = registry_folder(registry, name, &folder, e);
+
+	return r < 0 ? r : registry_remove_folder(registry, name, folder, e);
 }

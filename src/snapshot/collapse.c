@@ -5,7 +5,8 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "snapshot/bytes.h"
+#include "base/file.h"
+
 
 #define PROGRESS_EVERY 4096
 
@@ -19,7 +20,7 @@ struct collapsing {
 
 static int write_at(const struct collapsing *c, const void *bytes, size_t length, uint64_t offset, struct error *e)
 {
-	int r = snapshot_write_at(c->fd, bytes, length, offset);
+	int r = file_write_at(c->fd, bytes, length, offset);
 
 	return r < 0 ? error_errno(e, r, "writing the snapshot") : 0;
 }

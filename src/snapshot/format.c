@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "base/checked.h"
+#include "base/zeros.h"
 
 static const uint8_t magic[8] = {'D', 'O', 'P', 'L', 'S', 'N', 'A', 'P'};
 
@@ -211,19 +212,12 @@ bool snapshot_has_parent(const struct snapshot_header *header)
 	return memcmp(header->parent, none, sizeof none) != 0;
 }
 
-static bool is_zero(const uint8_t *page)
-{
-	static const uint8_t zeros[GUEST_PAGE_SIZE];
-
-	return memcmp(page, zeros, sizeof zeros) == 0;
-}
-
 bool snapshot_hash_page(const uint8_t *page, uint8_t hash[16])
 {
 	XXH128_canonical_t canonical;
 
 	memset(hash, 0, 16);
-	if (is_zero(page))
+	if (zeros_only(page, GUEST_PAGE_SIZE))
 		return true;
 	XXH128_canonicalFromHash(&canonical, XXH3_128bits(page, GUEST_PAGE_SIZE));
 	memcpy(hash, canonical.digest, sizeof canonical.digest);

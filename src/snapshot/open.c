@@ -11,6 +11,7 @@
 #include <zstd.h>
 
 #include "base/checked.h"
+#include "base/file.h"
 
 #define CHUNK_BYTES   (SNAPSHOT_CHUNK_PAGES * GUEST_PAGE_SIZE)
 #define VERIFY_EVERY  4096 /* pages between two calls of progress */
@@ -18,23 +19,12 @@
 
 static int read_at(const struct snapshot *snapshot, void *bytes, size_t length, uint64_t offset, struct error *e)
 {
-	uint8_t *to = bytes;
+	int r = file_read_at(snapshot->fd, bytes, length, offset);
 
-	while (length) {
-		ssize_t n = pread(snapshot->fd, to, length, (off_t)offset);
-
-		if (n == 0)
-			return error_set(e, ERROR_FAILED, -EBADMSG, "%s: the file ends at byte %" PRIu64 ", amid its memory",
-					 snapshot->name, offset);
-		if (n < 0 && errno != EINTR)
-			return error_errno(e, -errno, "%s", snapshot->name);
-		if (n > 0) {
-			to += n;
-			offset += (uint64_t)n;
-			length -= (size_t)n;
-		}
-	}
-	return 0;
+	if (r == -EBADMSG)
+		return error_set(e, ERROR_FAILED, r, "%s: the file ends amid its memory, before byte %" PRIu64, snapshot->name,
+				 offset + length);
+	return r < 0 ? error_errno(e, r, "%s", snapshot->name) : 0;
 }
 
 /* A whole section, its checksum compared, and a NUL behind; free() it. */

@@ -7,7 +7,8 @@
 #include <xxhash.h>
 #include <zstd.h>
 
-#include "snapshot/bytes.h"
+#include "base/file.h"
+
 
 #define CHUNK_BYTES    (SNAPSHOT_CHUNK_PAGES * GUEST_PAGE_SIZE)
 #define PROGRESS_EVERY 4096
@@ -45,7 +46,7 @@ static int write_failed(int r, struct error *e)
 
 static int append(struct packing *p, const void *bytes, size_t length, struct error *e)
 {
-	int r = snapshot_write_at(p->fd, bytes, length, p->cursor);
+	int r = file_write_at(p->fd, bytes, length, p->cursor);
 
 	p->cursor += length;
 	return write_failed(r, e);
@@ -232,7 +233,7 @@ static int put_stream(struct stream *s, const struct snapshot_file *file, struct
 	do {
 		size_t length = file->size - at < CHUNK_BYTES ? (size_t)(file->size - at) : CHUNK_BYTES;
 
-		r = snapshot_read_at(file->fd, s->in, length, at);
+		r = file_read_at(file->fd, s->in, length, at);
 		if (r < 0)
 			return error_errno(e, r, "%s", file->name);
 		at += length;
@@ -327,14 +328,14 @@ static int put_all(struct packing *p, struct error *e)
 	if (r == 0)
 		r = put_files(p, e);
 	if (r == 0)
-		r = write_failed(snapshot_write_at(p->fd, p->rows, table, SNAPSHOT_HEADER), e);
+		r = write_failed(file_write_at(p->fd, p->rows, table, SNAPSHOT_HEADER), e);
 	if (r < 0)
 		return r;
 	rows->checksum = XXH64(p->rows, table, 0);
 	p->header.length = p->counts.bytes = p->cursor;
 	snapshot_header_put(&p->header, bytes);
 	/* The file is a snapshot from here on. */
-	return write_failed(snapshot_write_at(p->fd, bytes, sizeof bytes, 0), e);
+	return write_failed(file_write_at(p->fd, bytes, sizeof bytes, 0), e);
 }
 
 int snapshot_pack(const struct snapshot_chain *chain, const struct snapshot_packing *packing, int fd,

@@ -10,7 +10,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "snapshot/bytes.h"
+#include "base/file.h"
+
 
 #define ROWS 256 /* pages that are looked at together */
 
@@ -34,7 +35,7 @@ struct child {
 
 int snapshot_prepare(int fd, const struct snapshot_page *rows, uint64_t count, struct error *e)
 {
-	int r = snapshot_write_at(fd, rows, count * sizeof *rows, SNAPSHOT_HEADER);
+	int r = file_write_at(fd, rows, count * sizeof *rows, SNAPSHOT_HEADER);
 
 	return r < 0 ? error_errno(e, r, "writing the snapshot") : 0;
 }
@@ -69,7 +70,7 @@ static int write_pages(const struct child *child, const struct snapshot_page *ro
 		for (run = 0; i + run < count && le32_get(rows[i + run].kind) == SNAPSHOT_PAGE_HERE; run++)
 			;
 		if (run)
-			r = snapshot_write_at(child->fd, bytes + i * GUEST_PAGE_SIZE, run * GUEST_PAGE_SIZE,
+			r = file_write_at(child->fd, bytes + i * GUEST_PAGE_SIZE, run * GUEST_PAGE_SIZE,
 				     offset + i * GUEST_PAGE_SIZE);
 	}
 	return r;
@@ -80,7 +81,7 @@ static int write_rows(struct child *child, const uint8_t *bytes, uint64_t first,
 {
 	uint64_t at = child->table->offset + first * sizeof(struct snapshot_page);
 	struct snapshot_page rows[ROWS];
-	int r = child->has_parent ? snapshot_read_at(child->fd, rows, count * sizeof *rows, at) : 0;
+	int r = child->has_parent ? file_read_at(child->fd, rows, count * sizeof *rows, at) : 0;
 
 	if (r < 0)
 		return r;
@@ -88,7 +89,7 @@ static int write_rows(struct child *child, const uint8_t *bytes, uint64_t first,
 		fill_row(child, bytes + i * GUEST_PAGE_SIZE, &rows[i]);
 	r = write_pages(child, rows, count, bytes, child->memory_offset + first * GUEST_PAGE_SIZE);
 	XXH64_update(child->sum, rows, count * sizeof *rows);
-	return r < 0 ? r : snapshot_write_at(child->fd, rows, count * sizeof *rows, at);
+	return r < 0 ? r : file_write_at(child->fd, rows, count * sizeof *rows, at);
 }
 
 static int write_memory(struct child *child)
@@ -117,7 +118,7 @@ static int write_header(struct child *child)
 
 	child->table->checksum = XXH64_digest(child->sum);
 	snapshot_header_put(&child->header, bytes);
-	return snapshot_write_at(child->fd, bytes, sizeof bytes, 0);
+	return file_write_at(child->fd, bytes, sizeof bytes, 0);
 }
 
 /* Nothing but the file and the socket: whoever holds a lock by a descriptor would hold it as long as this lives. */
@@ -231,9 +232,9 @@ int snapshot_save_begin(struct snapshot_save *save, int fd, const struct snapsho
 	child.sum = XXH64_createState();
 	if (!child.sum)
 		return error_errno(e, -ENOMEM, "writing the snapshot");
-	r = snapshot_write_at(fd, contents->state, contents->state_length, child.header.sections[2].offset);
+	r = file_write_at(fd, contents->state, contents->state_length, child.header.sections[2].offset);
 	if (r == 0)
-		r = snapshot_write_at(fd, contents->facts, strlen(contents->facts), child.header.sections[3].offset);
+		r = file_write_at(fd, contents->facts, strlen(contents->facts), child.header.sections[3].offset);
 	r = r < 0 ? error_errno(e, r, "writing the snapshot") : start_child(save, &child, e);
 	XXH64_freeState(child.sum);
 	return r;

@@ -7,7 +7,8 @@
 #include <xxhash.h>
 #include <zstd.h>
 
-#include "snapshot/bytes.h"
+#include "base/file.h"
+#include "base/zeros.h"
 #include "snapshot/pack.h"
 
 #define PIECE     (256 * KIB)
@@ -74,13 +75,6 @@ static int refuse(const struct unpacking *u, const char *why, struct error *e)
 			 u->section->offset + u->section->length - (u->section->length > 0), why);
 }
 
-static bool is_zero(const uint8_t *bytes, size_t length)
-{
-	static const uint8_t zeros[HOLE];
-
-	return memcmp(bytes, zeros, length) == 0;
-}
-
 /* In parts that begin and end where a hole can. */
 static int write_out(struct unpacking *u, const uint8_t *bytes, size_t length, struct error *e)
 {
@@ -93,8 +87,8 @@ static int write_out(struct unpacking *u, const uint8_t *bytes, size_t length, s
 
 		if (part > length)
 			part = length;
-		if (!is_zero(bytes, part))
-			r = snapshot_write_at(u->fd, bytes, part, u->written);
+		if (!zeros_only(bytes, part))
+			r = file_write_at(u->fd, bytes, part, u->written);
 		u->written += part;
 		bytes += part;
 		length -= part;
@@ -136,7 +130,7 @@ static int unpack_all(struct unpacking *u, snapshot_progress_fn *progress, void 
 	while (r == 0 && left) {
 		size_t length = left < PIECE ? (size_t)left : PIECE;
 
-		r = snapshot_read_at(u->snapshot->fd, u->in, length, at);
+		r = file_read_at(u->snapshot->fd, u->in, length, at);
 		if (r < 0)
 			return error_errno(e, r, "%s", u->snapshot->name);
 		XXH64_update(u->sum, u->in, length);

@@ -91,7 +91,7 @@ static uint8_t *take(void)
 		print_message("# this host lets nobody here reserve huge pages\n");
 		skip();
 	}
-	if (memory_add_ram(&memory, gpa(BASE), PAGES * MEMORY_HUGE_PAGE, "ram", &e) < 0)
+	if (memory_add_ram(&memory, gpa(BASE), PAGES * HUGE_PAGE, "ram", &e) < 0)
 		fail_msg("%s", e.message);
 	return memory.regions[0].host;
 }
@@ -113,7 +113,7 @@ static void promised_then_used(void **state)
 	(void)state;
 	assert_true(read_pool("resv_hugepages", &promised));
 	assert_true(promised >= PAGES);
-	assert_int_equal((uintptr_t)host % MEMORY_HUGE_PAGE, 0);
+	assert_int_equal((uintptr_t)host % HUGE_PAGE, 0);
 	assert_int_equal(host[5], 0);
 	host[5] = 7;
 	assert_true(in_use() >= used + 1);
@@ -128,18 +128,18 @@ static void cleared_in_place(void **state)
 	unsigned char touched = 0;
 
 	(void)state;
-	memset(host + MEMORY_HUGE_PAGE - SMALL, 0xa5, 2 * SMALL);
-	assert_int_equal(memory_drop(&memory.regions[0], MEMORY_HUGE_PAGE, SMALL), 0);
-	assert_int_equal(host[MEMORY_HUGE_PAGE - 1], 0xa5);
-	assert_int_equal(host[MEMORY_HUGE_PAGE], 0);
+	memset(host + HUGE_PAGE - SMALL, 0xa5, 2 * SMALL);
+	assert_int_equal(memory_drop(&memory.regions[0], HUGE_PAGE, SMALL), 0);
+	assert_int_equal(host[HUGE_PAGE - 1], 0xa5);
+	assert_int_equal(host[HUGE_PAGE], 0);
 	assert_int_equal(memory_drop(&memory.regions[0], 0, memory.regions[0].size), 0);
-	assert_int_equal(host[MEMORY_HUGE_PAGE - 1], 0);
-	assert_int_equal(mincore(host + 3 * MEMORY_HUGE_PAGE, SMALL, &touched), 0);
+	assert_int_equal(host[HUGE_PAGE - 1], 0);
+	assert_int_equal(mincore(host + 3 * HUGE_PAGE, SMALL, &touched), 0);
 	assert_int_equal(touched & 1, 0);
-	assert_int_equal(memory_discard(&memory, gpa(BASE), MEMORY_HUGE_PAGE), -EOPNOTSUPP);
+	assert_int_equal(memory_discard(&memory, gpa(BASE), HUGE_PAGE), -EOPNOTSUPP);
 	if (memory_lock(&memory, &e) < 0)
 		fail_msg("%s", e.message);
-	assert_int_equal(mincore(host + 3 * MEMORY_HUGE_PAGE, SMALL, &touched), 0);
+	assert_int_equal(mincore(host + 3 * HUGE_PAGE, SMALL, &touched), 0);
 	assert_int_equal(touched & 1, 1);
 }
 

@@ -55,6 +55,26 @@ static void a_machine_is_made_read_and_removed(void **state)
 	assert_int_equal(entries_in("machines"), 0);
 }
 
+static void only_the_folder_that_is_meant_is_removed(void **state)
+{
+	struct record record;
+	int old, now;
+
+	(void)state;
+	assert_ok(create("web"));
+	assert_ok(registry_folder(registry, "web", &old, &failure));
+	assert_ok(registry_remove_folder(registry, "web", old, &failure));
+	assert_int_equal(registry_remove_folder(registry, "web", old, &failure), -ENOENT);
+	assert_ok(create("web"));
+	assert_int_equal(registry_remove_folder(registry, "web", old, &failure), -ENOENT);
+	assert_ok(registry_record(registry, "web", &record, &failure));
+	assert_ok(registry_folder(registry, "web", &now, &failure));
+	assert_ok(registry_remove_folder(registry, "web", now, &failure));
+	assert_int_equal(entries_in("machines"), 0);
+	close(old);
+	close(now);
+}
+
 static void names_are_found_by_their_beginning(void **state)
 {
 	char name[REGISTRY_NAME_SIZE] = "untouched";
@@ -85,6 +105,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_registry(root_follows_the_environment),
 		with_registry(a_machine_is_made_read_and_removed),
+		with_registry(only_the_folder_that_is_meant_is_removed),
 		with_registry(names_are_found_by_their_beginning),
 	};
 

@@ -78,6 +78,17 @@ static int check_kind(struct store *store, struct error *e)
 			 "'%s' is neither a file nor a block device; name a disk image", store->path);
 }
 
+static int not_opened(int code, const char *path, enum store_mode mode, struct error *e)
+{
+	bool writes = mode == STORE_WRITABLE;
+
+	if (code == -ENOENT)
+		return error_set(e, ERROR_NOT_FOUND, code, "there is no disk '%s'; doppel disk create makes one", path);
+	if (writes && (code == -EACCES || code == -EPERM || code == -EROFS))
+		return error_errno(e, code, "cannot open '%s' for writing; --disk FILE,ro only reads it", path);
+	return error_errno(e, code, "cannot open '%s'%s", path, writes ? " for writing" : "");
+}
+
 int store_open(struct store **out, const char *path, enum store_mode mode, bool direct, struct error *e)
 {
 	int flags = (mode == STORE_WRITABLE ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
@@ -85,8 +96,7 @@ int store_open(struct store **out, const char *path, enum store_mode mode, bool 
 	struct store *store = NULL;
 
 	if (fd < 0)
-		return error_errno(e, -errno, "cannot open '%s'%s", path,
-				   mode == STORE_WRITABLE ? " for writing" : "");
+		return not_opened(-errno, path, mode, e);
 	r = make(&store, path, fd, mode == STORE_READ_ONLY, e);
 	if (r < 0)
 		return r;

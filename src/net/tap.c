@@ -21,6 +21,25 @@ static const struct {
 	{NET_OFFLOAD_ECN, TUN_F_TSO_ECN},
 };
 
+static void name_interface(struct ifreq *request, const char *name)
+{
+	memcpy(request->ifr_name, name, strnlen(name, IFNAMSIZ - 1));
+}
+
+/* Whether somebody made the interface: opening one that is not there makes it, for who may, and it leads nowhere. */
+static bool exists(const char *name)
+{
+	struct ifreq request = {.ifr_ifindex = 0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool absent;
+
+	name_interface(&request, name);
+	absent = fd >= 0 && ioctl(fd, SIOCGIFINDEX, &request) < 0 && errno == ENODEV;
+	if (fd >= 0)
+		close(fd);
+	return !absent;
+}
+
 static int fail(int code, const char *name, struct error *e)
 {
 	if (code == -EBUSY)
@@ -44,11 +63,6 @@ static int tell_offloads(int fd, unsigned offloads)
 		if ((offloads & NET_OFFLOAD_CHECKSUM) && (offloads & offload_flags[i].offload))
 			flags |= offload_flags[i].flag;
 	return ioctl(fd, TUNSETOFFLOAD, flags) < 0 ? -errno : 0;
-}
-
-static void name_interface(struct ifreq *request, const char *name)
-{
-	memcpy(request->ifr_name, name, strnlen(name, IFNAMSIZ - 1));
 }
 
 static int find_mtu(const char *name)
@@ -91,6 +105,11 @@ static int tap_open(struct net *net, const struct net_options *options, struct e
 		return error_set(e, ERROR_USAGE, -EINVAL, "a tap needs the name of an interface, at most %d characters",
 				 IFNAMSIZ - 1);
 	strcpy(net->name, options->name);
+	if (!exists(net->name))
+		return error_set(e, ERROR_NOT_FOUND, -ENODEV,
+				 "there is no interface %s; as root: ip tuntap add %s mode tap user $USER, and ip link set "
+				 "%s up (master BRIDGE to join a bridge)",
+				 net->name, net->name, net->name);
 	net->descriptor = open(TUN_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	r = net->descriptor < 0 ? -errno : attach(net->descriptor, net->name);
 	if (r < 0)

@@ -472,6 +472,7 @@ static void a_tap_is_opened(void **state)
 {
 	struct net_options options = {.kind = NET_TAP, .name = "doppel0"};
 	struct net *net;
+	struct error e;
 	int before = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 
 	(void)state;
@@ -479,6 +480,10 @@ static void a_tap_is_opened(void **state)
 		close(before);
 		skip();
 	}
+	assert_int_equal(net_open(&net, &options, &e), -ENODEV);
+	assert_non_null(strstr(e.message, "ip tuntap add doppel0 mode tap"));
+	assert_int_not_equal(system("ip link show doppel0 >/dev/null 2>&1"), 0);
+	assert_int_equal(system("ip tuntap add doppel0 mode tap"), 0);
 	net = open_net(&options);
 	assert_int_equal(net_mtu(net), 1500);
 	assert_int_equal(net_offloads(net),

@@ -27,7 +27,8 @@ static void guest_address(struct emit *e, unsigned global, int64_t offset)
 	emit_forget(e);
 }
 
-/* Compares `span` bytes at rax with the TLB entry that rcx is left to lead to. Returns the jump on a miss. */
+/* Compares `span` bytes at rax with the TLB entry that rcx is left to lead to, rdx with their page. Returns the jump
+ * on a miss. */
 static uint8_t *check(struct emit *e, unsigned span, bool store)
 {
 	size_t tag = store ? offsetof(struct frame_tlb, store) : offsetof(struct frame_tlb, load);
@@ -67,20 +68,24 @@ static struct x64_mem group_slot(const struct ir *ir)
 	return x64_at(X64_RBP, FRAME_AT(groups) + 8 * ir->group);
 }
 
-/* The group's host address stays in rcx and in the frame. */
-static void lead(struct emit *e, bool store)
+/* For a leader: rax = the lowest address of the group, rcx = the addend of its page, rdx = the page. */
+static void look_up(struct emit *e, bool store)
 {
 	const struct ir *ir = e->ir;
 	const void *again;
-	uint8_t *miss;
 
 	guest_address(e, ir->a, ir->imm - ir->low);
 	again = x64_here(e->a);
-	miss = check(e, ir->span, store);
+	emit_stub(e, STUB_GROUP, check(e, ir->span, store), again, store);
 	x64_load(e->a, 8, X64_RCX, addend(e));
+}
+
+/* The group's host address stays in rcx and in the frame. */
+static void lead(struct emit *e, bool store)
+{
+	look_up(e, store);
 	x64_alu_rr(e->a, X64_ADD, 8, X64_RCX, X64_RAX);
-	x64_store(e->a, 8, group_slot(ir), X64_RCX);
-	emit_stub(e, STUB_GROUP, miss, again, store);
+	x64_store(e->a, 8, group_slot(e->ir), X64_RCX);
 }
 
 static struct x64_mem walk_slot(const struct ir *ir, size_t member)
@@ -127,22 +132,16 @@ static void stay(struct emit *e, bool store)
 	emit_forget(e);
 }
 
-/* The stub of `stay`. check leaves the page in rdx. */
+/* The stub of `stay`. */
 void emit_walk(struct emit *e, const void *back, bool store)
 {
 	const struct ir *ir = e->ir;
-	const void *again;
-	uint8_t *miss;
 
-	guest_address(e, ir->a, ir->imm - ir->low);
-	again = x64_here(e->a);
-	miss = check(e, ir->span, store);
-	x64_load(e->a, 8, X64_RCX, addend(e));
+	look_up(e, store);
 	x64_store(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, addend)), X64_RCX);
 	x64_store(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, page)), X64_RDX);
 	x64_store_i(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, room)), GUEST_PAGE_SIZE - ir->span + 1);
 	x64_jmp_rel32(e->a, back);
-	emit_stub(e, STUB_GROUP, miss, again, store);
 }
 
 static struct x64_mem walk_place(struct emit *e, bool store)

@@ -50,7 +50,7 @@ static const void *raise_trap(struct translator *t, enum riscv_cause cause, uint
 	return go_on(t);
 }
 
-static const void *slow_access(struct hart *hart, uint64_t address, uint32_t access, uint32_t refund)
+static const void *slow_access(struct hart *hart, uint64_t address, uint32_t access)
 {
 	struct translator *t = translator_of(hart);
 	unsigned size = access >> 12 & 15;
@@ -63,7 +63,7 @@ static const void *slow_access(struct hart *hart, uint64_t address, uint32_t acc
 	if (filled == SPACES_FILLED)
 		return NULL;
 	hart->pc = t->frame->page + (access & 4095);
-	t->frame->budget += refund;
+	t->frame->budget += access >> EMIT_ACCESS_REFUND;
 	if (filled == SPACES_OTHER)
 		return t->depot->runtime.leave_engine;
 	t->frame->budget--;

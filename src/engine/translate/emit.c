@@ -16,7 +16,8 @@ void emit_stub(struct emit *e, enum stub_kind kind, uint8_t *place, const void *
 			      .back = back,
 			      .ir = e->ir,
 			      .to = to,
-			      .swapped = e->map != frame_pinned};
+			      .swapped = e->map != frame_pinned,
+			      .held = e->held};
 }
 
 static void give_back(struct emit *e, unsigned instructions)
@@ -71,9 +72,10 @@ static void take_again(struct emit *e, const struct stub *s)
 		x64_call_rel32(e->a, e->take_again);
 }
 
+/* rcx = the addend for the address in rax, by the TLB once more, then by C. */
 static void slow_access(struct emit *e, const struct stub *s)
 {
-	uint32_t access = s->ir->at | (uint32_t)s->ir->size << 12;
+	uint32_t access = s->ir->at | (uint32_t)s->ir->size << 12 | (emit_refund(e) + 1u) << EMIT_ACCESS_REFUND;
 
 	if (s->to)
 		access |= EMIT_ACCESS_STORE;
@@ -81,16 +83,38 @@ static void slow_access(struct emit *e, const struct stub *s)
 		access |= EMIT_ACCESS_ALIGNED;
 	put_back(e, s);
 	x64_mov_ri(e->a, X64_RDX, access);
-	x64_mov_ri(e->a, X64_RCX, emit_refund(e) + 1u);
-	x64_call_rel32(e->a, e->runtime->slow_access);
+	x64_call_rel32(e->a, e->runtime->slow_access[e->mode][s->to]);
 	take_again(e, s);
+}
+
+/* Back behind the look-up. */
+static void looked_up(struct emit *e, const struct stub *s)
+{
+	if (s->held != IR_ZERO)
+		x64_load(e->a, 8, X64_RAX, home(s->held));
+	x64_jmp_rel32(e->a, s->back);
+}
+
+static void stub_address(struct emit *e, const struct stub *s)
+{
+	do_late(e, s);
+	slow_access(e, s);
+	looked_up(e, s);
+}
+
+static void lowest_address(struct emit *e, const struct stub *s)
+{
+	e->map = s->swapped ? emit_map(e) : frame_pinned;
+	emit_lowest_address(e);
+	e->map = frame_pinned;
 }
 
 static void stub_access(struct emit *e, const struct stub *s)
 {
 	do_late(e, s);
+	lowest_address(e, s);
 	slow_access(e, s);
-	x64_jmp_rel32(e->a, s->back);
+	looked_up(e, s);
 }
 
 /* Within one page the slow path helps; what lies in two is done without groups, from here to the unit's end. */
@@ -99,6 +123,7 @@ static void stub_group(struct emit *e, const struct stub *s)
 	uint8_t *crosses;
 
 	do_late(e, s);
+	lowest_address(e, s);
 	x64_lea(e->a, 8, X64_RDX, x64_at(X64_RAX, s->ir->span - 1));
 	x64_alu_rr(e->a, X64_XOR, 8, X64_RDX, X64_RAX);
 	x64_shift_ri(e->a, X64_SHR, 8, X64_RDX, GUEST_PAGE_SHIFT);
@@ -109,7 +134,7 @@ static void stub_group(struct emit *e, const struct stub *s)
 	slow_access(e, s);
 	if (s->ir->low)
 		x64_alu_ri(e->a, X64_SUB, 8, X64_RAX, (int32_t)s->ir->low);
-	x64_jmp_rel32(e->a, s->back);
+	looked_up(e, s);
 	x64_patch_here(e->a, crosses);
 	put_back(e, s);
 	give_back(e, emit_refund(e) + 1);
@@ -119,8 +144,9 @@ static void stub_group(struct emit *e, const struct stub *s)
 static void stub_walk(struct emit *e, const struct stub *s)
 {
 	e->map = s->swapped ? emit_map(e) : frame_pinned;
-	emit_walk(e, s->back, s->to);
+	emit_walk(e, s->to);
 	e->map = frame_pinned;
+	looked_up(e, s);
 }
 
 static void stub_exit(struct emit *e, const struct stub *s)
@@ -195,7 +221,7 @@ static void stub_plain_call(struct emit *e, const struct stub *s)
 
 static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
 	[STUB_ACCESS] = stub_access, [STUB_GROUP] = stub_group,   [STUB_PLAIN] = stub_link,
-	[STUB_WALK] = stub_walk,
+	[STUB_WALK] = stub_walk,     [STUB_ADDRESS] = stub_address,
 	[STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
 	[STUB_CALL_C] = stub_call_c, [STUB_BUDGET] = stub_budget, [STUB_FLOATS] = stub_floats,
 	[STUB_TABLE] = stub_table,   [STUB_PLAIN_CALL] = stub_plain_call, [STUB_AGAIN] = stub_again,
@@ -319,8 +345,8 @@ static void operation(struct emit *e)
 	}
 	if (!keeps_rcx(e->ir))
 		e->pointer = 0;
-	/* What is left in rax otherwise is not worth knowing; after C there may be anything in it. */
-	if (!e->kept || op > IR_FENCE)
+	/* What is left in rax otherwise is not worth knowing, but for a base; after C there may be anything in it. */
+	if (!(e->kept || op == IR_LOAD || op == IR_STORE) || op > IR_FENCE)
 		emit_forget(e);
 	/* The rare cases of floats come back behind the operation, which C has done whole. */
 	for (unsigned i = first; i < e->stub_count; i++)
@@ -376,6 +402,7 @@ void emit_unit(struct x64 *a, const struct ir_unit *unit, enum frame_mode mode, 
 	emit_choose(&e);
 	emit_swap_in(&e);
 	e.map = emit_map(&e);
+	emit_kinds_of_groups(&e);
 	for (unsigned i = 0; i < unit->count && !a->overflow; i++) {
 		e.ir = &unit->ops[i];
 		operation(&e);

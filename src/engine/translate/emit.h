@@ -20,7 +20,9 @@ struct emit_runtime {
 	const void *lookup;       /* rax: virtual pc; goes there */
 	/* State is in memory; for C to return to. */
 	const void *leave_trap, *leave_engine;
-	const void *slow_access;  /* rax: address; edx, ecx: struct emit_access; returns to try again */
+	/* By mode, and whether it is a store; rax: address; edx: access, as below. Returns with rax as it was, and in rcx what
+	 * to add to it for the host address. */
+	const void *slow_access[FRAME_MODES][2];
 	const void *call_c;       /* edx: instruction; ecx: address in the page | instructions behind << 16 */
 	/* emit_system.c; edx: address in the page, of the instruction or (SUM) of the next one. */
 	const void *user_call, *supervisor_return, *sum_on, *sum_off;
@@ -39,13 +41,14 @@ enum emit_exit {
 
 #define EMIT_ACCESS_STORE   (1u << 16)
 #define EMIT_ACCESS_ALIGNED (1u << 17) /* an exception unless naturally aligned */
+#define EMIT_ACCESS_REFUND  18         /* from this bit on: instructions to give back if it does not happen */
 
 /* The C functions that generated code calls. */
 struct emit_callbacks {
-	/* A TLB miss. `access`: bits 0 to 11 the instruction's place in the page, 12 to 15 the size, and flags.
-	 * NULL: the TLB has it now. Else where to go on, with pc and budget set, all registers loaded from the hart
+	/* A TLB miss. `access`: bits 0 to 11 the instruction's place in the page, 12 to 15 the size, and what is defined
+	 * above. NULL: the TLB has it now. Else where to go on, with pc and budget set, all registers loaded from the hart
 	 * and no return expected. */
-	const void *(*slow_access)(struct hart *hart, uint64_t address, uint32_t access, uint32_t refund);
+	const void *(*slow_access)(struct hart *hart, uint64_t address, uint32_t access);
 	/* Does one instruction. `place`: bits 0 to 15 its place in the page, from 16 how many of the unit's
 	 * instructions come behind it. NULL, not for IR_SYSTEM: go on behind it; else as above. */
 	const void *(*call_c)(struct hart *hart, uint32_t word, uint32_t place);

@@ -6,12 +6,17 @@
 #define TLB_ENTRY_SHIFT 5
 _Static_assert(sizeof(struct frame_tlb) == 1 << TLB_ENTRY_SHIFT, "the index is part of the address");
 
-/* A member of the entry that rcx leads to. */
-static struct x64_mem tlb_entry(const struct emit *e, size_t member)
+struct x64_mem emit_tlb_entry(enum frame_mode mode, size_t member)
 {
-	size_t first = sizeof(struct frame_tlb) * frame_parts[e->mode].first;
+	size_t first = sizeof(struct frame_tlb) * frame_parts[mode].first;
 
 	return x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(tlb) + (int32_t)(first + member));
+}
+
+void emit_tlb_index(struct x64 *a, enum frame_mode mode, enum x64_reg address)
+{
+	x64_rorx(a, 8, X64_RCX, address, GUEST_PAGE_SHIFT - TLB_ENTRY_SHIFT);
+	x64_alu_ri(a, X64_AND, 4, X64_RCX, (frame_parts[mode].count - 1) << TLB_ENTRY_SHIFT);
 }
 
 /* rax = the guest's address. */
@@ -27,40 +32,65 @@ static void guest_address(struct emit *e, unsigned global, int64_t offset)
 	emit_forget(e);
 }
 
-/* Compares `span` bytes at rax with the TLB entry that rcx is left to lead to, rdx with their page. Returns the jump
- * on a miss. */
-static uint8_t *check(struct emit *e, unsigned span, bool store)
+/* The lowest address of an access: a register, and a distance from it. */
+struct place {
+	enum x64_reg reg;
+	int32_t low;
+};
+
+/* How far from its base an access may lie for the base to choose the TLB entry. Where the base lies in another page, the
+ * entry never matches, and the stub looks once more. */
+#define NEAR 128
+
+/* Where `span` bytes begin, `low` bytes from a global: near it, or rax has the address. */
+static struct place place_of(struct emit *e, unsigned global, int64_t low, unsigned span)
+{
+	int64_t away = low >= 0 ? low : -(low + (int64_t)span - 1);
+
+	if (global < IR_GLOBALS && away >= 0 && away <= NEAR)
+		return (struct place){emit_value(e, global, X64_RAX), (int32_t)low};
+	guest_address(e, global, low);
+	return (struct place){X64_RAX, 0};
+}
+
+/* Compares the page of `span` bytes with the TLB entry of their base, which rcx is left to lead to. The byte whose page
+ * is compared is the one farthest from the base, with the others in between: what lies in two pages never matches.
+ * Returns the jump on a miss. */
+static uint8_t *check(struct emit *e, struct place place, unsigned span, bool store)
 {
 	size_t tag = store ? offsetof(struct frame_tlb, store) : offsetof(struct frame_tlb, load);
+	int32_t farthest = place.low >= 0 ? place.low + (int32_t)span - 1 : place.low;
 	struct x64 *a = e->a;
 
-	x64_rorx(a, 8, X64_RCX, X64_RAX, GUEST_PAGE_SHIFT - TLB_ENTRY_SHIFT);
-	x64_alu_ri(a, X64_AND, 4, X64_RCX, (frame_parts[e->mode].count - 1) << TLB_ENTRY_SHIFT);
-	/* The page of the last byte is compared: what crosses into the next page never matches. */
-	if (span == 1)
-		x64_mov_rr(a, 8, X64_RDX, X64_RAX);
+	emit_tlb_index(a, e->mode, place.reg);
+	if (farthest)
+		x64_lea(a, 8, X64_RDX, x64_at(place.reg, farthest));
 	else
-		x64_lea(a, 8, X64_RDX, x64_at(X64_RAX, (int32_t)span - 1));
+		x64_mov_rr(a, 8, X64_RDX, place.reg);
 	x64_alu_ri(a, X64_AND, 8, X64_RDX, -(int32_t)GUEST_PAGE_SIZE);
-	x64_alu_rm(a, X64_CMP, 8, X64_RDX, tlb_entry(e, tag));
+	x64_alu_rm(a, X64_CMP, 8, X64_RDX, emit_tlb_entry(e->mode, tag));
 	return x64_jcc_forward(a, X64_NE);
 }
 
-static struct x64_mem addend(const struct emit *e)
+/* rcx = what is to be added to addresses of the place's page. The stub gives it the same way. */
+static void look_up(struct emit *e, struct place place, unsigned span, bool store, enum stub_kind kind)
 {
-	return tlb_entry(e, offsetof(struct frame_tlb, addend));
+	uint8_t *miss = check(e, place, span, store);
+
+	x64_load(e->a, 8, X64_RCX, emit_tlb_entry(e->mode, offsetof(struct frame_tlb, addend)));
+	emit_stub(e, kind, miss, x64_here(e->a), store);
 }
 
 void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size, bool store)
 {
-	const void *again;
-	uint8_t *miss;
-
 	guest_address(e, global, offset);
-	again = x64_here(e->a);
-	miss = check(e, size, store);
-	x64_alu_rm(e->a, X64_ADD, 8, X64_RAX, addend(e));
-	emit_stub(e, STUB_ACCESS, miss, again, store);
+	look_up(e, (struct place){X64_RAX, 0}, size, store, STUB_ADDRESS);
+	x64_alu_rr(e->a, X64_ADD, 8, X64_RAX, X64_RCX);
+}
+
+void emit_lowest_address(struct emit *e)
+{
+	guest_address(e, e->ir->a, e->ir->imm - e->ir->low);
 }
 
 static struct x64_mem group_slot(const struct ir *ir)
@@ -68,23 +98,38 @@ static struct x64_mem group_slot(const struct ir *ir)
 	return x64_at(X64_RBP, FRAME_AT(groups) + 8 * ir->group);
 }
 
-/* For a leader: rax = the lowest address of the group, rcx = the addend of its page, rdx = the page. */
-static void look_up(struct emit *e, bool store)
+/* The place of a group's lowest byte. */
+static struct place look_up_group(struct emit *e, bool store)
 {
 	const struct ir *ir = e->ir;
-	const void *again;
+	struct place place = place_of(e, ir->a, ir->imm - ir->low, ir->span);
 
-	guest_address(e, ir->a, ir->imm - ir->low);
-	again = x64_here(e->a);
-	emit_stub(e, STUB_GROUP, check(e, ir->span, store), again, store);
-	x64_load(e->a, 8, X64_RCX, addend(e));
+	look_up(e, place, ir->span, store, STUB_GROUP);
+	return place;
 }
 
-/* The group's host address stays in rcx and in the frame. */
+static bool has_host_address(const struct emit *e, unsigned group)
+{
+	return e->host_groups >> group & 1;
+}
+
+void emit_kinds_of_groups(struct emit *e)
+{
+	for (unsigned i = 0; i < e->unit->count; i++) {
+		const struct ir *ir = &e->unit->ops[i];
+
+		if (ir->group && !is_pinned(e, ir->a))
+			e->host_groups |= UINT32_C(1) << ir->group;
+	}
+}
+
+/* What the group shares stays in rcx and in the frame. */
 static void lead(struct emit *e, bool store)
 {
-	look_up(e, store);
-	x64_alu_rr(e->a, X64_ADD, 8, X64_RCX, X64_RAX);
+	struct place place = look_up_group(e, store);
+
+	if (has_host_address(e, e->ir->group))
+		x64_lea(e->a, 8, X64_RCX, x64_at_index(X64_RCX, place.reg, 1, place.low));
 	x64_store(e->a, 8, group_slot(e->ir), X64_RCX);
 }
 
@@ -128,20 +173,19 @@ static void stay(struct emit *e, bool store)
 	x64_alu_rm(e->a, X64_CMP, 8, X64_RDX, walk_slot(e->ir, offsetof(struct frame_walk, room)));
 	elsewhere = x64_jcc_forward(e->a, X64_AE);
 	emit_stub(e, STUB_WALK, elsewhere, x64_here(e->a), store);
-	/* That needs rax. */
-	emit_forget(e);
 }
 
-/* The stub of `stay`. */
-void emit_walk(struct emit *e, const void *back, bool store)
+/* For the stub of `stay`. */
+void emit_walk(struct emit *e, bool store)
 {
 	const struct ir *ir = e->ir;
+	struct place place = look_up_group(e, store);
 
-	look_up(e, store);
 	x64_store(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, addend)), X64_RCX);
+	x64_lea(e->a, 8, X64_RDX, x64_at(place.reg, place.low));
+	x64_alu_ri(e->a, X64_AND, 8, X64_RDX, -(int32_t)GUEST_PAGE_SIZE);
 	x64_store(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, page)), X64_RDX);
 	x64_store_i(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, room)), GUEST_PAGE_SIZE - ir->span + 1);
-	x64_jmp_rel32(e->a, back);
 }
 
 static struct x64_mem walk_place(struct emit *e, bool store)
@@ -156,23 +200,32 @@ static struct x64_mem walk_place(struct emit *e, bool store)
 	return x64_at_index(X64_RCX, emit_value(e, ir->a, X64_RAX), 1, (int32_t)ir->imm);
 }
 
+static struct x64_mem alone(struct emit *e, bool store)
+{
+	const struct ir *ir = e->ir;
+	struct place place = place_of(e, ir->a, ir->imm, ir->size);
+
+	look_up(e, place, ir->size, store, STUB_ACCESS);
+	e->pointer = 0;
+	return x64_at_index(X64_RCX, place.reg, 1, place.low);
+}
+
 struct x64_mem emit_place(struct emit *e, bool store)
 {
 	const struct ir *ir = e->ir;
 
-	if (ir->group && ir->walks)
+	if (!ir->group)
+		return alone(e, store);
+	if (ir->walks)
 		return walk_place(e, store);
-	if (!ir->group) {
-		emit_address(e, ir->a, ir->imm, ir->size, store);
-		e->pointer = 0;
-		return x64_at(X64_RAX, 0);
-	}
 	if (ir->leads)
 		lead(e, store);
 	else if (e->pointer != ir->group)
 		x64_load(e->a, 8, X64_RCX, group_slot(ir));
 	e->pointer = ir->group;
-	return x64_at(X64_RCX, ir->low);
+	if (has_host_address(e, ir->group))
+		return x64_at(X64_RCX, ir->low);
+	return x64_at_index(X64_RCX, pinned(e, ir->a), 1, (int32_t)ir->imm);
 }
 
 static void load(struct emit *e)
@@ -201,7 +254,7 @@ static void store(struct emit *e)
 		x64_store(e->a, ir->size, place, emit_value(e, ir->b, X64_RDX));
 }
 
-/* rax = host address of an atomic access, in rcx too; a misaligned one is C's to refuse. */
+/* rax = host address of an atomic access; a misaligned one is C's to refuse. */
 static void atomic_address(struct emit *e, bool is_store)
 {
 	emit_address(e, e->ir->a, 0, e->ir->size, is_store);

@@ -6,7 +6,8 @@
 
 /* Code that is put behind the unit, off its hot path. */
 enum stub_kind {
-	STUB_ACCESS,  /* a TLB miss: slow path, then back to try again */
+	STUB_ACCESS,  /* a TLB miss, or the base is in another page: by the exact address, then back with rcx */
+	STUB_ADDRESS, /* the same, where rax has the address already */
 	STUB_GROUP,   /* the same for a group, which may lie in two pages: then on without groups */
 	STUB_WALK,    /* a group has left its page: the TLB, then back */
 	STUB_EXIT,    /* a taken branch: give back what was not run, then to `to` */
@@ -27,6 +28,7 @@ struct stub {
 	const struct ir *ir;
 	int32_t to;
 	bool swapped; /* the unit's own registers are in force */
+	uint8_t held; /* as in struct emit: what rax must hold when it goes on behind a look-up */
 };
 
 /* A guest register that has a host register in this unit only, and the one that lives in memory instead. */
@@ -65,7 +67,8 @@ struct emit {
 	const void *put_back, *take_again; /* routines of the unit: to frame_pinned and from it */
 	unsigned forward_count;
 	bool any_late;
-	uint8_t pointer; /* the group whose host address, or addend if it walks, rcx holds; or 0 */
+	uint8_t pointer; /* the group whose slot rcx holds; or 0 */
+	uint32_t host_groups; /* whose slot is the host address of their lowest byte; of the others, the addend */
 
 	/* Written before they are read: emit_unit does not clear them, which would cost more than many a unit. */
 	const void *labels[UNIT_OPS];
@@ -122,13 +125,20 @@ void emit_float(struct emit *e);
 void emit_control(struct emit *e);
 /* The float flags = general a. */
 void emit_flags_write(struct emit *e);
-/* rax = virtual address in memory; checks the TLB and makes rax a host address. */
+/* rcx = what leads to the TLB entry of an address; a member of that entry. */
+void emit_tlb_index(struct x64 *a, enum frame_mode mode, enum x64_reg address);
+struct x64_mem emit_tlb_entry(enum frame_mode mode, size_t member);
+/* rax = host address of what lies `offset` bytes from a global's address, checked; rcx is not free. */
 void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size, bool store);
 /* The place in memory that the present load or store accesses, checked; rdx is free, rax and rcx are not. */
 struct x64_mem emit_place(struct emit *e, bool store);
+/* rax = the guest address of the lowest byte that the present access, or the group it leads, checks. */
+void emit_lowest_address(struct emit *e);
+/* Which groups of the unit keep a host address: those with a base in memory. */
+void emit_kinds_of_groups(struct emit *e);
 /* No group has a page yet: at the entry of a unit. */
 void emit_no_walks(struct emit *e);
-void emit_walk(struct emit *e, const void *back, bool store);
+void emit_walk(struct emit *e, bool store);
 /* Instructions that were counted at the unit's entry and come behind the present one. */
 unsigned emit_refund(const struct emit *e);
 /* Goes to an address in the page (or beyond it), giving back nothing. */

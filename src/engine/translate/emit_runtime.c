@@ -155,11 +155,34 @@ static void resume_elsewhere(struct x64 *a, const void *resume)
 	x64_jcc_rel32(a, X64_NE, resume);
 }
 
-static const void *make_slow_access(struct x64 *a, const void *resume, const struct emit_callbacks *callbacks)
+/* rcx leads to the TLB entry of the address in rax, and flags say whether it is for all `size` bytes, as in rdx. */
+static void look_up(struct x64 *a, enum frame_mode mode, bool store)
+{
+	x64_push_r(a, X64_RDX);
+	x64_shift_ri(a, X64_SHR, 4, X64_RDX, 12);
+	x64_alu_ri(a, X64_AND, 4, X64_RDX, 15);
+	x64_lea(a, 8, X64_RDX, x64_at_index(X64_RAX, X64_RDX, 1, -1));
+	x64_alu_ri(a, X64_AND, 8, X64_RDX, -(int32_t)GUEST_PAGE_SIZE);
+	emit_tlb_index(a, mode, X64_RAX);
+	x64_alu_rm(a, X64_CMP, 8, X64_RDX,
+		   emit_tlb_entry(mode, store ? offsetof(struct frame_tlb, store) : offsetof(struct frame_tlb, load)));
+	x64_pop_r(a, X64_RDX);
+}
+
+static const void *make_slow_access(struct x64 *a, const void *resume, const struct emit_callbacks *callbacks,
+				    enum frame_mode mode, bool store)
 {
 	const void *here = x64_here(a);
+	uint8_t *miss;
 
+	look_up(a, mode, store);
+	miss = x64_jcc_forward(a, X64_NE);
+	x64_load(a, 8, X64_RCX, emit_tlb_entry(mode, offsetof(struct frame_tlb, addend)));
+	x64_ret(a);
+	x64_patch_here(a, miss);
 	x64_push_r(a, X64_RAX);
+	x64_push_r(a, X64_RDX);
+	x64_push_r(a, X64_RDX); /* so that the stack is aligned */
 	save_all(a);
 	x64_lea(a, 8, X64_RDI, x64_at(X64_RBP, -FRAME_BIAS));
 	x64_mov_rr(a, 8, X64_RSI, X64_RAX);
@@ -167,8 +190,10 @@ static const void *make_slow_access(struct x64 *a, const void *resume, const str
 	resume_elsewhere(a, resume);
 	general(a, false, false);
 	floats(a, false);
+	x64_pop_r(a, X64_RDX);
+	x64_pop_r(a, X64_RDX);
 	x64_pop_r(a, X64_RAX);
-	x64_ret(a);
+	x64_jmp_rel32(a, here);
 	return here;
 }
 
@@ -272,7 +297,10 @@ void emit_runtime(struct x64 *a, struct emit_runtime *out, const struct emit_cal
 	out->leave_trap = make_leave_for(a, saved, EMIT_EXIT_TRAP);
 	out->leave_engine = make_leave_for(a, saved, EMIT_EXIT_ENGINE);
 	out->lookup = make_lookup(a, saved, callbacks);
-	out->slow_access = make_slow_access(a, resume, callbacks);
+	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
+		for (unsigned store = 0; store < 2; store++)
+			out->slow_access[mode][store] =
+				make_slow_access(a, resume, callbacks, (enum frame_mode)mode, store);
 	out->call_c = make_call_c(a, resume, callbacks);
 	out->pure = make_pure(a);
 	emit_system_runtime(a, out);

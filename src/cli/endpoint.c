@@ -14,6 +14,8 @@
 #include "base/socket.h"
 
 #define BACKLOG 16
+/* Of one move by TLS. */
+#define CONNECTIONS 4
 
 struct endpoint {
 	const char *text;
@@ -203,6 +205,16 @@ int endpoint_welcome(const struct endpoint *endpoint, int *fd, char peer[TLS_PEE
 {
 	*peer = '\0';
 	return secure(endpoint, fd, peer, e);
+}
+
+/* Encryption costs more than all else that is done with a page. */
+unsigned endpoint_connections(const struct endpoint *endpoint)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (!endpoint->credentials || processors < 1)
+		return 1;
+	return processors < CONNECTIONS ? (unsigned)processors : CONNECTIONS;
 }
 
 int endpoint_connect(const struct endpoint *endpoint, int *fd, struct error *e)

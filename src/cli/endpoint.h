@@ -61,6 +61,8 @@ void endpoint_remove(const struct endpoint *endpoint);
 /* What was accepted becomes a stream socket that can be spoken over; *fd is closed on failure. `peer`: who calls,
  * or empty where that is not known. -EACCES (ERROR_PERMISSION): a stranger. */
 MUST_USE int endpoint_welcome(const struct endpoint *endpoint, int *fd, char peer[TLS_PEER_SIZE], struct error *e);
+/* How many connections carry more than one does. */
+unsigned endpoint_connections(const struct endpoint *endpoint);
 MUST_USE int endpoint_connect(const struct endpoint *endpoint, int *fd, struct error *e);
 
 #endif

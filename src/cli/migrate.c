@@ -24,6 +24,7 @@ enum {
 	MIGRATE_COPY_DISKS,
 	MIGRATE_MAX_DOWNTIME,
 	MIGRATE_BANDWIDTH,
+	MIGRATE_CONNECTIONS,
 	MIGRATE_COMPRESS,
 	MIGRATE_TLS_NAME,
 	MIGRATE_STATUS,
@@ -220,6 +221,13 @@ static json_t *request_of(const struct arguments *arguments, const char *offer, 
 	return object;
 }
 
+static unsigned connections_of(const struct arguments *arguments, const struct migrate_target *target)
+{
+	const struct option_value *given = &arguments->values[MIGRATE_CONNECTIONS];
+
+	return given->given ? (unsigned)given->number : endpoint_connections(target->endpoint);
+}
+
 static int make_request(struct named *named, const struct arguments *arguments, json_t **out, struct error *e)
 {
 	char token[MIGRATE_TOKEN_TEXT], *text;
@@ -250,12 +258,15 @@ static int move(struct named *named, const struct arguments *arguments, const st
 		struct error *e)
 {
 	struct request request = {.call = "migrate"};
+	unsigned connections = connections_of(arguments, target), more = connections - 1 + wants_post_copy(arguments);
 	int fd = -1, r = named_connect(named, "moved", e);
 
 	if (r == 0)
 		r = make_request(named, arguments, &request.with, e);
-	if (r == 0 && wants_post_copy(arguments))
-		r = migrate_pass_links(named, target, 1, e);
+	if (r == 0)
+		json_object_set_new(request.with, "connections", json_integer(connections));
+	if (r == 0 && more)
+		r = migrate_pass_links(named, target, more, e);
 	if (r == 0)
 		r = endpoint_connect(target->endpoint, &fd, e);
 	if (r < 0) {
@@ -407,6 +418,14 @@ static const struct option_spec options[MIGRATE_OPTIONS] = {
 			       .minimum = 64 * KIB,
 			       .maximum = RATE_MAX,
 			       .help = "send at most so many bytes a second"},
+	[MIGRATE_CONNECTIONS] = {.name = "connections",
+				 .letter = 'n',
+				 .type = OPTION_INTEGER,
+				 .placeholder = "N",
+				 .minimum = 1,
+				 .maximum = LINK_PAGES_MAX + 1,
+				 .help = "send pages by so many connections at once; without it by as many as this host has "
+					 "processors, up to 4, to tls:, where each is encrypted by a process of its own, else by 1"},
 	[MIGRATE_COMPRESS] = {.name = "compress",
 			      .type = OPTION_ENUM,
 			      .placeholder = "METHOD",

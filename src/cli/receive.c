@@ -277,7 +277,7 @@ static int make(struct guest_house *house, struct error *e)
 /* The monitor goes on with the connection, and says here when the machine has come, or why not. */
 static int hand_over(struct guest_house *house, struct error *e)
 {
-	static const char answer[] = "{\"flows\": true}";
+	static const char answer[] = "{\"flows\": true, \"links\": true}";
 	struct monitor_arrival arrival = {.link = house->stream.fd};
 	int r = registry_ballot_open(house->registry, house->token, true, &arrival.ballot, e);
 

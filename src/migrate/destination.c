@@ -27,6 +27,7 @@ static int reserve(void *arg, struct error *e)
 {
 	struct destination *d = arg;
 	bool copied = json_object_get(d->inventory, "disks") != NULL;
+	json_int_t links;
 	int r = inventory_check(d->machine, d->inventory, d->options.token, e);
 
 	if (r == 0 && copied)
@@ -34,9 +35,11 @@ static int reserve(void *arg, struct error *e)
 	/* What was laid out for a start of its own goes. */
 	if (r == 0)
 		ram_clear(destination_memory(d));
-	if (r == 0)
-		d->can_be_late = destination_can_be_late(d);
-	return r;
+	if (r < 0)
+		return r;
+	d->can_be_late = destination_can_be_late(d);
+	links = json_integer_value(json_object_get(d->inventory, "links"));
+	return links > 0 ? destination_begin_porters(d, (unsigned)(links & UINT16_MAX), e) : 0;
 }
 
 static int say_reserved(struct destination *d, struct error *e)
@@ -83,23 +86,40 @@ static int add_state(struct destination *d, const struct stream_frame *frame, st
 	return 0;
 }
 
+static uint64_t told_of(struct destination *d)
+{
+	uint64_t pages = d->counts.data + d->counts.zero;
+
+	pthread_mutex_lock(&d->lock);
+	pages += d->carried.data + d->carried.zero;
+	pthread_mutex_unlock(&d->lock);
+	return pages;
+}
+
 static int check_totals(struct destination *d, const struct stream_frame *frame, struct error *e)
 {
-	uint64_t pages = d->counts.data + d->counts.zero, due = memory_size(destination_memory(d)) >> GUEST_PAGE_SHIFT;
+	uint64_t pages = told_of(d), due = memory_size(destination_memory(d)) >> GUEST_PAGE_SHIFT, flags;
 	le64_t totals[3];
 
 	memcpy(totals, frame->bytes, sizeof totals);
+	flags = le64_get(totals[2]);
 	if (le64_get(totals[0]) != pages || le64_get(totals[1]) != d->state_length ||
-	    le64_get(totals[2]) > (d->stream.version > 1 ? STREAM_FINISH_RUNS | STREAM_FINISH_LATE : STREAM_FINISH_RUNS))
-		return error_set(e, ERROR_FAILED, -EPROTO, "the other side sent %llu pages and %llu bytes of state, %llu and %zu came",
+	    flags > (d->stream.version > 1 ? STREAM_FINISH_RUNS | STREAM_FINISH_LATE : STREAM_FINISH_RUNS))
+		return error_set(e, ERROR_FAILED, -EPROTO,
+				 "the other side sent %llu pages and %llu bytes of state, %llu and %zu came",
 				 (unsigned long long)le64_get(totals[0]), (unsigned long long)le64_get(totals[1]),
 				 (unsigned long long)pages, d->state_length);
 	pages_set_add(&d->target.named, &d->target.lacking);
 	if (pages_set_count(&d->target.named) != due)
 		return error_set(e, ERROR_FAILED, -EPROTO, "of %llu pages of memory %llu were never told of",
-				 (unsigned long long)due, (unsigned long long)(due - pages_set_count(&d->target.named)));
-	d->run = le64_get(totals[2]) & STREAM_FINISH_RUNS;
-	return le64_get(totals[2]) & STREAM_FINISH_LATE ? destination_begin_late(d, e) : 0;
+				 (unsigned long long)due,
+				 (unsigned long long)(due - pages_set_count(&d->target.named)));
+	d->run = flags & STREAM_FINISH_RUNS;
+	if (flags & STREAM_FINISH_LATE)
+		return destination_begin_late(d, e);
+	/* What is here is the machine's from now on. */
+	destination_end_porters(d);
+	return 0;
 }
 
 /* 1: that was the last. */
@@ -321,6 +341,7 @@ void destination_free(struct destination *d)
 		pthread_join(d->thread, NULL);
 	if (d->attended)
 		pthread_join(d->attendant, NULL);
+	destination_end_porters(d);
 	bell_silence(&d->news);
 	errands_finish(&d->errands);
 	pages_target_finish(&d->target);

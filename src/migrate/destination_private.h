@@ -14,6 +14,8 @@
 /* A source that says nothing for so long is not waited for any more. It may be flushing a file to a slow disk. */
 #define DESTINATION_IDLE_MS 30000
 
+struct porter;
+
 struct destination {
 	struct machine *machine;
 	struct destination_options options;
@@ -55,6 +57,10 @@ struct destination {
 	bool decided;  /* it may be this side's from now on */
 	bool closing;
 	bool has_faults_link;
+	bool takes_pages; /* by further connections: all is reserved, and not all is here */
+	struct porter *porters[LINK_PAGES_MAX];
+	unsigned porter_count;
+	struct pages_counts carried; /* by them */
 	int next_fd;   /* a new main connection, after a cut; -1: none */
 	unsigned next_version;
 };
@@ -63,6 +69,17 @@ static inline struct memory *destination_memory(const struct destination *d)
 {
 	return &machine_board(d->machine)->memory;
 }
+
+/* porters.c: further connections for pages. */
+
+/* So many will come; from now on they may. The owner's thread. */
+MUST_USE int destination_begin_porters(struct destination *d, unsigned count, struct error *e);
+/* `fd` is theirs from now on. The attendant's thread. */
+void destination_take_pages_link(struct destination *d, int fd, unsigned version);
+/* What comes by them is not heard any more. Under the lock. */
+void destination_send_porters_away(struct destination *d);
+/* The same, and none is left. */
+void destination_end_porters(struct destination *d);
 
 /* late.c: memory that comes after the machine. */
 

@@ -141,6 +141,7 @@ static void enter(struct destination *d, enum destination_phase phase)
 		d->has_faults_link = false;
 		if (d->faults.fd >= 0)
 			shutdown(d->faults.fd, SHUT_RDWR);
+		destination_send_porters_away(d);
 	}
 	pthread_mutex_unlock(&d->lock);
 	bell_ring(&d->news);
@@ -338,8 +339,10 @@ static void take_connection(struct destination *d)
 		return;
 	if (poll(&letters, 1, LOOK_MS) > 0 && link_take(door, &letter, &fd) == 0) {
 		if (memcmp(letter.token, d->options.token, sizeof letter.token) != 0 || letter.version < 2 ||
-		    letter.version > STREAM_VERSION || letter.role == LINK_PAGES)
+		    letter.version > STREAM_VERSION)
 			close(fd);
+		else if (letter.role == LINK_PAGES)
+			destination_take_pages_link(d, fd, letter.version);
 		else if (letter.role == LINK_FAULTS)
 			take_faults_link(d, fd, letter.version);
 		else

@@ -20,7 +20,7 @@
 enum link_role {
 	LINK_MAIN,   /* the first one anew, after it broke in post-copy */
 	LINK_FAULTS, /* pages that somebody waits for */
-	LINK_PAGES,  /* part of the pages of pre-copy */
+	LINK_PAGES,  /* part of the pages */
 	LINK_ROLES,
 };
 

@@ -20,10 +20,23 @@
 /* Percent of its processor time that the guest is left, step by step. */
 static const unsigned throttles[] = {80, 60, 40, 25, 15, 8, 4, 2, 1};
 
-/* Also counts. */
-int source_pace(void *opaque, size_t bytes, struct error *e)
+void source_tally(struct source *source, struct tally *told, const struct pages_counts *counts, uint64_t bytes)
 {
-	struct source *source = opaque;
+	pthread_mutex_lock(&source->lock);
+	source->progress.pages += counts->data - told->pages.data;
+	source->progress.zeros += counts->zero - told->pages.zero;
+	source->progress.bytes += bytes - told->bytes;
+	pthread_mutex_unlock(&source->lock);
+	*told = (struct tally){*counts, bytes};
+}
+
+static void tally(struct source *source)
+{
+	source_tally(source, &source->told, &source->sender.counts, source->stream.bytes_sent);
+}
+
+int source_take_turn(struct source *source, size_t bytes, struct error *e)
+{
 	uint64_t wait;
 
 	for (;;) {
@@ -31,9 +44,6 @@ int source_pace(void *opaque, size_t bytes, struct error *e)
 
 		pthread_mutex_lock(&source->lock);
 		wait = limit_take(&source->limit, bytes, clock_host_ns());
-		source->progress.pages = source->sender.counts.data;
-		source->progress.zeros = source->sender.counts.zero;
-		source->progress.bytes = source->stream.bytes_sent;
 		pthread_mutex_unlock(&source->lock);
 		if (wait == 0)
 			return 0;
@@ -42,18 +52,22 @@ int source_pace(void *opaque, size_t bytes, struct error *e)
 	}
 }
 
+int source_pace(void *opaque, size_t bytes, struct error *e)
+{
+	struct source *source = opaque;
+
+	tally(source);
+	return source_take_turn(source, bytes, e);
+}
+
 int source_send_due(struct source *source, struct error *e)
 {
 	int r;
 
 	r = disks_send(&source->disks, &source->stream, source_pace, source, e);
 	if (r == 0)
-		r = pages_send(&source->sender, &source->due, e);
-	pthread_mutex_lock(&source->lock);
-	source->progress.pages = source->sender.counts.data;
-	source->progress.zeros = source->sender.counts.zero;
-	source->progress.bytes = source->stream.bytes_sent;
-	pthread_mutex_unlock(&source->lock);
+		r = source_send_pages(source, e);
+	tally(source);
 	return r;
 }
 
@@ -94,9 +108,20 @@ static uint64_t left(const struct source *source)
 	return pages_set_count(&source->due) + disks_left(&source->disks) / GUEST_PAGE_SIZE;
 }
 
+static uint64_t sent(struct source *source)
+{
+	uint64_t bytes;
+
+	tally(source);
+	pthread_mutex_lock(&source->lock);
+	bytes = source->progress.bytes;
+	pthread_mutex_unlock(&source->lock);
+	return bytes;
+}
+
 static int copy_round(struct source *source, unsigned number, struct round *round, struct error *e)
 {
-	uint64_t began = clock_host_ns(), before = source->stream.bytes_sent;
+	uint64_t began = clock_host_ns(), before = sent(source);
 	int r;
 
 	round->pages = left(source);
@@ -107,7 +132,7 @@ static int copy_round(struct source *source, unsigned number, struct round *roun
 	if (r == 0)
 		r = end_round(source, number, e);
 	round->ns = clock_host_ns() - began;
-	round->bytes = source->stream.bytes_sent - before;
+	round->bytes = sent(source) - before;
 	if (r == 0)
 		r = source_errand(source, source_collect, e);
 	if (r < 0)

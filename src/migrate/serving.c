@@ -58,7 +58,7 @@ static void attach(struct source *source, struct stream *stream, int *fd)
 	pthread_mutex_unlock(&source->lock);
 }
 
-static int join(struct source *source, struct stream *stream, enum link_role role, struct error *e)
+int source_join_by(struct source *source, struct stream *stream, enum link_role role, struct error *e)
 {
 	int r = stream_greet(stream, true, e);
 
@@ -74,7 +74,7 @@ int source_join(struct source *source, struct error *e)
 	if (source->next_faults < 0)
 		return error_set(e, ERROR_USAGE, -EINVAL, "post-copy needs a second connection");
 	attach(source, &source->faults, &source->next_faults);
-	r = join(source, &source->faults, LINK_FAULTS, e);
+	r = source_join_by(source, &source->faults, LINK_FAULTS, e);
 	return r <= 0 ? r : error_set(e, ERROR_FAILED, -EPROTO, "the other side speaks of another machine");
 }
 
@@ -179,7 +179,7 @@ static int push(struct source *source, struct error *e)
 	int r;
 
 	note_left(source);
-	r = pages_send(&source->sender, &source->due, e);
+	r = source_send_pages(source, e);
 	if (r == 0)
 		r = stream_send(&source->stream, STREAM_PUSHED, NULL, 0, e);
 	if (r == 0)
@@ -191,6 +191,7 @@ static int push(struct source *source, struct error *e)
 /* The server lets go of its link before another takes its place. */
 static void cut(struct source *source)
 {
+	source_carriers_cut(source);
 	pthread_mutex_lock(&source->lock);
 	source->progress.cut = true;
 	if (source->serving && source->faults.fd >= 0) {
@@ -247,13 +248,13 @@ static int hear_missing(struct source *source, struct error *e)
 
 static int rejoin(struct source *source, struct error *e)
 {
-	int r = join(source, &source->stream, LINK_MAIN, e);
+	int r = source_join_by(source, &source->stream, LINK_MAIN, e);
 
 	/* Its last word was lost. */
 	if (r > 0)
 		return 0;
 	if (r == 0)
-		r = join(source, &source->faults, LINK_FAULTS, e);
+		r = source_join_by(source, &source->faults, LINK_FAULTS, e);
 	if (r > 0)
 		return 0;
 	if (r == 0)

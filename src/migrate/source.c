@@ -65,6 +65,7 @@ static void read_answer(struct source *source, const struct stream_frame *frame)
 	json_t *answer = json_loadb((const char *)frame->bytes, frame->length, JSON_REJECT_DUPLICATES, NULL);
 
 	source->takes_flows = json_is_true(json_object_get(answer, "flows"));
+	source->takes_links = json_is_true(json_object_get(answer, "links"));
 	json_decref(answer);
 }
 
@@ -86,8 +87,11 @@ static int send_inventory(void *arg, struct error *e)
 {
 	struct source *source = arg;
 	json_t *inventory = inventory_of(source->machine, source->options.disks);
-	char *text = inventory ? json_dumps(inventory, JSON_COMPACT) : NULL;
+	char *text;
 
+	if (source->takes_links)
+		json_object_set_new(inventory, "links", json_integer(source->options.links.page_count));
+	text = inventory ? json_dumps(inventory, JSON_COMPACT) : NULL;
 	disks_mark(source->machine, source->options.token, true);
 	json_decref(inventory);
 	free(source->offer);
@@ -112,6 +116,8 @@ static int agree(struct source *source, const struct stream_frame *frame, struct
 		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
 				 "the destination can not take this machine before its memory: its memory is locked there, or its "
 				 "doppel or kernel does not know how; move it without post-copy");
+	if (source->takes_links)
+		source_call_carriers(source);
 	return wanted ? source_join(source, e) : 0;
 }
 
@@ -158,7 +164,7 @@ static int send_state(struct source *source, struct error *e)
 
 static int finish(struct source *source, struct error *e)
 {
-	const le64_t totals[] = {le64_put(source->sender.counts.data + source->sender.counts.zero),
+	const le64_t totals[] = {le64_put(source->progress.pages + source->progress.zeros),
 				 le64_put(source->state.length),
 				 le64_put((source->was_running ? STREAM_FINISH_RUNS : 0) |
 					  (source->progress.post_copy ? STREAM_FINISH_LATE : 0))};
@@ -275,7 +281,7 @@ static int ask(struct source *source, struct error *e)
 	int r = stream_greet(&source->stream, true, e);
 
 	source->end = SOURCE_IN_DOUBT;
-	source->progress.post_copy = source->options.main_fd >= 0;
+	source->progress.post_copy = source->options.links.main >= 0;
 	source->fenced = source->held = source->was_running = true;
 	if (r == 0)
 		r = stream_send_bytes(&source->stream, STREAM_ASK, source->options.token, MIGRATE_TOKEN_TEXT - 1, e);
@@ -369,8 +375,11 @@ static int prepare(struct source *source, struct error *e)
 
 static int begin(struct source *source, struct error *e)
 {
-	int r = thread_start(&source->thread, THREAD_MOVER, "mover", source_main, source);
+	int r = source_carriers_begin(source, e);
 
+	if (r < 0)
+		return r;
+	r = thread_start(&source->thread, THREAD_MOVER, "mover", source_main, source);
 	source->threaded = r == 0;
 	if (r == 0) {
 		r = thread_start(&source->server, THREAD_MOVER, "server", source_server_main, source);
@@ -379,13 +388,27 @@ static int begin(struct source *source, struct error *e)
 	return r < 0 ? error_errno(e, r, "a thread for moving a machine") : 0;
 }
 
-static void close_links(struct source *source)
+void source_links_close(const struct source_links *links)
 {
-	const int fds[] = {source->fd, source->faults.fd, source->next_main, source->next_faults};
+	const int fds[] = {links->faults, links->main};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	for (unsigned i = 0; i < links->page_count; i++)
+		close(links->pages[i]);
+}
+
+static void close_links(struct source *source)
+{
+	const int fds[] = {source->fd, source->faults.fd};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	source->options.links.main = source->next_main;
+	source->options.links.faults = source->next_faults;
+	source_links_close(&source->options.links);
 }
 
 int source_new(struct source **out, struct machine *machine, int fd, const struct source_options *options, struct error *e)
@@ -395,10 +418,7 @@ int source_new(struct source **out, struct machine *machine, int fd, const struc
 
 	if (!source) {
 		close(fd);
-		if (options->faults_fd >= 0)
-			close(options->faults_fd);
-		if (options->main_fd >= 0)
-			close(options->main_fd);
+		source_links_close(&options->links);
 		return error_errno(e, -ENOMEM, "moving a machine");
 	}
 	source->machine = machine;
@@ -406,8 +426,8 @@ int source_new(struct source **out, struct machine *machine, int fd, const struc
 	source->offer = strdup(options->offer ? options->offer : "");
 	source->fd = fd;
 	source->faults.fd = -1;
-	source->next_main = options->main_fd;
-	source->next_faults = options->faults_fd;
+	source->next_main = options->links.main;
+	source->next_faults = options->links.faults;
 	snprintf(source->name, sizeof source->name, "%s", options->name ? options->name : "");
 	if (!source->options.max_downtime_ms)
 		source->options.max_downtime_ms = MIGRATE_DOWNTIME_MS;
@@ -448,6 +468,7 @@ void source_free(struct source *source)
 		pthread_join(source->thread, NULL);
 	if (source->served)
 		pthread_join(source->server, NULL);
+	source_carriers_end(source);
 	/* The machine ends before the move did. */
 	if (source->fenced && source->end == SOURCE_STAYED)
 		(void)!source->options.hooks.fence(source->options.hooks.opaque, SOURCE_FENCE_NONE, NULL);

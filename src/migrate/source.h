@@ -17,6 +17,8 @@
 #define MIGRATE_TOKEN      16 /* bytes */
 #define MIGRATE_TOKEN_TEXT 33 /* in hexadecimal, with its NUL */
 #define MIGRATE_DOWNTIME_MS 300
+/* Connections for pages beside the first. */
+#define LINK_PAGES_MAX 15
 
 enum source_end {
 	SOURCE_STAYED,   /* the machine is here and as it was before */
@@ -44,6 +46,16 @@ struct source_hooks {
 	void *opaque;
 };
 
+/* Connections beside the first, made as that one was; the source's as soon as it has them. */
+struct source_links {
+	int faults; /* for post-copy; -1: none */
+	int main;   /* with `ask`, and `faults`: for source_rejoin, should it be there and lack memory; else -1 */
+	int pages[LINK_PAGES_MAX]; /* for part of the pages, where the destination takes such */
+	unsigned page_count;
+};
+
+void source_links_close(const struct source_links *links);
+
 struct source_options {
 	const char *offer; /* JSON: of the machine, for whoever receives it; `token` is among it */
 	char token[MIGRATE_TOKEN_TEXT];
@@ -52,9 +64,7 @@ struct source_options {
 	bool post_copy;           /* no pre-copy either, and its memory follows when it runs there */
 	bool auto_post_copy;      /* the same, where pre-copy makes no way */
 	const char *name;         /* of the machine, there: for further connections */
-	/* For post-copy, connected as the first one, the source's from now on; -1: none. With `ask`: the connections for
-	 * source_rejoin, should it be there and lack memory. */
-	int faults_fd, main_fd;
+	struct source_links links;
 	bool compress;            /* pages, by zstd */
 	bool disks;               /* copied along, those that it writes */
 	unsigned max_downtime_ms; /* 0: MIGRATE_DOWNTIME_MS */

@@ -13,6 +13,31 @@
 #include "migrate/source.h"
 #include "state/state.h"
 
+/* What progress has counted of a connection. */
+struct tally {
+	struct pages_counts pages;
+	uint64_t bytes;
+};
+
+/* A further connection for pages; carriers.c. */
+struct carrier {
+	struct source *source;
+	pthread_t thread;
+	bool threaded;
+
+	/* Its thread's own. */
+	struct stream stream;
+	struct pages_sender sender;
+	struct tally told;
+	uint64_t turns;
+	struct error why; /* of the result */
+
+	/* Guarded by the source's lock. */
+	unsigned had; /* the turn that it had last */
+	bool busy, failed;
+	int result;
+};
+
 struct source {
 	struct machine *machine;
 	struct source_options options;
@@ -26,9 +51,11 @@ struct source {
 	/* The thread's own. */
 	struct pages_sender sender;
 	struct packer *packer;
+	struct tally told;
+	struct carrier carriers[LINK_PAGES_MAX]; /* as many as options.links has */
 	struct pages_set due, fresh; /* not sent since they changed; of those, what was collected last */
 	struct disks disks;
-	bool takes_flows; /* the destination */
+	bool takes_flows, takes_links; /* the destination */
 	struct flow_list flows;
 	struct state_writer state;
 	uint64_t began_ns, stopped_ns;
@@ -48,6 +75,9 @@ struct source {
 	struct migrate_progress progress;
 	struct limit limit;
 	bool cancelled, committed;
+	bool carriers_called;  /* to the destination */
+	bool sharing;          /* carriers shall take of what is due */
+	unsigned turn;         /* how often they have been told so */
 	bool can_post_copy;    /* the destination said so */
 	bool switch_asked;     /* to post-copy */
 	bool complete;         /* in post-copy: it needs nothing any more */
@@ -63,9 +93,26 @@ void source_enter(struct source *source, enum migrate_stage stage);
 MUST_USE int source_errand(struct source *source, errand_fn *fn, struct error *e);
 
 /* A frame of so many bytes waits until the bandwidth allows it. */
+MUST_USE int source_take_turn(struct source *source, size_t bytes, struct error *e);
+/* The same for one of the first connection, and progress counts. */
 MUST_USE int source_pace(void *source, size_t bytes, struct error *e);
+/* Progress counts what a connection has sent since `told`. */
+void source_tally(struct source *source, struct tally *told, const struct pages_counts *counts, uint64_t bytes);
+
+/* carriers.c: further connections for pages, with a thread each. The owner's thread begins and ends them. */
+MUST_USE int source_carriers_begin(struct source *source, struct error *e);
+/* The destination takes them now. */
+void source_call_carriers(struct source *source);
+/* Sends all pages that are due; the destination has those that went by further connections. */
+MUST_USE int source_send_pages(struct source *source, struct error *e);
+/* They are of no use any more. */
+void source_carriers_cut(struct source *source);
+/* Source_free's, which has told them. */
+void source_carriers_end(struct source *source);
 
 /* serving.c: post-copy. */
+/* The greeting, then what the connection is for. 1: the machine needs nothing any more. */
+MUST_USE int source_join_by(struct source *source, struct stream *stream, enum link_role role, struct error *e);
 /* The connection for faults is made. */
 MUST_USE int source_join(struct source *source, struct error *e);
 bool source_shall_switch(void *source);

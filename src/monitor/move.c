@@ -163,10 +163,7 @@ static int begin(struct move *move, struct control_call *call, const struct sour
 	int fd = control_take_passed(call), r;
 
 	if (fd < 0) {
-		if (options->faults_fd >= 0)
-			close(options->faults_fd);
-		if (options->main_fd >= 0)
-			close(options->main_fd);
+		source_links_close(&options->links);
 		return error_set(e, ERROR_USAGE, -EINVAL, "migrate: a connection to the destination has to be passed");
 	}
 	r = source_new(&move->source, move->monitor->machine, fd, options, e);
@@ -219,6 +216,13 @@ static uint64_t number(const json_t *with, const char *key)
 	return value > 0 ? (uint64_t)value : 0;
 }
 
+/* All but the first of them came before. */
+static void take_page_links(struct monitor *monitor, unsigned connections, struct source_links *links)
+{
+	while (links->page_count + 1 < connections && links->page_count < LINK_PAGES_MAX && monitor->link_count)
+		links->pages[links->page_count++] = take_link(monitor);
+}
+
 static int check(const struct monitor *monitor, struct error *e)
 {
 	enum machine_state state;
@@ -249,7 +253,7 @@ static struct move *move_new(struct monitor *monitor, const char *token, const c
 	return move;
 }
 
-/* {"offer": text for the destination, "token", "to": as the user wrote it, "offline", "disks", "max_downtime_ms", "bandwidth"}, and a
+/* {"offer": text for the destination, "token", "to": as the user wrote it, "offline", "disks", "max_downtime_ms", "bandwidth", "connections"}, and a
  * connection. Answered when it is over. */
 int monitor_migrate(struct control_call *call, const json_t *with, struct error *e)
 {
@@ -267,8 +271,7 @@ int monitor_migrate(struct control_call *call, const json_t *with, struct error 
 		.post_copy = json_is_true(json_object_get(with, "post_copy")),
 		.auto_post_copy = json_is_true(json_object_get(with, "auto_post_copy")),
 		.name = monitor->options->name,
-		.faults_fd = -1,
-		.main_fd = -1,
+		.links = {.faults = -1, .main = -1},
 		.hooks = {fence, went_on, over, NULL},
 	};
 	struct move *move;
@@ -283,7 +286,9 @@ int monitor_migrate(struct control_call *call, const json_t *with, struct error 
 	memcpy(options.token, token, sizeof options.token);
 	options.hooks.opaque = move = move_new(monitor, token, to);
 	if (move && (options.post_copy || options.auto_post_copy))
-		options.faults_fd = take_link(monitor);
+		options.links.faults = take_link(monitor);
+	if (move)
+		take_page_links(monitor, (unsigned)number(with, "connections"), &options.links);
 	r = move ? begin(move, call, &options, e) : error_errno(e, -ENOMEM, "migrate");
 	if (r < 0) {
 		free(move);
@@ -300,8 +305,7 @@ int monitor_migrate_ask(struct control_call *call, const json_t *with, struct er
 	struct monitor *monitor = control_opaque(call);
 	struct source_options options = {.ask = true,
 					 .name = monitor->options->name,
-					 .faults_fd = -1,
-					 .main_fd = -1,
+					 .links = {.faults = -1, .main = -1},
 					 .hooks = {fence, went_on, over, monitor->move}};
 
 	(void)with;
@@ -313,8 +317,8 @@ int monitor_migrate_ask(struct control_call *call, const json_t *with, struct er
 	if (monitor->move->progress.post_copy) {
 		if (monitor->link_count < 2)
 			return error_set(e, ERROR_USAGE, -EINVAL, "migrate: two connections more have to be passed before");
-		options.main_fd = take_link(monitor);
-		options.faults_fd = take_link(monitor);
+		options.links.main = take_link(monitor);
+		options.links.faults = take_link(monitor);
 	}
 	return begin(monitor->move, call, &options, e);
 }

@@ -10,7 +10,8 @@ import hosts
 from link import FROM_DESTINATION, FROM_SOURCE, Fault, Host, Link
 from tap import finish, result, until
 
-MODES = [[], ["--offline"], *([["--post-copy"]] if os.environ.get("DOPPEL_LONG") else [])]
+MODES = [[], ["--offline"], ["--connections", "3"],
+         *([["--post-copy"], ["--post-copy", "--connections", "3"]] if os.environ.get("DOPPEL_LONG") else [])]
 ROOM = 8 << 20
 # To a frame, as it passes; to anything, at any time.
 OF_FRAMES = ["cut", "late cut", "half", "flip", "version"]
@@ -92,7 +93,7 @@ class Place:
             self.a, self.b = owners[0], a if owners[0] is b else b
         else:
             self.harts = 0
-        return result(good, "%s, %s%s%s" % (name, told, "".join(", " + option[2:] for option in options), "" if fault.happened else " (not come to)"),
+        return result(good, "%s, %s%s%s" % (name, told, "".join(", " + option.lstrip("-") for option in options), "" if fault.happened else " (not come to)"),
                       "exit status %d, alive at %s, owned by %s\n%s\n%s\n%s" %
                       (status, [h.name for h in alive], [h.name for h in owners], output, a.report(), b.report()))
 

@@ -16,7 +16,8 @@ def back_and_forth(a, b, harts):
     if not result(started, "a guest of %d harts writes its memory" % harts, output + a.console()[-300:]):
         return
     for options in ([], ["--offline"], ["--post-copy"], ["--max-downtime", "30ms"], ["--post-copy"],
-                    ["--auto-post-copy", "--max-downtime", "1ms"]):
+                    ["--auto-post-copy", "--max-downtime", "1ms"], ["--connections", "4"], ["--post-copy", "--connections", "3"],
+                    ["--offline", "--connections", "16", "--compress", "zstd"], ["--connections", "2"]):
         status, output = a.move(b.socket, *options)
         good = status == 0 and b.goes_on(harts) and a.machine() is None
         result(good, "it moves, %s, and all of its memory with it" % (" ".join(options) or "by pre-copy"),

@@ -19,7 +19,13 @@
 int kvm_memory_map(struct vm *vm, bool log, struct error *e)
 {
 	const struct memory *memory = vm->platform.memory;
+	int slots = kvm_has(vm->fd, KVM_CAP_NR_MEMSLOTS);
 
+	/* Old hosts do not tell; all have more than a machine takes. */
+	if (slots > 0 && (unsigned)slots < memory->count)
+		return error_set(e, ERROR_FAILED, -ENOSPC,
+				 "this host's KVM has %d memory slots, and the machine takes %u; give it less than 3 GiB with --memory",
+				 slots, memory->count);
 	for (unsigned i = 0; i < memory->count; i++) {
 		const struct memory_region *region = &memory->regions[i];
 		struct kvm_userspace_memory_region slot = {
@@ -32,9 +38,9 @@ int kvm_memory_map(struct vm *vm, bool log, struct error *e)
 		int r = kvm_call(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot);
 
 		if (r < 0)
-			return error_errno(e, r, "KVM refuses RAM '%s', %llu MiB at 0x%llx", region->name,
-					   (unsigned long long)(region->size / MIB),
-					   (unsigned long long)region->base.value);
+			return error_set(e, ERROR_FAILED, r, "KVM refuses RAM '%s', %llu MiB at 0x%llx: %s", region->name,
+					 (unsigned long long)(region->size / MIB),
+					 (unsigned long long)region->base.value, strerror(-r));
 	}
 	return 0;
 }

@@ -95,7 +95,7 @@ static int choose_engine(struct plan *plan, const struct engine **engine, struct
 	if ((*engine)->arch != plan->arch)
 		return error_set(e, ERROR_USAGE, -EINVAL, "--engine: %s does not run %s guests; see doppel engines", name,
 				 engine_arch_name(plan->arch));
-	(*engine)->probe(&report);
+	engine_look(*engine, &report);
 	if (report.usable)
 		return 0;
 	return error_set(e, ERROR_FAILED, -ENODEV, "--engine: %s can not run here: %s; %s", name, report.summary,

@@ -86,6 +86,8 @@ struct engine {
 	unsigned cache_copies;
 	/* Tells the truth by measuring; never fails. */
 	void (*probe)(struct engine_report *report);
+	/* The same without measuring, for who wants this engine and no other: `preferred` says nothing. NULL: probe is quick. */
+	void (*look)(struct engine_report *report);
 	/* Of engines for x86-64: what else it does for a board of that architecture. NULL otherwise. */
 	const struct x86_engine *x86;
 	/* A vCPU that executes `cpu`, of the engine's architecture, which stays the caller's and must outlive it. What the
@@ -123,6 +125,8 @@ extern const char *const engine_modes[ENGINE_MODES];
 const char *engine_arch_name(enum engine_arch arch);
 /* By name, or NULL. */
 const struct engine *engine_find(const char *name);
+/* Whether it can run here at all, without measuring how well. */
+void engine_look(const struct engine *engine, struct engine_report *report);
 /* The first preferred usable engine for `arch`, or NULL. */
 const struct engine *engine_default(enum engine_arch arch);
 /* The first usable one for `arch`, preferred or not, or NULL; *report is its report, or that of the last one asked. */

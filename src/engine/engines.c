@@ -29,6 +29,14 @@ const struct engine *engine_find(const char *name)
 	return NULL;
 }
 
+void engine_look(const struct engine *engine, struct engine_report *report)
+{
+	if (engine->look)
+		engine->look(report);
+	else
+		engine->probe(report);
+}
+
 const struct engine *engine_default(enum engine_arch arch)
 {
 	for (unsigned i = 0; engines[i]; i++) {

@@ -122,6 +122,9 @@ static void test_not_permitted(void **state)
 		assert_false(report.usable);
 		expect_words(report.summary, "may not be opened");
 		expect_words(report.remedy, "group kvm");
+		engine_look(&engine_kvm, &report);
+		assert_false(report.usable);
+		expect_words(report.remedy, "group kvm");
 		expect_refusal(ERROR_PERMISSION, "add this user to the group kvm");
 	}
 }
@@ -138,6 +141,9 @@ static void test_missing(void **state)
 		engine_kvm.probe(&report);
 		assert_false(report.usable);
 		expect_words(report.summary, "no /dev/kvm");
+		expect_words(report.remedy, "load kvm_intel or kvm_amd");
+		engine_look(&engine_kvm, &report);
+		assert_false(report.usable);
 		expect_words(report.remedy, "load kvm_intel or kvm_amd");
 		expect_refusal(ERROR_FAILED, "load kvm_intel or kvm_amd");
 	}

@@ -232,24 +232,19 @@ static void report_rate(struct engine_report *report, const struct kvm_probe *pr
 		 "use a host with virtualization in hardware; --engine kvm runs here all the same");
 }
 
-static void probe(struct engine_report *report)
+static void report_lack(struct engine_report *report, const struct kvm_probe *found)
 {
-	struct kvm_probe found;
-
-	*report = (struct engine_report){.usable = false};
-	kvm_probe(&found);
-	switch (found.verdict) {
+	switch (found->verdict) {
 	case KVM_WORKS:
 	case KVM_EMULATES:
-		report_rate(report, &found);
 		return;
 	case KVM_DENIED:
 		snprintf(report->summary, sizeof report->summary, "/dev/kvm may not be opened");
 		snprintf(report->remedy, sizeof report->remedy, "add this user to the group kvm, then log in again");
 		return;
 	case KVM_BROKEN:
-		snprintf(report->summary, sizeof report->summary, "/dev/kvm does not work: %s: %s", found.step,
-			 strerror(-found.error));
+		snprintf(report->summary, sizeof report->summary, "/dev/kvm does not work: %s: %s", found->step,
+			 strerror(-found->error));
 		return;
 	case KVM_ABSENT:
 		snprintf(report->summary, sizeof report->summary, "no /dev/kvm");
@@ -259,12 +254,34 @@ static void probe(struct engine_report *report)
 	}
 }
 
+static void probe(struct engine_report *report)
+{
+	struct kvm_probe found;
+
+	*report = (struct engine_report){.usable = false};
+	kvm_probe(&found);
+	if (found.verdict == KVM_WORKS || found.verdict == KVM_EMULATES)
+		report_rate(report, &found);
+	else
+		report_lack(report, &found);
+}
+
+static void look(struct engine_report *report)
+{
+	struct kvm_probe found;
+
+	kvm_look(&found);
+	*report = (struct engine_report){.usable = found.verdict == KVM_WORKS};
+	report_lack(report, &found);
+}
+
 const struct engine engine_kvm = {
 	.name = "kvm",
 	.help = "runs x86-64 guests on the host's processor, through /dev/kvm",
 	.arch = ENGINE_X86_64,
 	.vcpu_bytes = sizeof(struct engine_vcpu) + sizeof(struct x86_cpu) + 64 * KIB,
 	.probe = probe,
+	.look = look,
 	.x86 = &kvm_x86,
 	.vcpu_new = vcpu_new,
 	.vcpu_free = vcpu_free,

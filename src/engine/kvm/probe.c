@@ -336,17 +336,36 @@ static enum kvm_verdict judge(const struct kvm_probe *probe)
 	return KVM_WORKS;
 }
 
-void kvm_probe(struct kvm_probe *probe)
+/* A descriptor, or -1 and why. */
+static int open_kvm(struct kvm_probe *probe)
 {
-	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), r;
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
 	*probe = (struct kvm_probe){.verdict = KVM_ABSENT};
-	if (kvm < 0) {
-		probe->error = -errno;
-		probe->step = "open";
-		probe->verdict = errno == EACCES || errno == EPERM ? KVM_DENIED : KVM_ABSENT;
+	if (kvm >= 0)
+		return kvm;
+	probe->error = -errno;
+	probe->step = "open";
+	probe->verdict = errno == EACCES || errno == EPERM ? KVM_DENIED : KVM_ABSENT;
+	return -1;
+}
+
+void kvm_look(struct kvm_probe *probe)
+{
+	int kvm = open_kvm(probe);
+
+	if (kvm < 0)
 		return;
-	}
+	close(kvm);
+	probe->verdict = KVM_WORKS;
+}
+
+void kvm_probe(struct kvm_probe *probe)
+{
+	int kvm = open_kvm(probe), r;
+
+	if (kvm < 0)
+		return;
 	r = measure_in_child(kvm, probe);
 	close(kvm);
 	if (r < 0) {
@@ -361,6 +380,11 @@ void kvm_probe(struct kvm_probe *probe)
 void kvm_probe(struct kvm_probe *probe)
 {
 	*probe = (struct kvm_probe){.verdict = KVM_ABSENT, .error = -ENOSYS, .step = "this architecture"};
+}
+
+void kvm_look(struct kvm_probe *probe)
+{
+	kvm_probe(probe);
 }
 
 #endif

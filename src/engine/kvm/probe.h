@@ -43,6 +43,8 @@ extern const char *const kvm_probe_mode_names[KVM_PROBE_MODES];
 
 /* Never fails; the outcome is the verdict. */
 void kvm_probe(struct kvm_probe *probe);
+/* The same without the measurement: KVM_WORKS says that it may be used. */
+void kvm_look(struct kvm_probe *probe);
 
 #define KVM_RATE_SIZE 96
 /* The slowest mode and its rate, such as "212 thousand instructions/s in long mode". */

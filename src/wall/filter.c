@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "wall/private.h"
@@ -84,6 +85,7 @@ static const struct argument_rule argument_rules[] = {
 	{"prctl:name", false, false, EQUAL(0, PR_SET_NAME)},
 	{"prctl:filter", false, false, EQUAL(0, PR_SET_SECCOMP)},
 	{"tgkill:own", false, true, EQUAL(0, 0)},
+	{"timer_create:kvm", false, false, EQUAL(0, CLOCK_MONOTONIC)},
 #ifdef __x86_64__
 	/* KVM's numbers mean nothing to other files. */
 	{"ioctl:kvm-run", false, false, EQUAL(1, KVM_RUN)},

@@ -12,7 +12,7 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"let another vCPU go on", CALLS("sched_yield")},
 		{"how long it waited for a CPU of the host", CALLS("pread64", "close")},
 		{"guest code by KVM; its registers, when it can not go on; pages that it wrote; its output", CALLS("ioctl:kvm-run")},
-		{"output that waits in a ring, but not for long", CALLS("timer_create", "timer_settime", "timer_delete")},
+		{"output that waits in a ring, but not for long", CALLS("timer_create:kvm", "timer_settime", "timer_delete")},
 		{"interrupts and doorbells as the guest sets them up", CALLS("ioctl:kvm-line", "ioctl:kvm-ways", "eventfd2")},
 	},
 	[THREAD_DEVICES] = {

@@ -79,7 +79,7 @@ static void test_frame(void **state)
 	(void)state;
 }
 
-/* A load's check says nothing of stores, a store's serves loads. */
+/* A load's check says nothing of stores where control may leave before them, a store's serves loads. */
 static void test_kinds(void **state)
 {
 	struct ir *ops[5];
@@ -87,6 +87,7 @@ static void test_kinds(void **state)
 	begin();
 	ops[0] = load(8, 11, 10, 0);
 	ops[1] = load(8, 12, 10, 8);
+	branch(4000);
 	ops[2] = store(8, 10, 11, 16);
 	ops[3] = load(8, 13, 10, 24);
 	ops[4] = store(1, 10, 11, 0);
@@ -97,7 +98,30 @@ static void test_kinds(void **state)
 	expect(ops[3], 2, false, 24);
 	expect(ops[4], 2, false, 0);
 	assert_int_equal(ops[0]->span, 16);
+	assert_false(ops[0]->stores);
 	assert_int_equal(ops[2]->span, 32);
+	assert_true(ops[2]->stores);
+	(void)state;
+}
+
+/* A load leads the store that follows for certain, and with it stores behind a branch. */
+static void test_change(void **state)
+{
+	struct ir *ops[4];
+
+	begin();
+	ops[0] = load(8, 11, 10, 8);
+	ops[1] = store(8, 10, 11, 8);
+	branch(4000);
+	ops[2] = load(8, 12, 10, 16);
+	ops[3] = store(8, 10, 12, 16);
+	optimize(&unit);
+	expect(ops[0], 1, true, 0);
+	expect(ops[1], 1, false, 0);
+	expect(ops[2], 1, false, 8);
+	expect(ops[3], 1, false, 8);
+	assert_int_equal(ops[0]->span, 16);
+	assert_true(ops[0]->stores);
 	(void)state;
 }
 
@@ -236,8 +260,9 @@ static void test_walks(void **state)
 	branch(0);
 	optimize(&unit);
 	expect(moves, 1, true, 0);
-	expect(copied, 2, true, 0);
-	expect(stays, 3, true, 0);
+	expect(copied, 1, false, 0);
+	expect(stays, 2, true, 0);
+	assert_true(moves->stores && !stays->stores);
 	assert_true(moves->walks && copied->walks && stays->walks);
 	assert_int_equal(stays->span, 8);
 	expect(sum, 0, false, 0);
@@ -395,7 +420,8 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_frame), cmocka_unit_test(test_kinds),  cmocka_unit_test(test_bases),
+		cmocka_unit_test(test_frame), cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_change),  cmocka_unit_test(test_bases),
 		cmocka_unit_test(test_words), cmocka_unit_test(test_limits), cmocka_unit_test(test_many),
 		cmocka_unit_test(test_ways_round), cmocka_unit_test(test_loops), cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_walks), cmocka_unit_test(test_walks_and_c),

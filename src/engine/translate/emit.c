@@ -72,18 +72,24 @@ static void take_again(struct emit *e, const struct stub *s)
 		x64_call_rel32(e->a, e->take_again);
 }
 
+static bool is_load(const struct ir *ir)
+{
+	return ir->op == IR_LOAD || ir->op == IR_FLOAT_LOAD;
+}
+
 /* rcx = the addend for the address in rax, by the TLB once more, then by C. */
 static void slow_access(struct emit *e, const struct stub *s)
 {
 	uint32_t access = s->ir->at | (uint32_t)s->ir->size << 12 | (emit_refund(e) + 1u) << EMIT_ACCESS_REFUND;
+	bool store = s->to && !is_load(s->ir);
 
-	if (s->to)
+	if (store)
 		access |= EMIT_ACCESS_STORE;
 	if (s->ir->op >= IR_ATOMIC_SWAP && s->ir->op <= IR_STORE_CONDITIONAL)
 		access |= EMIT_ACCESS_ALIGNED;
 	put_back(e, s);
 	x64_mov_ri(e->a, X64_RDX, access);
-	x64_call_rel32(e->a, e->runtime->slow_access[e->mode][s->to]);
+	x64_call_rel32(e->a, e->runtime->slow_access[e->mode][store]);
 	take_again(e, s);
 }
 
@@ -117,10 +123,11 @@ static void stub_access(struct emit *e, const struct stub *s)
 	looked_up(e, s);
 }
 
-/* Within one page the slow path helps; what lies in two is done without groups, from here to the unit's end. */
+/* Within one page the slow path helps; what lies in two is done without groups, from here to the unit's end, and so is a
+ * load that leads stores, for the first store to say what it must. */
 static void stub_group(struct emit *e, const struct stub *s)
 {
-	uint8_t *crosses;
+	uint8_t *crosses, *no_store = NULL;
 
 	do_late(e, s);
 	lowest_address(e, s);
@@ -134,8 +141,12 @@ static void stub_group(struct emit *e, const struct stub *s)
 	slow_access(e, s);
 	if (s->ir->low)
 		x64_alu_ri(e->a, X64_SUB, 8, X64_RAX, (int32_t)s->ir->low);
+	if (s->to && is_load(s->ir))
+		no_store = emit_recheck(e, s->ir->span, true);
 	looked_up(e, s);
 	x64_patch_here(e->a, crosses);
+	if (no_store)
+		x64_patch_here(e->a, no_store);
 	put_back(e, s);
 	give_back(e, emit_refund(e) + 1);
 	emit_stub(e, STUB_PLAIN, x64_jmp_patchable(e->a), NULL, s->ir->at);
@@ -144,7 +155,7 @@ static void stub_group(struct emit *e, const struct stub *s)
 static void stub_walk(struct emit *e, const struct stub *s)
 {
 	e->map = s->swapped ? emit_map(e) : frame_pinned;
-	emit_walk(e, s->to);
+	emit_walk(e);
 	e->map = frame_pinned;
 	looked_up(e, s);
 }

@@ -118,13 +118,35 @@ static bool by_move(struct emit *e)
 	return true;
 }
 
+/* A sum with the result of the unsigned comparison just before it, which has left the carry flag. */
+static bool by_carry(struct emit *e)
+{
+	const struct ir *ir = e->ir, *before = ir - 1;
+	enum x64_reg reg = emit_target(e, X64_RAX);
+	unsigned other = ir->b;
+
+	if (ir == e->unit->ops || ir->label || ir->op != IR_ADD || ir->size != 8 || before->op != IR_LESS_UNSIGNED ||
+	    before->late || before->dst == IR_ZERO || ir->a == ir->b)
+		return false;
+	if (ir->b == before->dst)
+		other = ir->a;
+	else if (ir->a != before->dst)
+		return false;
+	if (other >= IR_GLOBALS)
+		return false;
+	emit_copy(e, reg, other);
+	x64_alu_ri(e->a, X64_ADC, 8, reg, 0);
+	emit_keep(e, reg);
+	return true;
+}
+
 static void alu(struct emit *e, unsigned with)
 {
 	enum x64_alu op = (enum x64_alu)with;
 	const struct ir *ir = e->ir;
 	enum x64_reg reg = emit_target(e, X64_RAX);
 
-	if (by_move(e) || by_lea(e))
+	if (by_carry(e) || by_move(e) || by_lea(e))
 		return;
 	/* A result must not overwrite b before it was read. */
 	if (b_in(e, reg) && ir->a != ir->b)

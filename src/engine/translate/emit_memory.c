@@ -93,18 +93,26 @@ void emit_lowest_address(struct emit *e)
 	guest_address(e, e->ir->a, e->ir->imm - e->ir->low);
 }
 
+uint8_t *emit_recheck(struct emit *e, unsigned span, bool store)
+{
+	uint8_t *miss = check(e, (struct place){X64_RAX, 0}, span, store);
+
+	x64_load(e->a, 8, X64_RCX, emit_tlb_entry(e->mode, offsetof(struct frame_tlb, addend)));
+	return miss;
+}
+
 static struct x64_mem group_slot(const struct ir *ir)
 {
 	return x64_at(X64_RBP, FRAME_AT(groups) + 8 * ir->group);
 }
 
 /* The place of a group's lowest byte. */
-static struct place look_up_group(struct emit *e, bool store)
+static struct place look_up_group(struct emit *e)
 {
 	const struct ir *ir = e->ir;
 	struct place place = place_of(e, ir->a, ir->imm - ir->low, ir->span);
 
-	look_up(e, place, ir->span, store, STUB_GROUP);
+	look_up(e, place, ir->span, ir->stores, STUB_GROUP);
 	return place;
 }
 
@@ -124,9 +132,9 @@ void emit_kinds_of_groups(struct emit *e)
 }
 
 /* What the group shares stays in rcx and in the frame. */
-static void lead(struct emit *e, bool store)
+static void lead(struct emit *e)
 {
-	struct place place = look_up_group(e, store);
+	struct place place = look_up_group(e);
 
 	if (has_host_address(e, e->ir->group))
 		x64_lea(e->a, 8, X64_RCX, x64_at_index(X64_RCX, place.reg, 1, place.low));
@@ -164,7 +172,7 @@ static void lowest_address(struct emit *e)
 }
 
 /* The leader of a group that walks: whether it is in the page of the last time. */
-static void stay(struct emit *e, bool store)
+static void stay(struct emit *e)
 {
 	uint8_t *elsewhere;
 
@@ -172,14 +180,14 @@ static void stay(struct emit *e, bool store)
 	x64_alu_rm(e->a, X64_SUB, 8, X64_RDX, walk_slot(e->ir, offsetof(struct frame_walk, page)));
 	x64_alu_rm(e->a, X64_CMP, 8, X64_RDX, walk_slot(e->ir, offsetof(struct frame_walk, room)));
 	elsewhere = x64_jcc_forward(e->a, X64_AE);
-	emit_stub(e, STUB_WALK, elsewhere, x64_here(e->a), store);
+	emit_stub(e, STUB_WALK, elsewhere, x64_here(e->a), e->ir->stores);
 }
 
 /* For the stub of `stay`. */
-void emit_walk(struct emit *e, bool store)
+void emit_walk(struct emit *e)
 {
 	const struct ir *ir = e->ir;
-	struct place place = look_up_group(e, store);
+	struct place place = look_up_group(e);
 
 	x64_store(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, addend)), X64_RCX);
 	x64_lea(e->a, 8, X64_RDX, x64_at(place.reg, place.low));
@@ -188,12 +196,12 @@ void emit_walk(struct emit *e, bool store)
 	x64_store_i(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, room)), GUEST_PAGE_SIZE - ir->span + 1);
 }
 
-static struct x64_mem walk_place(struct emit *e, bool store)
+static struct x64_mem walk_place(struct emit *e)
 {
 	const struct ir *ir = e->ir;
 
 	if (ir->leads)
-		stay(e, store);
+		stay(e);
 	if (ir->leads || e->pointer != ir->group)
 		x64_load(e->a, 8, X64_RCX, walk_slot(ir, offsetof(struct frame_walk, addend)));
 	e->pointer = ir->group;
@@ -217,9 +225,9 @@ struct x64_mem emit_place(struct emit *e, bool store)
 	if (!ir->group)
 		return alone(e, store);
 	if (ir->walks)
-		return walk_place(e, store);
+		return walk_place(e);
 	if (ir->leads)
-		lead(e, store);
+		lead(e);
 	else if (e->pointer != ir->group)
 		x64_load(e->a, 8, X64_RCX, group_slot(ir));
 	e->pointer = ir->group;

@@ -138,7 +138,9 @@ void emit_lowest_address(struct emit *e);
 void emit_kinds_of_groups(struct emit *e);
 /* No group has a page yet: at the entry of a unit. */
 void emit_no_walks(struct emit *e);
-void emit_walk(struct emit *e, bool store);
+void emit_walk(struct emit *e);
+/* As the look-up of an access, for the address in rax, off the hot path. Returns the jump on a miss. */
+uint8_t *emit_recheck(struct emit *e, unsigned span, bool store);
 /* Instructions that were counted at the unit's entry and come behind the present one. */
 unsigned emit_refund(const struct emit *e);
 /* Goes to an address in the page (or beyond it), giving back nothing. */

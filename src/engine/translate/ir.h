@@ -90,6 +90,7 @@ struct ir {
 			  * unless a NaN takes part; the writing is left to that case */
 	uint8_t group;   /* of accesses with one check (optimize.h); 0: none */
 	bool leads;      /* its group: the others come behind it */
+	bool stores;     /* its group has stores, which the leader's check allows */
 	bool walks;      /* its group runs in a loop that moves it by constants: the page of the last time will mostly do */
 	uint16_t low;    /* from the lowest byte that the group accesses to this access */
 	uint16_t span;   /* of a leader: bytes from the group's lowest to its highest */

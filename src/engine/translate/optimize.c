@@ -25,6 +25,7 @@ struct pass {
 	struct group groups[IR_GROUPS + 1]; /* from 1 on */
 	unsigned count;
 	unsigned first; /* groups before this one are closed */
+	unsigned straight; /* from this operation on, no way leads off or joins */
 	int32_t places[UNIT_OPS]; /* of grouped accesses, from the root */
 	bool walks[IR_GROUPS + 1];
 	/* Of operations that branches of the unit lead to: the first from before, the last from behind; and where
@@ -96,7 +97,7 @@ static unsigned find(const struct pass *p, unsigned root, bool store, int32_t lo
 	for (unsigned i = p->count; i >= p->first; i--) {
 		const struct group *g = &p->groups[i];
 
-		if (!g->closed && g->root == root && (g->store || !store) &&
+		if (!g->closed && g->root == root && (g->store || !store || g->leader >= p->straight) &&
 		    greatest(g->high, high) - least(g->low, low) <= OPTIMIZE_SPAN)
 			return i;
 	}
@@ -123,6 +124,7 @@ static void place(struct pass *p, struct ir *ir)
 	p->groups[i].low = least(p->groups[i].low, low);
 	p->groups[i].high = greatest(p->groups[i].high, high);
 	p->groups[i].members++;
+	p->groups[i].store |= store;
 	ir->group = (uint8_t)i;
 	p->places[ir - p->unit->ops] = low;
 }
@@ -154,6 +156,7 @@ static void settle(struct pass *p, unsigned i)
 		return;
 	}
 	ir->leads = g->leader == i;
+	ir->stores = g->store;
 	ir->low = (uint16_t)(p->places[i] - g->low);
 	ir->span = (uint16_t)(g->high - g->low);
 }
@@ -277,6 +280,10 @@ static void groups(struct pass *p)
 			join(p, p->first_from[i]);
 		if (p->last_from[i])
 			head(p, i, p->last_from[i]);
+		if (ir->label)
+			p->straight = i;
+		else if (ir->op >= IR_BRANCH)
+			p->straight = i + 1;
 		if (is_access(ir))
 			place(p, ir);
 		if (ir->op == IR_CALL_C) {
@@ -299,6 +306,7 @@ void optimize(struct ir_unit *unit)
 	p.unit = unit;
 	p.roots = 0;
 	p.count = 0;
+	p.straight = 0;
 	memset(p.written, 0, sizeof p.written);
 	all_fresh(&p);
 	resolve(&p);

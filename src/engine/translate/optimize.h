@@ -3,8 +3,9 @@
  *
  * Groups: loads and stores at constant distances from one value (a stack frame, a structure, an unrolled loop)
  * are one group. Its first access, the leader, checks that the whole span of the group lies in one page which may be
- * accessed so; those behind it need no check. A load leads loads only; a store, loads and stores. Where the span
- * lies in two pages, a unit without groups goes on from the leader.
+ * accessed so; those behind it need no check. A store leads loads and stores; a load leads loads, and stores as well if
+ * one follows for certain: then it asks for a page that may be stored to. Where the span lies in two pages, or stores are
+ * not allowed yet, a unit without groups goes on from the leader.
  *
  * Groups that walk: in a loop of the unit, where the base moves by constants or not at all, a group (of one access, too) most
  * often stays in the page of the time before. It keeps that page from one time to the next, for as long as the unit runs.

@@ -424,6 +424,9 @@ enum spaces_filled spaces_fill(struct translator *t, uint64_t address, unsigned 
 	if (!host || !(page.reusable & 1u << MMU_LOAD))
 		return SPACES_OTHER;
 	superpages_note(&t->spaces.superpages, address, page.span);
+	/* Who loads often stores next. While changes are tracked only stores may mark a page. */
+	if (page.reusable & 1u << MMU_STORE && !memory_tracking(t->interpreter.memory))
+		store = true;
 	fill(t, &t->frame->tlb[slot], tag, &page, store, host);
 	if (mode == FRAME_USER)
 		*second_of(&t->spaces, tag) = (struct second_entry){

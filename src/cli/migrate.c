@@ -197,6 +197,8 @@ static bool wants_post_copy(const struct arguments *arguments)
 	return given(arguments, MIGRATE_POST_COPY) || given(arguments, MIGRATE_AUTO_POST_COPY);
 }
 
+static const char *const methods[] = {"auto", "zstd", "none", NULL};
+
 /* How it goes, for the machine's monitor. A new reference; NULL without memory. */
 static json_t *request_of(const struct arguments *arguments, const char *offer, const char *token)
 {
@@ -207,13 +209,12 @@ static json_t *request_of(const struct arguments *arguments, const char *offer, 
 		{"offline", MIGRATE_OFFLINE},
 		{"post_copy", MIGRATE_POST_COPY},
 		{"auto_post_copy", MIGRATE_AUTO_POST_COPY},
-		{"compress", MIGRATE_COMPRESS},
 		{"disks", MIGRATE_COPY_DISKS},
 	};
 	const struct option_value *values = arguments->values;
 	json_t *object = json_pack(
-		"{s:s, s:s, s:s, s:I, s:I}", "offer", offer, "token", token, "to", arguments->operands[1],
-		"max_downtime_ms", (json_int_t)values[MIGRATE_MAX_DOWNTIME].number, "bandwidth",
+		"{s:s, s:s, s:s, s:s, s:I, s:I}", "offer", offer, "token", token, "to", arguments->operands[1],
+		"compress", methods[values[MIGRATE_COMPRESS].number], "max_downtime_ms", (json_int_t)values[MIGRATE_MAX_DOWNTIME].number, "bandwidth",
 		(json_int_t)(values[MIGRATE_BANDWIDTH].given ? values[MIGRATE_BANDWIDTH].number : 0));
 
 	for (size_t i = 0; object && i < ARRAY_SIZE(flags); i++)
@@ -380,7 +381,6 @@ static int run(const struct arguments *arguments, struct error *e)
 	return named_do(arguments, act, e);
 }
 
-static const char *const methods[] = {"zstd", NULL};
 
 #define RATE_MAX (UINT64_C(1) << 50)
 
@@ -430,7 +430,9 @@ static const struct option_spec options[MIGRATE_OPTIONS] = {
 			      .type = OPTION_ENUM,
 			      .placeholder = "METHOD",
 			      .words = methods,
-			      .help = "compress the pages: for links that are slower than some 500 MB a second"},
+			      .fallback = "auto",
+			      .help = "compress the pages: auto does it whenever they are there earlier so, as over most links that are "
+				      "slower than some 500 MB a second"},
 	[MIGRATE_TLS_NAME] =
 		{.name = "tls-name",
 		 .type = OPTION_STRING,

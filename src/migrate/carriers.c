@@ -120,7 +120,7 @@ static int prepare(struct carrier *carrier, struct source *source, int fd, struc
 	stream_init(&carrier->stream, fd, source->wake);
 	r = pages_sender_init(&carrier->sender, &carrier->stream, e);
 	if (r == 0 && source->options.compress)
-		r = packer_new(&carrier->sender.packer, e);
+		r = packer_new(&carrier->sender.packer, source->options.compress, e);
 	carrier->sender.pace = pace;
 	carrier->sender.enough = enough;
 	carrier->sender.opaque = carrier;

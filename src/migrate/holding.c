@@ -1,6 +1,7 @@
 /* What the source does with its machine: on the owner's thread. */
 #include <errno.h>
 
+#include "base/clock.h"
 #include "migrate/source_private.h"
 
 int source_track(void *arg, struct error *e)
@@ -12,11 +13,27 @@ int source_track(void *arg, struct error *e)
 	return r < 0 ? r : disks_track(&source->disks, e);
 }
 
+/* How much of a processor its busiest vCPU has used since the last time. */
+static void look_at_use(struct source *source)
+{
+	struct machine_use use;
+	uint64_t now = clock_host_ns(), most = 0, elapsed = now - source->used_at_ns;
+
+	machine_use(source->machine, &use);
+	for (unsigned i = 0; i < CPUS_MAX; i++)
+		if (use.vcpu_ns[i] - source->used.vcpu_ns[i] > most)
+			most = use.vcpu_ns[i] - source->used.vcpu_ns[i];
+	source->used_percent = elapsed && most < elapsed ? (unsigned)(most * 100 / elapsed) : 100;
+	source->used_at_ns = now;
+	source->used = use;
+}
+
 int source_collect(void *arg, struct error *e)
 {
 	struct source *source = arg;
 
 	(void)e;
+	look_at_use(source);
 	(void)machine_track_collect(source->machine, source->fresh.bits);
 	disks_collect(&source->disks);
 	return 0;

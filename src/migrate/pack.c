@@ -15,17 +15,28 @@ struct head {
 
 /* ---- The source ---- */
 
+/* Before it was tried: what a processor of some years ago does with half empty pages. */
+#define PACK_PS_FIRST 3000
+#define KEPT_FIRST    500
+/* A frame in so many is tried though it does not seem to be worth it: the next pages may be others. */
+#define TRY_AGAIN 32
+
 struct packer {
 	ZSTD_CCtx *context;
+	enum pack_when when;
+	/* Averages of the last few frames: picoseconds a byte, of sending what is sent and of compressing what there is; of 1000
+	 * bytes so many are left. */
+	uint64_t send_ps, pack_ps, kept;
+	unsigned untried;
 	uint8_t out[sizeof(struct head) + STREAM_DATA_MAX];
 };
 
-int packer_new(struct packer **out, struct error *e)
+int packer_new(struct packer **out, enum pack_when when, struct error *e)
 {
 	struct packer *packer = malloc(sizeof *packer);
 
 	if (packer)
-		packer->context = ZSTD_createCCtx();
+		*packer = (struct packer){.context = ZSTD_createCCtx(), .when = when, .pack_ps = PACK_PS_FIRST, .kept = KEPT_FIRST};
 	if (!packer || !packer->context) {
 		free(packer);
 		return error_errno(e, -ENOMEM, "compressing pages");
@@ -40,6 +51,34 @@ void packer_free(struct packer *packer)
 	if (packer)
 		ZSTD_freeCCtx(packer->context);
 	free(packer);
+}
+
+bool packer_shall(struct packer *packer)
+{
+	bool worth = packer->pack_ps + packer->send_ps * packer->kept / 1000 < packer->send_ps;
+
+	if (packer->when == PACK_ALWAYS || worth)
+		return true;
+	/* Over a link that is faster than any compressing there is nothing to be found out. */
+	if (packer->send_ps < packer->pack_ps || ++packer->untried < TRY_AGAIN)
+		return false;
+	packer->untried = 0;
+	return true;
+}
+
+static void lean(uint64_t *average, uint64_t value)
+{
+	*average = *average - *average / 4 + value / 4;
+}
+
+void packer_weigh(struct packer *packer, size_t whole, size_t sent, uint64_t pack_ns, uint64_t send_ns)
+{
+	if (sent)
+		lean(&packer->send_ps, send_ns * 1000 / sent);
+	if (!pack_ns || !whole)
+		return;
+	lean(&packer->pack_ps, pack_ns * 1000 / whole);
+	lean(&packer->kept, sent * 1000 / whole);
 }
 
 static size_t sum_of(const struct iovec *parts, unsigned count)

@@ -12,8 +12,20 @@
 
 struct packer;
 
-MUST_USE int packer_new(struct packer **out, struct error *e);
+enum pack_when {
+	PACK_NEVER,
+	PACK_WORTH, /* when the link is so slow, and the pages are such, that they are there earlier so */
+	PACK_ALWAYS,
+};
+
+/* Not for PACK_NEVER. */
+MUST_USE int packer_new(struct packer **out, enum pack_when when, struct error *e);
 void packer_free(struct packer *packer); /* accepts NULL */
+/* Whether the next frame shall be compressed. */
+bool packer_shall(struct packer *packer);
+/* How it was with one: its payload's bytes, those that were sent instead, what compressing took (0: it was not tried), and what
+ * sending did. */
+void packer_weigh(struct packer *packer, size_t whole, size_t sent, uint64_t pack_ns, uint64_t send_ns);
 /* The parts as the payload of a `packed` frame, the packer's until the next; 0: it is no shorter so. */
 size_t packer_pack(struct packer *packer, const struct iovec *parts, unsigned count, const uint8_t **out);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/zeros.h"
+#include "base/clock.h"
 #include "memory/absent.h"
 
 #define HEAD_BYTES(runs) (8 + (size_t)(runs) * sizeof(struct pages_run))
@@ -116,12 +117,30 @@ static int send_frame(struct pages_sender *sender, enum stream_kind kind, const 
 	return r < 0 ? r : stream_send(sender->stream, kind, parts, count, e);
 }
 
+/* Compressed, if that is worth it. */
+static int send_packed(struct pages_sender *sender, const struct iovec *parts, unsigned count, struct error *e)
+{
+	size_t whole = parts[0].iov_len + parts[1].iov_len;
+	uint64_t began = clock_host_ns(), packed;
+	struct iovec small = {.iov_len = 0};
+	const uint8_t *bytes = NULL;
+	int r;
+
+	if (packer_shall(sender->packer))
+		small.iov_len = packer_pack(sender->packer, parts, count, &bytes);
+	small.iov_base = (void *)bytes;
+	packed = clock_host_ns();
+	r = small.iov_len ? send_frame(sender, STREAM_PACKED, &small, 1, e)
+			  : send_frame(sender, STREAM_PAGES, parts, count, e);
+	packer_weigh(sender->packer, whole, small.iov_len ? small.iov_len : whole, bytes ? packed - began : 0,
+		     clock_host_ns() - packed);
+	return r;
+}
+
 static int flush(struct pages_sender *sender, struct error *e)
 {
 	const struct iovec parts[] = {{&sender->head, HEAD_BYTES(sender->runs)},
 				      {sender->data, sender->data_pages * GUEST_PAGE_SIZE}};
-	struct iovec packed = {.iov_len = 0};
-	const uint8_t *bytes = NULL;
 	int r;
 
 	if (sender->runs == 0)
@@ -129,10 +148,7 @@ static int flush(struct pages_sender *sender, struct error *e)
 	sender->head.runs = le32_put(sender->runs);
 	sender->head.reserved = le32_put(0);
 	if (sender->packer && sender->data_pages)
-		packed.iov_len = packer_pack(sender->packer, parts, ARRAY_SIZE(parts), &bytes);
-	packed.iov_base = (void *)bytes;
-	if (packed.iov_len)
-		r = send_frame(sender, STREAM_PACKED, &packed, 1, e);
+		r = send_packed(sender, parts, ARRAY_SIZE(parts), e);
 	else
 		r = send_frame(sender, STREAM_PAGES, parts, ARRAY_SIZE(parts), e);
 	sender->runs = sender->data_pages = 0;

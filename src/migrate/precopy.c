@@ -17,8 +17,9 @@
 #define AIM_NS           (40 * NS_PER_MS)
 #define HALF_PERCENT     50
 
-/* Percent of its processor time that the guest is left, step by step. */
-static const unsigned throttles[] = {80, 60, 40, 25, 15, 8, 4, 2, 1};
+/* One that leaves more than this gets no shorter quickly: the guest is slowed down so far that the next ones leave this much. */
+#define SLOW_PERCENT 40
+#define QUICK_PERCENT 25
 
 void source_tally(struct source *source, struct tally *told, const struct pages_counts *counts, uint64_t bytes)
 {
@@ -86,7 +87,8 @@ static int end_round(struct source *source, unsigned round, struct error *e)
 }
 
 struct round {
-	uint64_t bytes, ns, pages, left; /* pages: those of disks too */
+	uint64_t bytes, ns, pages, left; /* bytes over the link; pages: those of disks too */
+	uint64_t whole; /* bytes, as they would be uncompressed */
 };
 
 static void measure(struct source *source, unsigned number, const struct round *round)
@@ -97,9 +99,12 @@ static void measure(struct source *source, unsigned number, const struct round *
 	p->round = number;
 	p->left = round->left;
 	/* A round of few bytes measures the delay of the link, not its rate. */
-	if (round->bytes > MIB || !p->rate)
+	if (round->bytes > MIB || !p->rate) {
 		p->rate = round->bytes * NS_PER_SECOND / (round->ns ? round->ns : 1);
-	p->estimate_ns = FIXED_NS + round->left * PAGE_COST * NS_PER_SECOND / (p->rate ? p->rate : 1);
+		source->whole_rate = round->whole * NS_PER_SECOND / (round->ns ? round->ns : 1);
+	}
+	p->estimate_ns =
+		FIXED_NS + round->left * PAGE_COST * NS_PER_SECOND / (source->whole_rate ? source->whole_rate : 1);
 	pthread_mutex_unlock(&source->lock);
 }
 
@@ -108,20 +113,35 @@ static uint64_t left(const struct source *source)
 	return pages_set_count(&source->due) + disks_left(&source->disks) / GUEST_PAGE_SIZE;
 }
 
-static uint64_t sent(struct source *source)
+struct sent {
+	uint64_t bytes, pages;
+};
+
+static struct sent sent(struct source *source)
 {
-	uint64_t bytes;
+	struct sent sent;
 
 	tally(source);
 	pthread_mutex_lock(&source->lock);
-	bytes = source->progress.bytes;
+	sent = (struct sent){source->progress.bytes, source->progress.pages};
 	pthread_mutex_unlock(&source->lock);
-	return bytes;
+	return sent;
+}
+
+/* What of it were pages, compressed or not, counts as pages. */
+static void add_up(struct source *source, const struct sent *before, struct round *round)
+{
+	const struct sent now = sent(source);
+	uint64_t pages = (now.pages - before->pages) * PAGE_COST;
+
+	round->bytes = now.bytes - before->bytes;
+	round->whole = round->bytes > pages ? round->bytes : pages;
 }
 
 static int copy_round(struct source *source, unsigned number, struct round *round, struct error *e)
 {
-	uint64_t began = clock_host_ns(), before = sent(source);
+	const struct sent before = sent(source);
+	uint64_t began = clock_host_ns();
 	int r;
 
 	round->pages = left(source);
@@ -132,7 +152,7 @@ static int copy_round(struct source *source, unsigned number, struct round *roun
 	if (r == 0)
 		r = end_round(source, number, e);
 	round->ns = clock_host_ns() - began;
-	round->bytes = sent(source) - before;
+	add_up(source, &before, round);
 	if (r == 0)
 		r = source_errand(source, source_collect, e);
 	if (r < 0)
@@ -143,17 +163,25 @@ static int copy_round(struct source *source, unsigned number, struct round *roun
 	return 0;
 }
 
-/* One step more; -ELOOP when there is none. */
-static int throttle(struct source *source, struct error *e)
+static unsigned percent_left(const struct round *round)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(throttles); i++)
-		if (!source->progress.throttle || throttles[i] < source->progress.throttle) {
-			pthread_mutex_lock(&source->lock);
-			source->progress.throttle = throttles[i];
-			pthread_mutex_unlock(&source->lock);
-			return source_errand(source, source_throttle, e);
-		}
-	return -ELOOP;
+	return (unsigned)(round->left * 100 / (round->pages ? round->pages : 1));
+}
+
+/* By what its busiest vCPU used in this round, as if what it changes took all of that. Less each time. */
+static int throttle(struct source *source, const struct round *round, struct error *e)
+{
+	unsigned now = source->progress.throttle, left = percent_left(round);
+	unsigned wanted = source->used_percent * QUICK_PERCENT / (left ? left : 1);
+
+	if (now == 1)
+		return 0;
+	if (now && wanted >= now)
+		wanted = now / 2;
+	pthread_mutex_lock(&source->lock);
+	source->progress.throttle = wanted ? wanted : 1;
+	pthread_mutex_unlock(&source->lock);
+	return source_errand(source, source_throttle, e);
 }
 
 static int give_up(const struct source *source, struct error *e)
@@ -168,7 +196,7 @@ static bool short_enough(const struct source *source, const struct round *round,
 {
 	uint64_t estimate = source->progress.estimate_ns;
 
-	return estimate <= most && (estimate <= AIM_NS || round->left * 100 > round->pages * HALF_PERCENT);
+	return estimate <= most && (estimate <= AIM_NS || percent_left(round) > HALF_PERCENT);
 }
 
 int source_pre_copy(struct source *source, struct error *e)
@@ -189,14 +217,13 @@ int source_pre_copy(struct source *source, struct error *e)
 			return 0;
 		if (number == ROUNDS_MAX)
 			return source->options.auto_post_copy ? 1 : give_up(source, e);
-		if (number > 1 && round.left * 100 > round.pages * PROGRESS_PERCENT) {
-			if (source->options.auto_post_copy)
-				return 1;
-			r = throttle(source, e);
-		}
-		/* The last step of it may need a few rounds to show. */
-		if (r == -ELOOP)
-			r = 0;
+		if (number == 1)
+			continue;
+		if (source->options.auto_post_copy && percent_left(&round) > PROGRESS_PERCENT)
+			return 1;
+		/* What is slowed down already may turn out to have been slowed down too little. */
+		if (!source->options.auto_post_copy && percent_left(&round) > SLOW_PERCENT)
+			r = throttle(source, &round, e);
 	}
 	return r;
 }

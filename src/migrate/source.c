@@ -109,13 +109,15 @@ static int agree(struct source *source, const struct stream_frame *frame, struct
 	pthread_mutex_lock(&source->lock);
 	source->can_post_copy = le64_get(can) & STREAM_CAN_POST_COPY;
 	pthread_mutex_unlock(&source->lock);
-	if (source->options.compress && source->stream.version < 2)
+	if (source->options.compress == PACK_ALWAYS && source->stream.version < 2)
 		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
 				 "the destination's doppel is older and knows no compression; move it without --compress");
 	if (wanted && !(le64_get(can) & STREAM_CAN_POST_COPY))
 		return error_set(e, ERROR_STATE, -EOPNOTSUPP,
 				 "the destination can not take this machine before its memory: its memory is locked there, or its "
 				 "doppel or kernel does not know how; move it without post-copy");
+	if (source->stream.version > 1)
+		source->sender.packer = source->packer;
 	if (source->takes_links)
 		source_call_carriers(source);
 	return wanted ? source_join(source, e) : 0;
@@ -365,8 +367,7 @@ static int prepare(struct source *source, struct error *e)
 	if (r == 0)
 		r = pages_sender_init(&source->fault_sender, &source->faults, e);
 	if (r == 0 && source->options.compress)
-		r = packer_new(&source->packer, e);
-	source->sender.packer = source->packer;
+		r = packer_new(&source->packer, source->options.compress, e);
 	source->sender.pace = source_pace;
 	source->sender.enough = source_shall_switch;
 	source->sender.opaque = source;

@@ -12,6 +12,7 @@
 #define DOPPEL_MIGRATE_SOURCE_H
 
 #include "machine/machine.h"
+#include "migrate/pack.h"
 #include "migrate/stage.h"
 
 #define MIGRATE_TOKEN      16 /* bytes */
@@ -65,7 +66,7 @@ struct source_options {
 	bool auto_post_copy;      /* the same, where pre-copy makes no way */
 	const char *name;         /* of the machine, there: for further connections */
 	struct source_links links;
-	bool compress;            /* pages, by zstd */
+	enum pack_when compress;  /* pages; where the destination knows that */
 	bool disks;               /* copied along, those that it writes */
 	unsigned max_downtime_ms; /* 0: MIGRATE_DOWNTIME_MS */
 	uint64_t bandwidth;       /* bytes a second; 0: no limit */

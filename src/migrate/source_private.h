@@ -59,6 +59,10 @@ struct source {
 	struct flow_list flows;
 	struct state_writer state;
 	uint64_t began_ns, stopped_ns;
+	struct machine_use used; /* the owner's: when it looked last */
+	uint64_t used_at_ns;
+	unsigned used_percent; /* since the time before, by its busiest vCPU */
+	uint64_t whole_rate; /* bytes of pages a second, before they are compressed */
 
 	/* The owner's: what is to be undone when the machine stays. */
 	bool tracking, held, was_running, fenced, throttled;

@@ -241,6 +241,16 @@ static int check(const struct monitor *monitor, struct error *e)
 	return monitor->stopping ? error_set(e, ERROR_STATE, -EBUSY, "%s is being stopped", monitor->options->name) : 0;
 }
 
+/* Unless it is told, what is worth it. */
+static enum pack_when compression_of(const json_t *with)
+{
+	const char *text = json_string_value(json_object_get(with, "compress"));
+
+	if (!text || strcmp(text, "auto") == 0)
+		return PACK_WORTH;
+	return strcmp(text, "zstd") == 0 ? PACK_ALWAYS : PACK_NEVER;
+}
+
 static struct move *move_new(struct monitor *monitor, const char *token, const char *to)
 {
 	struct move *move = calloc(1, sizeof *move);
@@ -253,8 +263,8 @@ static struct move *move_new(struct monitor *monitor, const char *token, const c
 	return move;
 }
 
-/* {"offer": text for the destination, "token", "to": as the user wrote it, "offline", "disks", "max_downtime_ms", "bandwidth", "connections"}, and a
- * connection. Answered when it is over. */
+/* {"offer": text for the destination, "token", "to": as the user wrote it, "offline", "disks", "compress" (auto, zstd, none),
+ * "max_downtime_ms", "bandwidth", "connections"}, and a connection. Answered when it is over. */
 int monitor_migrate(struct control_call *call, const json_t *with, struct error *e)
 {
 	struct monitor *monitor = control_opaque(call);
@@ -264,7 +274,7 @@ int monitor_migrate(struct control_call *call, const json_t *with, struct error 
 	struct source_options options = {
 		.offer = offer,
 		.offline = json_is_true(json_object_get(with, "offline")),
-		.compress = json_is_true(json_object_get(with, "compress")),
+		.compress = compression_of(with),
 		.disks = json_is_true(json_object_get(with, "disks")),
 		.max_downtime_ms = (unsigned)number(with, "max_downtime_ms"),
 		.bandwidth = number(with, "bandwidth"),

@@ -213,7 +213,7 @@ static void packed_pages_arrive(void **state)
 	unsigned packed = 0;
 
 	(void)state;
-	assert_int_equal(packer_new(&packer, &failure), 0);
+	assert_int_equal(packer_new(&packer, PACK_ALWAYS, &failure), 0);
 	assert_int_equal(pages_sender_init(&sender, &near, &failure), 0);
 	sender.packer = packer;
 	pages_set_fill(&due);

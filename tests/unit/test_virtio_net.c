@@ -487,6 +487,11 @@ static void announcements_wait_for_the_guest(void **state)
 	(void)state;
 	virtio_net_announce(rig.virtio);
 	assert_int_equal(link_status(), NET_LINK_UP);
+	/* Switches are told at once: a broadcast of RARP by the card. */
+	assert_int_equal(read(rig.peer, packet, sizeof packet), HEADER + 60);
+	assert_memory_equal(packet + HEADER, "\377\377\377\377\377\377", 6);
+	assert_memory_equal(packet + HEADER + 6, mac, 6);
+	assert_memory_equal(packet + HEADER + 12, "\x80\x35\0\1\x08\0\6\4\0\3", 10);
 	start_driver(false);
 	/* Served once: it is live. */
 	assert_int_equal(command("\0\0\1", 3), 0);

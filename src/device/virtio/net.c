@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "device/virtio/net_private.h"
+#include "net/packet.h"
 
 #define QUEUE_SIZE   256
 #define CONTROL_SIZE 64
@@ -348,10 +350,35 @@ int virtio_net_new(struct virtio **out, const char *name, struct worker *worker,
 	return 0;
 }
 
+/* A reverse request of ARP for itself (RFC 903), of which switches learn where the card is, and nobody else heeds it. */
+static void tell_switches(const struct virtio_net *card)
+{
+	struct {
+		struct packet_header header;
+		uint8_t to[NET_MAC_BYTES], from[NET_MAC_BYTES], type[2];
+		uint8_t arp[8], sender[NET_MAC_BYTES], sender_ip[4], target[NET_MAC_BYTES], target_ip[4];
+		uint8_t padding[18];
+	} packet = {
+		.to = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		.type = {0x80, 0x35},
+		.arp = {0, 1, 8, 0, NET_MAC_BYTES, 4, 0, 3}, /* Ethernet, IPv4, reverse request */
+	};
+	int fd = net_descriptor(card->net);
+
+	_Static_assert(sizeof packet == sizeof(struct packet_header) + 60, "the shortest frame of Ethernet");
+	memcpy(packet.from, card->mac, NET_MAC_BYTES);
+	memcpy(packet.sender, card->mac, NET_MAC_BYTES);
+	memcpy(packet.target, card->mac, NET_MAC_BYTES);
+	/* The guest tells too, if it knows how. */
+	if (fd >= 0)
+		(void)!write(fd, &packet, sizeof packet);
+}
+
 static void announce(void *arg)
 {
 	struct virtio_net *card = arg;
 
+	tell_switches(card);
 	if (!virtio_has(&card->virtio, NET_F_GUEST_ANNOUNCE) || !virtio_live(&card->virtio))
 		return;
 	card->announcing = true;

@@ -26,7 +26,8 @@ MUST_USE int virtio_net_new(struct virtio **out, const char *name, struct worker
 			    const struct virtio_net_options *options, struct error *e);
 /* Any thread: other limits from now on, with full bursts. */
 void virtio_net_set_limits(struct virtio *virtio, const struct net_limits *limits);
-/* Any thread: asks the guest to tell the network where it is now (5.1.6.5.4), after it was moved. */
+/* Any thread: tells switches on the way where the card is now, and asks the guest to tell the network (5.1.6.5.4), after it was
+ * moved. */
 void virtio_net_announce(struct virtio *virtio);
 
 extern const struct device_type virtio_net_type;

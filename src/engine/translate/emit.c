@@ -222,6 +222,12 @@ static void stub_table(struct emit *e, const struct stub *s)
 	emit_table_jump(e);
 }
 
+static void stub_return(struct emit *e, const struct stub *s)
+{
+	(void)s;
+	emit_other_return(e);
+}
+
 static void stub_plain_call(struct emit *e, const struct stub *s)
 {
 	if (s->ir->op == IR_CALL)
@@ -235,7 +241,8 @@ static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
 	[STUB_WALK] = stub_walk,     [STUB_ADDRESS] = stub_address,
 	[STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
 	[STUB_CALL_C] = stub_call_c, [STUB_BUDGET] = stub_budget, [STUB_FLOATS] = stub_floats,
-	[STUB_TABLE] = stub_table,   [STUB_PLAIN_CALL] = stub_plain_call, [STUB_AGAIN] = stub_again,
+	[STUB_TABLE] = stub_table,   [STUB_RETURN] = stub_return,
+	[STUB_PLAIN_CALL] = stub_plain_call, [STUB_AGAIN] = stub_again,
 };
 
 /* What stubs do to leave the unit's own assignment. */

@@ -61,20 +61,24 @@ void emit_keep(struct emit *e, enum x64_reg reg)
 }
 
 /* reg = reg op b */
-static void with_b(struct emit *e, enum x64_alu op, unsigned size, enum x64_reg reg)
+static void with(struct emit *e, enum x64_alu op, unsigned size, enum x64_reg reg, unsigned b)
 {
-	const struct ir *ir = e->ir;
-
-	if (ir->b == IR_CONST)
-		x64_alu_ri(e->a, op, size, reg, (int32_t)ir->imm);
-	else if (ir->b == IR_ZERO)
+	if (b == IR_CONST)
+		x64_alu_ri(e->a, op, size, reg, (int32_t)e->ir->imm);
+	else if (b == IR_ZERO)
 		x64_alu_ri(e->a, op, size, reg, 0);
-	else if (is_pinned(e, ir->b))
-		x64_alu_rr(e->a, op, size, reg, pinned(e, ir->b));
-	else if (in_rax(e, ir->b))
+	else if (is_pinned(e, b))
+		x64_alu_rr(e->a, op, size, reg, pinned(e, b));
+	else if (in_rax(e, b))
 		x64_alu_rr(e->a, op, size, reg, X64_RAX);
 	else
-		x64_alu_rm(e->a, op, size, reg, home(ir->b));
+		x64_alu_rm(e->a, op, size, reg, home(b));
+}
+
+static void sign_extend_word(struct emit *e, enum x64_reg reg)
+{
+	if (e->ir->size == 4)
+		x64_movsx_rr(e->a, 4, reg, reg);
 }
 
 static bool b_in(const struct emit *e, enum x64_reg reg)
@@ -89,14 +93,15 @@ static bool by_lea(struct emit *e)
 
 	enum x64_reg reg = emit_target(e, X64_RAX);
 
-	if (ir->op != IR_ADD || ir->size != 8 || !is_pinned(e, ir->a) || ir->dst == ir->a || ir->dst == IR_ZERO)
+	if (ir->op != IR_ADD || !is_pinned(e, ir->a) || ir->dst == ir->a || ir->dst == IR_ZERO)
 		return false;
 	if (ir->b == IR_CONST)
-		x64_lea(e->a, 8, reg, x64_at(pinned(e, ir->a), (int32_t)ir->imm));
+		x64_lea(e->a, ir->size, reg, x64_at(pinned(e, ir->a), (int32_t)ir->imm));
 	else if (is_pinned(e, ir->b) && ir->b != ir->dst)
-		x64_lea(e->a, 8, reg, x64_at_index(pinned(e, ir->a), pinned(e, ir->b), 1, 0));
+		x64_lea(e->a, ir->size, reg, x64_at_index(pinned(e, ir->a), pinned(e, ir->b), 1, 0));
 	else
 		return false;
+	sign_extend_word(e, reg);
 	emit_keep(e, reg);
 	return true;
 }
@@ -125,8 +130,8 @@ static bool by_carry(struct emit *e)
 	enum x64_reg reg = emit_target(e, X64_RAX);
 	unsigned other = ir->b;
 
-	if (ir == e->unit->ops || ir->label || ir->op != IR_ADD || ir->size != 8 || before->op != IR_LESS_UNSIGNED ||
-	    before->late || before->dst == IR_ZERO || ir->a == ir->b)
+	if (ir == e->unit->ops || ir->label || ir->late || ir->op != IR_ADD || ir->size != 8 ||
+	    before->op != IR_LESS_UNSIGNED || before->late || before->dst == IR_ZERO || ir->a == ir->b)
 		return false;
 	if (ir->b == before->dst)
 		other = ir->a;
@@ -140,21 +145,36 @@ static bool by_carry(struct emit *e)
 	return true;
 }
 
-static void alu(struct emit *e, unsigned with)
+/* Whether the operation is shorter with its operands the other way round: b is where the result goes. */
+static bool turns(const struct emit *e, enum x64_reg reg)
 {
-	enum x64_alu op = (enum x64_alu)with;
+	const struct ir *ir = e->ir;
+
+	if (ir->op == IR_SUB || ir->a >= IR_GLOBALS || ir->a == ir->b)
+		return false;
+	return b_in(e, reg) || (reg == X64_RAX && in_rax(e, ir->b));
+}
+
+static void alu(struct emit *e, unsigned how)
+{
+	enum x64_alu op = (enum x64_alu)how;
 	const struct ir *ir = e->ir;
 	enum x64_reg reg = emit_target(e, X64_RAX);
+	unsigned a = ir->a, b = ir->b;
 
 	if (by_carry(e) || by_move(e) || by_lea(e))
 		return;
-	/* A result must not overwrite b before it was read. */
-	if (b_in(e, reg) && ir->a != ir->b)
+	if (turns(e, reg)) {
+		a = ir->b;
+		b = ir->a;
+	} else if (b_in(e, reg) && a != b) {
+		/* A result must not overwrite b before it was read. */
 		reg = X64_RAX;
-	if (reg == X64_RAX && ir->a != ir->b && in_rax(e, ir->b))
+	}
+	if (reg == X64_RAX && a != b && in_rax(e, b))
 		reg = X64_RDX;
-	emit_copy(e, reg, ir->a);
-	with_b(e, op, ir->size, reg);
+	emit_copy(e, reg, a);
+	with(e, op, ir->size, reg, b);
 	if (ir->size == 4) {
 		enum x64_reg to = emit_target(e, X64_RAX);
 
@@ -167,9 +187,9 @@ static void alu(struct emit *e, unsigned with)
 	emit_keep(e, reg);
 }
 
-static void alu_not(struct emit *e, unsigned with)
+static void alu_not(struct emit *e, unsigned how)
 {
-	enum x64_alu op = (enum x64_alu)with;
+	enum x64_alu op = (enum x64_alu)how;
 
 	emit_copy(e, X64_RAX, e->ir->b);
 	x64_not(e->a, 8, X64_RAX);
@@ -183,25 +203,38 @@ static void alu_not(struct emit *e, unsigned with)
 	emit_keep(e, X64_RAX);
 }
 
-static void sign_extend_word(struct emit *e, enum x64_reg reg)
+/* By a constant that is not 0. */
+static void shift_by(struct emit *e, enum x64_shift op, enum x64_reg reg, unsigned count)
 {
-	if (e->ir->size == 4)
-		x64_movsx_rr(e->a, 4, reg, reg);
+	unsigned size = e->ir->size;
+
+	if (op == X64_SAR && size == 4) {
+		x64_movsx_rr(e->a, 4, reg, emit_value(e, e->ir->a, X64_RAX));
+		x64_shift_ri(e->a, X64_SAR, 8, reg, count);
+		return;
+	}
+	emit_copy(e, reg, e->ir->a);
+	x64_shift_ri(e->a, op, size, reg, count);
+	/* A word that was shifted right has no sign. */
+	if (op != X64_SHR)
+		sign_extend_word(e, reg);
 }
 
-static void shift(struct emit *e, unsigned with)
+static void shift(struct emit *e, unsigned how)
 {
-	enum x64_shift op = (enum x64_shift)with;
+	enum x64_shift op = (enum x64_shift)how;
 	const struct ir *ir = e->ir;
 	enum x64_reg reg = emit_target(e, X64_RAX), count;
 
 	if (ir->b == IR_CONST && op == X64_ROR && ir->imm) {
 		x64_rorx(e->a, ir->size, reg, emit_value(e, ir->a, X64_RAX),
 			 (unsigned)ir->imm & (ir->size * 8 - 1u));
+	} else if (ir->b == IR_CONST && ir->imm) {
+		shift_by(e, op, reg, (unsigned)ir->imm & (ir->size * 8 - 1u));
+		emit_keep(e, reg);
+		return;
 	} else if (ir->b == IR_CONST) {
 		emit_copy(e, reg, ir->a);
-		if (ir->imm)
-			x64_shift_ri(e->a, op, ir->size, reg, (unsigned)ir->imm & (ir->size * 8 - 1u));
 	} else if (op == X64_ROL || op == X64_ROR) {
 		emit_copy(e, X64_RCX, ir->b);
 		emit_copy(e, X64_RAX, ir->a);
@@ -228,7 +261,7 @@ void emit_compare(struct emit *e)
 
 		x64_test_rr(e->a, 8, reg, reg);
 	} else {
-		with_b(e, X64_CMP, 8, emit_value(e, ir->a, X64_RAX));
+		with(e, X64_CMP, 8, emit_value(e, ir->a, X64_RAX), ir->b);
 	}
 }
 

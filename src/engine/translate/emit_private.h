@@ -18,6 +18,7 @@ enum stub_kind {
 	STUB_AGAIN, /* a jump back within the unit that the budget does not suffice for */
 	STUB_FLOATS,
 	STUB_TABLE, /* through the jump table to rax */
+	STUB_RETURN, /* the same for a return that the stack did not expect */
 	STUB_PLAIN_CALL, /* a call without a frame on the host stack, which is full */
 };
 
@@ -149,6 +150,8 @@ void emit_go(struct emit *e, int64_t to);
 void emit_inside(struct emit *e);
 /* Goes where rax says, through the jump table. */
 void emit_table_jump(struct emit *e);
+/* The same, whose lowest bit may be set. */
+void emit_other_return(struct emit *e);
 void emit_jump(struct x64 *a, const struct emit_runtime *runtime);
 /* A stack without guest calls. */
 void emit_empty_stack(struct x64 *a);

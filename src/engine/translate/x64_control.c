@@ -4,7 +4,7 @@
 #include "engine/translate/x64.h"
 #include "engine/translate/x64_emit.h"
 
-enum { JMP8 = 0xeb, JMP32 = 0xe9, CALL32 = 0xe8, JCC8 = 0x70, JCC32 = 0x80 };
+enum { JMP8 = 0xeb, JMP32 = 0xe9, CALL32 = 0xe8, JCC8 = 0x70, JCC32 = 0x80, SEGMENT_CS = 0x2e };
 
 /* The distance from behind an instruction of `length` bytes at the current place. */
 static int64_t distance_to(const struct x64 *a, const void *target, size_t length)
@@ -143,10 +143,13 @@ void x64_patch_here8(struct x64 *a, uint8_t *place)
 	*place = (uint8_t)distance;
 }
 
-/* A store is atomic for the fetching of instructions, too, where it stays in one cache line; aligned it does. */
+/* A store is atomic for the fetching of instructions, too, where it stays in one cache line; aligned it does. Prefixes of a
+ * segment, which mean nothing to a jump, fill the gap at no cost. */
 static uint8_t *patchable(struct x64 *a, const uint8_t *opcode, size_t count)
 {
-	x64_nop(a, -((uintptr_t)a->at + count) & 3);
+	static const uint8_t prefixes[3] = {SEGMENT_CS, SEGMENT_CS, SEGMENT_CS};
+
+	x64_emit_bytes(a, prefixes, -((uintptr_t)a->at + count) & 3);
 	return branch(a, opcode, count, 4);
 }
 

@@ -83,7 +83,10 @@ static int not_opened(int code, const char *path, enum store_mode mode, struct e
 	bool writes = mode == STORE_WRITABLE;
 
 	if (code == -ENOENT)
-		return error_set(e, ERROR_NOT_FOUND, code, "there is no disk '%s'; doppel disk create makes one", path);
+		return error_set(e, ERROR_NOT_FOUND, code,
+				 "there is no disk '%s'; doppel disk create makes one, doppel migrate --copy-disks brings one "
+				 "along",
+				 path);
 	if (writes && (code == -EACCES || code == -EPERM || code == -EROFS))
 		return error_errno(e, code, "cannot open '%s' for writing; --disk FILE,ro only reads it", path);
 	return error_errno(e, code, "cannot open '%s'%s", path, writes ? " for writing" : "");

@@ -121,7 +121,7 @@ def elsewhere(b, folder):
             "raw")
         c = Host("c", place.within)
         c.receive("tcp")
-        stays(b, c, [], "No such file", "disks that are not there are refused")
+        stays(b, c, [], "--copy-disks brings", "disks that are not there are refused")
         make_disks(other)
         stays(b, c, [], "disk 0 is another file here", "disks that are not the same files are refused")
         for name in ("raw.raw", "qcow2.qcow2"):

@@ -174,6 +174,7 @@ void depot_catch_up(struct depot *s, struct translator *t)
 		if (s->segments[segment_of(s, code_cache_offset(s->cache, code))].retired > before)
 			jump->tag = NO_JUMP;
 	}
+	t->lately_count = 0;
 	atomic_store_explicit(&t->epoch, now, memory_order_release);
 }
 

@@ -92,6 +92,11 @@ static struct code_owner *owner_of(struct spaces *s, unsigned mode)
 	return has_own_code(s, mode) ? &s->now->code : &s->global;
 }
 
+uint64_t spaces_code_key(struct translator *t, unsigned mode)
+{
+	return owner_of(&t->spaces, mode)->keys[mode];
+}
+
 static void forget_code(struct code_owner *owner)
 {
 	memset(owner->salts, 0, sizeof owner->salts);
@@ -267,6 +272,7 @@ void spaces_reset(struct translator *t)
 	s->global.seen_bits = CODE_SEEN;
 	forget_code(&s->global);
 	empty_jumps(t);
+	t->lately_count = 0;
 }
 
 static void change_space(struct translator *t, uint64_t satp)

@@ -53,6 +53,7 @@ static void fence_i(struct hart *hart)
 		block_drop_all(&t->interpreter);
 	t->fenced = atomic_fetch_add(&t->depot->clock, 1) + 1;
 	spaces_forget_jumps(t);
+	t->again = true;
 }
 
 static const struct hart_engine_ops hart_ops = {.kick = kick, .flush_tlb = flush_tlb, .fence_i = fence_i};

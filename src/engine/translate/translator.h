@@ -14,6 +14,13 @@
 #include "engine/translate/depot.h"
 
 #define OPS_REMEMBERED  256
+#define LATELY          64
+
+/* A unit that was looked up: `key` is that of its code's owner (spaces.h). */
+struct lately {
+	uint64_t pc, key;
+	struct unit *unit;
+};
 
 struct translator {
 	struct engine_vcpu interpreter; /* first: an engine_vcpu of this engine is a translator */
@@ -26,6 +33,11 @@ struct translator {
 
 	struct spaces spaces;
 	bool entered; /* the frame has the salts of the present space */
+
+	/* What was looked up since the last fence.i, unless that is more: the next one will have it looked up again. */
+	struct lately lately[LATELY];
+	unsigned lately_count; /* LATELY + 1: more */
+	bool again;            /* a fence.i was met: what of it still holds is to be entered anew */
 
 	/* While generated code runs: hart->instret at its entry, and the budget it got. */
 	uint64_t instret_base;
@@ -63,6 +75,8 @@ void spaces_reset(struct translator *t);
 void spaces_enter(struct translator *t, enum frame_mode mode);
 void spaces_flush(struct translator *t, bool one_page, uint64_t address, bool one_asid, uint16_t asid);
 void spaces_forget_jumps(struct translator *t);
+/* What changes whenever code of the present space and a mode may lie elsewhere. */
+uint64_t spaces_code_key(struct translator *t, unsigned mode);
 void spaces_drop_writes(struct translator *t);
 /* Fills the TLB for an access in the mode entered: no page to keep (a device, say, or two pages), or a fault. */
 enum spaces_filled { SPACES_FILLED, SPACES_OTHER, SPACES_FAULT };

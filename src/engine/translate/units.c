@@ -343,6 +343,18 @@ static void enter_jump(struct frame *frame, uint64_t pc, const uint8_t *code)
 	*jump = (struct frame_jump){.tag = pc ^ frame->salt, .code = (uint64_t)(uintptr_t)code};
 }
 
+/* What lies in two pages has to be looked up each time. */
+static void note(struct translator *t, uint64_t pc, struct unit *unit)
+{
+	if (unit->kind & UNIT_STRADDLES)
+		return;
+	if (t->lately_count < LATELY)
+		t->lately[t->lately_count++] =
+			(struct lately){.pc = pc, .key = spaces_code_key(t, unit->kind), .unit = unit};
+	else
+		t->lately_count = LATELY + 1;
+}
+
 static struct unit *unit_for(struct translator *t, uint64_t pc, unsigned kind)
 {
 	uint64_t physical;
@@ -357,9 +369,37 @@ static struct unit *unit_for(struct translator *t, uint64_t pc, unsigned kind)
 		return NULL;
 	unit = unit_at(t, &key);
 	/* The salt may be another since it was looked at. */
-	if (unit && !(kind & UNIT_PLAIN))
+	if (unit && !(kind & UNIT_PLAIN)) {
 		enter_jump(t->frame, pc, depot_code(t->depot, unit));
+		note(t, pc, unit);
+	}
 	return unit;
+}
+
+/* Code between two fences is mostly that between the two before: a kernel that patches itself in a thousand places. */
+static void enter_again(struct translator *t)
+{
+	unsigned count = t->lately_count <= LATELY ? t->lately_count : 0;
+	uint64_t salt = t->frame->salt;
+
+	t->again = false;
+	t->lately_count = 0;
+	pthread_mutex_lock(&t->depot->lock);
+	for (unsigned i = 0; i < count; i++) {
+		struct lately l = t->lately[i];
+
+		if (l.key != spaces_code_key(t, l.unit->kind) || l.unit->stale)
+			continue;
+		if (l.unit->page->verified < t->fenced)
+			verify(t->depot, l.unit->page);
+		if (l.unit->stale)
+			continue;
+		t->frame->salt = t->frame->salt_of_mode[l.unit->kind];
+		enter_jump(t->frame, l.pc, depot_code(t->depot, l.unit));
+		t->lately[t->lately_count++] = l;
+	}
+	pthread_mutex_unlock(&t->depot->lock);
+	t->frame->salt = salt;
 }
 
 const uint8_t *units_find(struct translator *t, uint64_t pc, enum frame_mode mode)
@@ -367,6 +407,8 @@ const uint8_t *units_find(struct translator *t, uint64_t pc, enum frame_mode mod
 	const struct frame_jump *jump = frame_jump_of(t->frame, pc);
 	struct unit *unit;
 
+	if (unlikely(t->again))
+		enter_again(t);
 	if (jump->tag != (pc ^ t->frame->salt))
 		jump = frame_jump_other(t->frame, pc ^ t->frame->salt);
 	if (jump->tag == (pc ^ t->frame->salt))

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "device/virtio/button.h"
+#include "host/code.h"
 #include "machine/private.h"
 #include "machine/signals.h"
 #include "machine/steal.h"
@@ -359,6 +360,7 @@ int machine_start(struct machine *machine, struct error *e)
 		return r;
 	let_run(machine);
 	machine_tell(machine, MACHINE_CHANGED_STATE);
+	host_code_rest();
 	return 0;
 }
 

@@ -36,9 +36,13 @@ static void stop_all(struct bench *b)
 
 static void out_write(void *device, uint64_t offset, uint64_t value, unsigned size)
 {
+	struct bench *b = device;
+
 	(void)offset;
 	(void)size;
-	tell(device, value);
+	tell(b, value);
+	if (b->slow_from && atomic_load(&b->told_count) >= b->slow_from)
+		usleep(10000);
 }
 
 static void done_write(void *device, uint64_t offset, uint64_t value, unsigned size)

@@ -39,6 +39,7 @@ struct bench {
 	struct engine_vcpu *vcpus[CPUS_MAX];
 	unsigned count;
 	atomic_uint told_count;
+	unsigned slow_from; /* of told: PORT_OUT's device takes 10 ms for each; 0: never */
 	uint64_t told[64]; /* by PORT_OUT, and MMIO writes */
 	_Atomic uint64_t done;
 	uint64_t mmio_value; /* what a read there gives */

@@ -39,15 +39,15 @@ GUEST(writes, ".code64\n"
 	      "hlt");
 
 /* Then it halts for good: no exit brings them. */
-static void test_nobody_waits(void **state)
+static void write_and_halt(unsigned slow_from)
 {
 	struct engine_statistics statistics;
 	pthread_t thread;
 	struct bench b;
 	void *failed;
 
-	(void)state;
 	bench_init(&b, 1, 0);
+	b.slow_from = slow_from;
 	bench_code(&b, guest_writes, guest_writes_end);
 	bench_long(&b);
 	bench_load(&b);
@@ -63,6 +63,20 @@ static void test_nobody_waits(void **state)
 	assert_int_equal(atomic_load(&b.told_count), BYTES);
 	check_told(&b, 0, BYTES);
 	bench_finish(&b);
+}
+
+static void test_nobody_waits(void **state)
+{
+	(void)state;
+	write_and_halt(0);
+}
+
+/* The host is so busy that the timer's signal comes while the thread is no longer, or not yet, where the guest runs. */
+static void test_late_thread(void **state)
+{
+	(void)state;
+	for (unsigned at = 7; at <= 9; at++)
+		write_and_halt(at);
 }
 
 GUEST(ends, ".code64\n"
@@ -174,6 +188,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nobody_waits),
+		cmocka_unit_test(test_late_thread),
 		cmocka_unit_test(test_before_the_end),
 		cmocka_unit_test(test_stopped_amid),
 		cmocka_unit_test(test_stolen),

@@ -16,8 +16,10 @@
 /*
  * Leaving guest code. Whoever wants a vCPU out sets `stop` and run->immediate_exit, and sends KVM_SIGNAL when the thread is
  * `inside`. Where the thread is between its look at `stop` and the kernel, immediate_exit ends KVM_RUN at once; the
- * signal, whose handler does nothing, ends it when it came later.
+ * signal ends it when it came later. Timers send nothing but the signal: so its handler sets immediate_exit, too.
  */
+static _Thread_local struct kvm_run *entered; /* by this thread, for the handler */
+
 static void poke(struct engine_vcpu *vcpu)
 {
 	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
@@ -34,6 +36,8 @@ static void stop(struct engine_vcpu *vcpu)
 static void on_signal(int number)
 {
 	(void)number;
+	if (entered)
+		__atomic_store_n(&entered->immediate_exit, 1, __ATOMIC_SEQ_CST);
 }
 
 /* For the process, and once: others of its machines use the same. */
@@ -60,13 +64,16 @@ static void settle_in(struct engine_vcpu *vcpu)
 	atomic_store(&vcpu->thread, self);
 }
 
-/* One KVM_RUN: 0 with an exit to serve, -EINTR, or an errno. */
+/* One KVM_RUN: 0 with an exit to serve, -EINTR, or an errno. What ended it has been heard once output was looked for: so a signal
+ * that comes from then on ends the next one. */
 static int enter(struct engine_vcpu *vcpu)
 {
 	int r;
 
 	vcpu->ran = true;
 	r = ioctl(vcpu->fd, KVM_RUN, 0) < 0 ? -errno : 0;
+	if (r == -EINTR)
+		__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 	kvm_posted_take(vcpu);
 	return r;
 }
@@ -101,10 +108,8 @@ static bool turn(struct engine_vcpu *vcpu, struct engine_exit *out)
 	atomic_store(&vcpu->inside, false);
 	if (r == 0)
 		return kvm_serve_exit(vcpu, out);
-	/* Whoever set it has set `stop` before, which the next turn sees. */
-	if (r == -EINTR)
-		__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-	else if (r != -EAGAIN)
+	/* Whoever wants it out has set `stop` before, which the next turn sees. */
+	if (r != -EINTR && r != -EAGAIN)
 		kvm_report_error(vcpu, r, out);
 	return r == -EINTR || r == -EAGAIN;
 }
@@ -114,12 +119,14 @@ static void run(struct engine_vcpu *vcpu, uint64_t limit, struct engine_exit *ou
 	(void)limit; /* the processor counts no instructions for us */
 	*out = (struct engine_exit){.reason = ENGINE_EXIT_KICKED, .deadline = UINT64_MAX};
 	settle_in(vcpu);
+	entered = vcpu->run;
 	while (turn(vcpu, out))
 		continue;
 	atomic_store(&vcpu->inside, false);
 	if (out->reason == ENGINE_EXIT_KICKED)
 		atomic_store(&vcpu->stop, false);
 	finish(vcpu);
+	entered = NULL;
 	__atomic_store_n(&vcpu->run->immediate_exit, atomic_load(&vcpu->stop), __ATOMIC_SEQ_CST);
 }
 

@@ -213,7 +213,7 @@ static void test_few_slots(void **state)
 		skip();
 	vm.fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	host.slots = 1;
-	assert_int_equal(kvm_memory_map(&vm, false, &e), -ENOSPC);
+	assert_int_equal(kvm_memory_check(&vm, &e), -ENOSPC);
 	expect_words(e.message, "has 1 memory slots");
 	close(vm.fd);
 	memory_finish(&memory);

@@ -16,16 +16,22 @@
 
 #define RING_ENTRIES 4096u
 
-int kvm_memory_map(struct vm *vm, bool log, struct error *e)
+int kvm_memory_check(const struct vm *vm, struct error *e)
 {
-	const struct memory *memory = vm->platform.memory;
 	int slots = kvm_has(vm->fd, KVM_CAP_NR_MEMSLOTS);
 
 	/* Old hosts do not tell; all have more than a machine takes. */
-	if (slots > 0 && (unsigned)slots < memory->count)
-		return error_set(e, ERROR_FAILED, -ENOSPC,
-				 "this host's KVM has %d memory slots, and the machine takes %u; give it less than 3 GiB with --memory",
-				 slots, memory->count);
+	if (slots <= 0 || (unsigned)slots >= vm->platform.memory->count)
+		return 0;
+	return error_set(e, ERROR_FAILED, -ENOSPC,
+			 "this host's KVM has %d memory slots, and the machine takes %u; give it less than 3 GiB with --memory",
+			 slots, vm->platform.memory->count);
+}
+
+int kvm_memory_map(struct vm *vm, bool log, struct error *e)
+{
+	const struct memory *memory = vm->platform.memory;
+
 	for (unsigned i = 0; i < memory->count; i++) {
 		const struct memory_region *region = &memory->regions[i];
 		struct kvm_userspace_memory_region slot = {

@@ -145,7 +145,9 @@ static int set_up(struct vm *vm, const struct x86_platform_config *config, struc
 	kvm_posted_prepare(vm, config->output_port);
 	kvm_messages_init(vm);
 	kvm_time_init(vm);
-	r = kvm_memory_map(vm, false, e);
+	r = kvm_memory_check(vm, e);
+	if (r == 0)
+		r = kvm_memory_map(vm, false, e);
 	if (r < 0)
 		return r;
 	platform_reset(&vm->platform);

@@ -102,6 +102,8 @@ static inline struct vm *vm_of(struct x86_platform *platform)
 	return (struct vm *)platform;
 }
 
+/* Before walls are up: whether the host has slots enough. memory.c */
+MUST_USE int kvm_memory_check(const struct vm *vm, struct error *e);
 /* Slots of guest memory, with or without a log of what changes. memory.c */
 MUST_USE int kvm_memory_map(struct vm *vm, bool log, struct error *e);
 /* Sets up how changes are tracked, before vCPUs are made. memory.c */

@@ -1,4 +1,6 @@
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,6 +31,8 @@
 #define DOOR_MS         5000
 #define LEAVING_MS      3000
 #define LEAVING_STEP_MS 50
+/* Whoever served is looked after so often. */
+#define LOOK_MS 1000
 
 enum { RECEIVE_ONCE, RECEIVE_ENDPOINT, RECEIVE_OPTIONS = RECEIVE_ENDPOINT + ENDPOINT_OPTIONS };
 
@@ -36,6 +40,7 @@ struct reception {
 	struct registry *registry;
 	struct endpoint *endpoint;
 	int listener;
+	int outcomes[2]; /* a pipe: of connections that an end is waited for of; -1: none is */
 };
 
 /* A connection, and what was offered by it. */
@@ -320,7 +325,7 @@ static int take_offer(struct guest_house *house, const struct stream_frame *fram
 
 /* ---- Connections ---- */
 
-static int converse(struct guest_house *house, struct error *e)
+static int converse(struct guest_house *house, bool *meant, struct error *e)
 {
 	struct stream_frame frame;
 	int r;
@@ -334,6 +339,7 @@ static int converse(struct guest_house *house, struct error *e)
 		return r;
 	if (frame.kind == STREAM_JOIN)
 		return hand_on(house, &frame, e);
+	*meant = true;
 	if (frame.kind == STREAM_ASK)
 		return answer_ask(house, &frame, e);
 	if (frame.kind == STREAM_OFFER)
@@ -342,18 +348,17 @@ static int converse(struct guest_house *house, struct error *e)
 			 stream_kind_name(frame.kind));
 }
 
-/* `*known`: whether whoever called is someone who may. */
-static int serve(const struct reception *reception, int fd, bool *known, struct error *e)
+/* `*meant`: whether it was about a machine: not a stranger, nor a further connection. */
+static int serve(const struct reception *reception, int fd, bool *meant, struct error *e)
 {
 	struct guest_house house = {.registry = reception->registry, .folder = -1};
 	int r = endpoint_welcome(reception->endpoint, &fd, house.peer, e);
 
-	*known = r == 0;
 	if (r < 0)
 		return error_prefix(e, r, "a call was refused");
 
 	stream_init(&house.stream, fd, -1);
-	r = converse(&house, e);
+	r = converse(&house, meant, e);
 	if (r < 0)
 		stream_abort(&house.stream, e);
 	stream_finish(&house.stream);
@@ -367,70 +372,90 @@ static int serve(const struct reception *reception, int fd, bool *known, struct 
 	return r;
 }
 
-/* Each in a process of its own: machines take their time, and whoever asks whose one is shall not wait for
- * another. */
-static int serve_apart(const struct reception *reception, int fd, struct error *e)
+/* How a connection ended that is waited for. */
+struct outcome {
+	int result;
+	struct error error;
+};
+_Static_assert(sizeof(struct outcome) <= PIPE_BUF, "it is written in one piece");
+
+static _Noreturn void serve_and_exit(const struct reception *reception, int fd)
 {
+	struct outcome outcome = {.result = 0};
+	bool meant = false;
+
+	close(reception->listener);
+	outcome.result = serve(reception, fd, &meant, &outcome.error);
+	if (meant && reception->outcomes[1] >= 0)
+		(void)!write(reception->outcomes[1], &outcome, sizeof outcome);
+	else if (outcome.result < 0)
+		cli_report(&outcome.error);
+	_exit(outcome.result < 0 ? error_exit_code(outcome.error.kind) : 0);
+}
+
+/* Each in a process of its own: machines take their time, and whoever asks whose one is, or brings a further connection
+ * of one that is arriving, shall not wait. */
+static void serve_apart(const struct reception *reception, int fd)
+{
+	struct error e;
 	pid_t child;
-	bool known;
-	int r;
 
 	fflush(stdout);
 	child = fork();
-	if (child == 0) {
-		close(reception->listener);
-		r = serve(reception, fd, &known, e);
-		if (r < 0)
-			cli_report(e);
-		_exit(r < 0 ? error_exit_code(e->kind) : 0);
+	if (child == 0)
+		serve_and_exit(reception, fd);
+	if (child < 0) {
+		(void)error_errno(&e, -errno, "a process for a machine that arrives");
+		cli_report(&e);
 	}
 	close(fd);
-	return child < 0 ? error_errno(e, -errno, "a process for a machine that arrives") : 0;
 }
 
-static int accept_next(int listener, struct error *e)
+/* Whether one of those that served ended without a word. */
+static bool reap(void)
 {
-	struct pollfd wait = {.fd = listener, .events = POLLIN};
-	int fd;
+	bool died = false;
+	int status;
 
-	do {
-		if (poll(&wait, 1, -1) < 0 && errno != EINTR)
-			return error_errno(e, -errno, "waiting for machines");
-		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			;
-	} while (fd < 0 && (errno == EINTR || errno == EAGAIN || errno == ECONNABORTED));
-	return fd < 0 ? error_errno(e, -errno, "waiting for machines") : fd;
+	while (waitpid(-1, &status, WNOHANG) > 0)
+		died |= WIFSIGNALED(status);
+	return died;
 }
 
-/* Who is not let in is not the one that is waited for. */
-static int receive_once(const struct reception *reception, struct error *e)
+static int take_connections(const struct reception *reception, struct error *e)
 {
-	bool known = false;
-	int r = 0;
+	int fd = accept4(reception->listener, NULL, NULL, SOCK_CLOEXEC);
 
-	while (r >= 0 && !known) {
-		int fd = accept_next(reception->listener, e);
-
-		if (fd < 0)
-			return fd;
-		r = serve(reception, fd, &known, e);
-		if (r < 0 && !known) {
-			cli_report(e);
-			r = 0;
-		}
-	}
-	return r;
+	if (fd >= 0)
+		serve_apart(reception, fd);
+	else if (errno != EINTR && errno != EAGAIN && errno != ECONNABORTED)
+		return error_errno(e, -errno, "waiting for machines");
+	return 0;
 }
 
 static int receive(const struct reception *reception, struct error *e)
 {
-	int fd;
+	struct pollfd waiting[] = {{.fd = reception->listener, .events = POLLIN},
+				   {.fd = reception->outcomes[0], .events = POLLIN}};
+	int r = 0;
 
-	while ((fd = accept_next(reception->listener, e)) >= 0)
-		if (serve_apart(reception, fd, e) < 0)
-			cli_report(e);
-	return fd;
+	while (r == 0) {
+		struct outcome outcome;
+		bool died;
+
+		if (poll(waiting, ARRAY_SIZE(waiting), LOOK_MS) < 0 && errno != EINTR)
+			return error_errno(e, -errno, "waiting for machines");
+		died = reap();
+		if (waiting[1].revents && read(reception->outcomes[0], &outcome, sizeof outcome) == sizeof outcome) {
+			*e = outcome.error;
+			return outcome.result;
+		}
+		if (died && reception->outcomes[0] >= 0)
+			return error_set(e, ERROR_FAILED, -EIO, "the process that received a machine died");
+		if (waiting[0].revents)
+			r = take_connections(reception, e);
+	}
+	return r;
 }
 
 static int open_up(struct reception *reception, const struct arguments *arguments, struct error *e)
@@ -444,7 +469,10 @@ static int open_up(struct reception *reception, const struct arguments *argument
 		return r;
 	printf("machines are received at %s\n", text);
 	fflush(stdout);
-	r = arguments->values[RECEIVE_ONCE].given ? receive_once(reception, e) : receive(reception, e);
+	if (arguments->values[RECEIVE_ONCE].given && pipe2(reception->outcomes, O_CLOEXEC) < 0)
+		r = error_errno(e, -errno, "waiting for machines");
+	else
+		r = receive(reception, e);
 	close(reception->listener);
 	endpoint_remove(reception->endpoint);
 	return r;
@@ -452,7 +480,7 @@ static int open_up(struct reception *reception, const struct arguments *argument
 
 static int run(const struct arguments *arguments, struct error *e)
 {
-	struct reception reception = {.endpoint = NULL};
+	struct reception reception = {.endpoint = NULL, .outcomes = {-1, -1}};
 	int r = registry_open(&reception.registry, e);
 
 	if (r < 0)
@@ -468,7 +496,7 @@ static const struct option_spec options[RECEIVE_OPTIONS] = {
 	[RECEIVE_ONCE] = {.name = "once",
 			  .letter = 'o',
 			  .type = OPTION_FLAG,
-			  .help = "serve one connection and end, with status 0 when that went well"},
+			  .help = "take one machine, or answer one who asks, and end, with status 0 when that went well"},
 	ENDPOINT_ROWS(RECEIVE_ENDPOINT),
 };
 

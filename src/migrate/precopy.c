@@ -18,8 +18,8 @@
 #define HALF_PERCENT     50
 
 /* One that leaves more than this gets no shorter quickly: the guest is slowed down so far that the next ones leave this much. */
-#define SLOW_PERCENT 40
-#define QUICK_PERCENT 25
+#define SLOW_PERCENT  60
+#define QUICK_PERCENT 40
 
 void source_tally(struct source *source, struct tally *told, const struct pages_counts *counts, uint64_t bytes)
 {

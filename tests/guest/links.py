@@ -119,6 +119,11 @@ def keys(a, b):
     refused(a, b, [], "--psk", "", "no key at all is refused")
     a, b = moves(a, b, ["--psk", right], "a machine moves by TLS with a key")
     result(until(lambda: "web has arrived from who has the key moves" in a.log()), "the receiver tells whose it was", a.log())
+    b.receive("tls", "--psk", right, "--once")
+    # Who may not let memory come later moves it as usual.
+    late = ["--post-copy"] if os.geteuid() == 0 else []
+    a, b = moves(a, b, ["--psk", right, "--connections", "3", *late], "a machine moves by several connections to who takes one machine")
+    result(until(lambda: a.receiver.poll() == 0), "who ends then", "status %s: %s" % (a.receiver.poll(), a.log()))
     return a, b
 
 

@@ -110,6 +110,7 @@ static int add_nic(struct machine *machine, const struct machine_config *config,
 	memcpy(card.mac, options.mac, sizeof card.mac);
 	card.pairs = config->cpus < VIRTIO_NET_PAIRS_MAX ? config->cpus : VIRTIO_NET_PAIRS_MAX;
 	options.hostname = config->name;
+	options.succeeds = config->incoming;
 	snprintf(name, sizeof name, "net%u", index);
 	r = net_open(&net, &options, e);
 	if (r < 0)

@@ -78,7 +78,7 @@ struct machine_config {
 	uint64_t balloon_keeps; /* memory that the guest keeps at the start, the balloon takes the rest; 0: all */
 	const struct block_options *disks;
 	unsigned disk_count;
-	bool incoming; /* disks that it writes are another's until it has arrived (block_refresh, block_own) */
+	bool incoming; /* disks that it writes, and its address on switches, are another's until it has arrived (block_refresh, block_own) */
 	const struct machine_nic *nics;
 	unsigned nic_count;
 	const struct machine_share *shares;

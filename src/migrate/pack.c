@@ -55,7 +55,8 @@ void packer_free(struct packer *packer)
 
 bool packer_shall(struct packer *packer)
 {
-	bool worth = packer->pack_ps + packer->send_ps * packer->kept / 1000 < packer->send_ps;
+	/* Twice, as the guest has other uses for a processor. */
+	bool worth = 2 * packer->pack_ps + packer->send_ps * packer->kept / 1000 < packer->send_ps;
 
 	if (packer->when == PACK_ALWAYS || worth)
 		return true;

@@ -45,6 +45,7 @@ struct net_options {
 	enum net_kind kind;
 	const char *name;              /* tap: the interface; switch: the segment's name */
 	uint8_t mac[NET_MAC_BYTES];    /* of the guest's card */
+	bool succeeds;                 /* switch: the same machine may be there already, and leaves (it moves) */
 	struct net_forward forwards[NET_FORWARDS_MAX]; /* user */
 	unsigned forward_count;
 	const char *hostname;          /* user: what DHCP tells; NULL: none */

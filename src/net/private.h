@@ -86,8 +86,9 @@ struct switch_message {
 	uint32_t magic;
 	uint32_t offloads;
 	uint8_t mac[NET_MAC_BYTES];
-	int16_t code; /* in an answer: 0 or a negative errno */
+	int16_t code; /* of a hello: SWITCH_SUCCEEDS or 0; in an answer: 0 or a negative errno */
 };
+#define SWITCH_SUCCEEDS 1
 int switch_prepare(void *plan, struct error *e);
 int switch_main(int socket, void *plan);
 extern const struct wall_filter switch_filter;

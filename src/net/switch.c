@@ -155,7 +155,7 @@ static int refused(int code, const struct net *net, const struct net_options *op
 
 static int say_hello(struct net *net, const struct net_options *options, struct error *e)
 {
-	struct switch_message message = {.magic = SWITCH_MAGIC};
+	struct switch_message message = {.magic = SWITCH_MAGIC, .code = options->succeeds ? SWITCH_SUCCEEDS : 0};
 	struct pollfd waiting = {.fd = net->descriptor, .events = POLLIN};
 
 	memcpy(message.mac, options->mac, NET_MAC_BYTES);

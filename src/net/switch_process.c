@@ -120,7 +120,7 @@ static bool take_message(struct segment *segment, struct connection *connection,
 		switch_set_offloads(&segment->table, (unsigned)connection->port, message->offloads);
 		return true;
 	}
-	port = switch_attach(&segment->table, message->mac, message->offloads);
+	port = switch_attach(&segment->table, message->mac, message->offloads, message->code == SWITCH_SUCCEEDS);
 	message->code = (int16_t)(port < 0 ? port : 0);
 	if (port >= 0) {
 		connection->port = port;

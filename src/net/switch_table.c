@@ -10,23 +10,33 @@
 /* Frames that a bridge never forwards (IEEE 802.1D, 7.12.6): 01:80:c2:00:00:00 to 0f. */
 static const uint8_t link_local[] = {0x01, 0x80, 0xc2, 0x00, 0x00};
 
-int switch_attach(struct switch_table *table, const uint8_t mac[NET_MAC_BYTES], unsigned offloads)
+static bool has_address(const struct switch_port *port, const uint8_t mac[NET_MAC_BYTES])
+{
+	return port->used && memcmp(port->mac, mac, NET_MAC_BYTES) == 0;
+}
+
+int switch_attach(struct switch_table *table, const uint8_t mac[NET_MAC_BYTES], unsigned offloads, bool succeeds)
 {
 	struct switch_port *place = NULL;
+	unsigned holders = 0;
 
 	if (packet_is_group(mac))
 		return -EINVAL;
 	for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++) {
 		struct switch_port *port = &table->ports[i];
 
-		if (port->used && memcmp(port->mac, mac, NET_MAC_BYTES) == 0)
-			return -EADDRINUSE;
+		holders += has_address(port, mac);
 		if (!port->used && !place)
 			place = port;
 	}
+	if (holders > succeeds)
+		return -EADDRINUSE;
 	if (!place)
 		return -ENOSPC;
-	*place = (struct switch_port){.used = true, .offloads = offloads & OFFLOADS, .flood_tokens = SWITCH_FLOOD_BURST};
+	*place = (struct switch_port){.used = true,
+				      .silent = holders > 0,
+				      .offloads = offloads & OFFLOADS,
+				      .flood_tokens = SWITCH_FLOOD_BURST};
 	memcpy(place->mac, mac, NET_MAC_BYTES);
 	return (int)(place - table->ports);
 }
@@ -34,6 +44,18 @@ int switch_attach(struct switch_table *table, const uint8_t mac[NET_MAC_BYTES], 
 void switch_detach(struct switch_table *table, unsigned port)
 {
 	table->ports[port].used = false;
+	/* The address is whose it was left to. */
+	for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
+		if (has_address(&table->ports[i], table->ports[port].mac))
+			table->ports[i].silent = false;
+}
+
+/* Whoever of the two spoke last is where the machine is. */
+static void take_address(struct switch_table *table, struct switch_port *sender)
+{
+	for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
+		if (has_address(&table->ports[i], sender->mac))
+			table->ports[i].silent = &table->ports[i] != sender;
 }
 
 void switch_set_offloads(struct switch_table *table, unsigned port, unsigned offloads)
@@ -115,7 +137,7 @@ static void flood(struct delivery *delivery, unsigned from, struct packet_header
 		  size_t length)
 {
 	for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
-		if (i != from && delivery->table->ports[i].used)
+		if (i != from && delivery->table->ports[i].used && !delivery->table->ports[i].silent)
 			give(delivery, i, header, frame, length);
 }
 
@@ -138,11 +160,13 @@ void switch_forward(struct switch_table *table, unsigned from, struct packet_hea
 		sender->dropped++;
 		return;
 	}
+	if (sender->silent)
+		take_address(table, sender);
 	if (packet_is_group(frame)) {
 		flood(&delivery, from, header, frame, length);
 		return;
 	}
 	for (unsigned i = 0; i < SWITCH_PORTS_MAX; i++)
-		if (i != from && table->ports[i].used && memcmp(table->ports[i].mac, frame, NET_MAC_BYTES) == 0)
+		if (i != from && !table->ports[i].silent && has_address(&table->ports[i], frame))
 			give(&delivery, i, header, frame, length);
 }

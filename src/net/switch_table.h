@@ -17,6 +17,7 @@
 
 struct switch_port {
 	bool used;
+	bool silent; /* another port has its address, and gets what is for it, until this one speaks */
 	uint8_t mac[NET_MAC_BYTES];
 	unsigned offloads; /* that it takes in frames */
 	uint64_t flood_tokens, flood_ns;
@@ -32,8 +33,10 @@ typedef void switch_deliver_fn(void *context, unsigned port, const struct packet
 			       size_t length);
 
 /* The number of the new port; -EADDRINUSE when another has the address, -EINVAL for an address of a group,
- * -ENOSPC. */
-MUST_USE int switch_attach(struct switch_table *table, const uint8_t mac[NET_MAC_BYTES], unsigned offloads);
+ * -ENOSPC. `succeeds`: one other may have it, the same machine's before it moved; the address is whose frame came last,
+ * and the other's when one of them goes. */
+MUST_USE int switch_attach(struct switch_table *table, const uint8_t mac[NET_MAC_BYTES], unsigned offloads,
+			   bool succeeds);
 void switch_detach(struct switch_table *table, unsigned port);
 void switch_set_offloads(struct switch_table *table, unsigned port, unsigned offloads);
 /* A frame came from `from`, hostile; the buffer may be changed. `now_ns`: monotonic. */

@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 
 	memset(&world, 0, sizeof world);
 	for (unsigned i = 0; i < 3; i++)
-		if (switch_attach(&world.table, macs[i], i ? 31 : 0) != (int)i)
+		if (switch_attach(&world.table, macs[i], i ? 31 : 0, false) != (int)i)
 			abort();
 	while (size >= 4) {
 		unsigned step = bytes[0], port = bytes[1] % 3;

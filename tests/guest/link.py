@@ -40,10 +40,10 @@ class Host:
                              text=True, timeout=timeout)
         return run.returncode, run.stdout + run.stderr
 
-    def start(self, image, harts):
+    def start(self, image, harts, *more):
         """A guest that writes all of its memory."""
         status, output = self.doppel("run", "-d", "--name", "web", "--engine", self.engine, "--memory", "64M", "--cpus", str(harts),
-                                     "--firmware", image)
+                                     "--firmware", image, *more)
         return status == 0 and until(lambda: min(self.turns(harts)) >= 2), output
 
     def move(self, to, *options):

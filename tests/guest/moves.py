@@ -33,6 +33,18 @@ def back_and_forth(a, b, harts):
     b.remove()
 
 
+def on_a_switch(a, b):
+    """Both are on one segment of this host, where the machine is at one of two ports at a time."""
+    segment = "switch=moves%d" % os.getpid()
+    a.start(guests[1], 1, "--net", segment)
+    for here, there in ((a, b), (b, a)):
+        status, output = here.move(there.socket)
+        result(status == 0 and there.goes_on(1) and here.machine() is None, "it moves, and with it its place on a switch",
+               output + there.read("monitor.log"))
+    a.remove()
+    b.remove()
+
+
 def cancelled(a, b):
     a.start(guests[1], 1)
     mover = threading.Thread(target=a.move, args=(b.socket, "--bandwidth", "1M"))
@@ -63,6 +75,7 @@ def main():
     try:
         for harts in (1, 2):
             back_and_forth(a, b, harts)
+        on_a_switch(a, b)
         cancelled(a, b)
         refused(a, b)
     finally:

@@ -355,9 +355,9 @@ static int make_table(void **state)
 {
 	(void)state;
 	memset(&table, 0, sizeof table);
-	assert_int_equal(switch_attach(&table, first_mac, ALL), 0);
-	assert_int_equal(switch_attach(&table, second_mac, ALL), 1);
-	assert_int_equal(switch_attach(&table, third_mac, 0), 2);
+	assert_int_equal(switch_attach(&table, first_mac, ALL, false), 0);
+	assert_int_equal(switch_attach(&table, second_mac, ALL, false), 1);
+	assert_int_equal(switch_attach(&table, third_mac, 0, false), 2);
 	return 0;
 }
 
@@ -372,8 +372,8 @@ static void addresses_are_bound_to_ports(void **state)
 	const struct packet_header plain = {.flags = 0};
 
 	(void)state;
-	assert_int_equal(switch_attach(&table, second_mac, 0), -EADDRINUSE);
-	assert_int_equal(switch_attach(&table, (const uint8_t *)"\x01\0\0\0\0\x01", 0), -EINVAL);
+	assert_int_equal(switch_attach(&table, second_mac, 0, false), -EADDRINUSE);
+	assert_int_equal(switch_attach(&table, (const uint8_t *)"\x01\0\0\0\0\x01", 0, false), -EINVAL);
 	make_tcp(false, 100, 0);
 	send_from(0, plain, 154, 0, &got);
 	assert_int_equal(got.count[1], 1);
@@ -401,10 +401,44 @@ static void addresses_are_bound_to_ports(void **state)
 	assert_int_equal(got.count[0], 0);
 	/* A port that left is free again, also its address. */
 	switch_detach(&table, 1);
-	assert_int_equal(switch_attach(&table, second_mac, 0), 1);
+	assert_int_equal(switch_attach(&table, second_mac, 0, false), 1);
 	for (unsigned i = 3; i < SWITCH_PORTS_MAX; i++)
-		assert_int_equal(switch_attach(&table, (const uint8_t[]){2, 0, 0, 0, 1, (uint8_t)i}, 0), i);
-	assert_int_equal(switch_attach(&table, (const uint8_t *)"\x02\0\0\0\x02\0", 0), -ENOSPC);
+		assert_int_equal(switch_attach(&table, (const uint8_t[]){2, 0, 0, 0, 1, (uint8_t)i}, 0, false), i);
+	assert_int_equal(switch_attach(&table, (const uint8_t *)"\x02\0\0\0\x02\0", 0, false), -ENOSPC);
+}
+
+static void addresses_pass_to_who_succeeds(void **state)
+{
+	struct got got = {.length = 0};
+	const struct packet_header plain = {.flags = 0};
+
+	(void)state;
+	assert_int_equal(switch_attach(&table, second_mac, ALL, true), 3);
+	assert_int_equal(switch_attach(&table, second_mac, ALL, true), -EADDRINUSE);
+	make_tcp(false, 100, 0);
+	send_from(0, plain, 154, 0, &got);
+	assert_int_equal(got.count[1], 1);
+	assert_int_equal(got.count[3], 0);
+	/* It speaks. */
+	memset(frame, 0xff, 6);
+	memcpy(frame + 6, second_mac, 6);
+	send_from(3, plain, 60, 0, &got);
+	assert_int_equal(got.count[0], 1);
+	assert_int_equal(got.count[1], 1);
+	make_tcp(false, 100, 0);
+	send_from(0, plain, 154, 0, &got);
+	assert_int_equal(got.count[1], 1);
+	assert_int_equal(got.count[3], 1);
+	/* The other one goes on after all. */
+	switch_detach(&table, 3);
+	send_from(0, plain, 154, 0, &got);
+	assert_int_equal(got.count[1], 2);
+	assert_int_equal(got.count[3], 1);
+	assert_int_equal(switch_attach(&table, third_mac, ALL, true), 3);
+	switch_detach(&table, 2);
+	memset(frame, 0xff, 6);
+	send_from(0, plain, 154, 0, &got);
+	assert_int_equal(got.count[3], 2);
 }
 
 static void floods_are_limited(void **state)
@@ -591,6 +625,7 @@ int main(void)
 		cmocka_unit_test(forwards_are_parsed),
 		cmocka_unit_test(an_outbox_keeps_order_and_drops_the_newest),
 		cmocka_unit_test_setup(addresses_are_bound_to_ports, make_table),
+		cmocka_unit_test_setup(addresses_pass_to_who_succeeds, make_table),
 		cmocka_unit_test_setup(floods_are_limited, make_table),
 		cmocka_unit_test_setup(ports_get_what_they_take, make_table),
 	};

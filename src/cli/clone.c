@@ -24,13 +24,12 @@
 
 #define COUNT_MAX   10000
 #define NUMBERS_MAX 1000000
+#define STARTS_MAX  8 /* at once */
 
 enum { CLONE_COUNT, CLONE_NAME, CLONE_SNAPSHOT, CLONE_OPTIONS };
 
 struct cloning {
 	struct named *named; /* the machine that is copied */
-	char path[PATH_MAX]; /* of the snapshot */
-	bool passing;        /* it goes in the end */
 	char folder[PATH_MAX];
 	char layer[MACHINE_LAYER_SIZE]; /* "": no disk */
 	struct settings settings;
@@ -104,10 +103,7 @@ static int read_template(struct cloning *cloning, struct error *e)
 {
 	const struct snapshot_chain *chain = &cloning->chain;
 	const char *layer;
-	int r = snapshot_chain_load(&cloning->chain, cloning->path, e);
 
-	if (r < 0)
-		return r;
 	for (unsigned i = 0; i < chain->count; i++)
 		cloning->files[i] = chain->files[i]->fd;
 	layer = snapshots_layer(chain->files[0]);
@@ -118,9 +114,15 @@ static int read_template(struct cloning *cloning, struct error *e)
 static int save_now(struct cloning *cloning, struct error *e)
 {
 	const struct snapshots_request request = {.tag = "clone", .passing = true};
+	char path[PATH_MAX];
+	int r = snapshots_take(cloning->named, &request, path, NULL, e);
 
-	cloning->passing = true;
-	return snapshots_take(cloning->named, &request, cloning->path, NULL, e);
+	if (r < 0)
+		return r;
+	r = snapshot_chain_load(&cloning->chain, path, e);
+	/* Who has it open keeps it. */
+	(void)unlink(path);
+	return r;
 }
 
 /* ---- One of them ---- */
@@ -202,33 +204,6 @@ static int be_clone(void *context, const char *name, int starter)
 	return monitor_clone(cloning->named->registry, &cloning->chain, name, starter);
 }
 
-static int start(struct cloning *cloning, const char *name, struct error *e)
-{
-	struct registry *registry = cloning->named->registry;
-	const struct monitor_copy copy = {be_clone, cloning, cloning->files, cloning->chain.count};
-	struct monitor_started started;
-	int r = monitor_copy_begin(registry, name, &copy, &started, e), flushed;
-
-	if (r < 0)
-		return r;
-	/* Meanwhile: the disk is waited for, not a processor. */
-	flushed = registry_flush(registry, name, NULL);
-	(void)flushed;
-	return monitor_copy_end(registry, name, &started, e);
-}
-
-static int bring_up(struct cloning *cloning, const char *name, struct error *e)
-{
-	int r = fill_folder(cloning, name, e);
-
-	note(cloning, name);
-	if (r == 0)
-		r = start(cloning, name, e);
-	if (r < 0)
-		create_undo(cloning->named->registry, name);
-	return r;
-}
-
 static int name_one(struct cloning *cloning, const struct arguments *arguments, char name[REGISTRY_NAME_SIZE],
 		    struct error *e)
 {
@@ -240,38 +215,80 @@ static int name_one(struct cloning *cloning, const struct arguments *arguments, 
 	return make(cloning, name, e);
 }
 
+/* One that is on its way. */
+struct start {
+	char name[REGISTRY_NAME_SIZE];
+	struct monitor_started started;
+};
+
+static int begin(struct cloning *cloning, const struct arguments *arguments, struct start *start, struct error *e)
+{
+	const struct monitor_copy copy = {be_clone, cloning, cloning->files, cloning->chain.count};
+	int r = name_one(cloning, arguments, start->name, e);
+
+	if (r < 0)
+		return r;
+	r = fill_folder(cloning, start->name, e);
+	note(cloning, start->name);
+	if (r == 0)
+		r = monitor_copy_begin(cloning->named->registry, start->name, &copy, &start->started, e);
+	if (r < 0)
+		create_undo(cloning->named->registry, start->name);
+	return r;
+}
+
+static int finish(struct cloning *cloning, const struct start *start, struct error *e)
+{
+	struct registry *registry = cloning->named->registry;
+	/* Meanwhile: the disk is waited for, not a processor. */
+	int flushed = registry_flush(registry, start->name, NULL);
+	int r = monitor_copy_end(registry, start->name, &start->started, e);
+
+	(void)flushed;
+	if (r < 0)
+		create_undo(registry, start->name);
+	else
+		puts(start->name);
+	return r;
+}
+
+/* Much of a start is waiting for other threads and processes, so each processor has one to make. */
+static unsigned starts_at_once(void)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return processors < 1 ? 1 : processors < STARTS_MAX ? (unsigned)processors : STARTS_MAX;
+}
+
+/* After a failure no more are begun; the first one is told. */
 static int clone_all(struct cloning *cloning, const struct arguments *arguments, struct error *e)
 {
-	uint64_t count = arguments->values[CLONE_COUNT].number;
-	char name[REGISTRY_NAME_SIZE];
-	int r = 0;
+	uint64_t count = arguments->values[CLONE_COUNT].number, begun = 0, finished = 0;
+	unsigned width = starts_at_once();
+	struct start starts[STARTS_MAX];
+	struct error later;
+	int r = 0, one;
 
-	for (uint64_t i = 0; r == 0 && i < count; i++) {
-		r = name_one(cloning, arguments, name, e);
-		if (r == 0)
-			r = bring_up(cloning, name, e);
-		if (r == 0)
-			puts(name);
+	while (finished < begun || (r == 0 && begun < count)) {
+		if (r == 0 && begun < count && begun - finished < width) {
+			r = begin(cloning, arguments, &starts[begun % STARTS_MAX], e);
+			begun += r == 0;
+			continue;
+		}
+		one = finish(cloning, &starts[finished++ % STARTS_MAX], r < 0 ? &later : e);
+		r = r < 0 ? r : one;
 	}
 	return r;
 }
 
 /* ---- The verb ---- */
 
-static int find_template(struct cloning *cloning, const struct arguments *arguments, struct error *e)
+static int open_template(struct cloning *cloning, const struct arguments *arguments, struct error *e)
 {
 	const char *tag = arguments->values[CLONE_SNAPSHOT].text;
-	struct snapshot_chain chain;
-	int r;
 
-	if (!tag)
-		return save_now(cloning, e);
-	r = snapshots_open(cloning->named->registry, cloning->named->name, tag, &chain, e);
-	if (r < 0)
-		return r;
-	snprintf(cloning->path, sizeof cloning->path, "%s", chain.files[0]->name);
-	snapshot_chain_finish(&chain);
-	return 0;
+	return tag ? snapshots_open(cloning->named->registry, cloning->named->name, tag, &cloning->chain, e)
+		   : save_now(cloning, e);
 }
 
 static int clone_machine(struct named *named, const struct arguments *arguments, struct error *e)
@@ -280,14 +297,11 @@ static int clone_machine(struct named *named, const struct arguments *arguments,
 	int r;
 
 	snapshots_machine_folder(named->registry, named->name, cloning.folder);
-	r = find_template(&cloning, arguments, e);
+	r = open_template(&cloning, arguments, e);
 	if (r == 0)
 		r = read_template(&cloning, e);
 	if (r == 0)
 		r = clone_all(&cloning, arguments, e);
-	/* Those who have mapped it keep it. */
-	if (cloning.passing)
-		(void)unlink(cloning.path);
 	snapshot_chain_finish(&cloning.chain);
 	settings_finish(&cloning.settings);
 	snapshots_sweep(named->registry, named->name);

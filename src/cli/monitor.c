@@ -33,6 +33,7 @@ struct session {
 	char folder[PATH_MAX];
 	struct arguments arguments; /* of the verb run, by its document */
 	struct plan plan;
+	char *lost; /* connections that the snapshot had; NULL: none */
 	struct keeper keeper; /* of sockets outside of its folder, which it cannot remove behind its walls */
 };
 
@@ -67,9 +68,18 @@ static int configure(void *context, struct monitor_setup *setup, struct error *e
 	return r < 0 ? r : run_walls_keep_sockets(&session->keeper, &session->plan, e);
 }
 
+static int load_chain(struct session *session, const struct snapshot_chain *chain, struct machine *machine,
+		      const struct snapshot_load_options *options, struct error *e)
+{
+	const char *lost = json_string_value(json_object_get(chain->files[0]->facts, "flows"));
+
+	session->lost = lost ? strdup(lost) : NULL;
+	return snapshot_load(chain, machine, options, e);
+}
+
 static int load(void *context, struct machine *machine, struct error *e)
 {
-	const struct session *session = context;
+	struct session *session = context;
 	const char *path = session->restore_eager ? session->restore_eager : session->restore;
 	/* What is locked in the host's memory can not be mapped from a file. */
 	const struct snapshot_load_options options = {
@@ -79,13 +89,18 @@ static int load(void *context, struct machine *machine, struct error *e)
 	int r;
 
 	if (session->chain)
-		return snapshot_load(session->chain, machine, &options, e);
+		return load_chain(session, session->chain, machine, &options, e);
 	r = path ? snapshot_chain_load(&chain, path, e) : 0;
 	if (r < 0 || !path)
 		return r;
-	r = snapshot_load(&chain, machine, &options, e);
+	r = load_chain(session, &chain, machine, &options, e);
 	snapshot_chain_finish(&chain);
 	return r;
+}
+
+static const char *lost(void *context)
+{
+	return ((const struct session *)context)->lost;
 }
 
 static int made(void *context, int folder, struct error *e)
@@ -109,7 +124,7 @@ static int live(struct session *session, const struct monitor_arrival *arrival, 
 		.arrival = arrival,
 		.starter = starter,
 		.loads = session->restore || session->restore_eager || session->chain,
-		.hooks = {.configure = configure, .load = load, .made = made, .gone = gone, .context = session},
+		.hooks = {.configure = configure, .load = load, .lost = lost, .made = made, .gone = gone, .context = session},
 	};
 	struct machine_outcome outcome;
 	int r;
@@ -118,6 +133,7 @@ static int live(struct session *session, const struct monitor_arrival *arrival, 
 	/* It was started as /proc/self/exe. */
 	(void)prctl(PR_SET_NAME, "doppel");
 	r = monitor_run(session->registry, &options, &outcome, e);
+	free(session->lost);
 	plan_finish(&session->plan);
 	arguments_finish(&session->arguments);
 	return r < 0 ? r : outcome.exit_code;

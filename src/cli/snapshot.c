@@ -351,6 +351,7 @@ static json_t *describe(const struct snapshot_chain *chain)
 	for (uint64_t row = 0; row < newest->header.pages; row++)
 		counts[snapshot_kind(newest, row)]++;
 	json_object_del(tree, "document");
+	json_object_del(tree, "flows");
 	snapshot_id_text(newest->header.id, text);
 	json_object_set_new(tree, "id", json_string(text));
 	format_time(newest->header.created_ns, text, sizeof text);

@@ -134,7 +134,7 @@ static void note_layer(void *context, const char *file, const struct snapshot_he
 	snprintf(path, sizeof path, "%.3800s/%s", layers->folder, file);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || layers->count + 1 >= sizeof layers->names / sizeof layers->names[0] ||
-	    snapshot_open(&snapshot, fd, path, NULL) < 0) {
+	    snapshot_open_facts(&snapshot, fd, path, NULL) < 0) {
 		layers->unknown = true;
 		return;
 	}

@@ -22,8 +22,13 @@ int memory_map_file(struct memory *memory, unsigned index, uint64_t offset, uint
 	region->mapped = true;
 	if (mmap(host, length, PROT_READ | PROT_WRITE, FLAGS, fd, (off_t)file_offset) == MAP_FAILED)
 		return error_errno(e, -errno, "mapping saved memory");
-	memory_advise(host, length);
 	return 0;
+}
+
+void memory_mapped(const struct memory *memory, unsigned index)
+{
+	if (memory->regions[index].mapped)
+		memory_advise(memory->regions[index].host, memory->regions[index].size);
 }
 
 /* Of a private mapping of a file, MADV_DONTNEED would bring the file's bytes back. */

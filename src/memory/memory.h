@@ -83,9 +83,12 @@ MUST_USE int memory_discard(struct memory *memory, gpa_t address, uint64_t lengt
 
 /* Some of a region is what a file has there from now on, read when it is touched, and private: what is written stays
  * here. `offset`: in the region; all are multiples of GUEST_PAGE_SIZE. The file must stay as it is and not be cut. No
- * vCPU or device uses the region. Into huge pages it is read at once. memory/mapped.c */
+ * vCPU or device uses the region, and no process is started, before memory_mapped. Into huge pages it is read at once.
+ * memory/mapped.c */
 MUST_USE int memory_map_file(struct memory *memory, unsigned index, uint64_t offset, uint64_t length, int fd,
 			     uint64_t file_offset, struct error *e);
+/* The last part of a region is mapped. */
+void memory_mapped(const struct memory *memory, unsigned index);
 /* These bytes, whole pages, read as zeros and take no room, unless they are of huge pages. Marks nothing. A negative
  * errno: locked pages refuse it, or the host has no room for the mapping. memory/mapped.c */
 MUST_USE int memory_drop(const struct memory_region *region, uint64_t offset, uint64_t length);

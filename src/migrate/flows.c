@@ -64,6 +64,42 @@ int flow_list_receive(struct flow_list *list, const struct stream_frame *frame, 
 	return 0;
 }
 
+char *flow_list_text(const struct flow_list *list)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t length = list->count * sizeof(struct told);
+	char *text = malloc(2 * length + 1);
+
+	if (!text)
+		return NULL;
+	for (size_t i = 0; i < length; i++) {
+		text[2 * i] = digits[list->bytes[i] >> 4];
+		text[2 * i + 1] = digits[list->bytes[i] & 15];
+	}
+	text[2 * length] = '\0';
+	return text;
+}
+
+int flow_list_parse(struct flow_list *list, const char *text, struct error *e)
+{
+	size_t length = strlen(text) / 2;
+
+	if (strspn(text, "0123456789abcdef") != strlen(text) || strlen(text) % (2 * sizeof(struct told)) ||
+	    length / sizeof(struct told) > FLOWS_MAX)
+		return error_set(e, ERROR_FAILED, -EBADMSG, "the list of connections is none");
+	flow_list_finish(list);
+	list->bytes = malloc(length + 1);
+	if (!list->bytes)
+		return error_errno(e, -ENOMEM, "a list of connections");
+	for (size_t i = 0; i < length; i++) {
+		const char digits[3] = {text[2 * i], text[2 * i + 1], 0};
+
+		list->bytes[i] = (uint8_t)strtoul(digits, NULL, 16);
+	}
+	list->count = (unsigned)(length / sizeof(struct told));
+	return 0;
+}
+
 static unsigned reset_card(const struct flow_list *list, struct machine *machine, unsigned card)
 {
 	struct net_flow flows[NET_FLOWS_MAX];

@@ -121,16 +121,6 @@ static int outcome(const struct arrival *arrival, struct error *e)
 	return 0;
 }
 
-/* Connections that ended with the source's user networks. */
-static void note_dropped(struct monitor *monitor, unsigned flows)
-{
-	monitor->dropped_flows = flows;
-	if (!flows)
-		return;
-	log_line(LOG_INFO, "monitor", "%u connections of %s ended where it comes from, and were reset", flows, monitor->options->name);
-	monitor_note(monitor, "connections dropped", json_pack("{s:i}", "connections", (int)flows));
-}
-
 /* Both descriptors are the destination's now. */
 static int begin(struct arrival *arrival, struct machine *machine, struct error *e)
 {
@@ -155,7 +145,7 @@ static int let_go(struct arrival *arrival, struct machine *machine, struct error
 	monitor_note(monitor, "arrived", NULL);
 	r = arrival->run ? machine_resume(machine, e) : (monitor_changed(monitor, MACHINE_CHANGED_STATE), 0);
 	machine_announce(machine);
-	note_dropped(monitor, destination_drop_flows(arrival->destination));
+	monitor_note_dropped(monitor, destination_drop_flows(arrival->destination));
 	return r;
 }
 

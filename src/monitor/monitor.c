@@ -211,6 +211,7 @@ static int start(struct monitor *monitor, struct machine *machine, struct error 
 	if (r < 0)
 		return r;
 	tell_starter(monitor, NULL);
+	monitor_drop_lost(monitor);
 	if (hooks->started)
 		hooks->started(hooks->context, monitor->machine);
 	monitor_keep_house(monitor);

@@ -40,6 +40,9 @@ struct monitor_hooks {
 	/* The machine is made, with all powers still: may load a state into it (machine_load_state), with which it goes on
 	 * instead of starting. On failure it is freed. May be NULL. */
 	int (*load)(void *context, struct machine *machine, struct error *e);
+	/* After `load`: the connections of user networks that the loaded state had, as its snapshot tells (docs/internals/snapshot.md,
+	 * facts); NULL: none. May be NULL. */
+	const char *(*lost)(void *context);
 	/* The machine is made and starts next: the last moment for what needs power over the host. `folder` is its own, a
 	 * descriptor. May be NULL. */
 	int (*made)(void *context, int folder, struct error *e);

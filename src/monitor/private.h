@@ -41,7 +41,7 @@ struct monitor {
 	struct loop_timer housekeeping;
 
 	struct snapshotting *snapshotting; /* snapshot.c; NULL: none is under way */
-	unsigned dropped_flows; /* connections that did not come along when it arrived */
+	unsigned dropped_flows; /* connections that did not come along when it arrived, or went on from a snapshot */
 	bool arriving;     /* it is received, and nobody's here so far */
 	int absent, door;  /* of a machine that arrives, until it does; -1: none */
 	struct arrival *arrival; /* arrival.c; NULL: all of it is here */
@@ -143,6 +143,15 @@ noreturn void monitor_abandon(struct monitor *monitor);
 void monitor_note_arrival_done(const struct monitor *monitor);
 /* Before the machine is freed, when it does not run any more. */
 void monitor_end_arrival(struct monitor *monitor);
+
+/* ---- flows.c: connections that ended in sockets of a process that is none of this machine's any more ---- */
+
+/* `count` of them were reset. */
+void monitor_note_dropped(struct monitor *monitor, unsigned count);
+/* Resets those that the loaded snapshot had; the machine runs. */
+void monitor_drop_lost(struct monitor *monitor);
+/* Those that stand, for a snapshot's facts; free() it. NULL: none, or they can not be told, which does not matter to a snapshot. */
+char *monitor_list_flows(struct monitor *monitor);
 
 /* ---- console.c ---- */
 

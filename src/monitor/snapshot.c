@@ -169,13 +169,17 @@ static bool parse_id(const char *text, uint8_t id[SNAPSHOT_ID_BYTES])
 	return true;
 }
 
-static char *make_facts(const struct monitor *monitor, const json_t *given, bool running)
+/* The machine stands still. */
+static char *make_facts(struct monitor *monitor, const json_t *given, bool running)
 {
 	json_t *facts = json_is_object(given) ? json_deep_copy(given) : json_object();
 	const struct machine_config *config = &monitor->setup.config;
 	const struct engine *engine = config->engine ? config->engine : engine_default(config->arch);
-	char *text;
+	char *flows = monitor_list_flows(monitor), *text;
 
+	if (flows)
+		json_object_set_new(facts, "flows", json_string(flows));
+	free(flows);
 	json_object_set_new(facts, "machine", json_string(monitor->options->name));
 	json_object_set_new(facts, "engine", json_string(engine ? engine->name : ""));
 	json_object_set_new(facts, "memory", json_integer((json_int_t)config->memory_bytes));
@@ -245,15 +249,18 @@ static int freeze_disks(struct snapshotting *s, struct error *e)
 }
 
 /* The machine stands still. */
-static int save(struct snapshotting *s, int fd, const struct snapshot_contents *given, struct error *e)
+static int save(struct snapshotting *s, int fd, const struct snapshot_contents *given, const json_t *facts, bool running,
+		struct error *e)
 {
 	struct machine *machine = s->monitor->machine;
 	struct snapshot_contents contents = *given;
+	char *text = make_facts(s->monitor, facts, running);
 	struct state_writer w;
 	int r;
 
 	state_writer_init(&w);
-	r = machine_save_state(machine, &w, e);
+	contents.facts = text;
+	r = text ? machine_save_state(machine, &w, e) : error_errno(e, -ENOMEM, "snapshot");
 	contents.memory = &machine_board(machine)->memory;
 	contents.state = w.bytes;
 	contents.state_length = w.length;
@@ -263,10 +270,12 @@ static int save(struct snapshotting *s, int fd, const struct snapshot_contents *
 	if (r == 0)
 		r = snapshot_save_begin(&s->save, fd, &contents, e);
 	state_writer_finish(&w);
+	free(text);
 	return r;
 }
 
-static int hold_and_save(struct snapshotting *s, int fd, const struct snapshot_contents *contents, struct error *e)
+static int hold_and_save(struct snapshotting *s, int fd, const struct snapshot_contents *contents, const json_t *facts,
+			 struct error *e)
 {
 	struct machine *machine = s->monitor->machine;
 	bool running = machine_state(machine) == MACHINE_RUNNING;
@@ -275,7 +284,7 @@ static int hold_and_save(struct snapshotting *s, int fd, const struct snapshot_c
 
 	if (r < 0)
 		return r;
-	r = save(s, fd, contents, e);
+	r = save(s, fd, contents, facts, running, e);
 	if (running)
 		machine_let_go(machine);
 	s->stopped_ns = running ? clock_host_ns() - began : 0;
@@ -295,9 +304,7 @@ static int fill(struct snapshotting *s, const json_t *with, struct snapshot_cont
 	memcpy(contents->id, s->id, sizeof contents->id);
 	clock_gettime(CLOCK_REALTIME, &now);
 	contents->created_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-	contents->facts = make_facts(s->monitor, json_object_get(with, "facts"),
-				     machine_state(s->monitor->machine) == MACHINE_RUNNING);
-	return contents->facts ? 0 : error_errno(e, -ENOMEM, "snapshot");
+	return 0;
 }
 
 static int begin(struct snapshotting *s, struct control_call *call, const json_t *with, int fd, struct error *e)
@@ -306,8 +313,7 @@ static int begin(struct snapshotting *s, struct control_call *call, const json_t
 	int r = fill(s, with, &contents, e);
 
 	if (r == 0)
-		r = hold_and_save(s, fd, &contents, e);
-	free((char *)contents.facts);
+		r = hold_and_save(s, fd, &contents, json_object_get(with, "facts"), e);
 	if (r == 0)
 		r = loop_watch(s->monitor->loop, s->save.socket, EPOLLIN, child_ended, s, &s->watch, e);
 	if (r < 0)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/library.h"
 #include "base/pass.h"
 #include "net/flows.h"
 #include "net/outbox.h"
@@ -36,6 +37,26 @@ static const char *const calls[] = {
 	"stat",       "getsockname", "lseek",  "getpeername", "prctl?",    NULL,
 };
 const struct wall_filter user_filter = {calls};
+
+/* ---- libslirp, and glib with it, in this process alone ---- */
+
+#define SLIRP_CALLS(X) X(new) X(add_hostxfwd) X(remove_hostxfwd) X(input) X(pollfds_fill) X(pollfds_poll)
+#define SLIRP_POINTER(name) typeof(slirp_##name) *name;
+#define SLIRP_CALL(name) {"slirp_" #name, offsetof(typeof(slirp), name)},
+
+static struct {
+	SLIRP_CALLS(SLIRP_POINTER)
+} slirp;
+
+static const struct library_call slirp_calls[] = {SLIRP_CALLS(SLIRP_CALL)};
+
+static struct library slirp_library = {
+	.file = "libslirp.so.0",
+	.package = "libslirp0",
+	.calls = slirp_calls,
+	.count = ARRAY_SIZE(slirp_calls),
+	.pointers = &slirp,
+};
 
 struct timer {
 	SlirpTimerCb fn;
@@ -164,11 +185,14 @@ static int make_slirp(struct user *user, const struct net_options *options, stru
 		.if_mtu = NET_USER_MTU,
 		.if_mru = NET_USER_MTU,
 	};
+	int r = library_load(&slirp_library, e);
 
+	if (r < 0)
+		return r;
 	inet_pton(AF_INET6, PREFIX, &config.vprefix_addr6);
 	inet_pton(AF_INET6, HOST6, &config.vhost6);
 	inet_pton(AF_INET6, NAMESERVER6, &config.vnameserver6);
-	user->slirp = slirp_new(&config, &callbacks, user);
+	user->slirp = slirp.new(&config, &callbacks, user);
 	return user->slirp ? 0 : error_set(e, ERROR_FAILED, -EINVAL, "libslirp does not take its configuration");
 }
 
@@ -260,7 +284,7 @@ static int add_forward(struct user *user, const struct net_options *options, con
 	guest_length = guest_address(options, forward->guest_port, host.any.sa_family == AF_INET6, &guest);
 	*port = ntohs(host.any.sa_family == AF_INET6 ? host.ip6.sin6_port : host.ip4.sin_port);
 	errno = 0;
-	if (slirp_add_hostxfwd(user->slirp, &host.any, host_length, &guest.any, guest_length,
+	if (slirp.add_hostxfwd(user->slirp, &host.any, host_length, &guest.any, guest_length,
 			       forward->udp ? SLIRP_HOSTFWD_UDP : 0) < 0)
 		return user_no_port(forward, errno ? -errno : -EADDRINUSE, e);
 	return 0;
@@ -270,12 +294,11 @@ int user_prepare(void *context, struct error *e)
 {
 	struct user_plan *plan = context;
 	struct user *user = calloc(1, sizeof *user);
-	int r = user ? make_slirp(user, plan->options, e) : -ENOMEM, pair[2];
+	int pair[2], r;
 
-	if (r == 0)
-		r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
-	if (r < 0)
-		return error_errno(e, r, "the process of the user network");
+	if (!user || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_errno(e, user ? -errno : -ENOMEM, "the process of the user network");
+	r = make_slirp(user, plan->options, e);
 	user->options = plan->options;
 	user->control = pair[0];
 	user->controller = pair[1];
@@ -292,7 +315,7 @@ static int remove_forward(struct user *user, const struct net_forward *forward)
 	union address host;
 	socklen_t length = host_address(forward, &host);
 
-	return slirp_remove_hostxfwd(user->slirp, &host.any, length, forward->udp ? SLIRP_HOSTFWD_UDP : 0) < 0 ? -ENOENT
+	return slirp.remove_hostxfwd(user->slirp, &host.any, length, forward->udp ? SLIRP_HOSTFWD_UDP : 0) < 0 ? -ENOENT
 													       : 0;
 }
 
@@ -394,7 +417,7 @@ static bool take_packet(struct user *user)
 	/* A packet of many segments is one large packet to libslirp, which ends connections itself. */
 	packet_complete_checksum(&header, user->frame, length);
 	flows_note(&user->flows, user->frame, length, true);
-	slirp_input(user->slirp, user->frame, (int)length);
+	slirp.input(user->slirp, user->frame, (int)length);
 	return true;
 }
 
@@ -439,13 +462,13 @@ static void turn(struct user *user)
 		user->fds[0].events |= POLLOUT;
 	user->fds[1] = (struct pollfd){.fd = user->control, .events = POLLIN};
 	user->fd_count = 2;
-	slirp_pollfds_fill(user->slirp, &timeout, add_poll, user);
+	slirp.pollfds_fill(user->slirp, &timeout, add_poll, user);
 	timeout = until_timers(user, timeout < 60000 ? timeout : 60000);
 	r = poll(user->fds, user->fd_count, (int)timeout);
 	if ((user->fds[0].revents & POLLOUT) && outbox_flush(&user->outbox) < 0)
 		user->ended = true;
 	/* Before packets: this sets libslirp's clock, by which the sockets that packets make expire. */
-	slirp_pollfds_poll(user->slirp, r < 0, get_events, user);
+	slirp.pollfds_poll(user->slirp, r < 0, get_events, user);
 	if (user->fds[0].revents & (POLLIN | POLLHUP | POLLERR))
 		for (unsigned i = 0; i < BATCH && take_packet(user); i++)
 			;

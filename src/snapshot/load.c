@@ -146,6 +146,7 @@ static int map_region(const struct loading *loading, struct snapshot *base, unsi
 				    base->fd, start + row * GUEST_PAGE_SIZE, e);
 		row = until;
 	}
+	memory_mapped(loading->memory, index);
 	return r;
 }
 

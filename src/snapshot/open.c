@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -12,6 +13,7 @@
 
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/huge.h"
 
 #define CHUNK_BYTES   (SNAPSHOT_CHUNK_PAGES * GUEST_PAGE_SIZE)
 #define VERIFY_EVERY  4096 /* pages between two calls of progress */
@@ -27,20 +29,29 @@ static int read_at(const struct snapshot *snapshot, void *bytes, size_t length, 
 	return r < 0 ? error_errno(e, r, "%s", snapshot->name) : 0;
 }
 
-/* A whole section, its checksum compared, and a NUL behind; free() it. */
+/* Its bytes, and the checksum compared. */
+static int fill_section(const struct snapshot *snapshot, const struct snapshot_section *section, const char *what, uint8_t *bytes,
+			struct error *e)
+{
+	int r = read_at(snapshot, bytes, section->length, section->offset, e);
+
+	if (r == 0 && XXH64(bytes, section->length, 0) != section->checksum)
+		r = error_set(e, ERROR_FAILED, -EBADMSG,
+			      "%s: %s (bytes %" PRIu64 " to %" PRIu64 ") is damaged: its checksum is wrong", snapshot->name,
+			      what, section->offset, section->offset + section->length - 1);
+	return r;
+}
+
+/* A whole section, and a NUL behind; free() it. */
 static int read_section(const struct snapshot *snapshot, enum snapshot_section_kind kind, const char *what, void *out,
 			struct error *e)
 {
 	const struct snapshot_section *section = snapshot_find(&snapshot->header, kind);
 	uint8_t *bytes = malloc(section->length + 1);
-	int r = bytes ? read_at(snapshot, bytes, section->length, section->offset, e) : -ENOMEM;
+	int r = bytes ? fill_section(snapshot, section, what, bytes, e) : error_errno(e, -ENOMEM, "%s", snapshot->name);
 
 	if (!bytes)
-		return error_errno(e, r, "%s", snapshot->name);
-	if (r == 0 && XXH64(bytes, section->length, 0) != section->checksum)
-		r = error_set(e, ERROR_FAILED, -EBADMSG,
-			      "%s: %s (bytes %" PRIu64 " to %" PRIu64 ") is damaged: its checksum is wrong", snapshot->name,
-			      what, section->offset, section->offset + section->length - 1);
+		return r;
 	if (r < 0) {
 		free(bytes);
 		return r;
@@ -63,6 +74,25 @@ static int read_facts(struct snapshot *snapshot, struct error *e)
 	if (json_is_object(snapshot->facts))
 		return 0;
 	return error_set(e, ERROR_FAILED, -EBADMSG, "%s: what it tells of the machine is no JSON object", snapshot->name);
+}
+
+static size_t pages_room(const struct snapshot *snapshot)
+{
+	uint64_t length = snapshot_find(&snapshot->header, SNAPSHOT_PAGES)->length;
+
+	return (length + HUGE_PAGE) & ~(HUGE_PAGE - 1);
+}
+
+/* In huge pages: the faults of small ones take longer than all else that is done with megabytes of rows. */
+static int read_pages(struct snapshot *snapshot, struct error *e)
+{
+	const struct snapshot_section *section = snapshot_find(&snapshot->header, SNAPSHOT_PAGES);
+
+	snapshot->pages = huge_map(pages_room(snapshot));
+	if (!snapshot->pages)
+		return error_errno(e, -ENOMEM, "%s", snapshot->name);
+	(void)madvise(snapshot->pages, pages_room(snapshot), MADV_HUGEPAGE);
+	return fill_section(snapshot, section, "the table of pages", (uint8_t *)snapshot->pages, e);
 }
 
 static int refuse_row(const struct snapshot *snapshot, uint64_t row, const char *why, struct error *e)
@@ -132,7 +162,7 @@ static int read_chunks(struct snapshot *snapshot, struct error *e)
 	return check_chunks(snapshot, e);
 }
 
-static int read_all(struct snapshot *snapshot, struct error *e)
+static int read_beginning(struct snapshot *snapshot, struct error *e)
 {
 	uint8_t bytes[SNAPSHOT_HEADER];
 	struct stat stat;
@@ -146,20 +176,26 @@ static int read_all(struct snapshot *snapshot, struct error *e)
 	r = read_at(snapshot, bytes, sizeof bytes, 0, e);
 	if (r == 0)
 		r = snapshot_header_get(&snapshot->header, bytes, (uint64_t)stat.st_size, snapshot->name, e);
-	if (r < 0)
-		return r;
-	r = read_facts(snapshot, e);
+	return r < 0 ? r : read_facts(snapshot, e);
+}
+
+static int read_all(struct snapshot *snapshot, struct error *e)
+{
+	int r = read_beginning(snapshot, e);
+
 	if (r == 0)
 		r = read_section(snapshot, SNAPSHOT_STATE, "the state of processors and devices", &snapshot->state, e);
-	snapshot->state_length = snapshot_find(&snapshot->header, SNAPSHOT_STATE)->length;
 	if (r == 0)
-		r = read_section(snapshot, SNAPSHOT_PAGES, "the table of pages", &snapshot->pages, e);
+		snapshot->state_length = snapshot_find(&snapshot->header, SNAPSHOT_STATE)->length;
+	if (r == 0)
+		r = read_pages(snapshot, e);
 	if (r == 0)
 		r = read_chunks(snapshot, e);
 	return r < 0 ? r : check_rows(snapshot, e);
 }
 
-int snapshot_open(struct snapshot **out, int fd, const char *name, struct error *e)
+static int open_with(struct snapshot **out, int fd, const char *name, int (*read)(struct snapshot *, struct error *),
+		     struct error *e)
 {
 	struct snapshot *snapshot = calloc(1, sizeof *snapshot);
 	int r;
@@ -170,12 +206,22 @@ int snapshot_open(struct snapshot **out, int fd, const char *name, struct error 
 	}
 	snapshot->fd = fd;
 	snapshot->name = strdup(name);
-	r = snapshot->name ? read_all(snapshot, e) : error_errno(e, -ENOMEM, "%s", name);
+	r = snapshot->name ? read(snapshot, e) : error_errno(e, -ENOMEM, "%s", name);
 	if (r < 0)
 		snapshot_close(snapshot);
 	else
 		*out = snapshot;
 	return r;
+}
+
+int snapshot_open(struct snapshot **out, int fd, const char *name, struct error *e)
+{
+	return open_with(out, fd, name, read_all, e);
+}
+
+int snapshot_open_facts(struct snapshot **out, int fd, const char *name, struct error *e)
+{
+	return open_with(out, fd, name, read_beginning, e);
 }
 
 void snapshot_close(struct snapshot *snapshot)
@@ -185,7 +231,8 @@ void snapshot_close(struct snapshot *snapshot)
 	close(snapshot->fd);
 	json_decref(snapshot->facts);
 	free(snapshot->state);
-	free(snapshot->pages);
+	if (snapshot->pages)
+		munmap(snapshot->pages, pages_room(snapshot));
 	free(snapshot->chunks);
 	free(snapshot->unpacked);
 	free(snapshot->name);

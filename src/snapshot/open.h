@@ -33,6 +33,8 @@ struct snapshot {
 
 /* `fd` belongs to the snapshot, also on failure. -EBADMSG, -ENOTSUP (a newer version), -ENOMEM, errors of reading. */
 MUST_USE int snapshot_open(struct snapshot **out, int fd, const char *name, struct error *e);
+/* Header and facts only: nothing else of it may be asked for. */
+MUST_USE int snapshot_open_facts(struct snapshot **out, int fd, const char *name, struct error *e);
 void snapshot_close(struct snapshot *snapshot); /* accepts NULL */
 
 /* The bytes of a page that the file has (HERE or ZERO), compared with its hash. -EBADMSG. */

@@ -1,6 +1,4 @@
 #include <errno.h>
-#include <gnutls/crypto.h>
-#include <gnutls/x509.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +20,7 @@ bool tls_files_any(const struct tls_files *files)
 
 static int lacking(struct error *e, const char *path, int code)
 {
-	return error_set(e, ERROR_FAILED, -EINVAL, "%.200s: %s", path, gnutls_strerror(code));
+	return error_set(e, ERROR_FAILED, -EINVAL, "%.200s: %s", path, gnutls.strerror(code));
 }
 
 /* Who reads a key can be whom it stands for. */
@@ -88,14 +86,14 @@ static int parse_psk(struct tls_credentials *c, const char *path, const char *te
 /* A session's pointer is its credentials. To an unknown name belongs a key that nobody has: it ends as a wrong key does. */
 static int give_psk(gnutls_session_t session, const char *name, gnutls_datum_t *key)
 {
-	const struct tls_credentials *c = gnutls_session_get_ptr(session);
+	const struct tls_credentials *c = gnutls.session_get_ptr(session);
 
-	key->data = gnutls_malloc(c->psk_size);
+	key->data = (*gnutls.malloc)(c->psk_size);
 	if (!key->data)
 		return -1;
 	key->size = c->psk_size;
 	memcpy(key->data, c->psk_key, c->psk_size);
-	return strcmp(name, c->psk_name) == 0 ? 0 : gnutls_rnd(GNUTLS_RND_KEY, key->data, key->size);
+	return strcmp(name, c->psk_name) == 0 ? 0 : gnutls.rnd(GNUTLS_RND_KEY, key->data, key->size);
 }
 
 static int allocate_psk(struct tls_credentials *c)
@@ -104,12 +102,12 @@ static int allocate_psk(struct tls_credentials *c)
 	int r;
 
 	if (!c->server) {
-		r = gnutls_psk_allocate_client_credentials(&c->client_psk);
-		return r < 0 ? r : gnutls_psk_set_client_credentials(c->client_psk, c->psk_name, &key, GNUTLS_PSK_KEY_RAW);
+		r = gnutls.psk_allocate_client_credentials(&c->client_psk);
+		return r < 0 ? r : gnutls.psk_set_client_credentials(c->client_psk, c->psk_name, &key, GNUTLS_PSK_KEY_RAW);
 	}
-	r = gnutls_psk_allocate_server_credentials(&c->server_psk);
+	r = gnutls.psk_allocate_server_credentials(&c->server_psk);
 	if (r == 0)
-		gnutls_psk_set_server_credentials_function(c->server_psk, give_psk);
+		gnutls.psk_set_server_credentials_function(c->server_psk, give_psk);
 	return r;
 }
 
@@ -122,7 +120,7 @@ static int load_psk(struct tls_credentials *c, const char *path, struct error *e
 	if (r < 0)
 		return r;
 	r = parse_psk(c, path, (const char *)text, e);
-	gnutls_memset(text, 0, size);
+	gnutls.memset(text, 0, size);
 	free(text);
 	if (r < 0)
 		return r;
@@ -164,11 +162,11 @@ static int load_authorities(struct tls_credentials *c, const char *path, struct 
 	if (r < 0)
 		return r;
 	pem = (gnutls_datum_t){text, (unsigned)size};
-	r = gnutls_certificate_set_x509_trust_mem(c->certificates, &pem, GNUTLS_X509_FMT_PEM);
+	r = gnutls.certificate_set_x509_trust_mem(c->certificates, &pem, GNUTLS_X509_FMT_PEM);
 	free(text);
 	if (r <= 0)
 		return error_set(e, ERROR_FAILED, -EINVAL, "%.200s: %s", path,
-				 r < 0 ? gnutls_strerror(r) : "there is no authority's certificate in it");
+				 r < 0 ? gnutls.strerror(r) : "there is no authority's certificate in it");
 	snprintf(c->authorities, sizeof c->authorities, "%.255s", path);
 	return 0;
 }
@@ -178,16 +176,16 @@ static int check_time(const char *path, const gnutls_datum_t *pem, struct error 
 	gnutls_x509_crt_t *list = NULL;
 	unsigned count = 0;
 	time_t now = time(NULL), from = 0, until = 0;
-	int r = gnutls_x509_crt_list_import2(&list, &count, pem, GNUTLS_X509_FMT_PEM, 0);
+	int r = gnutls.x509_crt_list_import2(&list, &count, pem, GNUTLS_X509_FMT_PEM, 0);
 	char text[32];
 
 	if (r < 0 || count == 0)
 		return lacking(e, path, r < 0 ? r : GNUTLS_E_NO_CERTIFICATE_FOUND);
-	from = gnutls_x509_crt_get_activation_time(list[0]);
-	until = gnutls_x509_crt_get_expiration_time(list[0]);
+	from = gnutls.x509_crt_get_activation_time(list[0]);
+	until = gnutls.x509_crt_get_expiration_time(list[0]);
 	for (unsigned i = 0; i < count; i++)
-		gnutls_x509_crt_deinit(list[i]);
-	gnutls_free(list);
+		gnutls.x509_crt_deinit(list[i]);
+	(*gnutls.free)(list);
 	if (now >= from && now <= until)
 		return 0;
 	strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", gmtime(now < from ? &from : &until));
@@ -205,12 +203,12 @@ static int load_key(struct tls_credentials *c, const struct paths *paths, const 
 	if (r < 0)
 		return r;
 	key = (gnutls_datum_t){secret, (unsigned)size};
-	r = gnutls_certificate_set_x509_key_mem(c->certificates, certificate, &key, GNUTLS_X509_FMT_PEM);
-	gnutls_memset(secret, 0, size);
+	r = gnutls.certificate_set_x509_key_mem(c->certificates, certificate, &key, GNUTLS_X509_FMT_PEM);
+	gnutls.memset(secret, 0, size);
 	free(secret);
 	if (r < 0)
 		return error_set(e, ERROR_FAILED, -EINVAL, "%.180s with the key %.180s: %s", paths->certificate, paths->key,
-				 gnutls_strerror(r));
+				 gnutls.strerror(r));
 	return 0;
 }
 
@@ -238,7 +236,7 @@ static int load_certificates(struct tls_credentials *c, const struct tls_files *
 
 	if (r < 0)
 		return r;
-	if (gnutls_certificate_allocate_credentials(&c->certificates) < 0)
+	if (gnutls.certificate_allocate_credentials(&c->certificates) < 0)
 		return error_errno(e, -ENOMEM, "credentials");
 	r = load_authorities(c, paths.authorities, e);
 	return r < 0 ? r : load_pair(c, &paths, e);
@@ -251,6 +249,9 @@ int tls_credentials_load(struct tls_credentials **out, const struct tls_files *f
 
 	if (files->psk && (files->folder || files->certificate || files->key || files->authorities))
 		return error_set(e, ERROR_USAGE, -EINVAL, "--psk takes the place of certificates; give the one or the others");
+	r = gnutls_load(e);
+	if (r < 0)
+		return r;
 	c = calloc(1, sizeof *c);
 	if (!c)
 		return error_errno(e, -ENOMEM, "credentials");
@@ -268,11 +269,11 @@ void tls_credentials_free(struct tls_credentials *c)
 	if (!c)
 		return;
 	if (c->certificates)
-		gnutls_certificate_free_credentials(c->certificates);
+		gnutls.certificate_free_credentials(c->certificates);
 	if (c->client_psk)
-		gnutls_psk_free_client_credentials(c->client_psk);
+		gnutls.psk_free_client_credentials(c->client_psk);
 	if (c->server_psk)
-		gnutls_psk_free_server_credentials(c->server_psk);
-	gnutls_memset(c, 0, sizeof *c);
+		gnutls.psk_free_server_credentials(c->server_psk);
+	gnutls.memset(c, 0, sizeof *c);
 	free(c);
 }

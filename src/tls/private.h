@@ -2,10 +2,9 @@
 #ifndef DOPPEL_TLS_PRIVATE_H
 #define DOPPEL_TLS_PRIVATE_H
 
-#include <gnutls/gnutls.h>
-
 #include "base/types.h"
 #include "tls/credentials.h"
+#include "tls/library.h"
 
 #define TLS_NAME_SIZE 128
 

@@ -70,17 +70,17 @@ static void write_wire(struct pump *p)
 {
 	while (waits(&p->out)) {
 		/* After GNUTLS_E_AGAIN the same bytes have to be given once more, as they are. */
-		ssize_t n = gnutls_record_send(p->session, p->out.bytes + p->out.from, waits(&p->out));
+		ssize_t n = gnutls.record_send(p->session, p->out.bytes + p->out.from, waits(&p->out));
 
 		if (again(n))
 			return;
 		if (n > 0)
 			p->out.from += (size_t)n;
-		if (n < 0 || (++p->records % RECORDS_A_KEY == 0 && gnutls_session_key_update(p->session, 0) < 0))
+		if (n < 0 || (++p->records % RECORDS_A_KEY == 0 && gnutls.session_key_update(p->session, 0) < 0))
 			cut(p);
 	}
 	if (p->plain_ended && !p->said_goodbye && !p->broken)
-		p->said_goodbye = !again(gnutls_bye(p->session, GNUTLS_SHUT_WR));
+		p->said_goodbye = !again(gnutls.bye(p->session, GNUTLS_SHUT_WR));
 }
 
 /* An alert, a truncation and a record that was tampered with are all the same: the link is cut. */
@@ -91,8 +91,8 @@ static void read_wire(struct pump *p)
 	if (waits(&p->in) || p->wire_ended)
 		return;
 	do
-		n = gnutls_record_recv(p->session, p->in.bytes, sizeof p->in.bytes);
-	while (n < 0 && !again(n) && !gnutls_error_is_fatal((int)n));
+		n = gnutls.record_recv(p->session, p->in.bytes, sizeof p->in.bytes);
+	while (n < 0 && !again(n) && !gnutls.error_is_fatal((int)n));
 	fill(&p->in, n);
 	if (n == 0)
 		p->wire_ended = true;
@@ -134,7 +134,7 @@ static bool await(const struct pump *p)
 	for (int i = 0; i < 2; i++)
 		if (!fds[i].events)
 			fds[i].fd = -1;
-	if (gnutls_record_check_pending(p->session) && !waits(&p->in))
+	if (gnutls.record_check_pending(p->session) && !waits(&p->in))
 		return true;
 	return poll(fds, 2, p->deadline ? (int)((p->deadline - now) / NS_PER_MS + 1) : -1) >= 0 || errno == EINTR;
 }

@@ -61,7 +61,7 @@ static const struct {
 
 static const struct fault *fault_of(gnutls_session_t session)
 {
-	unsigned status = gnutls_session_get_verify_cert_status(session);
+	unsigned status = gnutls.session_get_verify_cert_status(session);
 	size_t i = 0;
 
 	while (faults[i].status && !(status & faults[i].status))
@@ -101,9 +101,9 @@ static int explain(gnutls_session_t session, const struct tls_credentials *c, co
 		return refuse_certificate(session, c, name, e);
 	case GNUTLS_E_FATAL_ALERT_RECEIVED:
 	case GNUTLS_E_WARNING_ALERT_RECEIVED:
-		text = alert_of(gnutls_alert_get(session));
+		text = alert_of(gnutls.alert_get(session));
 		return error_set(e, ERROR_PERMISSION, -EACCES, "the other side refused this one: %s",
-				 text ? text : gnutls_alert_get_name(gnutls_alert_get(session)));
+				 text ? text : gnutls.alert_get_name(gnutls.alert_get(session)));
 	case GNUTLS_E_PREMATURE_TERMINATION:
 	case GNUTLS_E_PUSH_ERROR:
 	case GNUTLS_E_PULL_ERROR:
@@ -130,7 +130,7 @@ static int explain(gnutls_session_t session, const struct tls_credentials *c, co
 	default:
 		break;
 	}
-	return error_set(e, ERROR_FAILED, -EPROTO, "TLS with the other side failed: %s", gnutls_strerror(code));
+	return error_set(e, ERROR_FAILED, -EPROTO, "TLS with the other side failed: %s", gnutls.strerror(code));
 }
 
 /* ---- Steps ---- */
@@ -139,7 +139,7 @@ static int explain(gnutls_session_t session, const struct tls_credentials *c, co
 static bool await(gnutls_session_t session, int fd, uint64_t deadline)
 {
 	uint64_t now = clock_host_ns();
-	struct pollfd wait = {.fd = fd, .events = gnutls_record_get_direction(session) ? POLLOUT : POLLIN};
+	struct pollfd wait = {.fd = fd, .events = gnutls.record_get_direction(session) ? POLLOUT : POLLIN};
 
 	if (now >= deadline)
 		return false;
@@ -154,10 +154,10 @@ static ssize_t attempt(gnutls_session_t session, enum step step, bool server)
 	ssize_t n;
 
 	if (step == STEP_SHAKE)
-		return gnutls_handshake(session);
+		return gnutls.handshake(session);
 	if (server)
-		return gnutls_record_send(session, &byte, 1);
-	n = gnutls_record_recv(session, &byte, 1);
+		return gnutls.record_send(session, &byte, 1);
+	n = gnutls.record_recv(session, &byte, 1);
 	if (n == 0)
 		return GNUTLS_E_PREMATURE_TERMINATION;
 	return n > 0 && byte != WELCOME ? GNUTLS_E_UNEXPECTED_PACKET : n;
@@ -188,9 +188,9 @@ static void tell(gnutls_session_t session, int fd, int code)
 	if (code == GNUTLS_E_FATAL_ALERT_RECEIVED)
 		return;
 	if (code == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR)
-		(void)gnutls_alert_send(session, GNUTLS_AL_FATAL, fault_of(session)->alert);
+		(void)gnutls.alert_send(session, GNUTLS_AL_FATAL, fault_of(session)->alert);
 	else
-		(void)gnutls_alert_send_appropriate(session, code);
+		(void)gnutls.alert_send_appropriate(session, code);
 	linger(fd);
 }
 
@@ -203,7 +203,7 @@ static int perform(gnutls_session_t session, enum step step, const struct tls_cr
 		r = attempt(session, step, c->server);
 		if (r >= 0)
 			return 0;
-		if (gnutls_error_is_fatal((int)r))
+		if (gnutls.error_is_fatal((int)r))
 			break;
 		if ((r == GNUTLS_E_AGAIN || r == GNUTLS_E_INTERRUPTED) && !await(session, fd, deadline))
 			return error_set(e, ERROR_TIMEOUT, -ETIMEDOUT, "the other side does not answer as TLS does");
@@ -219,24 +219,24 @@ static int set_up(gnutls_session_t session, const struct tls_credentials *c, gnu
 	unsigned count = 1;
 	int r;
 
-	gnutls_session_set_ptr(session, (void *)c);
+	gnutls.session_set_ptr(session, (void *)c);
 	if (c->psk_size) {
-		r = gnutls_priority_set_direct(session, PRIORITY_PSK, NULL);
+		r = gnutls.priority_set_direct(session, PRIORITY_PSK, NULL);
 		return r < 0 ? r
-			     : gnutls_credentials_set(session, GNUTLS_CRD_PSK,
+			     : gnutls.credentials_set(session, GNUTLS_CRD_PSK,
 						      c->server ? (void *)c->server_psk : (void *)c->client_psk);
 	}
-	r = gnutls_priority_set_direct(session, PRIORITY_CERTIFICATES, NULL);
+	r = gnutls.priority_set_direct(session, PRIORITY_CERTIFICATES, NULL);
 	if (r == 0)
-		r = gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, c->certificates);
+		r = gnutls.credentials_set(session, GNUTLS_CRD_CERTIFICATE, c->certificates);
 	checks[0] = (gnutls_typed_vdata_st){
 		GNUTLS_DT_KEY_PURPOSE_OID,
 		(unsigned char *)(c->server ? GNUTLS_KP_TLS_WWW_CLIENT : GNUTLS_KP_TLS_WWW_SERVER), 0};
 	if (name)
 		checks[count++] = (gnutls_typed_vdata_st){GNUTLS_DT_DNS_HOSTNAME, (unsigned char *)name, 0};
-	gnutls_session_set_verify_cert2(session, checks, count, 0);
+	gnutls.session_set_verify_cert2(session, checks, count, 0);
 	if (c->server)
-		gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
+		gnutls.certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
 	return r;
 }
 
@@ -252,12 +252,12 @@ static void name_peer(gnutls_session_t session, const struct tls_credentials *c,
 	if (c->psk_size)
 		return;
 	snprintf(peer, TLS_NAME_SIZE, "who has a certificate");
-	chain = gnutls_certificate_get_peers(session, &count);
-	if (!chain || !count || gnutls_x509_crt_init(&certificate) < 0)
+	chain = gnutls.certificate_get_peers(session, &count);
+	if (!chain || !count || gnutls.x509_crt_init(&certificate) < 0)
 		return;
-	if (gnutls_x509_crt_import(certificate, &chain[0], GNUTLS_X509_FMT_DER) == 0)
-		(void)!gnutls_x509_crt_get_dn(certificate, peer, &room);
-	gnutls_x509_crt_deinit(certificate);
+	if (gnutls.x509_crt_import(certificate, &chain[0], GNUTLS_X509_FMT_DER) == 0)
+		(void)!gnutls.x509_crt_get_dn(certificate, peer, &room);
+	gnutls.x509_crt_deinit(certificate);
 }
 
 int tls_session_open(gnutls_session_t *out, const struct tls_credentials *c, int fd, const char *name,
@@ -268,24 +268,24 @@ int tls_session_open(gnutls_session_t *out, const struct tls_credentials *c, int
 	gnutls_session_t session;
 	/* A certificate that the server will not take is shown as well, so that it can say why. */
 	const unsigned role = c->server ? GNUTLS_SERVER : GNUTLS_CLIENT | GNUTLS_FORCE_CLIENT_CERT;
-	int r = gnutls_init(&session, role | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS);
+	int r = gnutls.init(&session, role | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS);
 
 	if (r < 0)
-		return error_set(e, ERROR_FAILED, -ENOMEM, "TLS: %s", gnutls_strerror(r));
+		return error_set(e, ERROR_FAILED, -ENOMEM, "TLS: %s", gnutls.strerror(r));
 	r = set_up(session, c, checks, name);
-	gnutls_transport_set_int(session, fd);
+	gnutls.transport_set_int2(session, fd, fd);
 	if (r < 0)
-		r = error_set(e, ERROR_FAILED, -EINVAL, "TLS: %s", gnutls_strerror(r));
+		r = error_set(e, ERROR_FAILED, -EINVAL, "TLS: %s", gnutls.strerror(r));
 	if (r == 0)
 		r = perform(session, STEP_SHAKE, c, fd, name, deadline, e);
 	if (r == 0)
 		r = perform(session, STEP_WELCOME, c, fd, name, deadline, e);
 	if (r < 0) {
-		gnutls_deinit(session);
+		gnutls.deinit(session);
 		return r;
 	}
 	/* The checks are this function's, and nothing is verified twice. */
-	gnutls_session_set_verify_cert2(session, NULL, 0, 0);
+	gnutls.session_set_verify_cert2(session, NULL, 0, 0);
 	name_peer(session, c, peer);
 	*out = session;
 	return 0;

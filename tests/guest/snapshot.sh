@@ -84,6 +84,34 @@ output=$(in_guest web -- sh -c 'until [ -s /tmp/sum ]; do sleep 0.1; done; cat /
 wait $server
 check 'what it receives is what was sent' "$(cat "$scratch/sum")" "$output"
 does snapshot rm web flowing >/dev/null
+
+# A connection in which nothing happens, so that only a reset ends it.
+python3 - "$scratch" <<'END' &
+import pathlib, socket, sys
+scratch = pathlib.Path(sys.argv[1])
+server = socket.create_server(("127.0.0.1", 0))
+(scratch / "silent.new").write_text(str(server.getsockname()[1]))
+(scratch / "silent.new").rename(scratch / "silent")
+server.settimeout(300)
+client = server.accept()[0]
+client.recv(4096)
+(scratch / "asked").touch()
+client.recv(4096)
+END
+server=$!
+until [[ -e $scratch/silent ]]; do sleep 0.1; done
+in_guest web -- setsid sh -c "(wget -q -O - http://10.0.2.2:$(cat "$scratch/silent")/; echo over >/tmp/over) >/dev/null 2>&1 </dev/null &"
+until [[ -e $scratch/asked ]] || ! kill -0 $server 2>/dev/null; do sleep 0.1; done
+does snapshot web waiting >/dev/null
+check 'a connection waits for an answer' waits "$(in_guest web -- sh -c '[ -e /tmp/over ] || echo waits')"
+output=$(does restore --force --no-check web waiting)
+result $? 'it is taken back to amid a connection' "$output"
+wait $server
+check 'which is reset' over "$(in_guest web -- sh -c 'until [ -e /tmp/over ]; do sleep 0.1; done; cat /tmp/over')"
+[[ $(does history web) == *'connections dropped'* ]]
+result $? 'and that is told' "$(does history web)"
+does snapshot rm web waiting >/dev/null
+in_guest web -- rm -f /tmp/over
 in_guest web -- sh -c 'echo spoilt >/tmp/known; dd if=/dev/zero of=/dev/vda bs=1M count=8 2>/dev/null; sync'
 fails 'it is not taken back while it runs, unless that is meant' 'restore --force' restore web amid
 output=$(does restore --force web amid)

@@ -17,7 +17,7 @@
 
 /* ---- save ---- */
 
-enum { SAVE_PARENT, SAVE_FORCE, SAVE_OPTIONS };
+enum { SAVE_PARENT, SAVE_FORCE, SAVE_COMPRESS, SAVE_OPTIONS };
 
 static uint64_t member(const json_t *result, const char *key)
 {
@@ -42,11 +42,16 @@ static int save(struct named *named, const struct arguments *arguments, struct e
 		.tag = arguments->operands[1],
 		.parent = arguments->values[SAVE_PARENT].text,
 		.force = arguments->values[SAVE_FORCE].given,
+		.compress = arguments->values[SAVE_COMPRESS].given,
 	};
 	json_t *result = NULL;
 	char path[PATH_MAX];
-	int r = snapshots_take(named, &request, path, &result, e);
+	int r;
 
+	if (request.compress && request.parent)
+		return error_set(e, ERROR_USAGE, -EINVAL,
+				 "a compressed snapshot has all memory in it; give --compress or --parent, not both");
+	r = snapshots_take(named, &request, path, &result, e);
 	if (r == 0)
 		tell_saved(request.tag, result);
 	json_decref(result);
@@ -68,11 +73,16 @@ static const struct option_spec save_options[SAVE_OPTIONS] = {
 			.letter = 'f',
 			.type = OPTION_FLAG,
 			.help = "replace a snapshot of the same name"},
+	[SAVE_COMPRESS] = {.name = "compress",
+			   .letter = 'c',
+			   .type = OPTION_FLAG,
+			   .help = "by zstd, with pages that are equal stored once; it is read whole before a machine runs from it"},
 };
 
 static const struct verb_example save_examples[] = {
 	{"doppel snapshot web nightly", "saves web, which runs on, as nightly"},
 	{"doppel snapshot web hourly --parent nightly", "stores what has changed since"},
+	{"doppel snapshot web monthly --compress", "one that is to take little room"},
 	{NULL, NULL},
 };
 

@@ -13,6 +13,7 @@
 #include "cli/machine_disk.h"
 #include "config/suggest.h"
 #include "config/tree.h"
+#include "snapshot/pack.h"
 #include "snapshot/save.h"
 
 #define FOLDER "snapshots"
@@ -308,6 +309,44 @@ static int call(const struct taking *taking, json_t **result, struct error *e)
 	return named_call(taking->named, "saved", "snapshot", with, -1, result, e);
 }
 
+static int pack_into(const struct snapshot_chain *chain, const char *path, int *out, struct error *e)
+{
+	const struct snapshot_packing packing = {.level = SNAPSHOT_LEVEL};
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), r;
+
+	if (fd < 0)
+		return error_errno(e, -errno, "%.300s", path);
+	r = snapshot_pack(chain, &packing, fd, NULL, NULL, NULL, e);
+	if (r < 0)
+		close(fd);
+	else
+		*out = fd;
+	return r;
+}
+
+/* A packed file takes the place of what was saved. */
+static int compress(struct taking *taking, struct error *e)
+{
+	char path[PATH_MAX + 8];
+	struct snapshot_chain chain;
+	int packed = -1, r = snapshot_chain_load(&chain, taking->aside, e);
+
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof path, "%s.packed", taking->aside);
+	r = pack_into(&chain, path, &packed, e);
+	snapshot_chain_finish(&chain);
+	if (r == 0 && rename(path, taking->aside) < 0)
+		r = error_errno(e, -errno, "%.300s", taking->aside);
+	if (r < 0)
+		(void)unlink(path);
+	if (packed >= 0) {
+		close(taking->fd);
+		taking->fd = packed;
+	}
+	return r;
+}
+
 /* It is whole: shown under its name. */
 static int show(const struct taking *taking, struct error *e)
 {
@@ -362,6 +401,8 @@ static int take(struct taking *taking, json_t **result, struct error *e)
 		r = freeze_disks(taking, e);
 	if (r == 0)
 		r = call(taking, result, e);
+	if (r == 0 && taking->request->compress)
+		r = compress(taking, e);
 	return r < 0 ? r : show(taking, e);
 }
 

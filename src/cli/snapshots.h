@@ -25,6 +25,7 @@ struct snapshots_request {
 	const char *tag;
 	const char *parent; /* the tag of the one that it builds on; NULL: it has all */
 	bool force;         /* takes the place of one of this name */
+	bool compress;      /* packed (snapshot/pack.h); without a parent */
 	bool passing;       /* soon removed again: hidden, and not flushed to disk */
 };
 

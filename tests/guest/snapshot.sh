@@ -133,6 +133,25 @@ result $? 'it is taken back to an increment' "$output"
 check 'which has what it had' later "$(in_guest web -- cat /tmp/later)"
 output=$(does snapshot inspect web later --verify)
 result $? 'all of it is whole' "$output"
+in_guest web -- sh -c 'echo latest >/tmp/latest'
+does snapshot web latest --parent later >/dev/null
+check 'a chain of three' 3 "$(does snapshot inspect web latest --format json | python3 -c 'import json, sys; print(json.load(sys.stdin)["chain"])')"
+output=$(does snapshot collapse web latest)
+result $? 'it is collapsed' "$output"
+check 'into one' 1 "$(does snapshot inspect web latest --format json | python3 -c 'import json, sys; print(json.load(sys.stdin)["chain"])')"
+output=$(does restore --force web latest)
+result $? 'it is taken back to that' "$output"
+check 'which has what all three had' $'later\nlatest' "$(in_guest web -- cat /tmp/later /tmp/latest)"
+does snapshot rm web latest >/dev/null
+output=$(does snapshot web small --compress)
+result $? 'it is saved compressed' "$output"
+(($(stat -c %b "$DOPPEL_STATE/machines/web/snapshots/small.snap") < $(stat -c %b "$DOPPEL_STATE/machines/web/snapshots/amid.snap")))
+result $? 'which takes less room' "$(ls -ls "$DOPPEL_STATE/machines/web/snapshots")"
+output=$(does restore --force web small)
+result $? 'and can be taken back to' "$output"
+check 'with all that it had' $'later\nlatest' "$(in_guest web -- cat /tmp/later /tmp/latest)"
+does restore --force web later >/dev/null
+does snapshot rm web small >/dev/null
 
 # ---- Clones ----
 
@@ -144,6 +163,20 @@ random=$(for name in web web-1 web-2; do in_guest $name -- sh -c 'head -c 16 /de
 check 'each has random numbers of its own' 3 "$random"
 [[ $(in_guest web-1 -- dmesg) == *'reseeded due to virtual machine fork'* ]]
 result $? 'the kernel of a clone knows that it is one' "$(in_guest web-1 -- sh -c 'dmesg | tail -n 3')"
+# A host's disk that is full: one in memory with too little room, which only the command sees.
+if [[ $(id -u) = 0 ]] && unshare -m true 2>/dev/null; then
+	folder=$DOPPEL_STATE/machines/web-1/snapshots
+	mkdir -p "$folder"
+	output=$(timeout -k 5 "$seconds" unshare -m sh -c 'mount -t tmpfs -o size=4m none "$1" && ! "$2" snapshot web-1 full 2>&1 &&
+		ls -A "$1"' - "$folder" "$doppel")
+	[[ $? = 0 && $output = *'No space left'* && $output != *$'\n'* ]]
+	result $? 'a save that finds no room fails and leaves nothing' "$output"
+	check 'and the machine runs on' one "$(in_guest web-1 -- cat /tmp/own)"
+	output=$(does snapshot web-1 fits)
+	result $? 'and is saved where there is room' "$output"
+else
+	skip 'a save that finds no room' 'takes root'
+fi
 does rm --force web-1 web-2 >/dev/null
 
 # ---- What goes wrong ----

@@ -70,8 +70,9 @@ static char *drive_of(const char *disk)
 static int emulate(struct console *console, const struct cache *cache, const char *drive, struct error *e)
 {
 	char kernel[PATH_MAX], initramfs[PATH_MAX], seconds[16], megabytes[16];
+	/* It ends with us, whatever ends us. */
 	const char *const arguments[] = {
-		"timeout", "--kill-after=10", seconds, EMULATOR, "-accel", "tcg", "-cpu", "max", "-M", "q35", "-m", megabytes,
+		"setpriv", "--pdeathsig", "TERM", "timeout", "--kill-after=10", seconds, EMULATOR, "-accel", "tcg", "-cpu", "max", "-M", "q35", "-m", megabytes,
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", kernel,
 		"-initrd", initramfs, "-append", SETUP_COMMAND_LINE, "-drive", drive, "-device", "virtio-rng-pci",
 		"-device", "isa-debug-exit,iobase=0xf4,iosize=4", NULL};

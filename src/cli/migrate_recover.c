@@ -10,7 +10,8 @@
 #include "migrate/source.h"
 #include "migrate/stream.h"
 
-#define LOOK_MS 100
+/* At first; then twice as long each time. */
+#define LOOK_MS 5
 /* A destination that was cut off may answer again soon. */
 #define ASK_TIMES    20
 #define ASK_AGAIN_MS 500
@@ -40,11 +41,11 @@ int migrate_pass_links(struct named *named, const struct migrate_target *target,
 
 int migrate_discard(struct named *named, struct error *e)
 {
-	int r = -EBUSY;
+	int r = registry_remove(named->registry, named->name, e);
 
-	for (unsigned i = 0; r == -EBUSY && i < MIGRATE_PATIENCE_MS / LOOK_MS; i++) {
-		if (i)
-			migrate_pause(LOOK_MS);
+	/* Mostly it takes milliseconds. */
+	for (long step = LOOK_MS, waited = 0; r == -EBUSY && waited < MIGRATE_PATIENCE_MS; waited += step, step *= 2) {
+		migrate_pause(step);
 		r = registry_remove(named->registry, named->name, e);
 	}
 	return r;

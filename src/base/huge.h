@@ -11,7 +11,8 @@
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
-/* `size` bytes of zeros, private, taken page by page as they are touched; NULL when refused. munmap frees them. */
+/* `size` bytes of zeros, private, taken page by page as they are touched; NULL when refused. munmap of as many frees
+ * them. */
 void *huge_map(size_t size);
 
 /* Has whole huge pages behind [start, start + size), multiples of HUGE_PAGE of private memory or of a file in memory

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/huge.h"
 
 /* A file's bytes are a mapping of their own. */
 static void release(struct blob *blob)
@@ -62,11 +63,13 @@ static int64_t changed_ns(const struct stat *status)
 /* All of the file, into fresh memory. */
 static int read_whole(struct blob *blob, struct error *e)
 {
-	uint8_t *bytes = mmap(NULL, blob->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *bytes = huge_map(blob->length);
 	int r;
 
-	if (bytes == MAP_FAILED)
+	if (!bytes)
 		return error_errno(e, -ENOMEM, "cannot be read");
+	/* The faults of small pages would take longer than the copying. */
+	(void)madvise(bytes, blob->length, MADV_HUGEPAGE);
 	/* Processes of back ends would keep it for as long as they live. */
 	(void)madvise(bytes, blob->length, MADV_DONTFORK);
 	r = file_read_at(blob->file, bytes, blob->length, 0);

@@ -19,7 +19,7 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"the event loop", CALLS("epoll_wait", "epoll_ctl", "timerfd_settime", "read", "poll")},
 		{"disks: by io_uring, whose rings allow no more than reads, writes and flushes", CALLS("io_uring_enter")},
 		{"disks: by threads", DISK_CALLS},
-		{"a disk goes under an overlay", CALLS("fcntl:lock", "fstat", "newfstatat:open", "pread64")},
+		{"a disk goes under an overlay", CALLS("fcntl:lock", "fstat", "newfstatat:open")},
 		{"starting such threads",
 		 CALLS("clone", "clone3?", "rseq", "set_robust_list", "prctl:name", "prctl:filter")},
 		{"a network device takes or leaves offloads", CALLS("ioctl:tap")},

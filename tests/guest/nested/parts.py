@@ -64,14 +64,26 @@ def ready():
     return DIRECTORY / "kernel"
 
 
+def opened(program):
+    """Libraries that a program opens by their names when it needs them."""
+    known = dict(re.findall(r"(\S+) \(libc6,x86-64\) => (\S+)", subprocess.check_output(["/sbin/ldconfig", "-p"], text=True)))
+    names = re.findall(rb"\0(lib[\w+-]+\.so\.\d+)(?=\0)", program)
+    return [known[name.decode()] for name in names if name.decode() in known]
+
+
 def libraries(path):
     """Every file that the dynamic linker takes for a program of this host; none for what is no such program."""
-    with open(path, "rb") as file:
-        if file.read(4) != b"\x7fELF":
+    program = pathlib.Path(path).read_bytes()
+    if not program.startswith(b"\x7fELF"):
+        return []
+    found = []
+    for file in [path] + opened(program):
+        told = subprocess.run(["ldd", file], capture_output=True, text=True)
+        needed = re.findall(r"(/\S+) \(0x", told.stdout)
+        if not needed:
             return []
-    told = subprocess.run(["ldd", path], capture_output=True, text=True)
-    found = re.findall(r"(/\S+) \(0x", told.stdout)
-    return found + [library for library in UNNAMED_LIBRARIES if found and pathlib.Path(library).exists()]
+        found += needed if file == path else [file] + needed
+    return found + [library for library in UNNAMED_LIBRARIES if pathlib.Path(library).exists()]
 
 
 def add(archive, source, place):

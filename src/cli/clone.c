@@ -20,6 +20,7 @@
 #include "cli/run_options.h"
 #include "cli/snapshots.h"
 #include "cli/verb.h"
+#include "host/cpus.h"
 #include "monitor/monitor.h"
 
 #define COUNT_MAX   10000
@@ -255,9 +256,9 @@ static int finish(struct cloning *cloning, const struct start *start, struct err
 /* Much of a start is waiting for other threads and processes, so each processor has one to make. */
 static unsigned starts_at_once(void)
 {
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned processors = cpus_online();
 
-	return processors < 1 ? 1 : processors < STARTS_MAX ? (unsigned)processors : STARTS_MAX;
+	return processors < STARTS_MAX ? processors : STARTS_MAX;
 }
 
 /* After a failure no more are begun; the first one is told. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/socket.h"
+#include "host/cpus.h"
 
 #define BACKLOG 16
 /* Of one move by TLS. */
@@ -210,11 +211,11 @@ int endpoint_welcome(const struct endpoint *endpoint, int *fd, char peer[TLS_PEE
 /* Encryption costs more than all else that is done with a page. */
 unsigned endpoint_connections(const struct endpoint *endpoint)
 {
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned processors = cpus_online();
 
-	if (!endpoint->credentials || processors < 1)
+	if (!endpoint->credentials)
 		return 1;
-	return processors < CONNECTIONS ? (unsigned)processors : CONNECTIONS;
+	return processors < CONNECTIONS ? processors : CONNECTIONS;
 }
 
 int endpoint_connect(const struct endpoint *endpoint, int *fd, struct error *e)

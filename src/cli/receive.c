@@ -18,6 +18,7 @@
 #include "cli/cli.h"
 #include "cli/create.h"
 #include "cli/endpoint.h"
+#include "cli/migrate.h"
 #include "cli/plan.h"
 #include "cli/verb.h"
 #include "memory/absent.h"
@@ -179,7 +180,7 @@ static int check_name(struct guest_house *house, struct error *e)
 	int r = make_room(house, e);
 
 	for (unsigned waited = 0; r == -EBUSY && waited < LEAVING_MS; waited += LEAVING_STEP_MS) {
-		(void)poll(NULL, 0, LEAVING_STEP_MS);
+		migrate_pause(LEAVING_STEP_MS);
 		r = make_room(house, e);
 	}
 	return r;

@@ -2,6 +2,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+unsigned cpus_online(void)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return online > 0 ? (unsigned)online : 1;
+}
 
 static bool read_number(const char **at, unsigned *out)
 {

@@ -1,5 +1,5 @@
 /*
- * Sets of the host's processors, as Linux writes them: "0-3,8".
+ * The host's processors: how many, and sets of them as Linux writes them: "0-3,8".
  *
  * Thread: any.
  */
@@ -11,6 +11,8 @@
 #include "base/error.h"
 #include "base/types.h"
 
+/* Those that are online; at least 1. */
+unsigned cpus_online(void);
 /* -EINVAL (ERROR_USAGE): no such list, or a number beyond CPU_SETSIZE. */
 MUST_USE int cpus_parse(const char *text, cpu_set_t *out, struct error *e);
 /* The processor in place `index` of the set; it has more than that. */

@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 #include "base/file.h"
+#include "base/hex.h"
 
 #define FORM          "doppel-image 1"
 #define MANIFEST_SIZE ((size_t)256 * 1024)
@@ -182,7 +183,7 @@ int manifest_write(const char *path, const struct manifest *manifest, struct err
 
 static bool is_hash(const char *text)
 {
-	return strlen(text) == HASH_DIGITS && strspn(text, "0123456789abcdef") == HASH_DIGITS;
+	return hex_is(text, HASH_DIGITS);
 }
 
 static bool copy(char *to, size_t room, const char *from)

@@ -201,8 +201,7 @@ static void end_thread(struct output *output)
 	pthread_cond_signal(&output->filled);
 	while (!output->done) {
 		pthread_kill(output->thread, INTERRUPT);
-		thread_wait_until(&output->emptied, &output->lock,
-					clock_host_ns() + INTERRUPT_EVERY_MS * NS_PER_MS);
+		thread_wait_until(&output->emptied, &output->lock, clock_host_ns() + INTERRUPT_EVERY_MS * NS_PER_MS);
 	}
 	pthread_mutex_unlock(&output->lock);
 	pthread_join(output->thread, NULL);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/threads.h"
 #include "base/types.h"
+#include "host/cpus.h"
 #include "machine/budget.h"
 
 /* Looks are no closer together than this; what is used in between is owed. */
@@ -239,7 +240,6 @@ static void init_locks(struct quota *quota)
 int quota_new(struct quota **out, unsigned vcpus, const struct quota_hooks *hooks, struct error *e)
 {
 	struct quota *quota = calloc(1, sizeof *quota + vcpus * sizeof quota->vcpus[0]);
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 	int r;
 
 	if (!quota)
@@ -247,7 +247,7 @@ int quota_new(struct quota **out, unsigned vcpus, const struct quota_hooks *hook
 	init_locks(quota);
 	quota->hooks = *hooks;
 	quota->vcpu_count = vcpus;
-	quota->processors = processors > 0 ? (unsigned)processors : 1;
+	quota->processors = cpus_online();
 	r = thread_start(&quota->governor, THREAD_GOVERNOR, "governor", governor_main, quota);
 	quota->threaded = r == 0;
 	if (r < 0) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/log.h"
 
 struct told {
@@ -66,17 +67,11 @@ int flow_list_receive(struct flow_list *list, const struct stream_frame *frame, 
 
 char *flow_list_text(const struct flow_list *list)
 {
-	static const char digits[] = "0123456789abcdef";
 	size_t length = list->count * sizeof(struct told);
 	char *text = malloc(2 * length + 1);
 
-	if (!text)
-		return NULL;
-	for (size_t i = 0; i < length; i++) {
-		text[2 * i] = digits[list->bytes[i] >> 4];
-		text[2 * i + 1] = digits[list->bytes[i] & 15];
-	}
-	text[2 * length] = '\0';
+	if (text)
+		hex_write(text, list->bytes, length);
 	return text;
 }
 
@@ -84,18 +79,14 @@ int flow_list_parse(struct flow_list *list, const char *text, struct error *e)
 {
 	size_t length = strlen(text) / 2;
 
-	if (strspn(text, "0123456789abcdef") != strlen(text) || strlen(text) % (2 * sizeof(struct told)) ||
+	if (!hex_is(text, 2 * length) || length % sizeof(struct told) ||
 	    length / sizeof(struct told) > FLOWS_MAX)
 		return error_set(e, ERROR_FAILED, -EBADMSG, "the list of connections is none");
 	flow_list_finish(list);
 	list->bytes = malloc(length + 1);
 	if (!list->bytes)
 		return error_errno(e, -ENOMEM, "a list of connections");
-	for (size_t i = 0; i < length; i++) {
-		const char digits[3] = {text[2 * i], text[2 * i + 1], 0};
-
-		list->bytes[i] = (uint8_t)strtoul(digits, NULL, 16);
-	}
+	(void)hex_read(list->bytes, text, length);
 	list->count = (unsigned)(length / sizeof(struct told));
 	return 0;
 }

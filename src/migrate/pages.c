@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/zeros.h"
 #include "base/clock.h"
+#include "base/zeros.h"
 #include "memory/absent.h"
 
 #define HEAD_BYTES(runs) (8 + (size_t)(runs) * sizeof(struct pages_run))

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "base/threads.h"
 #include "migrate/inventory.h"
 #include "migrate/source_private.h"
@@ -23,14 +24,13 @@ int migrate_token(char out[MIGRATE_TOKEN_TEXT], struct error *e)
 
 	if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
 		return error_errno(e, -errno, "random numbers");
-	for (unsigned i = 0; i < MIGRATE_TOKEN; i++)
-		snprintf(out + (size_t)2 * i, 3, "%02x", bytes[i]);
+	hex_write(out, bytes, sizeof bytes);
 	return 0;
 }
 
 bool migrate_token_valid(const char *text)
 {
-	return text && strlen(text) == MIGRATE_TOKEN_TEXT - 1 && strspn(text, "0123456789abcdef") == MIGRATE_TOKEN_TEXT - 1;
+	return text && hex_is(text, MIGRATE_TOKEN_TEXT - 1);
 }
 
 /* ---- Steps ---- */

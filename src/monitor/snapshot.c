@@ -10,7 +10,6 @@
  * machine does not see to it that the file gets its name: the caller does, once he has flushed it to disk.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -19,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "monitor/private.h"
 #include "snapshot/open.h"
@@ -159,14 +159,7 @@ int monitor_snapshot_disk(struct control_call *call, const json_t *with, struct 
 
 static bool parse_id(const char *text, uint8_t id[SNAPSHOT_ID_BYTES])
 {
-	if (strlen(text) != 2 * SNAPSHOT_ID_BYTES || strspn(text, "0123456789abcdef") != 2 * SNAPSHOT_ID_BYTES)
-		return false;
-	for (unsigned i = 0; i < SNAPSHOT_ID_BYTES; i++) {
-		const char digits[3] = {text[2 * i], text[2 * i + 1], 0};
-
-		id[i] = (uint8_t)strtoul(digits, NULL, 16);
-	}
-	return true;
+	return hex_is(text, SNAPSHOT_ID_TEXT - 1) && hex_read(id, text, SNAPSHOT_ID_BYTES);
 }
 
 /* The machine stands still. */

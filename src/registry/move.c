@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hex.h"
 #include "registry/private.h"
 
 /* What move.json says of it. */
@@ -102,7 +103,7 @@ static bool token_valid(const char *token)
 {
 	size_t length = strlen(token);
 
-	return length > 0 && length < REGISTRY_TOKEN_SIZE && strspn(token, "0123456789abcdef") == length;
+	return length > 0 && length < REGISTRY_TOKEN_SIZE && hex_is(token, length);
 }
 
 int registry_ballot_open(struct registry *registry, const char *token, bool make, int *fd, struct error *e)

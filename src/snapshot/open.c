@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,6 +12,7 @@
 
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/huge.h"
 
 #define CHUNK_BYTES   (SNAPSHOT_CHUNK_PAGES * GUEST_PAGE_SIZE)
@@ -411,6 +411,5 @@ struct snapshot *snapshot_chain_owner(const struct snapshot_chain *chain, uint64
 
 void snapshot_id_text(const uint8_t id[SNAPSHOT_ID_BYTES], char out[SNAPSHOT_ID_TEXT])
 {
-	for (unsigned i = 0; i < SNAPSHOT_ID_BYTES; i++)
-		snprintf(out + 2 * (size_t)i, 3, "%02x", id[i]);
+	hex_write(out, id, SNAPSHOT_ID_BYTES);
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "tls/private.h"
 
 #define PEM_MAX (1 * MIB)
@@ -45,27 +46,10 @@ static int read_private(const char *path, size_t max, uint8_t **text, size_t *si
 
 /* ---- A key that both have ---- */
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The bytes that `text` tells, or 0. */
-static unsigned read_hex(const char *text, size_t length, uint8_t *out, size_t room)
+static unsigned read_key(const char *text, size_t length, uint8_t *out, size_t room)
 {
-	if (length % 2 || length / 2 > room)
-		return 0;
-	for (size_t i = 0; i < length; i += 2) {
-		int high = hex_digit(text[i]), low = hex_digit(text[i + 1]);
-
-		if (high < 0 || low < 0)
-			return 0;
-		out[i / 2] = (uint8_t)(high << 4 | low);
-	}
-	return (unsigned)(length / 2);
+	return length % 2 || length / 2 > room || !hex_read(out, text, length / 2) ? 0 : (unsigned)(length / 2);
 }
 
 static int parse_psk(struct tls_credentials *c, const char *path, const char *text, struct error *e)
@@ -73,7 +57,7 @@ static int parse_psk(struct tls_credentials *c, const char *path, const char *te
 	size_t length = strcspn(text, "\r\n"), name = strcspn(text, ":");
 
 	c->psk_size = name && name < length && name < sizeof c->psk_name
-			      ? read_hex(text + name + 1, length - name - 1, c->psk_key, sizeof c->psk_key)
+			      ? read_key(text + name + 1, length - name - 1, c->psk_key, sizeof c->psk_key)
 			      : 0;
 	if (c->psk_size < PSK_LEAST || strspn(text + length, "\r\n") != strlen(text + length))
 		return error_set(e, ERROR_USAGE, -EINVAL,

@@ -72,12 +72,20 @@ static uint8_t *check(struct emit *e, struct place place, unsigned span, bool st
 	return x64_jcc_forward(a, X64_NE);
 }
 
-/* rcx = what is to be added to addresses of the place's page. The stub gives it the same way. */
-static void look_up(struct emit *e, struct place place, unsigned span, bool store, enum stub_kind kind)
+/* rcx = what is to be added to addresses of the place's page, but for a miss, whose jump is returned. */
+static uint8_t *find_addend(struct emit *e, struct place place, unsigned span, bool store)
 {
 	uint8_t *miss = check(e, place, span, store);
 
 	x64_load(e->a, 8, X64_RCX, emit_tlb_entry(e->mode, offsetof(struct frame_tlb, addend)));
+	return miss;
+}
+
+/* The same for good: on a miss the stub gives it. */
+static void look_up(struct emit *e, struct place place, unsigned span, bool store, enum stub_kind kind)
+{
+	uint8_t *miss = find_addend(e, place, span, store);
+
 	emit_stub(e, kind, miss, x64_here(e->a), store);
 }
 
@@ -95,10 +103,7 @@ void emit_lowest_address(struct emit *e)
 
 uint8_t *emit_recheck(struct emit *e, unsigned span, bool store)
 {
-	uint8_t *miss = check(e, (struct place){X64_RAX, 0}, span, store);
-
-	x64_load(e->a, 8, X64_RCX, emit_tlb_entry(e->mode, offsetof(struct frame_tlb, addend)));
-	return miss;
+	return find_addend(e, (struct place){X64_RAX, 0}, span, store);
 }
 
 static struct x64_mem group_slot(const struct ir *ir)

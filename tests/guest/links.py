@@ -47,14 +47,14 @@ class Host:
                              text=True, timeout=PATIENCE)
         return run.returncode, run.stdout + run.stderr
 
-    def machine(self):
+    def machine(self, name="web"):
         status, text = self.doppel("ls", "--format", "json")
-        found = [m for m in json.loads(text) if m["name"] == "web"] if status == 0 else []
+        found = [m for m in json.loads(text) if m["name"] == name] if status == 0 else []
         return found[0] if found else None
 
-    def console(self):
+    def console(self, name="web"):
         try:
-            with open(os.path.join(self.root, "machines/web/console.log"), errors="replace") as file:
+            with open(os.path.join(self.root, "machines", name, "console.log"), errors="replace") as file:
                 return file.read()
         except OSError:
             return ""

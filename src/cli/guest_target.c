@@ -2,11 +2,56 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+#include "cli/machine_document.h"
 #include "cli/named.h"
+#include "cli/run_forms.h"
+#include "cli/run_options.h"
 #include "monitor/monitor.h"
+
+static int open_folder(const char *path, int *fd, struct error *e)
+{
+	*fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return *fd < 0 ? error_errno(e, -errno, "--vsock %s", path) : 0;
+}
+
+/* The one of `text`, which is FOLDER[:CID]. */
+static int open_vsock(const char *text, int *fd, struct error *e)
+{
+	struct form_values parts;
+	int r = form_split(&run_options[RUN_VSOCK], text, &parts, e);
+
+	if (r < 0)
+		return r;
+	r = open_folder(parts.values[VSOCK_FOLDER].text, fd, e);
+	free(parts.text);
+	return r;
+}
+
+/* The folder of its own that its document names. */
+static int open_elsewhere(const struct named *named, int *fd, struct error *e)
+{
+	char path[PATH_MAX];
+	struct arguments arguments;
+	size_t cursor = 0;
+	const char *text;
+	int r;
+
+	registry_path(named->registry, named->name, "machine.yaml", path);
+	r = machine_document_load(path, &arguments, e);
+	if (r < 0)
+		return r;
+	text = arguments_next(&arguments, RUN_VSOCK, &cursor);
+	r = text ? open_vsock(text, fd, e)
+		 : error_set(e, ERROR_STATE, -ENOENT, "%s has no sockets in its folder: it is just starting or ending",
+			     named->name);
+	arguments_finish(&arguments);
+	return r;
+}
 
 static int open_sockets(struct named *named, int *fd, struct error *e)
 {
@@ -19,12 +64,8 @@ static int open_sockets(struct named *named, int *fd, struct error *e)
 	if (r < 0)
 		return r;
 	*fd = openat(folder, MONITOR_VSOCK, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	r = *fd < 0 ? error_set(e, ERROR_STATE, -errno,
-				"the sockets of %s are not in its folder; if it was made with --vsock, give that here too",
-				named->name)
-		    : 0;
 	close(folder);
-	return r;
+	return *fd < 0 ? open_elsewhere(named, fd, e) : 0;
 }
 
 static int open_named(const char *text, char name[REGISTRY_NAME_SIZE], int *fd, struct error *e)
@@ -43,12 +84,6 @@ static int open_named(const char *text, char name[REGISTRY_NAME_SIZE], int *fd, 
 	}
 	registry_close(registry);
 	return r;
-}
-
-static int open_folder(const char *path, int *fd, struct error *e)
-{
-	*fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return *fd < 0 ? error_errno(e, -errno, "--vsock %s", path) : 0;
 }
 
 int guest_target_open(struct wire *wire, const char *name, const struct option_value *vsock,

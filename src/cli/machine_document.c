@@ -237,3 +237,16 @@ int machine_document_read(const void *text, size_t length, const char *source, s
 	settings_finish(&settings);
 	return r;
 }
+
+int machine_document_load(const char *path, struct arguments *out, struct error *e)
+{
+	uint8_t *text;
+	size_t length;
+	int r = file_read(path, TREE_BYTES_MAX, &text, &length, e);
+
+	if (r < 0)
+		return r;
+	r = machine_document_read(text, length, path, out, NULL, e);
+	free(text);
+	return r;
+}

@@ -19,7 +19,8 @@ MUST_USE int machine_settings(const struct arguments *arguments, size_t operand,
 /* Those settings as arguments of the verb run, which hold all they point to; arguments_finish is due. */
 MUST_USE int machine_arguments(const struct settings *settings, struct arguments *out, struct error *e);
 
-/* Both, one after the other; settings_finish and arguments_finish are due after success. Each mistake of a document that holds several is told on standard error. */
+/* Both, one after the other; settings_finish and arguments_finish are due after success. Each mistake of a document that
+ * holds several is told on standard error. */
 MUST_USE int machine_resolve(const struct arguments *arguments, size_t operand, struct settings *settings,
 			     struct arguments *out, struct error *e);
 
@@ -29,5 +30,7 @@ MUST_USE int machine_document(const struct settings *settings, const char *name,
 /* Arguments of the verb run from a document that is called `source` in messages. `complaints` may be NULL. */
 MUST_USE int machine_document_read(const void *text, size_t length, const char *source, struct arguments *out,
 				   struct complaints *complaints, struct error *e);
+/* The same of a file. */
+MUST_USE int machine_document_load(const char *path, struct arguments *out, struct error *e);
 
 #endif

@@ -40,17 +40,9 @@ struct session {
 static int read_document(struct session *session, struct error *e)
 {
 	char path[PATH_MAX];
-	uint8_t *text;
-	size_t length;
-	int r;
 
 	registry_path(session->registry, session->name, "machine.yaml", path);
-	r = file_read(path, TREE_BYTES_MAX, &text, &length, e);
-	if (r < 0)
-		return r;
-	r = machine_document_read(text, length, path, &session->arguments, NULL, e);
-	free(text);
-	return r;
+	return machine_document_load(path, &session->arguments, e);
 }
 
 static int configure(void *context, struct monitor_setup *setup, struct error *e)

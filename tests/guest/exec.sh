@@ -43,7 +43,7 @@ make_tree() {
 }
 
 
-echo 1..17
+echo 1..18
 "$doppel" create web debian-tiny --engine "$engine" --memory 512M >/dev/null && "$doppel" start web
 result $? 'a machine is started'
 in_guest web -- true
@@ -123,6 +123,13 @@ copy - web:/tmp/stream <"$scratch/data" && copy web:/tmp/stream - | cmp - "$scra
 result $? 'standard input and output' "$(cat "$scratch/complaint")"
 copy web:/no/such/file "$scratch"
 same_status 'what is not there' 3 $? "$(cat "$scratch/complaint")"
+
+"$doppel" rm --force web
+mkdir "$scratch/sockets"
+"$doppel" run -d --name aside debian-tiny --engine "$engine" --memory 128M --vsock "$scratch/sockets:7" >/dev/null
+output=$(in_guest aside -- cat /proc/sys/kernel/ostype 2>&1)
+[ "$output" = Linux ]
+result $? 'a machine whose sockets are in a folder of its own' "$output"
 
 # For M-mode: j . ; nobody in it drives the socket device.
 printf '\157\0\0\0' >"$scratch/spin"

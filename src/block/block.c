@@ -325,6 +325,11 @@ void block_drain(struct block *block, loop_fn *fn, void *arg)
 	block->drained_arg = arg;
 }
 
+int block_look(const struct block_options *options, struct error *e)
+{
+	return store_look(options->path, e);
+}
+
 int block_open(struct block **out, const struct block_options *options, struct error *e)
 {
 	struct block *block = calloc(1, sizeof *block);

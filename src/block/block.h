@@ -94,6 +94,9 @@ struct block;
  * name (.qcow2, .raw, .img) and content agreeing; -EBUSY (ERROR_STATE) when another process writes it; others
  * by errno. */
 MUST_USE int block_open(struct block **out, const struct block_options *options, struct error *e);
+/* Whether there is such a file, without opening anything: for who wants to know before work that takes long.
+ * -ENOENT (ERROR_NOT_FOUND). */
+MUST_USE int block_look(const struct block_options *options, struct error *e);
 /* All I/O from now on belongs to `loop`. Once, before the first submit. */
 MUST_USE int block_attach(struct block *block, struct loop *loop, struct error *e);
 /* After the last `done` has returned. On the loop's thread, or after that has ended. Writes back what is cached

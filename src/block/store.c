@@ -92,6 +92,11 @@ static int not_opened(int code, const char *path, enum store_mode mode, struct e
 	return error_errno(e, code, "cannot open '%s'%s", path, writes ? " for writing" : "");
 }
 
+int store_look(const char *path, struct error *e)
+{
+	return access(path, F_OK) == 0 ? 0 : not_opened(-errno, path, STORE_READ_ONLY, e);
+}
+
 int store_open(struct store **out, const char *path, enum store_mode mode, bool direct, struct error *e)
 {
 	int flags = (mode == STORE_WRITABLE ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;

@@ -52,6 +52,8 @@ enum store_mode { STORE_READ_ONLY, STORE_WRITABLE };
 
 /* A regular file or a block device. */
 MUST_USE int store_open(struct store **out, const char *path, enum store_mode mode, bool direct, struct error *e);
+/* Whether that would find something at the path. */
+MUST_USE int store_look(const char *path, struct error *e);
 /* A new file, writable: -EEXIST when there is one. */
 MUST_USE int store_create(struct store **out, const char *path, struct error *e);
 /* A new file without a name in the folder for temporary files; gone when it is closed or the process dies. */

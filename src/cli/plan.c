@@ -315,12 +315,26 @@ int plan_check(const struct arguments *arguments, struct error *e)
 	return r;
 }
 
+/* Before an image is obtained and its disk copied, which takes long. */
+static int look_for_files(const struct machine_config *config, struct error *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < config->disk_count; i++)
+		r = block_look(&config->disks[i], e);
+	for (unsigned i = 0; r == 0 && i < config->share_count; i++)
+		r = share_look(config->shares[i].options.folder, e);
+	return r;
+}
+
 int plan_make(struct plan *plan, const struct arguments *arguments, const char *folder, struct error *e)
 {
 	int r;
 
 	*plan = (struct plan){.arguments = arguments, .disks = RUN_IMAGE_NONE};
 	r = check_options(plan, e);
+	if (r == 0)
+		r = look_for_files(&plan->config, e);
 	return r < 0 ? r : choose_payload(plan, folder, e);
 }
 

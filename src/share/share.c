@@ -93,7 +93,7 @@ static unsigned files_limit(void)
 	return limit.rlim_max < FILES_WANTED ? (unsigned)limit.rlim_max : FILES_WANTED;
 }
 
-static int check_folder(const char *folder, struct error *e)
+int share_look(const char *folder, struct error *e)
 {
 	struct stat stat_of;
 
@@ -131,7 +131,7 @@ static int start(struct share *share, const struct share_options *options, struc
 
 int share_open(struct share **out, const struct share_options *options, struct error *e)
 {
-	int r = check_folder(options->folder, e);
+	int r = share_look(options->folder, e);
 	struct share *share;
 
 	if (r < 0)

@@ -35,7 +35,9 @@ struct share_options {
 
 struct share;
 
-/* -ENOTDIR and other errno with the folder's name. */
+/* Whether there is such a folder: -ENOTDIR and other errno with its name. */
+MUST_USE int share_look(const char *folder, struct error *e);
+/* The same errors, and those of making its server. */
 MUST_USE int share_open(struct share **out, const struct share_options *options, struct error *e);
 /* Ends the server; accepts NULL. */
 void share_close(struct share *share);

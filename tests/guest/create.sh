@@ -89,6 +89,10 @@ if [[ $EUID == 0 ]] && unshare -m true 2>/dev/null; then
 		[[ -e $1/full/machines/big ]] && ls "$1/full/machines/big" || echo none' bash "$scratch" "$doppel")"
 fi
 # Ended at any moment: the machine is whole, or not there at all.
+check 'a disk that is not there' "there is no disk '$PWD/absent.raw'" \
+	"$("$doppel" create lacks small --disk absent.raw 2>&1 | grep -o "there is no disk '[^']*'")"
+check 'a folder that is not there' 3 "$("$doppel" create lacks small --share absent >/dev/null 2>&1; echo $?)"
+check 'nothing is made of either' no "$([[ -e $machines/lacks ]] && echo yes || echo no)"
 mkdir "$scratch/large"
 yes doppel | head -c 60000000 >"$scratch/large/disk.raw"
 echo kernel >"$scratch/large/kernel"

@@ -60,8 +60,8 @@ static int64_t changed_ns(const struct stat *status)
 	return (int64_t)status->st_mtim.tv_sec * 1000000000 + status->st_mtim.tv_nsec;
 }
 
-/* All of the file, into fresh memory. */
-static int read_whole(struct blob *blob, struct error *e)
+/* The first bytes of the file, into fresh memory for all of it. */
+static int read_first(struct blob *blob, uint64_t count, struct error *e)
 {
 	uint8_t *bytes = huge_map(blob->length);
 	int r;
@@ -72,7 +72,7 @@ static int read_whole(struct blob *blob, struct error *e)
 	(void)madvise(bytes, blob->length, MADV_HUGEPAGE);
 	/* Processes of back ends would keep it for as long as they live. */
 	(void)madvise(bytes, blob->length, MADV_DONTFORK);
-	r = file_read_at(blob->file, bytes, blob->length, 0);
+	r = file_read_at(blob->file, bytes, count < blob->length ? count : blob->length, 0);
 	if (r < 0) {
 		munmap(bytes, blob->length);
 		return error_errno(e, r == -EBADMSG ? -ESTALE : r, "cannot be read");
@@ -116,7 +116,7 @@ int blob_read(struct blob *out, const char *path, uint64_t limit, struct error *
 
 	if (r < 0)
 		return r;
-	r = read_whole(&blob, e);
+	r = read_first(&blob, blob.length, e);
 	if (r < 0)
 		blob_finish(&blob);
 	else
@@ -131,7 +131,7 @@ void blob_rest(struct blob *blob)
 	release(blob);
 }
 
-int blob_wake(struct blob *blob, struct error *e)
+int blob_check(const struct blob *blob, struct error *e)
 {
 	struct stat status;
 
@@ -142,5 +142,39 @@ int blob_wake(struct blob *blob, struct error *e)
 	if (changed_ns(&status) != blob->changed_ns || (uint64_t)status.st_size != blob->length)
 		return error_set(e, ERROR_STATE, -ESTALE,
 				 "a boot file was changed while the machine ran; end the machine and start it again");
-	return read_whole(blob, e);
+	return 0;
+}
+
+static int wake(struct blob *blob, uint64_t count, struct error *e)
+{
+	int r = blob_check(blob, e);
+
+	if (r < 0 || blob->bytes || !blob->has_file)
+		return r;
+	return read_first(blob, count, e);
+}
+
+int blob_wake(struct blob *blob, struct error *e)
+{
+	return wake(blob, blob->length, e);
+}
+
+int blob_glance(struct blob *blob, struct error *e)
+{
+	return wake(blob, BLOB_GLANCE, e);
+}
+
+int blob_place(const struct blob *blob, uint64_t offset, uint64_t length, struct memory *memory, gpa_t to)
+{
+	void *host;
+	int r;
+
+	if (blob->bytes || !length)
+		return memory_write(memory, to, blob->bytes + offset, length);
+	host = memory_host(memory, to, length);
+	if (!host)
+		return -EFAULT;
+	r = file_read_at(blob->file, host, length, offset);
+	memory_mark_dirty(memory, to, length);
+	return r;
 }

@@ -1,6 +1,6 @@
 /*
- * A boot file held in memory: read whole, or unpacked from another. One that was read can rest: its memory goes back
- * to the host, and the open file is read again when it is needed.
+ * A boot file: read whole, or unpacked from another. One that was read can rest: its memory goes back to the host, and
+ * the open file is read again when it is needed, into memory of its own or where it belongs in the guest's.
  *
  * Messages carry no file name: the caller knows which option named the file and puts it in front.
  * Thread: any. Ownership: the bytes belong to the struct; blob_finish releases them.
@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/types.h"
+#include "memory/memory.h"
 
 struct blob {
 	uint8_t *bytes;
@@ -33,6 +34,16 @@ MUST_USE int blob_open(struct blob *out, const char *path, uint64_t limit, struc
 void blob_rest(struct blob *blob);
 /* The bytes are there again. -ESTALE when the file is not what it was, other errno when it can not be read. */
 MUST_USE int blob_wake(struct blob *blob, struct error *e);
+
+/* Of one that rests, only the beginning is there, BLOB_GLANCE bytes at least; the others read as zeros until it rested
+ * again. Else as blob_wake. */
+#define BLOB_GLANCE (64 * KIB)
+MUST_USE int blob_glance(struct blob *blob, struct error *e);
+/* Of one that rests: -ESTALE when the file is not what it was, other errno when nothing is known of it. */
+MUST_USE int blob_check(const struct blob *blob, struct error *e);
+/* Puts `length` bytes from `offset` on into RAM; of one that rests straight from the file. -EFAULT outside RAM, -EBADMSG where
+ * the file ends before, other errno when it can not be read. */
+MUST_USE int blob_place(const struct blob *blob, uint64_t offset, uint64_t length, struct memory *memory, gpa_t to);
 
 /* Length of a file that blob_read would take; the same errors, -EFBIG aside. */
 MUST_USE int blob_measure(uint64_t *length, const char *path, struct error *e);

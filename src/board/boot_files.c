@@ -22,12 +22,8 @@ static int open_kernel(struct blob *out, const char *path, uint64_t ram_bytes, s
 static int parse_kernel(struct program *out, struct blob *blob, const char *path, enum engine_arch arch,
 			uint64_t ram_bytes, struct error *e)
 {
-	int r = blob_wake(blob, e);
+	int r = kernel_open(out, blob, arch, ram_bytes, e);
 
-	if (r == 0)
-		r = kernel_parse(out, blob, arch, ram_bytes, e);
-	else
-		blob_finish(blob);
 	return r < 0 ? error_prefix(e, r, "kernel %s", path) : 0;
 }
 
@@ -60,14 +56,7 @@ int boot_measure_initrd(uint64_t *bytes, const char *path, struct error *e)
 	return r < 0 ? error_prefix(e, r, "initrd %s", path) : 0;
 }
 
-int boot_read_initrd(struct blob *out, const char *path, uint64_t bytes, struct error *e)
-{
-	int r = path ? blob_read(out, path, bytes, e) : 0;
-
-	return r < 0 ? error_prefix(e, r, "initrd %s", path) : 0;
-}
-
-static int open_initrd(struct blob *out, const char *path, uint64_t bytes, struct error *e)
+int boot_open_initrd(struct blob *out, const char *path, uint64_t bytes, struct error *e)
 {
 	int r = path ? blob_open(out, path, bytes, e) : 0;
 
@@ -80,7 +69,7 @@ int boot_later_open(struct boot_later *later, struct blob *initrd, const struct 
 	int r = open_kernel(&later->kernel, files->kernel, ram_bytes, e);
 
 	if (r == 0)
-		r = open_initrd(initrd, files->initrd, ram_bytes, e);
+		r = boot_open_initrd(initrd, files->initrd, ram_bytes, e);
 	if (r < 0)
 		return r;
 	later->kernel_path = strdup(files->kernel);

@@ -21,9 +21,9 @@ struct payload_files {
 MUST_USE int boot_read_kernel(struct program *out, const char *path, enum engine_arch arch, uint64_t ram_bytes,
 			      struct error *e);
 MUST_USE int boot_read_firmware(struct program *out, const char *path, uint64_t ram_bytes, struct error *e);
-/* Its length first, so that nothing is read which does not fit; then at most `bytes`. Without a path as above. */
+/* Its length first; then its file, of at most `bytes`, which rests. Without a path as above. */
 MUST_USE int boot_measure_initrd(uint64_t *bytes, const char *path, struct error *e);
-MUST_USE int boot_read_initrd(struct blob *out, const char *path, uint64_t bytes, struct error *e);
+MUST_USE int boot_open_initrd(struct blob *out, const char *path, uint64_t bytes, struct error *e);
 
 /* A kernel and an initrd whose files are open, and read when they are needed. */
 struct boot_later {

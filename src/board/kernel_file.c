@@ -186,6 +186,32 @@ int kernel_parse(struct program *out, struct blob *blob, enum engine_arch arch, 
 	return r;
 }
 
+static bool is_image(const struct blob *blob, enum engine_arch arch)
+{
+	const struct magic *magic = identify(blob);
+
+	return magic && magic->kind == KIND_IMAGE && arch == ENGINE_RISCV64;
+}
+
+int kernel_open(struct program *out, struct blob *blob, enum engine_arch arch, uint64_t ram_bytes, struct error *e)
+{
+	struct error unsaid = {0};
+	int r = blob_glance(blob, e);
+
+	if (r == 0 && is_image(blob, arch) && image_load(out, blob, &unsaid) == 0) {
+		blob_rest(&out->blob);
+		return 0;
+	}
+	/* What is wrong with it may lie behind what was seen. */
+	blob_rest(blob);
+	if (r == 0)
+		r = blob_wake(blob, e);
+	if (r == 0)
+		return kernel_parse(out, blob, arch, ram_bytes, e);
+	blob_finish(blob);
+	return r;
+}
+
 static int parse_firmware(struct program *out, struct blob *blob, struct error *e)
 {
 	const struct magic *magic = identify(blob);

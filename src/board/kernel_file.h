@@ -20,6 +20,9 @@
 /* Releases the blob or takes it over, also on failure. -ENOEXEC, -EBADMSG, -EFBIG as ERROR_USAGE; -ENOMEM. */
 MUST_USE int kernel_parse(struct program *out, struct blob *blob, enum engine_arch arch, uint64_t ram_bytes,
 			  struct error *e);
+/* The same of a file that rests: an Image is understood by its beginning, and rests on; all of any other is read. */
+MUST_USE int kernel_open(struct program *out, struct blob *blob, enum engine_arch arch, uint64_t ram_bytes,
+			 struct error *e);
 /* For riscv64. */
 MUST_USE int firmware_parse(struct program *out, struct blob *blob, struct error *e);
 

@@ -186,7 +186,7 @@ static int read_all(struct boot_payload *p, const struct payload_files *files, s
 	if (r == 0)
 		r = payload_place(p, files, e);
 	if (r == 0)
-		r = boot_read_initrd(&p->initrd, files->initrd, p->initrd_bytes, e);
+		r = boot_open_initrd(&p->initrd, files->initrd, p->initrd_bytes, e);
 	if (r == 0)
 		p->initrd_bytes = p->initrd.length;
 	return r;
@@ -253,9 +253,10 @@ static int write_all(const struct boot_payload *payload, struct memory *memory, 
 	if (r == 0)
 		r = program_write(&payload->kernel, memory);
 	if (r == 0)
-		r = memory_write(memory, gpa(payload->initrd_address), payload->initrd.bytes,
-				 payload->initrd.length);
-	return r < 0 ? error_errno(e, r, "boot payload outside RAM") : 0;
+		r = blob_place(&payload->initrd, 0, payload->initrd.length, memory, gpa(payload->initrd_address));
+	if (r == -EFAULT)
+		return error_errno(e, r, "boot payload outside RAM");
+	return r < 0 ? error_errno(e, r == -EBADMSG ? -ESTALE : r, "a boot file cannot be read") : 0;
 }
 
 int payload_write(struct boot_payload *payload, struct memory *memory, struct error *e)
@@ -264,7 +265,7 @@ int payload_write(struct boot_payload *payload, struct memory *memory, struct er
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(blobs); i++)
-		r = blob_wake(blobs[i], e);
+		r = blob_check(blobs[i], e);
 	if (r == 0)
 		r = write_all(payload, memory, e);
 	for (size_t i = 0; i < ARRAY_SIZE(blobs); i++)

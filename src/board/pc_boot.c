@@ -165,7 +165,7 @@ static int read_all(struct pc_boot *boot, const struct payload_files *files, str
 	if (r == 0)
 		r = pc_boot_place(boot, files, e);
 	if (r == 0)
-		r = boot_read_initrd(&boot->initrd, files->initrd, boot->initrd_bytes, e);
+		r = boot_open_initrd(&boot->initrd, files->initrd, boot->initrd_bytes, e);
 	if (r == 0)
 		boot->initrd_bytes = boot->initrd.length;
 	return r;

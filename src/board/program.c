@@ -39,7 +39,7 @@ int program_write(const struct program *program, struct memory *memory)
 {
 	for (unsigned i = 0; i < program->count; i++) {
 		const struct program_segment *s = &program->segments[i];
-		int r = memory_write(memory, gpa(s->address), program->blob.bytes + s->offset, s->file_bytes);
+		int r = blob_place(&program->blob, s->offset, s->file_bytes, memory, gpa(s->address));
 
 		if (r < 0)
 			return r;

@@ -52,7 +52,7 @@ void program_move(struct program *program, uint64_t address);
 /* Lowest address, and the one after the highest. */
 void program_span(const struct program *program, uint64_t *start, uint64_t *end);
 /* Copies the segments into RAM, which must hold them; what is zero in a segment is not written: RAM is zeroed
- * before. -EFAULT when a segment lies outside RAM. */
+ * before. Errors as blob_place. */
 MUST_USE int program_write(const struct program *program, struct memory *memory);
 
 #endif

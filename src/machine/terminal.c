@@ -10,11 +10,11 @@
 
 #include "base/types.h"
 
-/* Everything that ends a process unless it is handled, but for SIGKILL. */
+/* Everything that ends a process unless it is handled, but for SIGKILL and SIGSTKFLT, which is the engine kvm's. */
 static const int fatal[] = {
 	SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGILL,  SIGABRT, SIGBUS,  SIGFPE,    SIGSEGV,
 	SIGSYS,  SIGTRAP, SIGXCPU, SIGXFSZ, SIGALRM, SIGPIPE, SIGUSR1, SIGUSR2, SIGVTALRM,
-	SIGPROF, SIGPOLL, SIGPWR,  SIGSTKFLT,
+	SIGPROF, SIGPOLL, SIGPWR,
 };
 
 /* What handlers need; written before they are put in place. */

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "kvm_guests.h"
@@ -231,6 +232,18 @@ static void test_stop_spinning(void **state)
 	bench_finish(&b);
 }
 
+/* Other processes of the user may have filled the room for queued signals. */
+static void test_stop_without_room(void **state)
+{
+	struct rlimit before, none;
+
+	assert_int_equal(getrlimit(RLIMIT_SIGPENDING, &before), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_SIGPENDING, &none), 0);
+	test_stop_spinning(state);
+	assert_int_equal(setrlimit(RLIMIT_SIGPENDING, &before), 0);
+}
+
 /* Asked for before the run: it returns at once, and that counts for one run only. */
 static void test_stop_is_sticky(void **state)
 {
@@ -355,6 +368,7 @@ int main(void)
 		cmocka_unit_test(test_stop_spinning), cmocka_unit_test(test_stop_is_sticky),
 		cmocka_unit_test(test_halt),	      cmocka_unit_test(test_triple_fault),
 		cmocka_unit_test(test_second_cpu),
+		cmocka_unit_test(test_stop_without_room),
 	};
 
 	if (!bench_can_run())

@@ -336,6 +336,51 @@ static long share_memory(void)
 	return CALL(shmget, 0, 4096, 01600);
 }
 
+static long make_timer(clockid_t clock, int notify, pid_t whom)
+{
+	struct sigevent event = {.sigev_notify = notify, .sigev_signo = SIGTERM};
+	int timer;
+
+	event._sigev_un._tid = whom;
+	return CALL(timer_create, clock, &event, &timer);
+}
+
+/* The kernel's name for a process's clock: clock_getcpuclockid's. */
+static long time_monitor(void)
+{
+	return make_timer((clockid_t)(~(unsigned)other.monitor << 3 | 2), SIGEV_SIGNAL, 0);
+}
+
+static long wake_host(void)
+{
+	return make_timer(CLOCK_BOOTTIME_ALARM, SIGEV_SIGNAL, 0);
+}
+
+static long aim_timer(void)
+{
+	return make_timer(CLOCK_MONOTONIC, SIGEV_THREAD_ID, other.monitor);
+}
+
+static long make_timer_file(void)
+{
+	return CALL(timerfd_create, CLOCK_REALTIME, 0);
+}
+
+static long set_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return CALL(clock_settime, CLOCK_REALTIME, &now);
+}
+
+static long adjust_clock(void)
+{
+	char nothing[208] = "";
+
+	return CALL(adjtimex, nothing);
+}
+
 /* Another one could let this process outlive what it must not do. */
 static long catch_forbidden(void)
 {
@@ -400,6 +445,12 @@ static const struct attempt attempts[] = {
 	{"become dumpable", be_dumpable, true},
 	{"make shared memory", share_memory, false},
 	{"handle the signal of a forbidden call", catch_forbidden, true},
+	{"make a timer of another monitor's processor time", time_monitor, false},
+	{"make a timer that wakes the host", wake_host, false},
+	{"aim a timer at another monitor", aim_timer, false},
+	{"make a timer that is a file", make_timer_file, false},
+	{"set the host's clock", set_clock, false},
+	{"read how the host's clock is kept", adjust_clock, false},
 };
 
 /* In the process behind walls: one attempt, on a thread of the kind. */
@@ -504,7 +555,8 @@ static void nothing_is_reached(void **state)
 static void without_walls_it_works(void **state)
 {
 	static long (*const works[])(void) = {open_disk,   connect_control, connect_network, read_memory, open_memory,
-					      execute,	   map_code,	    make_ring,	     start_process};
+					      execute,	   map_code,	    make_ring,	     start_process,
+					      time_monitor, make_timer_file, adjust_clock};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(works); i++) {

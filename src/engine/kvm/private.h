@@ -11,8 +11,9 @@
 #include "engine/engine.h"
 #include "x86/platform.h"
 
-/* Interrupts that a thread is brought out of KVM_RUN by. */
-#define KVM_SIGNAL (SIGRTMAX - 2)
+/* Brings a thread out of KVM_RUN. No real-time signal: those are queued, and all processes of a user share the room for them
+ * (RLIMIT_SIGPENDING), so any could fill it and nobody would come out again. Nothing else sends this one. */
+#define KVM_SIGNAL SIGSTKFLT
 
 /* Numbers of interrupts by message follow those of the lines. */
 #define KVM_ROUTES_MAX 1024

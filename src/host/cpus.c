@@ -11,6 +11,13 @@ unsigned cpus_online(void)
 	return online > 0 ? (unsigned)online : 1;
 }
 
+unsigned cpus_usable(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : cpus_online();
+}
+
 static bool read_number(const char **at, unsigned *out)
 {
 	char *end;

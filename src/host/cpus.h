@@ -13,6 +13,8 @@
 
 /* Those that are online; at least 1. */
 unsigned cpus_online(void);
+/* Those that the calling thread may use. */
+unsigned cpus_usable(void);
 /* -EINVAL (ERROR_USAGE): no such list, or a number beyond CPU_SETSIZE. */
 MUST_USE int cpus_parse(const char *text, cpu_set_t *out, struct error *e);
 /* The processor in place `index` of the set; it has more than that. */

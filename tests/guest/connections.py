@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Machines that move between hosts over a shaped link, while a client holds a connection to a Linux guest that writes and checks
-its memory, and beside it a guest that does nothing but write and check all of its memory. Prints TAP.
-usage: connections.py DOPPEL ENGINE HARTS,... MOVES HEART PATTERN-1 PATTERN-2"""
+its memory, and beside it, where they are given, a guest that does nothing but write and check all of its memory. Prints TAP.
+usage: connections.py DOPPEL ENGINE HARTS,... MOVES HEART [PATTERN-1 PATTERN-2]"""
 import os, re, sys
 
 import hosts
@@ -52,31 +52,36 @@ def travel(places, mode, moves, stream, pattern):
     """How many moves went well, and what was wrong with the one that did not."""
     done = 0
     for a, b in routes(places, moves):
-        for name in ("web", "pattern"):
+        for name in ("web", "pattern") if pattern else ("web",):
             status, output = a.move(name, b, *MODES[mode])
             if status or a.machine(name):
                 return done, output + a.report(name) + b.report(name)
         if not stream.goes_on():
             return done, "%s -> %s: %s\n%s" % (a.name, b.name, stream.failure or "no answer", b.report("web"))
-        if not pattern.goes_on(b):
+        if pattern and not pattern.goes_on(b):
             return done, b.report("pattern")
         done += 1
     return done, ""
 
 
+def architecture(engine):
+    """Options of `image pull`, and the image's folder."""
+    return (["--arch", "x86_64"], "debian-tiny@x86_64") if engine == "kvm" else ([], "debian-tiny")
+
+
 def boot(host, engine, harts, heart):
-    kernel, initrd = hosts.boot_files(heart)
+    kernel, initrd = hosts.boot_files(heart, architecture(engine)[1])
     status, output = host.doppel("run", "-d", "--name", "web", "--engine", engine, "--memory", "%dM" % MIB, "--cpus", str(harts),
                                  "--kernel", kernel, "--initrd", initrd, "--append", hosts.boot_line(WRITTEN, harts),
                                  "--net", "tap=tap0,mac=" + hosts.MAC)
-    return status == 0 and hosts.until(hosts.answers, 300), output
+    return status == 0 and hosts.until(hosts.answers, max(300, hosts.PATIENCE)), output
 
 
 def session(places, engine, moves, harts, heart, image):
     started, output = boot(places[0], engine, harts, heart)
-    pattern = Pattern(places[0], engine, image, harts)
-    if not result(started and pattern.runs, "%s, harts: %d: a guest answers its client" % (engine, harts),
-                  output + pattern.output + places[0].report("web") + places[0].report("pattern")):
+    pattern = Pattern(places[0], engine, image, harts) if image else None
+    if not result(started and (not pattern or pattern.runs), "%s, harts: %d: a guest answers its client" % (engine, harts),
+                  output + (pattern.output if pattern else "") + places[0].report("web") + places[0].report("pattern")):
         return
     hosts.ask("dirty", 8 << 20)
     stream = hosts.Stream()
@@ -86,15 +91,16 @@ def session(places, engine, moves, harts, heart, image):
         result(not why and not stream.failure, "%s, harts: %d: a connection and all memory last through %d moves, %s" %
                (engine, harts, moves, mode), "after %d moves\n%s\n%s" % (done, why, stream.failure))
     stream.end()
-    print("# %d blocks went and came" % stream.count)
+    print("# %d blocks went and came" % stream.count, flush=True)
     for host in places:
         host.doppel("rm", "--force", "--all")
 
 
 def main():
     why = hosts.enter()
-    doppel, heart = os.path.realpath(sys.argv[1]), sys.argv[5]
-    if not why and hosts.subprocess.run([doppel, "image", "pull", "debian-tiny"], capture_output=True).returncode:
+    doppel, engine, heart, images = os.path.realpath(sys.argv[1]), sys.argv[2], sys.argv[5], sys.argv[6:]
+    if not why and hosts.subprocess.run([doppel, "image", "pull", "debian-tiny", *architecture(engine)[0]],
+                                        capture_output=True).returncode:
         why = "the image can not be obtained here"
     if why:
         print("1..0 # SKIP", why)
@@ -104,7 +110,7 @@ def main():
     for host in places:
         host.receive()
     for harts in map(int, sys.argv[3].split(",")):
-        session(places, sys.argv[2], int(sys.argv[4]), harts, heart, os.path.realpath(sys.argv[5 + harts]))
+        session(places, engine, int(sys.argv[4]), harts, heart, os.path.realpath(images[harts - 1]) if images else None)
     return finish()
 
 

@@ -9,7 +9,7 @@ SCRATCH = "/run/hosts"
 PORT = 7000
 CLIENT, GUEST, OTHER_GUEST = "10.77.0.100", "10.77.0.50", "10.77.0.51"
 MAC, OTHER_MAC = "52:54:00:77:00:50", "52:54:00:77:00:51"
-PATIENCE = 90
+PATIENCE = float(os.environ.get("DOPPEL_PATIENCE", "90"))
 CLONE_NEWNET = 0x40000000
 SO_TIMESTAMPNS = 35
 SO_RCVBUFFORCE = 33
@@ -199,9 +199,9 @@ def member(name, data, mode):
     return head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4)
 
 
-def boot_files(heart):
-    """Kernel and initial file system of debian-tiny, with the program in it."""
-    folder = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "doppel/images/debian-tiny")
+def boot_files(heart, image="debian-tiny"):
+    """Kernel and initial file system of the image, with the program in it."""
+    folder = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "doppel/images", image)
     path = os.path.join(SCRATCH, "initramfs")
     if not os.path.exists(path):
         with open(os.path.join(folder, "initramfs"), "rb") as whole, open(heart, "rb") as program, open(path, "wb") as out:

@@ -11,6 +11,7 @@ need_engine
 need_image
 pool=/sys/kernel/mm/hugepages/hugepages-2048kB
 megabytes=96
+[ "$engine" != kvm ] || megabytes=160
 pages=$((megabytes / 2))
 does() {
 	timeout -k 5 "$seconds" "$doppel" "$@" 2>&1

@@ -1,7 +1,7 @@
 # What the scripts here share. The caller has set `doppel` and `engine`, and ends with `exit $failed`.
 number=0
 failed=0
-seconds=300
+seconds=${DOPPEL_SECONDS:-300}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 # Machines with names are of their own too.
@@ -58,7 +58,9 @@ need_engine() {
 }
 
 need_image() {
-	"$doppel" image pull debian-tiny >/dev/null || skip_all 'the image can not be obtained here'
+	local arch=riscv64
+	[ "${engine-}" != kvm ] || arch=x86_64
+	"$doppel" image pull debian-tiny --arch $arch >/dev/null || skip_all 'the image can not be obtained here'
 }
 
 # same_status NAME EXPECTED FOUND OUTPUT

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,6 +27,7 @@ static struct {
 	unsigned long refuses; /* a request of the real one, with `error` */
 	int error;
 	int slots;             /* of the real one; 0: as it says */
+	long polling_ns;       /* that the engine asked the real one for; -1: it did not ask */
 } host;
 
 /* _FILE_OFFSET_BITS makes both names of the C library's. */
@@ -75,6 +77,8 @@ int ioctl(int fd, unsigned long request, ...)
 		return pretend(request, argument);
 	if (host.slots && request == KVM_CHECK_EXTENSION && argument == KVM_CAP_NR_MEMSLOTS)
 		return host.slots;
+	if (request == KVM_ENABLE_CAP && ((struct kvm_enable_cap *)argument)->cap == KVM_CAP_HALT_POLL)
+		host.polling_ns = (long)((struct kvm_enable_cap *)argument)->args[0];
 	return (int)syscall(SYS_ioctl, fd, request, argument);
 }
 
@@ -242,6 +246,47 @@ static void test_no_machine(void **state)
 	}
 }
 
+static long polling_of(unsigned cpus)
+{
+	struct error e = {.message = ""};
+	struct bench b;
+
+	host.polling_ns = -1;
+	if (bench_try(&b, cpus, 0, NULL, &e) < 0)
+		fail_msg("%s", e.message);
+	bench_finish(&b);
+	return host.polling_ns;
+}
+
+/* A processor that waits for a halted CPU is nobody else's: only where one is left for the rest. */
+static void test_halt_polling(void **state)
+{
+	cpu_set_t all, one;
+	unsigned first = 0;
+	int fd;
+
+	(void)state;
+	if (!bench_can_run())
+		skip();
+	fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (kvm_has(fd, KVM_CAP_HALT_POLL) <= 0) {
+		close(fd);
+		skip();
+	}
+	close(fd);
+	assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+	if (CPU_COUNT(&all) > 1)
+		assert_int_equal(polling_of(1), 100000);
+	assert_int_equal(polling_of((unsigned)CPU_COUNT(&all)), 0);
+	while (!CPU_ISSET(first, &all))
+		first++;
+	CPU_ZERO(&one);
+	CPU_SET(first, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+	assert_int_equal(polling_of(1), 0);
+	assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +297,7 @@ int main(void)
 		cmocka_unit_test_setup(test_no_slots, reset_host),
 		cmocka_unit_test_setup(test_few_slots, reset_host),
 		cmocka_unit_test_setup(test_no_machine, reset_host),
+		cmocka_unit_test_setup(test_halt_polling, reset_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

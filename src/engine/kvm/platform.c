@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "engine/kvm/private.h"
+#include "host/cpus.h"
 
 #define TSS_OFFSET 0x1000 /* of X86_HOST_PAGES: three pages, after that of the identity map */
 
@@ -30,7 +31,7 @@ static bool has_enabled(struct vm *vm, uint32_t capability)
 /* While a halted vCPU is polled for, nobody else uses its processor: only where there are enough. */
 static void choose_halt_polling(struct vm *vm, unsigned cpus)
 {
-	const unsigned ns = sysconf(_SC_NPROCESSORS_ONLN) > (long)cpus ? 100000 : 0;
+	const unsigned ns = cpus_usable() > cpus ? 100000 : 0;
 
 	if (kvm_has(vm->kvm, KVM_CAP_HALT_POLL) > 0)
 		(void)enable(vm, KVM_CAP_HALT_POLL, ns);

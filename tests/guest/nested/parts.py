@@ -3,6 +3,7 @@ caller wants to find there. The kernel, busybox and modules are kept in the cach
 """
 import fcntl
 import lzma
+import os
 import pathlib
 import re
 import shutil
@@ -18,7 +19,8 @@ import payload  # noqa: E402
 SUITE = "trixie"
 PACKAGES = ["linux-image-cloud-amd64", "busybox-static"]
 # In the order that they are loaded in, with their parameters.
-MODULES = {"irqbypass": "", "kvm": "", "kvm-amd": "npt=1", "tun": "", "virtio-rng": ""}
+MODULES = {"irqbypass": "", "kvm": "", "kvm-amd": "npt=1", "tun": "", "virtio-rng": "", "llc": "", "stp": "", "bridge": "",
+           "veth": "", "sch_tbf": "", "sch_netem": ""}
 FORM = "1"  # raised when what is kept changes
 DIRECTORY = payload.CACHE / "nested"
 # The C library loads this one by itself, for threads that are cancelled.
@@ -84,6 +86,18 @@ def libraries(path):
             return []
         found += needed if file == path else [file] + needed
     return found + [library for library in UNNAMED_LIBRARIES if pathlib.Path(library).exists()]
+
+
+def python():
+    """The system's python with what its own tests and tools do not need, as `files` of write_initrd."""
+    program = pathlib.Path("/usr/bin/python3")
+    library = pathlib.Path(subprocess.check_output([program, "-c", "import os; print(os.path.dirname(os.__file__))"], text=True).strip())
+    left_out = re.compile("__pycache__|test|tests|idlelib|lib2to3|ensurepip|config-.*")
+    found = [(program, "/usr/bin/python3")]
+    for folder, inner, names in os.walk(library):
+        inner[:] = [name for name in inner if not left_out.fullmatch(name)]
+        found += [(pathlib.Path(folder, name), f"{folder}/{name}") for name in names]
+    return found
 
 
 def add(archive, source, place):

@@ -486,8 +486,13 @@ int block_peek(struct block *block, uint64_t offset, void *bytes, size_t length)
 {
 	const struct iovec part = {bytes, length};
 	unsigned ticket = block->image->ops->enter(block->image);
-	int r = block->image->ops->read(block->image, offset, (struct spans){&part, 1, 0}, length);
+	struct extent extent;
+	int r = image_map(block->image, offset, length, &extent);
 
+	if (r == 0)
+		r = extent.kind == EXTENT_ZERO && extent.length == length
+			    ? 1
+			    : block->image->ops->read(block->image, offset, (struct spans){&part, 1, 0}, length);
 	block->image->ops->leave(block->image, ticket);
 	return r;
 }

@@ -149,7 +149,8 @@ MUST_USE int block_refresh(struct block *block, bool alone, struct error *e);
 /* Whether it is written by this process. Given away, nothing is written any more, not even at its close. */
 void block_own(struct block *block, bool own);
 /* A copy's side: plain access beside the requests of the guest, that blocks. Inside the disk, in sectors; `bytes`
- * NULL: zeroes. By any thread. 0 or a negative errno. */
+ * NULL: zeroes. By any thread. 0 or a negative errno; of block_peek 1 where the image itself knows that all are zeroes:
+ * they were not read, and `bytes` is as it was. */
 MUST_USE int block_peek(struct block *block, uint64_t offset, void *bytes, size_t length);
 MUST_USE int block_poke(struct block *block, uint64_t offset, const void *bytes, size_t length);
 MUST_USE int block_sync(struct block *block);

@@ -177,7 +177,7 @@ static int send_part(const struct disks *disks, unsigned index, uint64_t number,
 
 	if (r < 0)
 		return error_errno(e, r, "reading disk %u", index);
-	if (zeros_only(s->buffer, length)) {
+	if (r == 1 || zeros_only(s->buffer, length)) {
 		part.kind = le32_put(PART_ZEROS);
 		parts[1].iov_len = 0;
 	}

@@ -38,44 +38,6 @@ static void timer(void)
 	*apic(APIC_COUNT) = 0;
 }
 
-static volatile uint32_t other_id;
-static volatile bool other_ready, other_answered;
-
-void other_main(void)
-{
-	other_id = *apic(APIC_ID) >> 24;
-	other_ready = true;
-	while (!other_answered)
-		__asm__ volatile("pause");
-	other_ready = false;
-	for (;;)
-		__asm__ volatile("cli; hlt");
-}
-
-static void send(uint32_t command)
-{
-	*apic(APIC_COMMAND_TO) = 1 << 24;
-	*apic(APIC_COMMAND) = command;
-	while (*apic(APIC_COMMAND) & 1 << 12)
-		;
-}
-
-static void smp(void)
-{
-	uint8_t *to = (uint8_t *)(uintptr_t)0x8000;
-
-	for (const uint8_t *from = other_start; from < other_end; from++)
-		*to++ = *from;
-	send(0x4500);
-	send(0x4608);
-	while (!other_ready)
-		__asm__ volatile("pause");
-	CHECK(other_id, 1);
-	other_answered = true;
-	while (other_ready)
-		__asm__ volatile("pause");
-}
-
 static uint8_t sum(const uint8_t *bytes, uint32_t length)
 {
 	uint8_t total = 0;
@@ -107,11 +69,15 @@ static const uint8_t *find_root(void)
 	fail("the ACPI root pointer", 0, 1);
 }
 
+struct tables {
+	unsigned count, cpus;
+};
+
 /* Root, list of tables, each table's sum; how many CPUs the MADT has. */
-static void acpi(void)
+static struct tables look_at_tables(void)
 {
 	const uint8_t *root = find_root(), *xsdt = (const uint8_t *)(uintptr_t)word(root + 24);
-	unsigned cpus = 0, tables = 0;
+	struct tables found = {0};
 
 	CHECK(sum(root, 20), 0);
 	CHECK(root[15], 2);
@@ -121,15 +87,72 @@ static void acpi(void)
 		const uint8_t *table = (const uint8_t *)(uintptr_t)word(xsdt + at);
 
 		CHECK(sum(table, word(table + 4)), 0);
-		tables++;
+		found.count++;
 		if (!is(table, "APIC", 4))
 			continue;
 		for (uint32_t i = 44; i < word(table + 4); i += table[i + 1])
-			cpus += table[i] == 0;
+			found.cpus += table[i] == 0;
 	}
+	return found;
+}
+
+static void acpi(void)
+{
+	struct tables found = look_at_tables();
+
 	put_text("tables ");
-	put_hex(tables);
+	put_hex(found.count);
 	put_text(", CPUs ");
+	put_hex(found.cpus);
+	put_text("\n");
+}
+
+static volatile uint32_t other_id;
+static volatile bool other_ready, other_answered;
+
+void other_main(void)
+{
+	other_id = *apic(APIC_ID) >> 24;
+	other_ready = true;
+	while (!other_answered)
+		__asm__ volatile("pause");
+	other_ready = false;
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
+
+static void send(uint32_t to, uint32_t command)
+{
+	*apic(APIC_COMMAND_TO) = to << 24;
+	*apic(APIC_COMMAND) = command;
+	while (*apic(APIC_COMMAND) & 1 << 12)
+		;
+}
+
+/* One after the other: they share a stack. */
+static void start_other(uint32_t id)
+{
+	other_answered = false;
+	send(id, 0x4500);
+	send(id, 0x4608);
+	while (!other_ready)
+		__asm__ volatile("pause");
+	CHECK(other_id, id);
+	other_answered = true;
+	while (other_ready)
+		__asm__ volatile("pause");
+}
+
+static void smp(void)
+{
+	uint8_t *to = (uint8_t *)(uintptr_t)0x8000;
+	unsigned cpus = look_at_tables().cpus;
+
+	for (const uint8_t *from = other_start; from < other_end; from++)
+		*to++ = *from;
+	for (uint32_t id = 1; id < cpus; id++)
+		start_other(id);
+	put_text("CPUs ");
 	put_hex(cpus);
 	put_text("\n");
 }

@@ -9,6 +9,14 @@
 
 #include "base/huge.h"
 
+/* At once. The less the better for a guest at rest, whose code is some hundred KiB. */
+#define FILL_BYTES ((size_t)64 << 10)
+
+/* Linux 5.14; absent from older headers. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 /* Linux 6.3; absent from older headers. */
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008u
@@ -22,7 +30,7 @@ struct code_cache {
 	uint64_t pieces;
 	size_t end;  /* nothing is handed out from here on */
 	size_t open; /* room of the piece opened last */
-	size_t filled; /* up to here, huge pages were asked for */
+	size_t filled; /* up to here, pages were had */
 };
 
 static int refuse(struct error *e, int code, const char *what)
@@ -110,7 +118,7 @@ struct code_cache *code_cache_new(uint64_t size, struct error *e)
 		code_cache_free(cache);
 		return NULL;
 	}
-	cache->filled = HUGE_PAGE;
+	(void)madvise(cache->writable, cache->size, MADV_HUGEPAGE);
 	return cache;
 }
 
@@ -125,17 +133,20 @@ void code_cache_free(struct code_cache *cache)
 	free(cache);
 }
 
-/* Huge pages spare TLB entries of instructions, which count for programs of megabytes, and faults. Most hosts give them to
- * files in memory only where they are asked to at once. The first part stays in small pages: it is all that a guest at
- * rest needs, and the less of it the better. */
+/* Pages are had some at a time: a fault for each would cost more. A wish; a host that is older than Linux 5.14 has the faults.
+ * Huge pages come where the host gives them to files in memory of itself. To ask it to make some of small ones (MADV_COLLAPSE)
+ * costs more than they spare: 2 MiB to clear and a round of all processors each time, which on a busy host takes a tenth
+ * of a second or more. */
 static void fill(struct code_cache *cache, size_t end)
 {
-	while (cache->filled < end && cache->filled + HUGE_PAGE <= cache->size) {
-		/* Something must be there; it is as it was. */
-		__atomic_fetch_or(&cache->writable[cache->filled], 0, __ATOMIC_RELAXED);
-		huge_fill(cache->writable + cache->filled, HUGE_PAGE);
-		huge_fill((void *)(uintptr_t)(cache->executable + cache->filled), HUGE_PAGE);
-		cache->filled += HUGE_PAGE;
+	/* What was left out on the way is had when it is needed. */
+	if (cache->filled < cache->used)
+		cache->filled = cache->used & -FILL_BYTES;
+	while (cache->filled < end && cache->filled < cache->size) {
+		size_t left = cache->size - cache->filled, size = left < FILL_BYTES ? left : FILL_BYTES;
+
+		(void)madvise(cache->writable + cache->filled, size, MADV_POPULATE_WRITE);
+		cache->filled += size;
 	}
 }
 
@@ -184,7 +195,8 @@ void code_cache_release(struct code_cache *cache, size_t at)
 
 	if (start < cache->size)
 		(void)madvise(cache->writable + start, cache->size - start, MADV_REMOVE);
-	cache->filled = at < HUGE_PAGE ? HUGE_PAGE : at & -HUGE_PAGE;
+	if (start < cache->filled)
+		cache->filled = start;
 }
 
 bool code_cache_holds(const struct code_cache *cache, const void *executable)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define SLAB_PAGES 64
+#define SLAB_PIECES 128
 #define PIECE_LINES (PAGE_LINES / PAGE_PIECES)
 #define PIECE_MASK  ((UINT64_C(1) << PIECE_LINES) - 1)
 
@@ -18,10 +19,49 @@ static struct code_page **bucket_of(struct code_pages *pages, const uint8_t *sou
 	return &pages->buckets[((uintptr_t)source >> GUEST_PAGE_SHIFT) % PAGES_BUCKETS];
 }
 
-static void free_pieces(struct code_page *page)
+/* Many at once: an allocation for each would have the kernel extend a hart's heap for each. */
+struct piece_slab {
+	uint8_t pieces[SLAB_PIECES][PIECE_BYTES];
+	struct piece_slab *next;
+};
+
+/* What an unused piece begins with. */
+struct page_piece {
+	struct page_piece *next;
+};
+
+static void piece_put(struct code_pages *pages, uint8_t *bytes)
+{
+	struct page_piece *piece = (struct page_piece *)(void *)bytes;
+
+	piece->next = pages->unused_pieces;
+	pages->unused_pieces = piece;
+}
+
+static uint8_t *piece_get(struct code_pages *pages)
+{
+	struct page_piece *piece = pages->unused_pieces;
+	struct piece_slab *slab;
+
+	if (piece) {
+		pages->unused_pieces = piece->next;
+		return memset(piece, 0, PIECE_BYTES);
+	}
+	slab = calloc(1, sizeof *slab);
+	if (!slab)
+		return NULL;
+	slab->next = pages->piece_slabs;
+	pages->piece_slabs = slab;
+	for (unsigned i = 1; i < SLAB_PIECES; i++)
+		piece_put(pages, slab->pieces[i]);
+	return slab->pieces[0];
+}
+
+static void put_pieces(struct code_pages *pages, struct code_page *page)
 {
 	for (unsigned i = 0; i < PAGE_PIECES; i++) {
-		free(page->pieces[i]);
+		if (page->pieces[i])
+			piece_put(pages, page->pieces[i]);
 		page->pieces[i] = NULL;
 	}
 }
@@ -31,9 +71,13 @@ void pages_finish(struct code_pages *pages)
 	while (pages->slabs) {
 		struct page_slab *slab = pages->slabs;
 
-		for (unsigned i = 0; i < SLAB_PAGES; i++)
-			free_pieces(&slab->pages[i]);
 		pages->slabs = slab->next;
+		free(slab);
+	}
+	while (pages->piece_slabs) {
+		struct piece_slab *slab = pages->piece_slabs;
+
+		pages->piece_slabs = slab->next;
 		free(slab);
 	}
 }
@@ -86,7 +130,7 @@ void page_put(struct code_pages *pages, struct code_page *page)
 	while (*place != page)
 		place = &(*place)->chain;
 	*place = page->chain;
-	free_pieces(page);
+	put_pieces(pages, page);
 	page->chain = pages->unused;
 	pages->unused = page;
 	pages->count--;
@@ -138,13 +182,13 @@ bool page_holds(const struct code_page *page, const uint8_t *bytes, unsigned at,
 	return true;
 }
 
-bool page_keep(struct code_page *page, const uint8_t *bytes, uint64_t lines, uint64_t others)
+bool page_keep(struct code_pages *pages, struct code_page *page, const uint8_t *bytes, uint64_t lines, uint64_t others)
 {
 	for (uint64_t left = lines; left; left &= left - 1) {
 		unsigned line = (unsigned)__builtin_ctzll(left), piece = line / PIECE_LINES;
 
 		if (!page->pieces[piece])
-			page->pieces[piece] = calloc(1, PIECE_BYTES);
+			page->pieces[piece] = piece_get(pages);
 		if (!page->pieces[piece])
 			return false;
 		memcpy(line_at(page, line), bytes + line * PAGE_LINE_BYTES, PAGE_LINE_BYTES);

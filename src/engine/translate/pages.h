@@ -34,6 +34,8 @@ struct code_pages {
 	struct code_page *buckets[PAGES_BUCKETS];
 	struct code_page *unused;
 	struct page_slab *slabs;
+	struct page_piece *unused_pieces;
+	struct piece_slab *piece_slabs;
 	unsigned count; /* in use */
 };
 
@@ -57,6 +59,7 @@ uint64_t page_changed(const struct code_page *page, const uint8_t *bytes);
 /* Whether `length` bytes at `at`, on kept lines, are those of `bytes`. */
 bool page_holds(const struct code_page *page, const uint8_t *bytes, unsigned at, unsigned length);
 /* Keeps these lines as they are in `bytes`, and of the others kept so far those in `others`. False: no memory. */
-MUST_USE bool page_keep(struct code_page *page, const uint8_t *bytes, uint64_t lines, uint64_t others);
+MUST_USE bool page_keep(struct code_pages *pages, struct code_page *page, const uint8_t *bytes, uint64_t lines,
+			uint64_t others);
 
 #endif

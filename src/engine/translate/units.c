@@ -117,7 +117,7 @@ static void absorb(struct depot *s, struct code_page *page, const uint8_t *bytes
 	}
 	/* The lines are there already: nothing is allocated. */
 	if (used)
-		(void)!page_keep(page, bytes, changed & used, used);
+		(void)!page_keep(&s->pages, page, bytes, changed & used, used);
 }
 
 /* What is compared from now on is at least as new as the clock that is read first. */
@@ -214,7 +214,7 @@ static struct code_page *page_with(struct depot *s, const uint8_t *source, const
 	page = page_get(&s->pages, source);
 	if (!page)
 		return NULL;
-	if (!page_keep(page, bytes, lines & ~page->lines, UINT64_MAX)) {
+	if (!page_keep(&s->pages, page, bytes, lines & ~page->lines, UINT64_MAX)) {
 		if (!page->units)
 			page_put(&s->pages, page);
 		return NULL;

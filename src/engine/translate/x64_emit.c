@@ -6,10 +6,9 @@
 /* An instruction has at most 15 bytes; the rest is slack for stores of a fixed width. */
 enum { LONGEST = 15 + 4 };
 
-/* An instruction in the making: in its place, or in scratch where the place may be too small. */
+/* Where the next byte of an instruction in the making goes. */
 struct code {
-	uint8_t *start, *at;
-	uint8_t scratch[LONGEST];
+	uint8_t *at;
 };
 
 enum { MOD_DISP0 = 0x00, MOD_DISP8 = 0x40, MOD_DISP32 = 0x80, MOD_REGISTER = 0xc0 };
@@ -40,35 +39,6 @@ static unsigned int modrm(unsigned int mod, unsigned int reg, unsigned int rm)
 	return mod | (reg & 7) << 3 | (rm & 7);
 }
 
-struct x64_op x64_sized(unsigned int size, uint8_t byte_form, uint8_t other_form)
-{
-	assert(size == 1 || size == 2 || size == 4 || size == 8);
-	return (struct x64_op){
-		.byte = size == 1 ? byte_form : other_form,
-		.half = size == 2,
-		.wide = size == 8,
-		.byte_reg = size == 1,
-		.byte_rm = size == 1,
-	};
-}
-
-struct x64_op x64_group(unsigned int size, uint8_t byte_form, uint8_t other_form)
-{
-	struct x64_op op = x64_sized(size, byte_form, other_form);
-
-	op.byte_reg = false;
-	return op;
-}
-
-struct x64_op x64_sized_0f(unsigned int size, uint8_t byte)
-{
-	assert(size != 1);
-	struct x64_op op = x64_sized(size, 0, byte);
-
-	op.map = X64_MAP_0F;
-	return op;
-}
-
 void x64_emit_bytes(struct x64 *a, const uint8_t *bytes, size_t count)
 {
 	if (a->overflow || (size_t)(a->end - a->at) < count) {
@@ -79,17 +49,10 @@ void x64_emit_bytes(struct x64 *a, const uint8_t *bytes, size_t count)
 	a->at += count;
 }
 
-static void open_code(struct code *c, const struct x64 *a)
+/* Most instructions are made in their place. */
+static bool has_room(const struct x64 *a)
 {
-	c->start = c->at = a->overflow || a->end - a->at < LONGEST ? c->scratch : a->at;
-}
-
-static void close_code(const struct code *c, struct x64 *a)
-{
-	if (c->start == c->scratch)
-		x64_emit_bytes(a, c->scratch, (size_t)(c->at - c->start));
-	else
-		a->at = c->at;
+	return likely(!a->overflow && a->end - a->at >= LONGEST);
 }
 
 static void put_opcode(struct code *c, const struct x64_op *op)
@@ -165,61 +128,107 @@ static bool is_new_byte(unsigned int reg)
 	return reg >= 4 && reg <= 7;
 }
 
+static bool needs_rex(unsigned int reg, bool is_byte)
+{
+	return is_byte && is_new_byte(reg);
+}
+
+static uint8_t *encode_rr(uint8_t *at, const struct x64_op *op, unsigned int reg, unsigned int rm)
+{
+	struct code c = {at};
+
+	put_head(&c, op, high(reg) << 2 | high(rm), needs_rex(reg, op->byte_reg) || needs_rex(rm, op->byte_rm));
+	put(&c, modrm(MOD_REGISTER, reg, rm));
+	put_value(&c, op->imm, op->imm_size);
+	return c.at;
+}
+
+static uint8_t *encode_rm(uint8_t *at, const struct x64_op *op, unsigned int reg, struct x64_mem mem)
+{
+	unsigned int x = mem.index == X64_NONE ? 0 : high(mem.index);
+	unsigned int b = mem.base == X64_NONE ? 0 : high(mem.base);
+	struct code c = {at};
+
+	put_head(&c, op, high(reg) << 2 | x << 1 | b, needs_rex(reg, op->byte_reg));
+	put_mem(&c, reg, mem);
+	put_value(&c, op->imm, op->imm_size);
+	return c.at;
+}
+
+static uint8_t *encode_o(uint8_t *at, const struct x64_op *op, unsigned int reg)
+{
+	struct code c = {at};
+
+	put_head(&c, op, high(reg), needs_rex(reg, op->byte_rm));
+	put_value(&c, op->imm, op->imm_size);
+	return c.at;
+}
+
+/* Where the place may be too small, by way of scratch. */
+__attribute__((noinline)) static void squeeze_rr(struct x64 *a, struct x64_op op, unsigned int reg, unsigned int rm)
+{
+	uint8_t scratch[LONGEST];
+
+	x64_emit_bytes(a, scratch, (size_t)(encode_rr(scratch, &op, reg, rm) - scratch));
+}
+
+__attribute__((noinline)) static void squeeze_rm(struct x64 *a, struct x64_op op, unsigned int reg, struct x64_mem mem)
+{
+	uint8_t scratch[LONGEST];
+
+	x64_emit_bytes(a, scratch, (size_t)(encode_rm(scratch, &op, reg, mem) - scratch));
+}
+
+__attribute__((noinline)) static void squeeze_o(struct x64 *a, struct x64_op op, unsigned int reg)
+{
+	uint8_t scratch[LONGEST];
+
+	x64_emit_bytes(a, scratch, (size_t)(encode_o(scratch, &op, reg) - scratch));
+}
+
 void x64_emit_rr(struct x64 *a, struct x64_op op, unsigned int reg, unsigned int rm)
 {
-	struct code c;
-
 	assert(reg < 16 && rm < 16);
-	open_code(&c, a);
-	put_head(&c, &op, high(reg) << 2 | high(rm),
-		 (op.byte_reg && is_new_byte(reg)) || (op.byte_rm && is_new_byte(rm)));
-	put(&c, modrm(MOD_REGISTER, reg, rm));
-	put_value(&c, op.imm, op.imm_size);
-	close_code(&c, a);
+	if (has_room(a))
+		a->at = encode_rr(a->at, &op, reg, rm);
+	else
+		squeeze_rr(a, op, reg, rm);
 }
 
 void x64_emit_rm(struct x64 *a, struct x64_op op, unsigned int reg, struct x64_mem mem)
 {
-	struct code c;
-
 	assert(reg < 16 && mem.index != X64_RSP);
 	assert(mem.scale == 1 || mem.scale == 2 || mem.scale == 4 || mem.scale == 8);
 	mem = shortest(mem);
-	unsigned int x = mem.index == X64_NONE ? 0 : high(mem.index);
-	unsigned int b = mem.base == X64_NONE ? 0 : high(mem.base);
-
-	open_code(&c, a);
-	put_head(&c, &op, high(reg) << 2 | x << 1 | b, op.byte_reg && is_new_byte(reg));
-	put_mem(&c, reg, mem);
-	put_value(&c, op.imm, op.imm_size);
-	close_code(&c, a);
+	if (has_room(a))
+		a->at = encode_rm(a->at, &op, reg, mem);
+	else
+		squeeze_rm(a, op, reg, mem);
 }
 
 void x64_emit_o(struct x64 *a, struct x64_op op, unsigned int reg)
 {
-	struct code c;
-
 	assert(reg < 16);
 	op.byte = (uint8_t)(op.byte + (reg & 7));
-	open_code(&c, a);
-	put_head(&c, &op, high(reg), op.byte_rm && is_new_byte(reg));
-	put_value(&c, op.imm, op.imm_size);
-	close_code(&c, a);
+	if (has_room(a))
+		a->at = encode_o(a->at, &op, reg);
+	else
+		squeeze_o(a, op, reg);
 }
 
 /* SDM 2, 2.3.5: R, X, B and vvvv are inverted; the mandatory prefix is a number. */
 void x64_emit_vex(struct x64 *a, struct x64_op op, unsigned int reg, unsigned int vvvv, unsigned int rm)
 {
-	struct code c;
 	unsigned int pp = op.prefix == 0x66 ? 1 : op.prefix == 0xf3 ? 2 : op.prefix == 0xf2 ? 3 : 0;
+	uint8_t scratch[LONGEST];
+	struct code c = {scratch};
 
 	assert(reg < 16 && vvvv < 16 && rm < 16);
-	open_code(&c, a);
 	put(&c, 0xc4);
 	put(&c, (high(reg) << 7 | 0x40 | high(rm) << 5 | op.map) ^ 0xa0);
 	put(&c, (unsigned int)op.wide << 7 | (~vvvv & 15) << 3 | pp);
 	put(&c, op.byte);
 	put(&c, modrm(MOD_REGISTER, reg, rm));
 	put_value(&c, op.imm, op.imm_size);
-	close_code(&c, a);
+	x64_emit_bytes(a, scratch, (size_t)(c.at - scratch));
 }

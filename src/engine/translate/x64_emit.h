@@ -5,6 +5,9 @@
 #ifndef DOPPEL_ENGINE_TRANSLATE_X64_EMIT_H
 #define DOPPEL_ENGINE_TRANSLATE_X64_EMIT_H
 
+#include <assert.h>
+
+#include "base/types.h"
 #include "engine/translate/x64.h"
 
 enum x64_map { X64_MAP_ONE_BYTE, X64_MAP_0F, X64_MAP_0F38, X64_MAP_0F3A };
@@ -23,13 +26,36 @@ struct x64_op {
 };
 
 /* The opcode of an integer instruction that has one form for bytes and one for the other sizes. */
-struct x64_op x64_sized(unsigned int size, uint8_t byte_form, uint8_t other_form);
+static inline struct x64_op x64_sized(unsigned int size, uint8_t byte_form, uint8_t other_form)
+{
+	assert(size == 1 || size == 2 || size == 4 || size == 8);
+	return (struct x64_op){
+		.byte = size == 1 ? byte_form : other_form,
+		.half = size == 2,
+		.wide = size == 8,
+		.byte_reg = size == 1,
+		.byte_rm = size == 1,
+	};
+}
 
 /* As x64_sized for an instruction whose ModRM.reg is a digit, a further part of the opcode. */
-struct x64_op x64_group(unsigned int size, uint8_t byte_form, uint8_t other_form);
+static inline struct x64_op x64_group(unsigned int size, uint8_t byte_form, uint8_t other_form)
+{
+	struct x64_op op = x64_sized(size, byte_form, other_form);
+
+	op.byte_reg = false;
+	return op;
+}
 
 /* As x64_sized for an instruction of the map 0f without a byte form. */
-struct x64_op x64_sized_0f(unsigned int size, uint8_t byte);
+static inline struct x64_op x64_sized_0f(unsigned int size, uint8_t byte)
+{
+	struct x64_op op = x64_sized(size, 0, byte);
+
+	assert(size != 1);
+	op.map = X64_MAP_0F;
+	return op;
+}
 
 /* Appends `count` bytes, all or none. */
 void x64_emit_bytes(struct x64 *a, const uint8_t *bytes, size_t count);

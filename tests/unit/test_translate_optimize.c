@@ -417,9 +417,71 @@ static void test_many(void **state)
 	(void)state;
 }
 
+/* A word whose upper half nobody looks at is not extended before it is overwritten; where something lies between that
+ * could show it, the operation says until when. */
+static void test_narrow(void **state)
+{
+	struct ir *first, *mixed, *last;
+
+	begin();
+	first = add(IR_ADD, 4, 10, 11, 12, 0);
+	load(4, 13, 14, 0)->is_signed = true;
+	mixed = add(IR_XOR, 8, 10, 10, 13, 0);
+	last = add(IR_ADD, 4, 10, 10, 13, 0);
+	store(8, 14, 10, 8);
+	optimize(&unit);
+	assert_int_equal(first->narrow, 3);
+	assert_int_equal(mixed->narrow, 4);
+	assert_int_equal(last->narrow, 0);
+	(void)state;
+}
+
+/* What may have more than a word in it is not narrow, nor what is compared, or used as an address. */
+static void test_not_narrow(void **state)
+{
+	struct ir *sum, *unknown, *compared, *address;
+
+	begin();
+	sum = add(IR_ADD, 8, 10, 11, 12, 0);
+	unknown = add(IR_XOR, 8, 13, 11, 12, 0);
+	compared = add(IR_ADD, 4, 5, 11, 12, 0);
+	address = add(IR_ADD, 4, 14, 11, 12, 0);
+	branch(-8);
+	load(4, 15, 14, 0);
+	add(IR_ADD, 4, 10, 10, 15, 0);
+	add(IR_ADD, 4, 13, 13, 15, 0);
+	add(IR_ADD, 4, 5, 5, 15, 0);
+	add(IR_ADD, 4, 14, 14, 15, 0);
+	optimize(&unit);
+	assert_int_equal(sum->narrow, 0);
+	assert_int_equal(unknown->narrow, 0);
+	assert_int_equal(compared->narrow, 0);
+	assert_int_equal(address->narrow, 0);
+	(void)state;
+}
+
+/* The end of a loop shows everything. */
+static void test_narrow_in_loops(void **state)
+{
+	struct ir *sum, *extension;
+
+	begin();
+	plus(14, 14, 4);
+	sum = add(IR_ADD, 4, 10, 10, 12, 0);
+	extension = add(IR_SIGN_EXTEND, 4, 11, 10, IR_ZERO, 0);
+	branch(0);
+	add(IR_ADD, 4, 10, 12, 13, 0);
+	optimize(&unit);
+	assert_int_equal(sum->narrow, 0);
+	assert_int_equal(extension->op, IR_ADD);
+	assert_int_equal(extension->size, 8);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_narrow), cmocka_unit_test(test_not_narrow), cmocka_unit_test(test_narrow_in_loops),
 		cmocka_unit_test(test_frame), cmocka_unit_test(test_kinds),
 		cmocka_unit_test(test_change),  cmocka_unit_test(test_bases),
 		cmocka_unit_test(test_words), cmocka_unit_test(test_limits), cmocka_unit_test(test_many),

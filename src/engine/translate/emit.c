@@ -44,14 +44,19 @@ static void do_late(struct emit *e, const struct stub *s)
 		return;
 	e->map = s->swapped ? emit_map(e) : frame_pinned;
 	for (unsigned i = 0; i < here; i++) {
-		if (e->unit->ops[i].late <= here)
+		const struct ir *ir = &e->unit->ops[i];
+
+		if (ir->late <= here && ir->narrow <= here)
 			continue;
 		if (!any)
 			x64_store(e->a, 8, x64_at(X64_RBP, FRAME_AT(address)), X64_RAX);
 		any = true;
-		e->ir = &e->unit->ops[i];
+		e->ir = ir;
 		emit_forget(e);
-		emit_integer(e);
+		if (ir->late)
+			emit_integer(e);
+		else
+			emit_extend(e);
 	}
 	if (any)
 		x64_load(e->a, 8, X64_RAX, x64_at(X64_RBP, FRAME_AT(address)));
@@ -343,7 +348,7 @@ static void operation(struct emit *e)
 	if (e->ir->label)
 		label(e, (unsigned)(e->ir - e->unit->ops));
 	/* What has no side effect is left out where nobody sees its result. */
-	e->any_late |= e->ir->late != 0;
+	e->any_late |= e->ir->late || e->ir->narrow;
 	if (e->ir->late || (op < IR_LOAD && e->ir->dst == IR_ZERO))
 		return;
 	e->kept = false;

@@ -77,7 +77,7 @@ static void with(struct emit *e, enum x64_alu op, unsigned size, enum x64_reg re
 
 static void sign_extend_word(struct emit *e, enum x64_reg reg)
 {
-	if (e->ir->size == 4)
+	if (e->ir->size == 4 && !e->ir->narrow)
 		x64_movsx_rr(e->a, 4, reg, reg);
 }
 
@@ -175,7 +175,7 @@ static void alu(struct emit *e, unsigned how)
 		reg = X64_RDX;
 	emit_copy(e, reg, a);
 	with(e, op, ir->size, reg, b);
-	if (ir->size == 4) {
+	if (ir->size == 4 && !ir->narrow) {
 		enum x64_reg to = emit_target(e, X64_RAX);
 
 		x64_movsx_rr(e->a, 4, to, reg);
@@ -246,6 +246,18 @@ static void shift(struct emit *e, unsigned how)
 	}
 	sign_extend_word(e, reg);
 	emit_keep(e, reg);
+}
+
+void emit_extend(struct emit *e)
+{
+	enum x64_reg reg = emit_target(e, X64_RAX);
+
+	if (reg == X64_RAX) {
+		x64_load_sx(e->a, 4, reg, home(e->ir->dst));
+		x64_store(e->a, 8, home(e->ir->dst), reg);
+	} else {
+		x64_movsx_rr(e->a, 4, reg, reg);
+	}
 }
 
 /* Flags of a compared with b. */

@@ -121,6 +121,8 @@ void emit_compare(struct emit *e);
 /* As host condition of the flags that emit_compare leaves. */
 enum x64_cc emit_condition(const struct ir *ir);
 void emit_integer(struct emit *e);
+/* Of a narrow operation: its result as it should be. */
+void emit_extend(struct emit *e);
 void emit_memory(struct emit *e);
 void emit_float(struct emit *e);
 void emit_control(struct emit *e);

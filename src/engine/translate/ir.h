@@ -86,6 +86,8 @@ struct ir {
 	uint16_t inside; /* of a branch or jump: 1 + the operation of this unit that it leads to, or 0 */
 	bool label;      /* an operation of this unit leads here */
 	uint16_t late;   /* 1 + the operation that overwrites the result unread: done off the hot path only; or 0 */
+	uint16_t narrow; /* the same of its upper half: the operation may leave anything there */
+	bool is_word;    /* the result is known to be a sign-extended word */
 	bool quiet;      /* a comparison between reading the float flags and writing them back: those two see no change
 			  * unless a NaN takes part; the writing is left to that case */
 	uint8_t group;   /* of accesses with one check (optimize.h); 0: none */

@@ -2,7 +2,8 @@
  * Simplification: pairs of operations that are one, and operations whose result nobody sees.
  *
  * A result that is overwritten before it is read is not computed. Where loads, stores or ways out lie in between, which
- * may have to show it, the operation is `late`: only the code off the hot path does it.
+ * may have to show it, the operation is `late`: only the code off the hot path does it. A result of which only the low word
+ * is read is `narrow` in the same way: that code extends its sign.
  */
 #include <string.h>
 
@@ -11,6 +12,7 @@
 struct forward {
 	struct ir_unit *unit;
 	uint16_t made[IR_GLOBALS]; /* 1 + the operation that made the present value, since the last label; or 0 */
+	uint32_t words;            /* globals known to hold sign-extended words, since the last label */
 };
 
 static bool is_const(const struct ir *ir, enum ir_op op, unsigned size)
@@ -129,6 +131,61 @@ static void quiet(struct ir_unit *unit, struct ir *ir)
 		    after->a < IR_GLOBALS && ir->dst != after->a && !ir->label && !after->label;
 }
 
+static bool is_copy(const struct ir *ir)
+{
+	return ir->op == IR_ADD && ir->size == 8 && ir->b == IR_CONST && ir->imm == 0;
+}
+
+static bool holds_word(const struct forward *f, const struct ir *ir, unsigned operand)
+{
+	if (operand == IR_CONST)
+		return ir->imm == (int32_t)ir->imm;
+	return operand == IR_ZERO || (operand < IR_GLOBALS && (f->words >> operand & 1));
+}
+
+/* A word that is extended already is copied. */
+static void extended(const struct forward *f, struct ir *ir)
+{
+	if (ir->op != IR_SIGN_EXTEND || ir->size != 4 || ir->a >= IR_GLOBALS || !holds_word(f, ir, ir->a))
+		return;
+	ir->op = IR_ADD;
+	ir->size = 8;
+	ir->b = IR_CONST;
+	ir->imm = 0;
+}
+
+/* Whether the result is a sign-extended word. */
+static bool makes_word(const struct forward *f, const struct ir *ir)
+{
+	switch (ir->op) {
+	case IR_SET:
+		return ir->imm == (int32_t)ir->imm;
+	case IR_AND:
+	case IR_OR:
+	case IR_XOR:
+		return holds_word(f, ir, ir->a) && holds_word(f, ir, ir->b);
+	case IR_LESS:
+	case IR_LESS_UNSIGNED:
+		return true;
+	case IR_ADD:
+		return ir->size == 4 || (is_copy(ir) && holds_word(f, ir, ir->a));
+	case IR_SUB:
+	case IR_SHL:
+	case IR_SHR:
+	case IR_SAR:
+	case IR_ROL:
+	case IR_ROR:
+	case IR_MUL:
+		return ir->size == 4;
+	case IR_SIGN_EXTEND:
+		return true;
+	case IR_LOAD:
+		return ir->is_signed ? ir->size <= 4 : ir->size <= 2;
+	default:
+		return false;
+	}
+}
+
 static void together(struct ir_unit *unit)
 {
 	struct forward f = {.unit = unit};
@@ -136,17 +193,23 @@ static void together(struct ir_unit *unit)
 	for (unsigned i = 0; i < unit->count; i++) {
 		struct ir *ir = &unit->ops[i];
 
-		if (ir->label || ir->op == IR_CALL_C)
+		if (ir->label || ir->op == IR_CALL_C) {
 			memset(f.made, 0, sizeof f.made);
+			f.words = 0;
+		}
 		if (ir->op < IR_LOAD) {
 			alone(ir);
 			constants(&f, ir);
 			extension(&f, ir);
 			rotation(&f, ir);
+			extended(&f, ir);
 		}
 		quiet(unit, ir);
-		if (ir_writes_global(ir))
+		ir->is_word = makes_word(&f, ir);
+		if (ir_writes_global(ir)) {
 			f.made[ir->dst] = (uint16_t)(i + 1);
+			f.words = (f.words & ~(UINT32_C(1) << ir->dst)) | (uint32_t)ir->is_word << ir->dst;
+		}
 	}
 }
 
@@ -154,6 +217,7 @@ static void together(struct ir_unit *unit)
 struct behind {
 	uint16_t over[IR_GLOBALS];  /* overwrites the global before anybody reads it */
 	uint16_t write[IR_GLOBALS]; /* writes it */
+	uint16_t narrow[IR_GLOBALS]; /* overwrites it before anybody reads more of it than its low word */
 	uint16_t exit;              /* may have to show all globals */
 };
 
@@ -193,6 +257,57 @@ static bool is_barrier(const struct ir_unit *unit, const struct ir *ir)
 	return ir->op == IR_PURE || ir->op > IR_FLOAT_STORE;
 }
 
+/* Whether the low word of the result follows from the low words of the operands alone, which are all that is read. */
+static bool is_of_words(const struct ir *ir)
+{
+	switch (ir->op) {
+	case IR_ADD:
+		return ir->size == 4 || ir->narrow;
+	case IR_SUB:
+	case IR_SHL:
+	case IR_SHR:
+	case IR_SAR:
+	case IR_ROR:
+	case IR_ROL:
+	case IR_MUL:
+		return ir->size == 4;
+	case IR_SIGN_EXTEND:
+		return ir->size <= 4;
+	case IR_ZERO_EXTEND:
+		return true;
+	case IR_AND:
+	case IR_OR:
+	case IR_XOR:
+		return ir->narrow;
+	default:
+		return false;
+	}
+}
+
+/* Whether the upper half of a result may be anything for a while: who looks all the same extends the word's sign. */
+static bool may_be_narrow(const struct ir *ir)
+{
+	if (!ir->is_word)
+		return false;
+	return (ir->op >= IR_ADD && ir->op <= IR_XOR) ||
+	       (ir->size == 4 && ir->b == IR_CONST && (ir->op == IR_SHL || ir->op == IR_ROR));
+}
+
+static void narrow(struct behind *b, struct ir *ir, unsigned i)
+{
+	bool words, stores_word = ir->op == IR_STORE && ir->size <= 4;
+
+	if (ir_writes_global(ir) && may_be_narrow(ir) && !ir->late)
+		ir->narrow = b->narrow[ir->dst];
+	words = is_of_words(ir) && !ir->late;
+	if (ir_writes_global(ir))
+		b->narrow[ir->dst] = (uint16_t)(i + 1);
+	if (ir_reads_a(ir) && !words)
+		b->narrow[ir->a] = 0;
+	if (ir_reads_b(ir) && !words && !stores_word)
+		b->narrow[ir->b] = 0;
+}
+
 static void look(struct ir_unit *unit, struct behind *b, unsigned i)
 {
 	struct ir *ir = &unit->ops[i];
@@ -206,6 +321,7 @@ static void look(struct ir_unit *unit, struct behind *b, unsigned i)
 	}
 	if (ir->op < IR_LOAD && ir->dst == IR_ZERO)
 		return;
+	narrow(b, ir, i);
 	if (ir_writes_global(ir))
 		b->over[ir->dst] = b->write[ir->dst] = (uint16_t)(i + 1);
 	if (ir_reads_a(ir))

@@ -478,9 +478,50 @@ static void test_narrow_in_loops(void **state)
 	(void)state;
 }
 
+/* Addresses of code lie at known distances from each other: what lies near them in one page shares a check. */
+static void test_addresses_of_code(void **state)
+{
+	struct ir *first, *second, *behind, *other;
+
+	begin();
+	add(IR_HERE, 8, 15, IR_ZERO, IR_ZERO, 0x4012);
+	first = load(8, 15, 15, 0x10);
+	add(IR_HERE, 8, 14, IR_ZERO, IR_ZERO, 0x401a);
+	second = load(8, 14, 14, 0x20);
+	add(IR_HERE, 8, 13, IR_ZERO, IR_ZERO, 0x4f22);
+	behind = load(8, 13, 13, 0xe0);
+	add(IR_HERE, 8, 12, IR_ZERO, IR_ZERO, 0x4f2a);
+	other = load(8, 12, 12, 0xd0);
+	optimize(&unit);
+	expect(first, 1, true, 0);
+	expect(second, 1, false, 0x18);
+	assert_int_equal(first->span, 0x20);
+	expect(behind, 0, false, 0);
+	expect(other, 0, false, 0);
+	(void)state;
+}
+
+/* As far away as they may be, nothing wraps round. */
+static void test_far_addresses_of_code(void **state)
+{
+	struct ir *low, *high;
+
+	begin();
+	add(IR_HERE, 8, 15, IR_ZERO, IR_ZERO, -INT64_C(0x80000000));
+	low = load(8, 10, 15, 0);
+	add(IR_HERE, 8, 14, IR_ZERO, IR_ZERO, INT64_C(0x7ffffff0));
+	plus(14, 14, 2047);
+	high = load(8, 11, 14, 2047);
+	optimize(&unit);
+	assert_int_equal(low->group, 0);
+	assert_int_equal(high->group, 0);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_addresses_of_code), cmocka_unit_test(test_far_addresses_of_code),
 		cmocka_unit_test(test_narrow), cmocka_unit_test(test_not_narrow), cmocka_unit_test(test_narrow_in_loops),
 		cmocka_unit_test(test_frame), cmocka_unit_test(test_kinds),
 		cmocka_unit_test(test_change),  cmocka_unit_test(test_bases),

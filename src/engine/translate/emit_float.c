@@ -34,10 +34,26 @@ static void float_keep(struct emit *e, enum x64_xmm xmm)
 {
 	unsigned dst = e->ir->dst;
 
-	if (float_is_pinned(dst))
-		x64_fmov_rr(e->a, (enum x64_xmm)frame_pinned_float[dst], xmm);
-	else
+	if (!float_is_pinned(dst))
 		x64_fstore(e->a, 8, float_home(dst), xmm);
+	else if (frame_pinned_float[dst] != (uint8_t)xmm)
+		x64_fmov_rr(e->a, (enum x64_xmm)frame_pinned_float[dst], xmm);
+}
+
+/* Where to compute a result that keeps no operand from being read: C may do the operation anew. */
+static enum x64_xmm float_target(const struct emit *e)
+{
+	return float_is_pinned(e->ir->dst) ? (enum x64_xmm)frame_pinned_float[e->ir->dst] : X64_XMM0;
+}
+
+/* The same where floats a, b and, in a sum of a product, c are operands. */
+static enum x64_xmm target_beside(const struct emit *e)
+{
+	const struct ir *ir = e->ir;
+
+	if (ir->dst == ir->a || ir->dst == ir->b || (ir->op == IR_FLOAT_FMA && ir->dst == ir->c))
+		return X64_XMM0;
+	return float_target(e);
 }
 
 /* Keeps a result of the operation's size: a single is boxed. */
@@ -75,44 +91,45 @@ static void check_boxes(struct emit *e)
 }
 
 /* A NaN result is replaced by the canonical one by C, which also knows the flags. */
-static void check_nan(struct emit *e)
+static void check_nan(struct emit *e, enum x64_xmm result)
 {
-	x64_ucomi(e->a, e->ir->size, X64_XMM0, X64_XMM0);
+	x64_ucomi(e->a, e->ir->size, result, result);
 	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_P), NULL, 0);
 }
 
 static void arithmetic(struct emit *e, enum x64_farith op)
 {
+	enum x64_xmm result = target_beside(e);
 	const struct ir *ir = e->ir;
 
 	check_box(e, ir->a, ir->size);
 	if (op != X64_FSQRT) {
 		if (ir->b != ir->a)
 			check_box(e, ir->b, ir->size);
-		float_copy(e, X64_XMM0, ir->a);
-		x64_farith(e->a, op, ir->size, X64_XMM0, float_value(e, ir->b, X64_XMM1));
+		float_copy(e, result, ir->a);
+		x64_farith(e->a, op, ir->size, result, float_value(e, ir->b, X64_XMM1));
 	} else {
-		x64_farith(e->a, op, ir->size, X64_XMM0, float_value(e, ir->a, X64_XMM1));
+		x64_farith(e->a, op, ir->size, result, float_value(e, ir->a, X64_XMM1));
 	}
-	check_nan(e);
-	keep_sized(e, X64_XMM0);
+	check_nan(e, result);
+	keep_sized(e, result);
 }
 
 static void fused(struct emit *e)
 {
 	/* imm: bit 0 negates the product, bit 1 the addend. */
 	static const enum x64_fma ops[] = {X64_FMADD, X64_FNMADD, X64_FMSUB, X64_FNMSUB};
+	enum x64_xmm result = target_beside(e), b, c;
 	const struct ir *ir = e->ir;
-	enum x64_xmm b, c;
 
 	check_boxes(e);
 	check_box(e, ir->c, ir->size);
-	float_copy(e, X64_XMM0, ir->a);
+	float_copy(e, result, ir->a);
 	b = float_value(e, ir->b, X64_XMM1);
 	c = float_value(e, ir->c, X64_XMM2);
-	x64_fma(e->a, ops[ir->imm & 3], X64_FMA213, ir->size, X64_XMM0, b, c);
-	check_nan(e);
-	keep_sized(e, X64_XMM0);
+	x64_fma(e->a, ops[ir->imm & 3], X64_FMA213, ir->size, result, b, c);
+	check_nan(e, result);
+	keep_sized(e, result);
 }
 
 /* dst = a with b's sign, its inverse, or both signs xored. */
@@ -123,8 +140,10 @@ static void sign(struct emit *e)
 
 	check_boxes(e);
 	if (ir->a == ir->b && ir->imm == 0) {
-		float_copy(e, X64_XMM0, ir->a);
-	} else if (ir->a == ir->b) {
+		keep_sized(e, float_value(e, ir->a, X64_XMM0));
+		return;
+	}
+	if (ir->a == ir->b) {
 		float_copy(e, X64_XMM0, ir->a);
 		if (ir->imm == 1) {
 			x64_flogic_m(e->a, X64_FXOR, X64_XMM0, mask);
@@ -195,12 +214,13 @@ static void to_bits(struct emit *e)
 static void from_bits(struct emit *e)
 {
 	enum x64_reg reg = emit_value(e, e->ir->a, X64_RAX);
+	enum x64_xmm result = float_target(e);
 
 	if (e->ir->size == 8)
-		x64_movq_xr(e->a, X64_XMM0, reg);
+		x64_movq_xr(e->a, result, reg);
 	else
-		x64_movd_xr(e->a, X64_XMM0, reg);
-	keep_sized(e, X64_XMM0);
+		x64_movd_xr(e->a, result, reg);
+	keep_sized(e, result);
 }
 
 /* An integer that the float holds whatever the rounding; the others are C's. */
@@ -219,12 +239,13 @@ static void check_exact(struct emit *e, enum x64_reg reg)
 static void from_int(struct emit *e)
 {
 	enum x64_reg reg = emit_value(e, e->ir->a, X64_RAX);
+	enum x64_xmm result = float_target(e);
 
 	if (e->ir->c != IR_DYNAMIC && !(e->ir->size == 8 && e->ir->imm == 4))
 		check_exact(e, reg);
-	x64_flogic(e->a, X64_FXOR, X64_XMM0, X64_XMM0);
-	x64_cvtsi2f(e->a, (unsigned)e->ir->imm, e->ir->size, X64_XMM0, reg);
-	keep_sized(e, X64_XMM0);
+	x64_flogic(e->a, X64_FXOR, result, result);
+	x64_cvtsi2f(e->a, (unsigned)e->ir->imm, e->ir->size, result, reg);
+	keep_sized(e, result);
 }
 
 /* NaNs are C's; equal numbers may be zeros of either sign, which the bits order. */
@@ -325,14 +346,16 @@ static void resize(struct emit *e)
 		x64_cvtss2sd(e->a, X64_XMM0, from);
 	else
 		x64_cvtsd2ss(e->a, X64_XMM0, from);
-	check_nan(e);
+	check_nan(e, X64_XMM0);
 	keep_sized(e, X64_XMM0);
 }
 
 static void load(struct emit *e)
 {
-	x64_fload(e->a, e->ir->size, X64_XMM0, emit_place(e, false));
-	keep_sized(e, X64_XMM0);
+	enum x64_xmm result = float_target(e);
+
+	x64_fload(e->a, e->ir->size, result, emit_place(e, false));
+	keep_sized(e, result);
 }
 
 static void store(struct emit *e)

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "memory/memory.h"
+
 struct sum {
 	uint16_t root;
 	int32_t distance;
@@ -35,6 +37,8 @@ struct pass {
 };
 
 #define DISTANCE_MAX (1 << 20)
+#define ROOT_PAGE    0 /* of addresses of code and what lies at a known distance from it: the page's start */
+#define PAGE_DISTANCE_MAX (INT32_MAX - DISTANCE_MAX)
 
 static void fresh(struct pass *p, unsigned global)
 {
@@ -91,6 +95,14 @@ static int32_t greatest(int32_t a, int32_t b)
 	return a > b ? a : b;
 }
 
+/* Whether a group of `root` may reach that far. What lies at a known place is known to lie in one page, or in two. */
+static bool may_span(unsigned root, int32_t low, int32_t high)
+{
+	if (root == ROOT_PAGE && low >> GUEST_PAGE_SHIFT != (high - 1) >> GUEST_PAGE_SHIFT)
+		return false;
+	return (int64_t)high - low <= OPTIMIZE_SPAN;
+}
+
 /* The group that an access joins, or 0. */
 static unsigned find(const struct pass *p, unsigned root, bool store, int32_t low, int32_t high)
 {
@@ -98,7 +110,7 @@ static unsigned find(const struct pass *p, unsigned root, bool store, int32_t lo
 		const struct group *g = &p->groups[i];
 
 		if (!g->closed && g->root == root && (g->store || !store || g->leader >= p->straight) &&
-		    greatest(g->high, high) - least(g->low, low) <= OPTIMIZE_SPAN)
+		    may_span(root, least(g->low, low), greatest(g->high, high)))
 			return i;
 	}
 	return 0;
@@ -131,11 +143,15 @@ static void place(struct pass *p, struct ir *ir)
 
 static void follow(struct pass *p, const struct ir *ir)
 {
+	if (ir->op == IR_HERE && ir->imm > -PAGE_DISTANCE_MAX && ir->imm < PAGE_DISTANCE_MAX) {
+		p->sums[ir->dst] = (struct sum){.root = ROOT_PAGE, .distance = (int32_t)ir->imm};
+		return;
+	}
 	if (ir->op == IR_ADD && ir->size == 8 && ir->b == IR_CONST && ir->a < IR_GLOBALS) {
 		struct sum sum = p->sums[ir->a];
-		int64_t distance = sum.distance + ir->imm;
+		int64_t distance = sum.distance + ir->imm, most = sum.root == ROOT_PAGE ? PAGE_DISTANCE_MAX : DISTANCE_MAX;
 
-		if (distance > -DISTANCE_MAX && distance < DISTANCE_MAX) {
+		if (distance > -most && distance < most) {
 			sum.distance = (int32_t)distance;
 			p->sums[ir->dst] = sum;
 			return;
@@ -304,7 +320,7 @@ void optimize(struct ir_unit *unit)
 	struct pass p;
 
 	p.unit = unit;
-	p.roots = 0;
+	p.roots = ROOT_PAGE + 1;
 	p.count = 0;
 	p.straight = 0;
 	memset(p.written, 0, sizeof p.written);

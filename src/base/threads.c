@@ -17,7 +17,6 @@ struct thread {
 	void *(*main)(void *arg);
 	void *arg;
 	void (*guard)(enum thread_kind kind, bool later); /* or NULL: to be called when it begins */
-	sem_t begun;                                      /* posted when `self` is set on it */
 	struct thread *previous, *next;
 };
 
@@ -47,6 +46,16 @@ static void strike(struct thread *thread)
 		all = thread->next;
 }
 
+/* `self` is set: a signal that came before has waited for that. */
+static void let_interrupt(void)
+{
+	sigset_t own;
+
+	sigemptyset(&own);
+	sigaddset(&own, THREADS_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &own, NULL);
+}
+
 static void *thread_main(void *arg)
 {
 	struct thread *thread = arg;
@@ -55,19 +64,18 @@ static void *thread_main(void *arg)
 	self = thread;
 	/* Here, as naming another thread takes a file of /proc. */
 	prctl(PR_SET_NAME, thread->name);
-	sem_post(&thread->begun);
+	let_interrupt();
 	if (thread->guard)
 		thread->guard(thread->kind, true);
 	result = thread->main(thread->arg);
 	pthread_mutex_lock(&lock);
 	strike(thread);
 	pthread_mutex_unlock(&lock);
-	sem_destroy(&thread->begun);
 	free(thread);
 	return result;
 }
 
-/* With the lock held, until the thread can be interrupted. */
+/* With the lock held. The thread is not waited for: on an idle host that takes longer than all else here. */
 static int create(struct thread *thread)
 {
 	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
@@ -77,15 +85,12 @@ static int create(struct thread *thread)
 	sigfillset(&blocked);
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
 		sigdelset(&blocked, faults[i]);
-	sigdelset(&blocked, THREADS_SIGNAL);
 	thread->guard = guard;
 	pthread_sigmask(SIG_SETMASK, &blocked, &before);
 	r = pthread_create(&thread->id, NULL, thread_main, thread);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r)
 		return -r;
-	while (sem_wait(&thread->begun) < 0)
-		;
 	enlist(thread);
 	return 0;
 }
@@ -99,17 +104,14 @@ int thread_start(pthread_t *id, enum thread_kind kind, const char *name, void *(
 		return -ENOMEM;
 	*thread = (struct thread){.kind = kind, .main = main, .arg = arg};
 	snprintf(thread->name, sizeof thread->name, "%s", name);
-	sem_init(&thread->begun, 0, 0);
 	pthread_mutex_lock(&lock);
 	r = create(thread);
 	/* Before the thread can be at its end, which waits for the lock. */
 	if (r == 0)
 		*id = thread->id;
 	pthread_mutex_unlock(&lock);
-	if (r < 0) {
-		sem_destroy(&thread->begun);
+	if (r < 0)
 		free(thread);
-	}
 	return r;
 }
 
@@ -134,6 +136,7 @@ void threads_guard(void (*fn)(enum thread_kind kind, bool later))
 	guard = fn;
 	for (const struct thread *thread = all; thread; thread = thread->next)
 		count += pthread_kill(thread->id, THREADS_SIGNAL) == 0;
+	fn(THREAD_MAIN, false);
 	/* With the lock held, so that none of them ends before it did this. */
 	while (count > 0)
 		count -= sem_wait(&guarded) == 0;

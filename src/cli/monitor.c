@@ -116,6 +116,7 @@ static int live(struct session *session, const struct monitor_arrival *arrival, 
 		.arrival = arrival,
 		.starter = starter,
 		.loads = session->restore || session->restore_eager || session->chain,
+		.brief = session->chain && snapshot_is_mapped(session->chain),
 		.hooks = {.configure = configure, .load = load, .lost = lost, .made = made, .gone = gone, .context = session},
 	};
 	struct machine_outcome outcome;

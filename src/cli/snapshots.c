@@ -267,13 +267,12 @@ static int prepare_rows(const struct taking *taking, const struct snapshot_chain
 {
 	uint64_t count = chain->files[0]->header.pages;
 	struct snapshot_page *rows = calloc(count ? count : 1, sizeof *rows);
-	int r;
+	int r = rows ? snapshot_chain_keep_rows(chain, e) : error_errno(e, -ENOMEM, "the parent's table");
 
-	if (!rows)
-		return error_errno(e, -ENOMEM, "the parent's table");
-	for (uint64_t row = 0; row < count; row++)
+	for (uint64_t row = 0; r == 0 && row < count; row++)
 		rows[row] = snapshot_chain_owner(chain, row)->pages[row];
-	r = snapshot_prepare(taking->fd, rows, count, e);
+	if (r == 0)
+		r = snapshot_prepare(taking->fd, rows, count, e);
 	free(rows);
 	return r;
 }

@@ -12,30 +12,51 @@ struct worker {
 	bool threaded;
 };
 
+/* Whose thread this is. */
+static _Thread_local const struct worker *here;
+
 static void *worker_main(void *arg)
 {
 	struct worker *worker = arg;
 
+	here = worker;
 	/* Only loop_quit ends it; a loop that fails would leave every device without service. */
 	if (loop_run(worker->loop, -1) < 0)
 		abort();
 	return NULL;
 }
 
-int worker_new(struct worker **out, const char *name, struct error *e)
+int worker_make(struct worker **out, struct error *e)
 {
 	struct worker *worker = calloc(1, sizeof *worker);
+	int r = worker ? loop_new(&worker->loop, e) : error_errno(e, -ENOMEM, "a worker");
+
+	if (r < 0)
+		free(worker);
+	else
+		*out = worker;
+	return r;
+}
+
+int worker_start(struct worker *worker, const char *name, struct error *e)
+{
 	int r;
 
-	if (!worker)
-		return error_errno(e, -ENOMEM, "worker %s", name);
-	r = loop_new(&worker->loop, e);
-	if (r == 0) {
-		r = thread_start(&worker->thread, THREAD_DEVICES, name, worker_main, worker);
-		worker->threaded = r == 0;
-		if (r < 0)
-			error_errno(e, r, "a thread for the worker %s", name);
-	}
+	worker->threaded = true;
+	r = thread_start(&worker->thread, THREAD_DEVICES, name, worker_main, worker);
+	if (r < 0)
+		worker->threaded = false;
+	return r < 0 ? error_errno(e, r, "a thread for the worker %s", name) : 0;
+}
+
+int worker_new(struct worker **out, const char *name, struct error *e)
+{
+	struct worker *worker;
+	int r = worker_make(&worker, e);
+
+	if (r < 0)
+		return r;
+	r = worker_start(worker, name, e);
 	if (r < 0)
 		worker_free(worker);
 	else
@@ -62,7 +83,7 @@ struct loop *worker_loop(struct worker *worker)
 
 bool worker_is_current(const struct worker *worker)
 {
-	return pthread_equal(worker->thread, pthread_self());
+	return !worker->threaded || here == worker;
 }
 
 /* A call that its caller waits for. */
@@ -85,6 +106,14 @@ static void run_call(void *arg)
 	pthread_mutex_unlock(&call->lock);
 }
 
+/* A loop that stands: after a call, bells that were rung before are answered. */
+static void catch_up(struct worker *worker)
+{
+	int ignored = worker->threaded ? 0 : loop_run(worker->loop, 0);
+
+	(void)ignored;
+}
+
 void worker_call(struct worker *worker, loop_fn *fn, void *arg)
 {
 	struct call call = {
@@ -97,6 +126,7 @@ void worker_call(struct worker *worker, loop_fn *fn, void *arg)
 
 	if (worker_is_current(worker)) {
 		fn(arg);
+		catch_up(worker);
 		return;
 	}
 	bell_ring(&bell);

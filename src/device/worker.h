@@ -10,8 +10,12 @@
 
 struct worker;
 
-/* Starts the thread, all signals blocked. The name is cut to 15 bytes. */
+/* With its thread, all signals blocked. The name is cut to 15 bytes. */
 MUST_USE int worker_new(struct worker **out, const char *name, struct error *e);
+/* The same without its thread, until worker_start: what is run on the worker runs at once on its owner's thread, the only one
+ * that may use it so far, and its loop stands. */
+MUST_USE int worker_make(struct worker **out, struct error *e);
+MUST_USE int worker_start(struct worker *worker, const char *name, struct error *e);
 /* Ends and joins it; accepts NULL. Nobody may use its loop any more. */
 void worker_free(struct worker *worker);
 /* Its loop: functions that belong to a loop's owner are called on the worker only. */

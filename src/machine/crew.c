@@ -221,13 +221,18 @@ void crew_ask(struct crew *crew)
 	quota_wake(crew->quota);
 }
 
-void crew_park(struct crew *crew)
+void crew_settle(struct crew *crew)
 {
-	crew_ask(crew);
 	pthread_mutex_lock(&crew->lock);
 	while (crew->parked < crew->count)
 		pthread_cond_wait(&crew->changed, &crew->lock);
 	pthread_mutex_unlock(&crew->lock);
+}
+
+void crew_park(struct crew *crew)
+{
+	crew_ask(crew);
+	crew_settle(crew);
 }
 
 void crew_throttle(struct crew *crew)

@@ -29,6 +29,8 @@ struct crew_hooks {
 /* Makes a vCPU of `engine` and a thread for each of the board's. Board and quota must outlive the crew. */
 MUST_USE int crew_new(struct crew **out, const struct engine *engine, struct board *board, struct quota *quota,
 		      const struct crew_hooks *hooks, struct error *e);
+/* Returns when the threads of a new crew are there, and have opened what they need. */
+void crew_settle(struct crew *crew);
 /* Parks, ends and joins the threads; accepts NULL. */
 void crew_free(struct crew *crew);
 

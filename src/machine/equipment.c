@@ -277,7 +277,7 @@ int machine_equip(struct machine *machine, const struct machine_config *config, 
 	static add_fn *const kinds[] = {add_disks, add_nics,     add_rng,      add_balloon, add_shares,
 					add_vsock, add_channels, add_terminal, add_button};
 	bool any = wants_others(config) || wants_rng(config) || config->power_button;
-	int r = any ? worker_new(&machine->worker, "doppel-io", e) : 0;
+	int r = any ? worker_make(&machine->worker, e) : 0;
 
 	machine->memory_bytes = machine->memory_left = config->memory_bytes;
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(kinds); i++)

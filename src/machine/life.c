@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "device/virtio/button.h"
+#include "device/virtio/vsock.h"
 #include "host/code.h"
 #include "machine/private.h"
 #include "machine/signals.h"
@@ -70,6 +71,16 @@ static void rest_if_due(struct machine *machine)
 		crew_rest(machine->crew);
 }
 
+/* Code that ran once, as at the start, need not count as this process's for long. */
+static void grow_still(struct machine *machine)
+{
+	if (machine->tick_ns >= TICK_RAREST_NS)
+		return;
+	machine->tick_ns *= 2;
+	if (machine->tick_ns >= TICK_RAREST_NS)
+		host_code_rest();
+}
+
 /* While nothing needs it, ever more rarely: a host with hundreds of idle machines shall sleep too. */
 void machine_tick(void *opaque)
 {
@@ -78,8 +89,8 @@ void machine_tick(void *opaque)
 
 	if (busy || watched)
 		machine->tick_ns = STEAL_EVERY_NS;
-	else if (machine->tick_ns < TICK_RAREST_NS)
-		machine->tick_ns *= 2;
+	else
+		grow_still(machine);
 	rest_if_due(machine);
 	loop_timer_set(machine->loop, &machine->tick, clock_host_ns() + machine->tick_ns);
 }
@@ -350,6 +361,27 @@ static int start_console(struct machine *machine, struct error *e)
 	return console_start(machine->console, machine->terminal ? &terminal : &uart, e);
 }
 
+int machine_await_helpers(struct machine *machine, struct error *e)
+{
+	return machine->vsock ? virtio_vsock_await(machine->vsock, e) : 0;
+}
+
+/* A helper process meets no guest before it is behind its walls, so the guest need not wait for that. */
+static int begin_to_run(struct machine *machine, struct error *e)
+{
+	struct error own;
+	int r;
+
+	let_run(machine);
+	machine_tell(machine, MACHINE_CHANGED_STATE);
+	r = machine_await_helpers(machine, &own);
+	if (r == 0)
+		return 0;
+	make_quiet(machine);
+	fail(machine, own.message);
+	return error_set(e, own.kind, r, "%s", own.message);
+}
+
 int machine_start(struct machine *machine, struct error *e)
 {
 	int r = machine_check_state(machine, "started", IN(MACHINE_CREATED), e);
@@ -358,10 +390,7 @@ int machine_start(struct machine *machine, struct error *e)
 		r = start_console(machine, e);
 	if (r < 0)
 		return r;
-	let_run(machine);
-	machine_tell(machine, MACHINE_CHANGED_STATE);
-	host_code_rest();
-	return 0;
+	return begin_to_run(machine, e);
 }
 
 /* Paused, though nobody was told. `what` it is to be, for messages. */
@@ -396,9 +425,7 @@ int machine_resume(struct machine *machine, struct error *e)
 		r = start_console(machine, e);
 	if (r < 0)
 		return r;
-	let_run(machine);
-	machine_tell(machine, MACHINE_CHANGED_STATE);
-	return 0;
+	return begin_to_run(machine, e);
 }
 
 int machine_hold(struct machine *machine, struct error *e)

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "device/virtio/vsock.h"
 #include "machine/private.h"
 
 /* On a vCPU's thread, with the UART's lock held. */
@@ -237,6 +236,13 @@ static int set_shares(struct machine *machine, const struct machine_config *conf
 	return r < 0 || !config->memory_max ? r : ceiling_impose(&machine->ceiling, e);
 }
 
+/* What they ask of the host when they begin they do not ask later, behind walls. */
+static void settle_threads(struct machine *machine)
+{
+	quota_settle(machine->quota);
+	crew_settle(machine->crew);
+}
+
 static int build(struct machine *machine, const struct machine_config *config, struct error *e)
 {
 	/* Reserved pages are none of those that the host has to give away. */
@@ -266,8 +272,14 @@ static int build(struct machine *machine, const struct machine_config *config, s
 		return r;
 	alarm_init(&machine->alarm, machine->loop, find_rtc(machine->board));
 	r = machine_power_on(machine, e);
-	if (r == 0 && machine->vsock)
-		r = virtio_vsock_await(machine->vsock, e);
+	if (r == 0 && machine->worker)
+		r = worker_start(machine->worker, "doppel-io", e);
+	if (r < 0)
+		return r;
+	settle_threads(machine);
+	/* Who arrives is this side's before it runs here. */
+	if (config->incoming)
+		r = machine_await_helpers(machine, e);
 	return r < 0 ? r : set_shares(machine, config, e);
 }
 

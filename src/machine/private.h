@@ -89,6 +89,8 @@ int machine_power_on(struct machine *machine, struct error *e);
 /* The function of the room bell: a guest whose disk finds no room on the host stands still until it does, and failures of
  * the host are told. life.c */
 void machine_mind_disks(void *machine);
+/* Returns when all helper processes of devices are behind their walls. life.c */
+int machine_await_helpers(struct machine *machine, struct error *e);
 /* Pauses devices; vCPUs are parked and the clock stands. life.c */
 void machine_pause_devices(struct machine *machine);
 /* 0, or -EBUSY and a message that says which states allow it. life.c */

@@ -254,11 +254,6 @@ int quota_new(struct quota **out, unsigned vcpus, const struct quota_hooks *hook
 		quota_free(quota);
 		return error_errno(e, r, "a thread for the quota of processor time");
 	}
-	/* What it asks of the host it does not ask later, behind walls. */
-	pthread_mutex_lock(&quota->lock);
-	while (!quota->ready)
-		pthread_cond_wait(&quota->changed, &quota->lock);
-	pthread_mutex_unlock(&quota->lock);
 	*out = quota;
 	return 0;
 }
@@ -277,6 +272,14 @@ void quota_free(struct quota *quota)
 	pthread_cond_destroy(&quota->changed);
 	pthread_mutex_destroy(&quota->lock);
 	free(quota);
+}
+
+void quota_settle(struct quota *quota)
+{
+	pthread_mutex_lock(&quota->lock);
+	while (!quota->ready)
+		pthread_cond_wait(&quota->changed, &quota->lock);
+	pthread_mutex_unlock(&quota->lock);
 }
 
 void quota_add_worker(struct quota *quota, struct loop *loop)

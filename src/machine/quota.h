@@ -41,6 +41,8 @@ struct quota;
 
 /* Starts the governor. */
 MUST_USE int quota_new(struct quota **out, unsigned vcpus, const struct quota_hooks *hooks, struct error *e);
+/* Returns when the governor is there, and has what it asks of the host. */
+void quota_settle(struct quota *quota);
 /* When no vCPU and no worker uses it any more; accepts NULL. */
 void quota_free(struct quota *quota);
 

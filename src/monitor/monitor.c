@@ -271,13 +271,21 @@ static int let_live(struct monitor *monitor, struct machine *machine, struct mac
 	return r;
 }
 
-static int live(struct monitor *monitor, struct machine_outcome *outcome, struct error *e)
+/* While the machine is made. */
+static int be_found(struct monitor *monitor, struct error *e)
 {
-	struct machine *machine = NULL;
 	int r = monitor_greet(monitor, e);
 
 	/* While others are answered already. */
 	monitor_save_record(monitor);
+	return r;
+}
+
+static int live(struct monitor *monitor, struct machine_outcome *outcome, struct error *e)
+{
+	struct machine *machine = NULL;
+	int r = monitor->options->brief ? 0 : be_found(monitor, e);
+
 	if (r == 0)
 		r = make_machine(monitor, &machine, e);
 	monitor_greet_end(monitor);

@@ -66,6 +66,7 @@ struct monitor_options {
 	const char *name;
 	const struct monitor_arrival *arrival; /* it is not started, but arrives; NULL: it is started */
 	bool loads;      /* the hook `load` loads a state */
+	bool brief;      /* making it takes milliseconds: who asks for it meanwhile is answered when it runs */
 	bool foreground; /* SIGINT, SIGTERM and SIGHUP end it at once; else the guest is asked to power off first */
 	int starter;     /* monitor_starter's socket, closed by monitor_run; -1: nobody waits */
 	struct monitor_hooks hooks;

@@ -13,32 +13,30 @@
 #define HOUSEKEEPING_NS UINT64_C(5000000000)
 #define LOG_BYTES_MAX   ((off_t)(4 * MIB))
 
-static void add_history(struct monitor *monitor, const char *event, const json_t *details)
+static void add_history(struct monitor *monitor, const struct timespec *when, const char *event, const json_t *details)
 {
 	char *text = details ? json_dumps(details, JSON_COMPACT) : NULL;
 	struct error e;
 
-	if (monitor->history >= 0 && registry_history_add(monitor->history, event, text, &e) < 0)
+	if (monitor->history >= 0 && registry_history_add_at(monitor->history, when, event, text, &e) < 0)
 		log_line(LOG_WARNING, "monitor", "%s", e.message);
 	free(text);
 }
 
-static json_t *time_now(void)
+static json_t *time_text(const struct timespec *when)
 {
-	struct timespec now;
 	struct tm parts;
 	char seconds[32], text[48];
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	if (!gmtime_r(&now.tv_sec, &parts) || !strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &parts))
+	if (!gmtime_r(&when->tv_sec, &parts) || !strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &parts))
 		return json_null();
-	snprintf(text, sizeof text, "%s.%03dZ", seconds, (int)(now.tv_nsec / 1000000));
+	snprintf(text, sizeof text, "%s.%03dZ", seconds, (int)(when->tv_nsec / 1000000));
 	return json_string(text);
 }
 
-static void tell(struct monitor *monitor, const char *event, const json_t *details)
+static void tell(struct monitor *monitor, const struct timespec *when, const char *event, const json_t *details)
 {
-	json_t *object = json_pack("{s:o, s:s, s:s}", "time", time_now(), "machine", monitor->options->name, "event",
+	json_t *object = json_pack("{s:o, s:s, s:s}", "time", time_text(when), "machine", monitor->options->name, "event",
 				   event);
 
 	if (object && details)
@@ -48,16 +46,33 @@ static void tell(struct monitor *monitor, const char *event, const json_t *detai
 	json_decref(object);
 }
 
+static struct timespec time_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now;
+}
+
 void monitor_tell(struct monitor *monitor, const char *event, json_t *details)
 {
-	tell(monitor, event, details);
+	const struct timespec now = time_now();
+
+	tell(monitor, &now, event, details);
 	json_decref(details);
+}
+
+static void note_at(struct monitor *monitor, const struct timespec *when, const char *event, const json_t *details)
+{
+	add_history(monitor, when, event, details);
+	tell(monitor, when, event, details);
 }
 
 void monitor_note(struct monitor *monitor, const char *event, json_t *details)
 {
-	add_history(monitor, event, details);
-	tell(monitor, event, details);
+	const struct timespec now = time_now();
+
+	note_at(monitor, &now, event, details);
 	json_decref(details);
 }
 
@@ -101,6 +116,8 @@ static const char *event_of(enum machine_state before, enum machine_state now)
 static void state_changed(struct monitor *monitor)
 {
 	enum machine_state before = monitor->record.state, now = machine_state(monitor->machine);
+	/* Of the change itself: writing the record takes a moment, and the vCPUs may run already. */
+	const struct timespec when = time_now();
 
 	if (now == MACHINE_STOPPED || now == MACHINE_FAILED)
 		return;
@@ -109,7 +126,7 @@ static void state_changed(struct monitor *monitor)
 	if (monitor_refuse_while_moving(monitor, "", NULL) < 0)
 		return;
 	monitor_enter(monitor, now);
-	monitor_note(monitor, event_of(before, now), NULL);
+	note_at(monitor, &when, event_of(before, now), NULL);
 	monitor_answer_waiters(monitor, false);
 }
 

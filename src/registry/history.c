@@ -56,26 +56,24 @@ int registry_history_open(struct registry *registry, const char *name, int *fd, 
 	return 0;
 }
 
-static json_t *stamp(void)
+static json_t *stamp(const struct timespec *when)
 {
 	char text[80];
-	struct timespec now;
 	struct tm utc;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &utc);
+	gmtime_r(&when->tv_sec, &utc);
 	snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
-		 utc.tm_hour, utc.tm_min, utc.tm_sec, (int)(now.tv_nsec / 1000000));
+		 utc.tm_hour, utc.tm_min, utc.tm_sec, (int)(when->tv_nsec / 1000000));
 	return json_string(text);
 }
 
 /* The line without its newline; free() it. NULL: no room, or `details` is no object. */
-static char *line_of(const char *event, const char *details)
+static char *line_of(const struct timespec *when, const char *event, const char *details)
 {
 	json_t *object = json_object(), *more = details ? json_loads(details, JSON_REJECT_DUPLICATES, NULL) : json_object();
 	char *text = NULL;
 
-	if (object && json_is_object(more) && json_object_set_new(object, "time", stamp()) == 0 &&
+	if (object && json_is_object(more) && json_object_set_new(object, "time", stamp(when)) == 0 &&
 	    json_object_set_new(object, "event", json_string(event)) == 0 && json_object_update_missing(object, more) == 0)
 		text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
@@ -111,13 +109,21 @@ static int append(int fd, const char *text)
 	return count == length ? 0 : count < 0 ? -errno : -ENOSPC;
 }
 
-int registry_history_add(int fd, const char *event, const char *details, struct error *e)
+int registry_history_add_at(int fd, const struct timespec *when, const char *event, const char *details, struct error *e)
 {
-	char *text = line_of(event, details);
+	char *text = line_of(when, event, details);
 	int r = text ? append(fd, text) : -EINVAL;
 
 	free(text);
 	return r < 0 ? error_errno(e, r, "'%.40s' can not be added to the history", event) : 0;
+}
+
+int registry_history_add(int fd, const char *event, const char *details, struct error *e)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return registry_history_add_at(fd, &now, event, details, e);
 }
 
 struct reader {

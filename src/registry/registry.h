@@ -21,6 +21,7 @@
 #define DOPPEL_REGISTRY_REGISTRY_H
 
 #include <sys/types.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "base/types.h"
@@ -126,6 +127,9 @@ MUST_USE int registry_history_open(struct registry *registry, const char *name, 
 /* One line, whole or not at all, also beside other writers; `details` may be NULL, else a JSON object's text whose members
  * are added. Failing is told and harmless. */
 MUST_USE int registry_history_add(int fd, const char *event, const char *details, struct error *e);
+/* The same for what happened a moment ago. */
+MUST_USE int registry_history_add_at(int fd, const struct timespec *when, const char *event, const char *details,
+				     struct error *e);
 /* Calls each(context, line) for every line, oldest first. -ENOENT when nothing was ever done to such a machine. */
 MUST_USE int registry_history_read(struct registry *registry, const char *name,
 				   void (*each)(void *context, const char *line), void *context, struct error *e);

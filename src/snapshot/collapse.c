@@ -117,7 +117,8 @@ int snapshot_collapse(const struct snapshot_chain *chain, int fd, snapshot_progr
 			       .fd = fd,
 			       .rows = calloc(pages ? pages : 1, sizeof *c.rows),
 			       .facts = facts_of(chain->files[0])};
-	int r = c.rows && c.facts ? 0 : error_errno(e, -ENOMEM, "collapsing a chain of snapshots");
+	int r = c.rows && c.facts ? snapshot_chain_keep_rows(chain, e)
+				  : error_errno(e, -ENOMEM, "collapsing a chain of snapshots");
 
 	if (r == 0) {
 		plan(&c);

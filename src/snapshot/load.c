@@ -162,6 +162,11 @@ static int map_all(const struct loading *loading, struct snapshot *base, struct 
 	return r;
 }
 
+bool snapshot_is_mapped(const struct snapshot_chain *chain)
+{
+	return chain->count == 1 && !(chain->files[0]->header.flags & SNAPSHOT_PACKED);
+}
+
 static int load_memory(const struct loading *loading, struct error *e)
 {
 	const struct snapshot_chain *chain = loading->chain;

@@ -18,6 +18,8 @@ struct snapshot_load_options {
 	void *context;
 };
 
+/* Whether all of it is mapped and nothing read, unless that is asked for. */
+bool snapshot_is_mapped(const struct snapshot_chain *chain);
 /* Into a created machine of the same configuration, which is then paused; on failure it can only be freed. Files that are mapped may
  * be closed and unlinked afterwards, but not cut or written to. */
 MUST_USE int snapshot_load(const struct snapshot_chain *chain, struct machine *machine,

@@ -18,6 +18,17 @@
 #define CHUNK_BYTES   (SNAPSHOT_CHUNK_PAGES * GUEST_PAGE_SIZE)
 #define VERIFY_EVERY  4096 /* pages between two calls of progress */
 #define NO_CHUNK      UINT64_MAX
+#define KIND_BITS     2
+#define KINDS_A_BYTE  4
+#define SCAN_ROWS     2048
+#define TABLE         "the table of pages"
+
+struct scan {
+	struct snapshot_page *rows; /* SCAN_ROWS */
+	XXH64_state_t *sum;
+	int refused; /* a row, and why; told when the checksum is right, as a wrong one says more */
+	struct error why;
+};
 
 static int read_at(const struct snapshot *snapshot, void *bytes, size_t length, uint64_t offset, struct error *e)
 {
@@ -29,6 +40,13 @@ static int read_at(const struct snapshot *snapshot, void *bytes, size_t length, 
 	return r < 0 ? error_errno(e, r, "%s", snapshot->name) : 0;
 }
 
+static int damaged(const struct snapshot *snapshot, const struct snapshot_section *section, const char *what, struct error *e)
+{
+	return error_set(e, ERROR_FAILED, -EBADMSG,
+			 "%s: %s (bytes %" PRIu64 " to %" PRIu64 ") is damaged: its checksum is wrong", snapshot->name, what,
+			 section->offset, section->offset + section->length - 1);
+}
+
 /* Its bytes, and the checksum compared. */
 static int fill_section(const struct snapshot *snapshot, const struct snapshot_section *section, const char *what, uint8_t *bytes,
 			struct error *e)
@@ -36,9 +54,7 @@ static int fill_section(const struct snapshot *snapshot, const struct snapshot_s
 	int r = read_at(snapshot, bytes, section->length, section->offset, e);
 
 	if (r == 0 && XXH64(bytes, section->length, 0) != section->checksum)
-		r = error_set(e, ERROR_FAILED, -EBADMSG,
-			      "%s: %s (bytes %" PRIu64 " to %" PRIu64 ") is damaged: its checksum is wrong", snapshot->name,
-			      what, section->offset, section->offset + section->length - 1);
+		r = damaged(snapshot, section, what, e);
 	return r;
 }
 
@@ -76,6 +92,97 @@ static int read_facts(struct snapshot *snapshot, struct error *e)
 	return error_set(e, ERROR_FAILED, -EBADMSG, "%s: what it tells of the machine is no JSON object", snapshot->name);
 }
 
+static int refuse_row(const struct snapshot *snapshot, uint64_t row, const char *why, struct error *e)
+{
+	return error_set(e, ERROR_FAILED, -EBADMSG, "%s: row %" PRIu64 " of the table of pages %s", snapshot->name, row, why);
+}
+
+/* What rows may say. */
+struct row_rules {
+	bool parent, packed;
+	uint64_t stored; /* pages of a packed file */
+};
+
+static struct row_rules rules_of(const struct snapshot *snapshot)
+{
+	struct row_rules rules = {.parent = snapshot_has_parent(&snapshot->header),
+				  .packed = snapshot->header.flags & SNAPSHOT_PACKED};
+
+	for (uint64_t i = 0; i < snapshot->chunk_count; i++)
+		rules.stored += le32_get(snapshot->chunks[i].pages);
+	return rules;
+}
+
+static int check_row(const struct snapshot *snapshot, const struct row_rules *rules, uint64_t row,
+		     const struct snapshot_page *page, struct error *e)
+{
+	switch (le32_get(page->kind)) {
+	case SNAPSHOT_PAGE_ZERO:
+		return 0;
+	case SNAPSHOT_PAGE_HERE:
+		if (rules->packed && le32_get(page->number) >= rules->stored)
+			return refuse_row(snapshot, row, "names a page that is not stored", e);
+		return 0;
+	case SNAPSHOT_PAGE_PARENT:
+		return rules->parent ? 0 : refuse_row(snapshot, row, "names a parent that there is not", e);
+	default:
+		return refuse_row(snapshot, row, "has no kind that there is", e);
+	}
+}
+
+static void keep_kind(struct snapshot *snapshot, uint64_t row, const struct snapshot_page *page)
+{
+	snapshot->kinds[row / KINDS_A_BYTE] |= (uint8_t)(le32_get(page->kind) << row % KINDS_A_BYTE * KIND_BITS);
+}
+
+/* A part of the table, through a buffer that stays in the processor's cache. */
+static int scan_some(struct snapshot *snapshot, const struct row_rules *rules, uint64_t first, struct scan *scan, struct error *e)
+{
+	uint64_t rest = snapshot->header.pages - first, count = rest < SCAN_ROWS ? rest : SCAN_ROWS;
+	uint64_t start = snapshot_find(&snapshot->header, SNAPSHOT_PAGES)->offset;
+	int r = read_at(snapshot, scan->rows, count * sizeof scan->rows[0], start + first * sizeof scan->rows[0], e);
+
+	if (r == 0)
+		XXH64_update(scan->sum, scan->rows, count * sizeof scan->rows[0]);
+	for (uint64_t i = 0; r == 0 && scan->refused == 0 && i < count; i++) {
+		scan->refused = check_row(snapshot, rules, first + i, &scan->rows[i], &scan->why);
+		if (scan->refused == 0)
+			keep_kind(snapshot, first + i, &scan->rows[i]);
+	}
+	return r;
+}
+
+static int scan_all(struct snapshot *snapshot, struct scan *scan, struct error *e)
+{
+	const struct snapshot_section *section = snapshot_find(&snapshot->header, SNAPSHOT_PAGES);
+	const struct row_rules rules = rules_of(snapshot);
+	int r = 0;
+
+	XXH64_reset(scan->sum, 0);
+	for (uint64_t row = 0; r == 0 && row < snapshot->header.pages; row += SCAN_ROWS)
+		r = scan_some(snapshot, &rules, row, scan, e);
+	if (r == 0 && XXH64_digest(scan->sum) != section->checksum)
+		return damaged(snapshot, section, TABLE, e);
+	if (r == 0 && scan->refused < 0 && e)
+		*e = scan->why;
+	return r < 0 ? r : scan->refused;
+}
+
+static int scan_pages(struct snapshot *snapshot, struct error *e)
+{
+	struct scan scan = {.rows = malloc(SCAN_ROWS * sizeof scan.rows[0]), .sum = XXH64_createState()};
+	int r = 0;
+
+	snapshot->kinds = calloc(snapshot->header.pages / KINDS_A_BYTE + 1, 1);
+	if (!scan.rows || !scan.sum || !snapshot->kinds)
+		r = error_errno(e, -ENOMEM, "%s", snapshot->name);
+	if (r == 0)
+		r = scan_all(snapshot, &scan, e);
+	XXH64_freeState(scan.sum);
+	free(scan.rows);
+	return r;
+}
+
 static size_t pages_room(const struct snapshot *snapshot)
 {
 	uint64_t length = snapshot_find(&snapshot->header, SNAPSHOT_PAGES)->length;
@@ -83,49 +190,40 @@ static size_t pages_room(const struct snapshot *snapshot)
 	return (length + HUGE_PAGE) & ~(HUGE_PAGE - 1);
 }
 
+/* Once more: it may not be what was scanned. */
+static int check_rows(const struct snapshot *snapshot, const struct snapshot_page *pages, struct error *e)
+{
+	const struct row_rules rules = rules_of(snapshot);
+	int r = 0;
+
+	for (uint64_t row = 0; r == 0 && row < snapshot->header.pages; row++)
+		r = le32_get(pages[row].kind) == snapshot_kind(snapshot, row)
+			    ? check_row(snapshot, &rules, row, &pages[row], e)
+			    : refuse_row(snapshot, row, "has changed since the file was opened", e);
+	return r;
+}
+
 /* In huge pages: the faults of small ones take longer than all else that is done with megabytes of rows. */
-static int read_pages(struct snapshot *snapshot, struct error *e)
+int snapshot_keep_rows(struct snapshot *snapshot, struct error *e)
 {
 	const struct snapshot_section *section = snapshot_find(&snapshot->header, SNAPSHOT_PAGES);
+	struct snapshot_page *pages;
+	int r;
 
-	snapshot->pages = huge_map(pages_room(snapshot));
-	if (!snapshot->pages)
+	if (snapshot->pages)
+		return 0;
+	pages = huge_map(pages_room(snapshot));
+	if (!pages)
 		return error_errno(e, -ENOMEM, "%s", snapshot->name);
-	(void)madvise(snapshot->pages, pages_room(snapshot), MADV_HUGEPAGE);
-	return fill_section(snapshot, section, "the table of pages", (uint8_t *)snapshot->pages, e);
-}
-
-static int refuse_row(const struct snapshot *snapshot, uint64_t row, const char *why, struct error *e)
-{
-	return error_set(e, ERROR_FAILED, -EBADMSG, "%s: row %" PRIu64 " of the table of pages %s", snapshot->name, row, why);
-}
-
-static int check_rows(const struct snapshot *snapshot, struct error *e)
-{
-	bool parent = snapshot_has_parent(&snapshot->header), packed = snapshot->header.flags & SNAPSHOT_PACKED;
-	uint64_t stored = 0;
-
-	for (uint64_t i = 0; i < snapshot->chunk_count; i++)
-		stored += le32_get(snapshot->chunks[i].pages);
-	for (uint64_t row = 0; row < snapshot->header.pages; row++) {
-		const struct snapshot_page *page = &snapshot->pages[row];
-
-		switch (le32_get(page->kind)) {
-		case SNAPSHOT_PAGE_ZERO:
-			break;
-		case SNAPSHOT_PAGE_HERE:
-			if (packed && le32_get(page->number) >= stored)
-				return refuse_row(snapshot, row, "names a page that is not stored", e);
-			break;
-		case SNAPSHOT_PAGE_PARENT:
-			if (!parent)
-				return refuse_row(snapshot, row, "names a parent that there is not", e);
-			break;
-		default:
-			return refuse_row(snapshot, row, "has no kind that there is", e);
-		}
-	}
-	return 0;
+	(void)madvise(pages, pages_room(snapshot), MADV_HUGEPAGE);
+	r = fill_section(snapshot, section, TABLE, (uint8_t *)pages, e);
+	if (r == 0)
+		r = check_rows(snapshot, pages, e);
+	if (r < 0)
+		munmap(pages, pages_room(snapshot));
+	else
+		snapshot->pages = pages;
+	return r;
 }
 
 static int check_chunks(const struct snapshot *snapshot, struct error *e)
@@ -188,10 +286,8 @@ static int read_all(struct snapshot *snapshot, struct error *e)
 	if (r == 0)
 		snapshot->state_length = snapshot_find(&snapshot->header, SNAPSHOT_STATE)->length;
 	if (r == 0)
-		r = read_pages(snapshot, e);
-	if (r == 0)
 		r = read_chunks(snapshot, e);
-	return r < 0 ? r : check_rows(snapshot, e);
+	return r < 0 ? r : scan_pages(snapshot, e);
 }
 
 static int open_with(struct snapshot **out, int fd, const char *name, int (*read)(struct snapshot *, struct error *),
@@ -233,6 +329,7 @@ void snapshot_close(struct snapshot *snapshot)
 	free(snapshot->state);
 	if (snapshot->pages)
 		munmap(snapshot->pages, pages_room(snapshot));
+	free(snapshot->kinds);
 	free(snapshot->chunks);
 	free(snapshot->unpacked);
 	free(snapshot->name);
@@ -241,7 +338,7 @@ void snapshot_close(struct snapshot *snapshot)
 
 enum snapshot_page_kind snapshot_kind(const struct snapshot *snapshot, uint64_t row)
 {
-	return (enum snapshot_page_kind)le32_get(snapshot->pages[row].kind);
+	return (enum snapshot_page_kind)(snapshot->kinds[row / KINDS_A_BYTE] >> row % KINDS_A_BYTE * KIND_BITS & 3);
 }
 
 uint64_t snapshot_address(const struct snapshot *snapshot, uint64_t row)
@@ -272,7 +369,10 @@ static int check_page(const struct snapshot *snapshot, uint64_t row, const uint8
 int snapshot_read_pages(struct snapshot *snapshot, uint64_t row, uint64_t count, uint8_t *to, struct error *e)
 {
 	uint64_t start = snapshot_find(&snapshot->header, SNAPSHOT_MEMORY)->offset;
-	int r = read_at(snapshot, to, count * GUEST_PAGE_SIZE, start + row * GUEST_PAGE_SIZE, e);
+	int r = snapshot_keep_rows(snapshot, e);
+
+	if (r == 0)
+		r = read_at(snapshot, to, count * GUEST_PAGE_SIZE, start + row * GUEST_PAGE_SIZE, e);
 
 	for (uint64_t i = 0; r == 0 && i < count; i++)
 		r = check_page(snapshot, row + i, to + i * GUEST_PAGE_SIZE, e);
@@ -325,7 +425,7 @@ static int unpack_chunk(struct snapshot *snapshot, uint64_t index, struct error 
 
 int snapshot_read_page(struct snapshot *snapshot, uint64_t row, uint8_t *to, struct error *e)
 {
-	uint32_t number = le32_get(snapshot->pages[row].number);
+	uint32_t number;
 	int r;
 
 	if (snapshot_kind(snapshot, row) == SNAPSHOT_PAGE_ZERO) {
@@ -334,6 +434,10 @@ int snapshot_read_page(struct snapshot *snapshot, uint64_t row, uint8_t *to, str
 	}
 	if (!(snapshot->header.flags & SNAPSHOT_PACKED))
 		return snapshot_read_pages(snapshot, row, 1, to, e);
+	r = snapshot_keep_rows(snapshot, e);
+	if (r < 0)
+		return r;
+	number = le32_get(snapshot->pages[row].number);
 	r = unpack_chunk(snapshot, number / SNAPSHOT_CHUNK_PAGES, e);
 	if (r < 0)
 		return r;
@@ -398,6 +502,15 @@ void snapshot_chain_finish(struct snapshot_chain *chain)
 	for (unsigned i = 0; i < chain->count; i++)
 		snapshot_close(chain->files[i]);
 	*chain = (struct snapshot_chain){.count = 0};
+}
+
+int snapshot_chain_keep_rows(const struct snapshot_chain *chain, struct error *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < chain->count; i++)
+		r = snapshot_keep_rows(chain->files[i], e);
+	return r;
 }
 
 struct snapshot *snapshot_chain_owner(const struct snapshot_chain *chain, uint64_t row)

@@ -1,7 +1,8 @@
 /*
  * A snapshot file that is read, and a chain of them: the newest, its parent, and so on to one that has all.
  *
- * Opening reads and checks everything but the memory, which is checked page by page as it is read. Bytes that are wrong are
+ * Opening reads and checks everything but the memory, which is checked page by page as it is read. Of the table of pages it keeps
+ * what kind each is, which is all that mapping the memory takes; the rest of it is read again when it is needed first. Bytes that are wrong are
  * told with the file's name and where. What is in a file was judged hostile and is checked; the file must not change while it
  * is open.
  *
@@ -23,7 +24,8 @@ struct snapshot {
 	json_t *facts; /* an object */
 	uint8_t *state;
 	size_t state_length;
-	struct snapshot_page *pages; /* header.pages rows */
+	uint8_t *kinds; /* of header.pages rows, four in a byte */
+	struct snapshot_page *pages; /* the rows; NULL until they are asked for (snapshot_keep_rows) */
 	/* Packed files: */
 	struct snapshot_chunk *chunks;
 	uint64_t chunk_count;
@@ -41,6 +43,8 @@ void snapshot_close(struct snapshot *snapshot); /* accepts NULL */
 MUST_USE int snapshot_read_page(struct snapshot *snapshot, uint64_t row, uint8_t *to, struct error *e);
 /* `count` pages of a plain file, all HERE, likewise. `to` may be the guest's memory while nothing uses it. */
 MUST_USE int snapshot_read_pages(struct snapshot *snapshot, uint64_t row, uint64_t count, uint8_t *to, struct error *e);
+/* Reads the table of pages, unless that was done: `pages` is there from then on. */
+MUST_USE int snapshot_keep_rows(struct snapshot *snapshot, struct error *e);
 enum snapshot_page_kind snapshot_kind(const struct snapshot *snapshot, uint64_t row);
 /* Where the row's page is in the guest's physical memory. */
 uint64_t snapshot_address(const struct snapshot *snapshot, uint64_t row);
@@ -60,6 +64,8 @@ MUST_USE int snapshot_chain_add(struct snapshot_chain *chain, struct snapshot *s
 /* Whether the last one needs a parent still. */
 bool snapshot_chain_open_ended(const struct snapshot_chain *chain);
 void snapshot_chain_finish(struct snapshot_chain *chain);
+/* snapshot_keep_rows of each of its files. */
+MUST_USE int snapshot_chain_keep_rows(const struct snapshot_chain *chain, struct error *e);
 /* The file that has the page, HERE or ZERO; of a chain that is whole. */
 struct snapshot *snapshot_chain_owner(const struct snapshot_chain *chain, uint64_t row);
 

@@ -342,8 +342,10 @@ int snapshot_pack(const struct snapshot_chain *chain, const struct snapshot_pack
 		  struct snapshot_packed *packed, snapshot_progress_fn *progress, void *context, struct error *e)
 {
 	struct packing p = {.chain = chain, .wish = packing, .fd = fd, .progress = progress, .context = context};
-	int r = prepare(&p, e);
+	int r = snapshot_chain_keep_rows(chain, e);
 
+	if (r == 0)
+		r = prepare(&p, e);
 	if (r == 0)
 		r = put_all(&p, e);
 	if (r == 0 && packed)

@@ -177,7 +177,6 @@ int wall_self_put_up(int folder, void (*last)(void), struct error *e)
 	own.limits = limit_process();
 	tell_forbidden(last);
 	threads_guard(enter_thread);
-	enter_thread(THREAD_MAIN, false);
 	atomic_store(&up, true);
 	if (own.rules >= 0)
 		close(own.rules);

@@ -160,6 +160,43 @@ static void test_round_trip(void **state)
 	snapshot_chain_finish(&chain);
 }
 
+/* Flips all bits of one byte. */
+static void change_byte(const char *name, off_t offset)
+{
+	char path[128];
+	uint8_t byte;
+	int fd;
+
+	path_of(name, path);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pread(fd, &byte, 1, offset), 1);
+	byte = (uint8_t)~byte;
+	assert_int_equal(pwrite(fd, &byte, 1, offset), 1);
+	close(fd);
+}
+
+/* The table is read a second time when its hashes are needed, and may be another by then. */
+static void test_table_changes(void **state)
+{
+	const off_t hash = SNAPSHOT_HEADER + sizeof(struct snapshot_page);
+	struct snapshot_chain chain;
+	struct error e;
+
+	(void)state;
+	save(create("a"), 1, 0);
+	chain = load("a");
+	assert_null(chain.files[0]->pages);
+	change_byte("a", hash);
+	assert_int_equal(snapshot_kind(chain.files[0], 0), SNAPSHOT_PAGE_ZERO);
+	assert_int_equal(snapshot_keep_rows(chain.files[0], &e), -EBADMSG);
+	assert_non_null(strstr(e.message, "the table of pages"));
+	assert_null(chain.files[0]->pages);
+	change_byte("a", hash);
+	assert_int_equal(snapshot_keep_rows(chain.files[0], &e), 0);
+	check(&chain, NULL);
+	snapshot_chain_finish(&chain);
+}
+
 /* The guest runs on as soon as the child is there. */
 static void test_memory_changes_meanwhile(void **state)
 {
@@ -187,6 +224,7 @@ static void prepare(int fd, const char *parent)
 	struct snapshot_chain chain = load(parent);
 	struct error e;
 
+	assert_int_equal(snapshot_chain_keep_rows(&chain, &e), 0);
 	for (uint64_t row = 0; row < PAGES; row++)
 		rows[row] = snapshot_chain_owner(&chain, row)->pages[row];
 	assert_int_equal(snapshot_prepare(fd, rows, PAGES, &e), 0);
@@ -582,6 +620,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_round_trip, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_table_changes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_memory_changes_meanwhile, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_chain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_collapse, set_up, tear_down),

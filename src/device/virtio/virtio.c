@@ -181,6 +181,18 @@ static bool serve_at_once(struct virtio *virtio, unsigned queue)
 	return served;
 }
 
+/* With the lock held, which is given up. A worker that has not started yet is whoever makes the machine. */
+static void have_attended(struct virtio *virtio)
+{
+	if (!worker_is_current(virtio->worker)) {
+		bell_ring(&virtio->core->bell);
+		return;
+	}
+	unlock(virtio);
+	attend(virtio);
+	lock(virtio);
+}
+
 /* With the lock held, which is given up: returns when the worker does nothing for the device any more. */
 static void stop(struct virtio *virtio, bool reset)
 {
@@ -189,7 +201,7 @@ static void stop(struct virtio *virtio, bool reset)
 	atomic_store(&core->wanted, false);
 	core->reset_wanted = reset;
 	if (core->phase != STOPPED || reset)
-		bell_ring(&core->bell);
+		have_attended(virtio);
 	while (core->phase != STOPPED || core->reset_wanted)
 		pthread_cond_wait(&core->changed, &virtio->device.lock);
 }

@@ -2,6 +2,7 @@
 #include "device/virtio/vsock.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -486,9 +487,22 @@ static int set_up(struct virtio_vsock *vsock, const char *name, struct worker *w
 	return r;
 }
 
+static int take_report(void *arg, struct error *e)
+{
+	return wall_await(&((struct virtio_vsock *)arg)->host, e);
+}
+
+/* The worker, which may use the process already, does not wait. */
 int virtio_vsock_await(struct virtio *virtio, struct error *e)
 {
-	return wall_await(&vsock_of(virtio)->host, e);
+	struct virtio_vsock *vsock = vsock_of(virtio);
+	struct pollfd report = {.fd = vsock->host.report, .events = POLLIN};
+
+	if (!vsock->host.report)
+		return 0;
+	while (poll(&report, 1, -1) < 0 && errno == EINTR)
+		;
+	return worker_try(virtio->worker, take_report, vsock, e);
 }
 
 int virtio_vsock_new(struct virtio **out, const char *name, struct worker *worker, uint32_t cid, const char *folder,

@@ -26,7 +26,8 @@
 MUST_USE int virtio_vsock_new(struct virtio **out, const char *name, struct worker *worker, uint32_t cid,
 			      const char *folder, struct error *e);
 
-/* Waits for the device's process, which is still on its way when virtio_vsock_new returns: before its guest runs. */
+/* Waits for the device's process, which is still on its way when virtio_vsock_new returns, and serves a guest that runs already
+ * once it is behind its walls. When it fails, the device is only good to be destroyed. */
 MUST_USE int virtio_vsock_await(struct virtio *virtio, struct error *e);
 /* A stream socket as if it had connected to FOLDER/guest; non-blocking, close-on-exec, the caller's. Any thread but the
  * worker. */

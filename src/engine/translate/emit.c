@@ -198,6 +198,16 @@ static void stub_call_c(struct emit *e, const struct stub *s)
 	x64_jmp_rel32(e->a, s->back);
 }
 
+static void stub_unboxed(struct emit *e, const struct stub *s)
+{
+	put_back(e, s);
+	x64_mov_ri(e->a, X64_RDX, s->ir->word);
+	x64_mov_ri(e->a, X64_RCX, s->ir->at | emit_refund(e) << 16);
+	x64_call_rel32(e->a, e->runtime->call_c);
+	give_back(e, emit_refund(e));
+	emit_go(e, s->ir->next);
+}
+
 static void stub_budget(struct emit *e, const struct stub *s)
 {
 	(void)s;
@@ -245,7 +255,7 @@ static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
 	[STUB_ACCESS] = stub_access, [STUB_GROUP] = stub_group,   [STUB_PLAIN] = stub_link,
 	[STUB_WALK] = stub_walk,     [STUB_ADDRESS] = stub_address,
 	[STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
-	[STUB_CALL_C] = stub_call_c, [STUB_BUDGET] = stub_budget, [STUB_FLOATS] = stub_floats,
+	[STUB_CALL_C] = stub_call_c, [STUB_UNBOXED] = stub_unboxed, [STUB_BUDGET] = stub_budget, [STUB_FLOATS] = stub_floats,
 	[STUB_TABLE] = stub_table,   [STUB_RETURN] = stub_return,
 	[STUB_PLAIN_CALL] = stub_plain_call, [STUB_AGAIN] = stub_again,
 };
@@ -363,6 +373,8 @@ static void operation(struct emit *e)
 		e->map = emit_map(e);
 		if (op == IR_PURE || op == IR_CALL_C)
 			emit_swap_in(e);
+		/* C may have written any float. */
+		e->boxed = 0;
 	} else {
 		by_kind(e);
 	}

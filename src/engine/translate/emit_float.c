@@ -68,7 +68,7 @@ static void keep_sized(struct emit *e, enum x64_xmm xmm)
 		e->boxed &= ~(1u << e->ir->dst);
 }
 
-/* A single must be boxed; else C does the instruction. */
+/* A single must be boxed; else C does the instruction, and another unit goes on: in this one the single counts as boxed. */
 static void check_box(struct emit *e, unsigned global, unsigned size)
 {
 	if (size != 4 || (e->boxed >> global & 1))
@@ -80,7 +80,8 @@ static void check_box(struct emit *e, unsigned global, unsigned size)
 	} else {
 		x64_alu_mi(e->a, X64_CMP, 4, x64_at(X64_RBP, FRAME_F(global) + 4), -1);
 	}
-	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_NE), NULL, 0);
+	emit_stub(e, STUB_UNBOXED, x64_jcc_forward(e->a, X64_NE), NULL, 0);
+	e->boxed |= 1u << global;
 }
 
 static void check_boxes(struct emit *e)
@@ -143,15 +144,12 @@ static void sign(struct emit *e)
 		keep_sized(e, float_value(e, ir->a, X64_XMM0));
 		return;
 	}
-	if (ir->a == ir->b) {
+	if (ir->a == ir->b && ir->imm == 1) {
 		float_copy(e, X64_XMM0, ir->a);
-		if (ir->imm == 1) {
-			x64_flogic_m(e->a, X64_FXOR, X64_XMM0, mask);
-		} else {
-			x64_fload(e->a, 8, X64_XMM1, mask);
-			x64_flogic(e->a, X64_FANDN, X64_XMM1, X64_XMM0);
-			x64_fmov_rr(e->a, X64_XMM0, X64_XMM1);
-		}
+		x64_flogic_m(e->a, X64_FXOR, X64_XMM0, mask);
+	} else if (ir->a == ir->b) {
+		x64_fload(e->a, 8, X64_XMM0, mask);
+		x64_flogic(e->a, X64_FANDN, X64_XMM0, float_value(e, ir->a, X64_XMM1));
 	} else {
 		float_copy(e, X64_XMM1, ir->b);
 		if (ir->imm == 1)
@@ -317,6 +315,14 @@ static void flags_read(struct emit *e)
 	emit_keep(e, X64_RAX);
 }
 
+static void rounding_read(struct emit *e)
+{
+	enum x64_reg reg = emit_target(e, X64_RAX);
+
+	x64_load_zx(e->a, 1, reg, x64_at(X64_RBP, FRAME_HART(frm)));
+	emit_keep(e, reg);
+}
+
 /* The flags go into the hart; MXCSR starts to collect anew. */
 void emit_flags_write(struct emit *e)
 {
@@ -388,7 +394,7 @@ void emit_float(struct emit *e)
 		[IR_FLOAT_TO_INT] = to_int,       [IR_FLOAT_WIDEN] = resize,
 		[IR_FLOAT_NARROW] = resize,       [IR_FLOAT_MIN] = extreme,
 		[IR_FLOAT_MAX] = extreme,         [IR_FLAGS_READ] = flags_read,
-		[IR_FLAGS_WRITE] = flags_write};
+		[IR_FLAGS_WRITE] = flags_write,   [IR_ROUNDING_READ] = rounding_read};
 
 	if (e->ir->op >= IR_FLOAT_ADD && e->ir->op <= IR_FLOAT_SQRT)
 		arithmetic(e, ops[e->ir->op - IR_FLOAT_ADD]);

@@ -14,6 +14,7 @@ enum stub_kind {
 	STUB_LINK,    /* the first way of a patchable jump */
 	STUB_PLAIN,   /* the same, to a unit without groups */
 	STUB_CALL_C,  /* the rare case of a float operation: by C, then back */
+	STUB_UNBOXED, /* the same for a single that is not boxed, then on in another unit */
 	STUB_BUDGET,
 	STUB_AGAIN, /* a jump back within the unit that the budget does not suffice for */
 	STUB_FLOATS,

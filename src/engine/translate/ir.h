@@ -60,6 +60,7 @@ enum ir_op {
 	IR_FLOAT_TO_INT,      /* general dst = signed integer of imm bytes, rounded as c says: enum ir_rounding */
 	IR_FLAGS_READ,        /* general dst = the accrued float flags */
 	IR_FLAGS_WRITE,       /* the float flags = general a */
+	IR_ROUNDING_READ,     /* general dst = the dynamic rounding mode */
 	IR_FLOAT_WIDEN, IR_FLOAT_NARROW, /* 4 to 8, 8 to 4 */
 
 	/* control */

@@ -61,7 +61,7 @@ bool ir_writes_global(const struct ir *ir)
 	if (ir->op >= IR_ATOMIC_SWAP && ir->op <= IR_STORE_CONDITIONAL)
 		return true;
 	return (ir->op >= IR_FLOAT_EQUAL && ir->op <= IR_FLOAT_TO_BITS) || ir->op == IR_FLOAT_TO_INT ||
-	       ir->op == IR_FLAGS_READ || ir->op >= IR_JUMP;
+	       ir->op == IR_FLAGS_READ || ir->op == IR_ROUNDING_READ || ir->op >= IR_JUMP;
 }
 
 bool ir_reads_a(const struct ir *ir)

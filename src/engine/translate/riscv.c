@@ -369,15 +369,19 @@ static bool is_csr(const struct insn *insn)
 	return insn_table[insn->id].format == INSN_FORMAT_CSR;
 }
 
-/* Reading the float flags, or writing them without reading: what compilers put around quiet comparisons. */
+/* Reading the float flags, or writing them without reading: what compilers put around quiet comparisons. Functions of
+ * libm begin by reading the rounding mode. */
 static bool flags_access(struct builder *b, const struct insn *insn)
 {
 	bool read = insn->id == INSN_CSRRS && insn->rs1 == 0, write = insn->id == INSN_CSRRW && insn->rd == 0;
 	struct ir *ir;
 
-	if (!is_csr(insn) || insn->imm != CSR_FFLAGS || !(read || write))
+	if (is_csr(insn) && insn->imm == CSR_FRM && read)
+		ir = append(b, insn, IR_ROUNDING_READ);
+	else if (is_csr(insn) && insn->imm == CSR_FFLAGS && (read || write))
+		ir = append(b, insn, read ? IR_FLAGS_READ : IR_FLAGS_WRITE);
+	else
 		return false;
-	ir = append(b, insn, read ? IR_FLAGS_READ : IR_FLAGS_WRITE);
 	ir->dst = global(insn->rd);
 	ir->a = global(insn->rs1);
 	b->unit->floats = true;

@@ -38,6 +38,10 @@ static naked void write_frm(void)
 {
 	asm("csrw frm, a0; ret");
 }
+static naked void read_frm(void)
+{
+	asm("csrr a0, frm; ret");
+}
 static naked void read_fflags(void)
 {
 	asm("csrr a0, fflags; ret");
@@ -61,6 +65,21 @@ static naked void divide(void)
 	asm(".word 0x18007153; ret");
 }
 
+/* fmv.d.x f1, a0; fadd.s f2, f1, f1; fsub.s f3, f1, f1; fmv.x.w a0, f2 or f3: one register is looked at twice */
+static naked void twice_sum(void)
+{
+	asm(".word 0xf20500d3, 0x0010f153, 0x0810f1d3, 0xe0010553; ret");
+}
+static naked void twice_difference(void)
+{
+	asm(".word 0xf20500d3, 0x0010f153, 0x0810f1d3, 0xe0018553; ret");
+}
+/* fmv.w.x f1, x0; fcvt.d.wu f1, a0; fadd.s f2, f1, f1; fmv.x.w a0, f2: what was a single is a double */
+static naked void single_and_double(void)
+{
+	asm(".word 0xf00000d3, 0xd21500d3, 0x0010f153, 0xe0010553; ret");
+}
+
 static uint64_t word[2];
 
 static void unit(uint64_t state)
@@ -74,7 +93,7 @@ static void off(void)
 {
 	static const void *const all[] = {move,      store,      load,      load_compressed, store_compressed,
 					  read_fcsr, write_fcsr, write_frm, read_fflags,     add_dynamic,
-					  divide};
+					  divide,    read_frm};
 
 	for (unsigned mode = U; mode <= M; mode += mode == S ? 2 : 1)
 		for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
@@ -120,11 +139,30 @@ static void rounding(void)
 		context("frm", mode, 0, 0);
 		check(run(S, write_frm, mode, 0).cause, ECALL_S);
 		check(run(S, read_fcsr, 0, 0).a0 >> 5, mode);
+		check(run(S, read_frm, 0, 0).a0, mode);
 		last = run(S, add_dynamic, 0, 0);
 		check(last.cause, mode < 5 ? ECALL_S : ILLEGAL);
 		if (mode >= 5)
 			check(last.tval, 0x00007153);
 	}
+}
+
+/* A single without a box is a NaN, each time that it is looked at. */
+static void boxes(void)
+{
+	static const uint64_t unboxed[] = {0x3f800000, 0xfffffffe3f800000, 0x7fffffff3f800000};
+
+	context("boxes", 0, 0, 0);
+	unit(1);
+	run(S, write_fcsr, 0, 0);
+	check(run(S, twice_sum, 0xffffffff3f800000, 0).a0, 0x40000000);
+	check(run(S, twice_difference, 0xffffffff3f800000, 0).a0, 0);
+	for (unsigned i = 0; i < sizeof(unboxed) / sizeof(unboxed[0]); i++) {
+		context("boxes", i, 0, 0);
+		check(run(S, twice_sum, unboxed[i], 0).a0, 0x7fc00000);
+		check(run(S, twice_difference, unboxed[i], 0).a0, 0x7fc00000);
+	}
+	check(run(S, single_and_double, 3, 0).a0, 0x7fc00000);
 }
 
 static void flags(void)
@@ -146,6 +184,7 @@ int main(void)
 	off();
 	dirty();
 	rounding();
+	boxes();
 	flags();
 	return 0;
 }

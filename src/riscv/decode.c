@@ -1,6 +1,7 @@
 #include "riscv/decode.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 const struct insn_info insn_table[INSN_IDS] = {
 	[INSN_ILLEGAL] = {"illegal", 0, 0, INSN_FORMAT_NONE, INSN_ENDS},
@@ -16,6 +17,7 @@ const struct insn_info insn_table[INSN_IDS] = {
 static uint16_t bucket_start[BUCKETS + 1];
 static uint16_t candidates[CANDIDATES];
 static pthread_once_t index_once = PTHREAD_ONCE_INIT;
+static atomic_bool index_built;
 
 static unsigned bucket_of(uint32_t word)
 {
@@ -42,6 +44,7 @@ static void build_index(void)
 				candidates[used++] = id;
 	}
 	bucket_start[BUCKETS] = used;
+	atomic_store_explicit(&index_built, true, memory_order_release);
 }
 
 static uint16_t find(uint32_t word)
@@ -117,7 +120,8 @@ struct insn insn_decode(uint32_t word)
 	struct insn insn = {.length = (uint8_t)length, .raw = length == 2 ? word & 0xffff : word};
 	enum insn_format format;
 
-	pthread_once(&index_once, build_index);
+	if (unlikely(!atomic_load_explicit(&index_built, memory_order_acquire)))
+		pthread_once(&index_once, build_index);
 	insn.id = (w & 3) == 3 ? find(w) : INSN_ILLEGAL;
 	format = insn_table[insn.id].format;
 	insn.rd = w >> 7 & 0x1f;

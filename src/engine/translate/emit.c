@@ -246,9 +246,9 @@ static void stub_return(struct emit *e, const struct stub *s)
 static void stub_plain_call(struct emit *e, const struct stub *s)
 {
 	if (s->ir->op == IR_CALL)
-		emit_go(e, s->to);
+		emit_go_rarely(e, s->to);
 	else
-		emit_table_jump(e);
+		x64_jmp_rel32(e->a, e->runtime->jump);
 }
 
 static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {

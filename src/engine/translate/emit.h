@@ -17,7 +17,8 @@ struct emit_runtime {
 	const void *enter;
 	const void *leave_link;   /* edx: the link taken */
 	const void *leave_here;   /* eax: enum emit_exit; edx: address in the page */
-	const void *lookup;       /* rax: virtual pc; goes there */
+	const void *lookup;       /* rax: virtual pc, which has no jump entry in its place; goes there */
+	const void *jump;         /* rax: virtual pc; goes there, through the jump table */
 	/* State is in memory; for C to return to. */
 	const void *leave_trap, *leave_engine;
 	/* By mode, and whether it is a store; rax: address; edx: access, as below. Returns with rax as it was, and in rcx what

@@ -61,6 +61,16 @@ void emit_go(struct emit *e, int64_t to)
 	emit_table_jump(e);
 }
 
+void emit_go_rarely(struct emit *e, int64_t to)
+{
+	if (is_linked(e, to)) {
+		emit_go(e, to);
+		return;
+	}
+	page_plus(e, X64_RAX, to);
+	x64_jmp_rel32(e->a, e->runtime->jump);
+}
+
 enum x64_cc emit_condition(const struct ir *ir)
 {
 	static const enum x64_cc codes[] = {

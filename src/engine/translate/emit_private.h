@@ -149,6 +149,8 @@ uint8_t *emit_recheck(struct emit *e, unsigned span, bool store);
 unsigned emit_refund(const struct emit *e);
 /* Goes to an address in the page (or beyond it), giving back nothing. */
 void emit_go(struct emit *e, int64_t to);
+/* The same in less room, where the host need not predict it. */
+void emit_go_rarely(struct emit *e, int64_t to);
 /* A branch or jump whose target is in the unit. */
 void emit_inside(struct emit *e);
 /* Goes where rax says, through the jump table. */

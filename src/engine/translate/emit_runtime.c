@@ -297,6 +297,8 @@ void emit_runtime(struct x64 *a, struct emit_runtime *out, const struct emit_cal
 	out->leave_trap = make_leave_for(a, saved, EMIT_EXIT_TRAP);
 	out->leave_engine = make_leave_for(a, saved, EMIT_EXIT_ENGINE);
 	out->lookup = make_lookup(a, saved, callbacks);
+	out->jump = x64_here(a);
+	emit_jump(a, out);
 	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
 		for (unsigned store = 0; store < 2; store++)
 			out->slow_access[mode][store] =

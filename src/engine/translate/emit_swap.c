@@ -89,8 +89,10 @@ void emit_choose(struct emit *e)
 	memcpy(e->own, frame_pinned, sizeof e->own);
 	count(e->unit, &use);
 	while (e->swap_count < SWAPS_MAX) {
-		unsigned in = busiest(e, &use), out = idlest(e, &use);
+		unsigned in = busiest(e, &use), out = IR_GLOBALS;
 
+		if (use.weight[in] >= SWAP_WORTH * ONCE)
+			out = idlest(e, &use);
 		if (out == IR_GLOBALS || use.weight[in] < use.weight[out] + SWAP_WORTH * ONCE)
 			break;
 		e->own[in] = e->own[out];

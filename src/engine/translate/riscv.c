@@ -241,7 +241,7 @@ struct builder {
 	bool done;   /* control does not reach behind the last operation */
 	bool status; /* floats may have been switched on or off */
 	unsigned farthest;  /* target of a branch ahead */
-	bool ahead[AHEAD];  /* targets of branches, by half words from the start */
+	uint64_t ahead[AHEAD / 64]; /* targets of branches, by half words from the start: a bit each */
 };
 
 static struct ir *append(struct builder *b, const struct insn *insn, enum ir_op op)
@@ -272,7 +272,7 @@ static void leads_to(struct builder *b, const struct insn *insn, int64_t to)
 		b->done = true;
 	if (to < (int64_t)behind || to < b->unit->at || (to - b->unit->at) / 2 >= AHEAD)
 		return;
-	b->ahead[(to - b->unit->at) / 2] = true;
+	b->ahead[(to - b->unit->at) / 128] |= UINT64_C(1) << (to - b->unit->at) / 2 % 64;
 	if (to > b->farthest)
 		b->farthest = (unsigned)to;
 }
@@ -282,7 +282,8 @@ static bool ends(struct builder *b)
 {
 	unsigned half_words = (b->at - b->unit->at) / 2u, count = b->unit->count;
 
-	if (b->done && b->unit->ops[count - 1].op < IR_SYSTEM && half_words < AHEAD && b->ahead[half_words])
+	if (b->done && b->unit->ops[count - 1].op < IR_SYSTEM && half_words < AHEAD &&
+	    (b->ahead[half_words / 64] >> half_words % 64 & 1))
 		b->done = false;
 	return b->done;
 }

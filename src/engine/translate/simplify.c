@@ -335,14 +335,18 @@ static void look(struct ir_unit *unit, struct behind *b, unsigned i)
 static void unseen(struct ir_unit *unit)
 {
 	struct behind b = {.exit = 0};
+	bool empty = true;
 
 	for (unsigned i = unit->count; i-- > 0;) {
-		if (is_barrier(unit, &unit->ops[i]))
-			memset(&b, 0, sizeof b);
-		else
+		bool barrier = is_barrier(unit, &unit->ops[i]);
+
+		if (!barrier)
 			look(unit, &b, i);
-		if (unit->ops[i].label)
-			memset(&b, 0, sizeof b);
+		empty &= barrier;
+		if (empty || !(barrier || unit->ops[i].label))
+			continue;
+		memset(&b, 0, sizeof b);
+		empty = true;
 	}
 }
 

@@ -60,6 +60,8 @@ static int open_sockets(struct named *named, int *fd, struct error *e)
 	if (!named_is_alive(&named->record))
 		return error_set(e, ERROR_STATE, -EBUSY, "%s is %s; run doppel start %s first", named->name,
 				 machine_state_name(named->record.state), named->name);
+	if (named->record.state == MACHINE_PAUSED)
+		return error_set(e, ERROR_STATE, -EBUSY, "%s is paused; run doppel resume %s first", named->name, named->name);
 	r = registry_folder(named->registry, named->name, &folder, e);
 	if (r < 0)
 		return r;

@@ -6,7 +6,7 @@
  * An engine may look at device interrupts when it likes, so both may take one at different instants; and FS may be
  * Dirty under one of them, which software can read (Privileged 3.1.6.6). Where a chunk differs by that, the second
  * board becomes a copy of the first, which may happen in a small share of chunks only. Any other difference fails, and
- * the first instruction that differs is searched for.
+ * the first instruction that differs is searched for. FS itself may differ for many chunks before somebody reads it.
  *
  * usage: lockstep ENGINE ENGINE [HARTS]. Prints TAP. DOPPEL_SEED repeats a run, DOPPEL_CODE_CACHE is the size of the
  * engines' caches of translated code in KiB.
@@ -27,6 +27,7 @@
 #define PER_TICK     50 /* instructions of a clock tick */
 #define SHARE        20 /* one chunk in so many may be made the same by hand */
 #define HARTS_MAX    4
+#define FS_BITS      (MSTATUS_FS | MSTATUS_SD)
 #define INSTRUCTIONS UINT64_C(200000000)
 #define LONG         UINT64_C(3000000000)
 
@@ -46,6 +47,7 @@ struct side {
 	struct engine_vcpu *vcpus[HARTS_MAX];
 	struct engine_exit exit; /* of the last chunk */
 	uint64_t interrupts; /* taken in the last chunk */
+	uint64_t fs[HARTS_MAX]; /* the part of mstatus that is its own, when the chunk began */
 	uint64_t *dirty;
 };
 
@@ -166,6 +168,7 @@ static void load(struct side *side, const struct state_writer *w)
 	if (more < 0)
 		die(&e);
 	for (unsigned i = 0; i < harts; i++) {
+		side->harts[i]->mstatus = (side->harts[i]->mstatus & ~FS_BITS) | side->fs[i];
 		hart_loaded(side->harts[i]);
 		side->engine->state_loaded(side->vcpus[i], NULL);
 	}
@@ -242,14 +245,35 @@ static bool differ_but(const struct pair *pair, bool tell, uint64_t ignored)
 	return found;
 }
 
+/* What differs now, as it would be printed; the caller's to free(). */
+static char *difference(const struct pair *pair)
+{
+	FILE *out = stdout;
+	char *text = NULL;
+	size_t length;
+
+	stdout = open_memstream(&text, &length);
+	if (!stdout)
+		abort();
+	for (unsigned i = 0; i < 2; i++)
+		printf("# %s: pc %" PRIx64 ", %" PRIu64 " instructions, exit %d\n", i ? "second" : "first",
+		       pair->sides[i].harts[pair->turn]->pc, pair->sides[i].harts[pair->turn]->instret, pair->sides[i].exit.reason);
+	differ_but(pair, true, 0);
+	fclose(stdout);
+	stdout = out;
+	return text;
+}
+
 static bool differ(const struct pair *pair)
 {
 	return differ_but(pair, false, 0);
 }
 
-/* The first side's state is what both agree on from now on. */
+/* The first side's state is what both agree on from now on, but for FS. */
 static void agree(struct pair *pair)
 {
+	for (unsigned i = 0; i < 2 * pair->count; i++)
+		pair->sides[i % 2].fs[i / 2] = pair->sides[i % 2].harts[i / 2]->mstatus & FS_BITS;
 	copy_changed(pair, pair->agreed_ram, ram(&pair->sides[0])->host);
 	state_writer_finish(&pair->agreed);
 	save(&pair->sides[0], &pair->agreed);
@@ -296,11 +320,11 @@ static uint64_t first_difference(struct pair *pair, uint64_t chunk)
 	return different;
 }
 
-static void report(struct pair *pair, uint64_t chunk, uint64_t first)
+static void report(struct pair *pair, uint64_t chunk, uint64_t first, const char *seen)
 {
 	printf("# after %" PRIu64 " instructions and some of %" PRIu64 "\n", pair->total, chunk);
 	if (first == 0) {
-		printf("# there was a difference that does not come again\n");
+		printf("# there was a difference that does not come again, at the end of the chunk:\n%s", seen);
 		return;
 	}
 	if (first > 1) {
@@ -319,6 +343,7 @@ static void copy(struct pair *pair)
 
 	copy_changed(pair, ram(b)->host, ram(a)->host);
 	agree(pair);
+	memcpy(b->fs, a->fs, sizeof b->fs);
 	load(b, &pair->agreed);
 	b->exit = a->exit;
 	pair->copies++;
@@ -329,12 +354,15 @@ static void copy(struct pair *pair)
 static bool settle(struct pair *pair, uint64_t *chunk)
 {
 	if (pair->sides[0].interrupts + pair->sides[1].interrupts == 0) {
+		char *seen = difference(pair);
 		uint64_t first = first_difference(pair, *chunk);
+		bool wrong = first == 0 || (differ_after(pair, first), differ_but(pair, false, FS_BITS));
 
-		if (first == 0 || (differ_after(pair, first), differ_but(pair, false, MSTATUS_FS | MSTATUS_SD))) {
-			report(pair, *chunk, first);
+		if (wrong)
+			report(pair, *chunk, first, seen);
+		free(seen);
+		if (wrong)
 			return false;
-		}
 		*chunk = first;
 	}
 	copy(pair);

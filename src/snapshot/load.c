@@ -112,17 +112,23 @@ static int read_all(const struct loading *loading, const struct snapshot *below,
 
 /* ---- Mapping ---- */
 
+static uint64_t next_here(const struct snapshot *base, uint64_t row, uint64_t end)
+{
+	while (row < end && snapshot_kind(base, row) != SNAPSHOT_PAGE_HERE)
+		row = snapshot_skip(base, row, end, snapshot_kind(base, row));
+	return row;
+}
+
 /* The end of the run that begins at `row`, short gaps of zeros included. */
 static uint64_t run_end(const struct snapshot *base, uint64_t row, uint64_t end, uint64_t gap)
 {
-	uint64_t last = row;
+	uint64_t until;
 
-	while (row < end && row - last <= gap) {
-		if (snapshot_kind(base, row) == SNAPSHOT_PAGE_HERE)
-			last = row;
-		row++;
-	}
-	return last + 1;
+	do {
+		until = snapshot_skip(base, row, end, SNAPSHOT_PAGE_HERE);
+		row = next_here(base, until, end);
+	} while (row < end && row - until < gap);
+	return until;
 }
 
 static int map_region(const struct loading *loading, struct snapshot *base, unsigned index, uint64_t first, struct error *e)
@@ -134,14 +140,9 @@ static int map_region(const struct loading *loading, struct snapshot *base, unsi
 
 	if (gap < GAP_PAGES)
 		gap = GAP_PAGES;
-	while (r == 0 && row < end) {
-		uint64_t until;
+	while (r == 0 && (row = next_here(base, row, end)) < end) {
+		uint64_t until = run_end(base, row, end, gap);
 
-		if (snapshot_kind(base, row) != SNAPSHOT_PAGE_HERE) {
-			row++;
-			continue;
-		}
-		until = run_end(base, row, end, gap);
 		r = memory_map_file(loading->memory, index, (row - first) * GUEST_PAGE_SIZE, (until - row) * GUEST_PAGE_SIZE,
 				    base->fd, start + row * GUEST_PAGE_SIZE, e);
 		row = until;

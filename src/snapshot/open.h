@@ -46,6 +46,8 @@ MUST_USE int snapshot_read_pages(struct snapshot *snapshot, uint64_t row, uint64
 /* Reads the table of pages, unless that was done: `pages` is there from then on. */
 MUST_USE int snapshot_keep_rows(struct snapshot *snapshot, struct error *e);
 enum snapshot_page_kind snapshot_kind(const struct snapshot *snapshot, uint64_t row);
+/* The first row from `row` on that is not of this kind; `end` when there is none before. */
+uint64_t snapshot_skip(const struct snapshot *snapshot, uint64_t row, uint64_t end, enum snapshot_page_kind kind);
 /* Where the row's page is in the guest's physical memory. */
 uint64_t snapshot_address(const struct snapshot *snapshot, uint64_t row);
 /* Reads all that the file has of memory, and compares. `progress` may be NULL: bytes done and in all. */

@@ -57,6 +57,7 @@ static int configure(void *context, struct monitor_setup *setup, struct error *e
 	r = plan_make(&session->plan, &session->arguments, session->folder, e);
 	setup->config = session->plan.config;
 	setup->config.console = CONSOLE_NONE;
+	run_walls_begin(&session->arguments);
 	return r < 0 ? r : run_walls_keep_sockets(&session->keeper, &session->plan, e);
 }
 

@@ -57,6 +57,12 @@ static void tell_missing(void)
 		log_line(LOG_INFO, "wall", "this host does not give the machine's process these walls: %s", names);
 }
 
+void run_walls_begin(const struct arguments *arguments)
+{
+	if (run_walls_wanted(arguments))
+		wall_self_begin();
+}
+
 int run_walls_put_up(const struct arguments *arguments, int folder, struct error *e)
 {
 	int r;

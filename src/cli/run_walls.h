@@ -11,6 +11,8 @@
 
 /* Without --walls off. */
 bool run_walls_wanted(const struct arguments *arguments);
+/* Before machine_new: what threads and helpers that it starts then have from the beginning. */
+void run_walls_begin(const struct arguments *arguments);
 /* After machine_new. `folder`: a descriptor of the machine's own, -1 without a name. Tells on standard error, or in the
  * log, what of the walls is missing. */
 MUST_USE int run_walls_put_up(const struct arguments *arguments, int folder, struct error *e);

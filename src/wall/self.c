@@ -48,10 +48,18 @@ static unsigned change_user(void)
 	return become(own.user) || become(WALL_NOBODY) ? WALL_USER : 0;
 }
 
+void wall_self_begin(void)
+{
+	int there;
+
+	for (unsigned long capability = 0; (there = prctl(PR_CAPBSET_READ, capability)) >= 0; capability++)
+		if (there)
+			(void)prctl(PR_CAPBSET_DROP, capability);
+}
+
 static void limit_capabilities(void)
 {
-	for (unsigned long capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; capability++)
-		(void)prctl(PR_CAPBSET_DROP, capability);
+	wall_self_begin();
 	(void)prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
 					       SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED);
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);

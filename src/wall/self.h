@@ -22,6 +22,9 @@
 #include "base/threads.h"
 #include "base/types.h"
 
+/* Best before other threads are started, which then need not: no program that this process could execute has any power any
+ * more. What the process itself may do stays. */
+void wall_self_begin(void);
 /* `folder`: a descriptor of the one folder where the main thread can still make, write and remove files, by that
  * descriptor; as root it becomes the new user's. -1: none. `last` (may be NULL): called in a signal handler, on any thread,
  * before a forbidden call ends the process. Fails only where power would be kept that can be given up. What

@@ -109,6 +109,42 @@ static void moved(void)
 	}
 }
 
+/* A jump into the next page, so often that a translator would shorten it; what lies there, and which page it is, change. */
+static void next_page(void)
+{
+	uint64_t *second;
+
+	paging_reset(3);
+	paging_map(VIRTUAL, FIRST, 0, PTE_ALL);
+	second = paging_map(VIRTUAL + PAGE, SECOND, 0, PTE_ALL);
+	put(FIRST, 0x0000106f); /* j 4096 */
+	put(SECOND, LI(1));
+	put(SECOND + 4, ECALL);
+	put(THIRD, LI(2));
+	put(THIRD + 4, ECALL);
+	fence_i();
+	paging_on(0);
+	for (unsigned i = 0; i < 900; i++) {
+		uint64_t page = i / 150 & 1 ? THIRD : SECOND;
+
+		context("next page", i, 0, 0);
+		if (i % 150 == 0) {
+			*second = pte(page, PTE_ALL);
+			asm volatile("sfence.vma %0, x0" ::"r"(VIRTUAL + PAGE) : "memory");
+		}
+		if (i % 150 == 100) {
+			put(page, LI(i));
+			fence_i();
+		}
+		if (i % 150 < 100)
+			put(page == THIRD ? SECOND : THIRD, LI(page == THIRD ? 1 : 2));
+		check(result(S, VIRTUAL), i % 150 >= 100 ? i / 50 * 50 : page == THIRD ? 2 : 1);
+	}
+	set(second, 0);
+	check(result(S, VIRTUAL), FAULT(FETCH_PAGE));
+	check(last.epc, VIRTUAL + PAGE);
+}
+
 /* An instruction of 32 bits whose halves lie on two pages that are no neighbours in memory. */
 static void across(void)
 {
@@ -249,6 +285,7 @@ int main(void)
 	ahead();
 	aliases();
 	moved();
+	next_page();
 	across();
 	across_from_within();
 	at_the_end();

@@ -16,4 +16,4 @@ number() {
 tail -c +$((($(number 497 1) + 1) * 512 + $(number 584 4) + 1)) "$kernel" | head -c "$(number 588 4)" | zstd -dcq >"$scratch/vmlinux" 2>/dev/null
 files+=("$peer=/host/peer" "$pvh=/host/pvh.elf" "$multiboot=/host/multiboot.elf" "$scratch/vmlinux" nested/kvm-guests
 	nested/kvm-tools.sh hugepages.sh bare-x86/run=/host/bare-x86/run "$(command -v flock)=/bin/flock")
-nested -t 3400 "bash kvm-guests doppel peer vmlinux ${*:5}"
+nested -m 6G -t 3400 "bash kvm-guests doppel peer vmlinux ${*:5}"

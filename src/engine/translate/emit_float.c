@@ -68,7 +68,7 @@ static void keep_sized(struct emit *e, enum x64_xmm xmm)
 		e->boxed &= ~(1u << e->ir->dst);
 }
 
-/* A single must be boxed; else C does the instruction, and another unit goes on: in this one the single counts as boxed. */
+/* A single must be boxed; else C does the instruction, and another unit goes on: in this one it counts as boxed. */
 static void check_box(struct emit *e, unsigned global, unsigned size)
 {
 	if (size != 4 || (e->boxed >> global & 1))

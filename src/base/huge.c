@@ -3,6 +3,11 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
+/* Linux 6.1; absent from older headers. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
 /* Of x86-64 hosts. */
 #define SMALL_PAGE ((size_t)4096)
 
@@ -23,4 +28,10 @@ void *huge_map(size_t size)
 		munmap(start, before);
 	munmap(start + before + size, HUGE_PAGE - before);
 	return start + before;
+}
+
+void huge_fill(void *start, size_t size)
+{
+	(void)madvise(start, size, MADV_HUGEPAGE);
+	(void)madvise(start, size, MADV_COLLAPSE);
 }

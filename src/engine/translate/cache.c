@@ -11,6 +11,8 @@
 
 /* At once. The less the better for a guest at rest, whose code is some hundred KiB. */
 #define FILL_BYTES ((size_t)64 << 10)
+/* From here on in huge pages: behind what the boot of a Linux distribution's kernel takes. */
+#define HUGE_FROM ((size_t)20 << 20)
 
 /* Linux 5.14; absent from older headers. */
 #ifndef MADV_POPULATE_WRITE
@@ -118,7 +120,6 @@ struct code_cache *code_cache_new(uint64_t size, struct error *e)
 		code_cache_free(cache);
 		return NULL;
 	}
-	(void)madvise(cache->writable, cache->size, MADV_HUGEPAGE);
 	return cache;
 }
 
@@ -133,20 +134,39 @@ void code_cache_free(struct code_cache *cache)
 	free(cache);
 }
 
+static void fill_huge(struct code_cache *cache)
+{
+	size_t start = cache->filled & -HUGE_PAGE;
+
+	/* Something must be there; it is as it was. */
+	__atomic_fetch_or(&cache->writable[start], 0, __ATOMIC_RELAXED);
+	huge_fill(cache->writable + start, HUGE_PAGE);
+	huge_fill((void *)(uintptr_t)(cache->executable + start), HUGE_PAGE);
+	cache->filled = start + HUGE_PAGE;
+}
+
+static void fill_small(struct code_cache *cache)
+{
+	size_t left = cache->size - cache->filled, size = left < FILL_BYTES ? left : FILL_BYTES;
+
+	(void)madvise(cache->writable + cache->filled, size, MADV_POPULATE_WRITE);
+	cache->filled += size;
+}
+
 /* Pages are had some at a time: a fault for each would cost more. A wish; a host that is older than Linux 5.14 has the faults.
- * Huge pages come where the host gives them to files in memory of itself. To ask it to make some of small ones (MADV_COLLAPSE)
- * costs more than they spare: 2 MiB to clear and a round of all processors each time, which on a busy host takes a tenth
- * of a second or more. */
+ * Huge pages spare TLB entries of instructions, which count for programs of megabytes. Most hosts give them to files in memory
+ * only where they are asked to at once, which clears 2 MiB and waits for all processors: milliseconds at rest, a tenth of a
+ * second on a busy host. So a boot, which runs most of its code once, has small ones. */
 static void fill(struct code_cache *cache, size_t end)
 {
 	/* What was left out on the way is had when it is needed. */
 	if (cache->filled < cache->used)
 		cache->filled = cache->used & -FILL_BYTES;
 	while (cache->filled < end && cache->filled < cache->size) {
-		size_t left = cache->size - cache->filled, size = left < FILL_BYTES ? left : FILL_BYTES;
-
-		(void)madvise(cache->writable + cache->filled, size, MADV_POPULATE_WRITE);
-		cache->filled += size;
+		if (cache->filled >= HUGE_FROM && (cache->filled & -HUGE_PAGE) + HUGE_PAGE <= cache->size)
+			fill_huge(cache);
+		else
+			fill_small(cache);
 	}
 }
 

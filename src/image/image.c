@@ -139,6 +139,23 @@ static enum image_state judge(const struct image_recipe *recipe, struct present 
 	return IMAGE_READY;
 }
 
+/* So that the next one need not read large files again. A wish: whoever changes the image at the time, or may not write there,
+ * leaves it. */
+static void remember(struct present *present)
+{
+	bool locked = present->cache.lock >= 0;
+	struct manifest *now = malloc(sizeof *now);
+	char path[PATH_MAX];
+
+	cache_path(&present->cache, "manifest", path);
+	if (now && (locked || cache_lock(&present->cache, false, NULL) == 0) && manifest_read(path, now) == 0 &&
+	    now->made == present->manifest.made && strcmp(now->recipe, present->manifest.recipe) == 0)
+		(void)!manifest_write(path, &present->manifest, NULL);
+	if (!locked)
+		cache_close(&present->cache);
+	free(now);
+}
+
 static void present_free(struct present *present)
 {
 	if (present)
@@ -189,6 +206,8 @@ static struct present *present_new(const struct image_recipe *recipe, const stru
 		return NULL;
 	}
 	present->state = judge(recipe, present);
+	if (present->state == IMAGE_READY && present->manifest.renewed)
+		remember(present);
 	return present;
 }
 
@@ -209,9 +228,9 @@ int image_status(const struct image_recipe *recipe, struct image_status *out, st
 }
 
 /* The packages that are here, when they are the ones wanted and whole. */
-static bool packages_from_manifest(const struct present *present, struct apt_packages *packages)
+static bool packages_from_manifest(struct present *present, struct apt_packages *packages)
 {
-	const struct manifest *manifest = &present->manifest;
+	struct manifest *manifest = &present->manifest;
 
 	if (strcmp(manifest->packages, present->packages) != 0 ||
 	    !manifest_holds(manifest, present->cache.directory, "packages/"))
@@ -283,13 +302,13 @@ static void on_unpacked(void *context, uint64_t unpacked)
 }
 
 /* Making the disk takes minutes: one that would be the same is kept. `same`: of the packages it was made of. */
-static bool keeps_disk(const struct present *present, bool same)
+static bool keeps_disk(struct present *present, bool same)
 {
 	return (same || present->state == IMAGE_DAMAGED) && strcmp(present->manifest.disk, present->disk) == 0 &&
 	       manifest_holds(&present->manifest, present->cache.directory, DISK_NAME);
 }
 
-static int make(const struct present *present, const struct image_recipe *recipe,
+static int make(struct present *present, const struct image_recipe *recipe,
 		const struct apt_packages *packages, bool same, struct progress *progress, struct error *e)
 {
 	struct contents contents = {.progress = on_unpacked, .context = progress};

@@ -108,7 +108,7 @@ int manifest_add(struct manifest *manifest, const char *directory, const char *n
 }
 
 /* A cheap look at the size first. */
-static bool is_as_listed(const struct manifest_file *file, const char *directory)
+static bool is_as_listed(struct manifest_file *file, const char *directory, bool *renewed)
 {
 	struct manifest_file now;
 	struct stat status;
@@ -119,17 +119,22 @@ static bool is_as_listed(const struct manifest_file *file, const char *directory
 	if (file->changed && S_ISREG(status.st_mode) && (uint64_t)status.st_ino == file->inode &&
 	    changed_at(&status) == file->changed)
 		return true;
-	return measure(path, &now) == 0 && now.size == file->size && strcmp(now.hash, file->hash) == 0;
+	if (measure(path, &now) < 0 || now.size != file->size || strcmp(now.hash, file->hash) != 0)
+		return false;
+	*renewed |= now.changed != 0;
+	file->inode = now.inode;
+	file->changed = now.changed;
+	return true;
 }
 
-bool manifest_holds(const struct manifest *manifest, const char *directory, const char *prefix)
+bool manifest_holds(struct manifest *manifest, const char *directory, const char *prefix)
 {
 	size_t matches = 0;
 
 	for (size_t i = 0; i < manifest->count; i++) {
 		if (strncmp(manifest->files[i].name, prefix, strlen(prefix)) != 0)
 			continue;
-		if (!is_as_listed(&manifest->files[i], directory))
+		if (!is_as_listed(&manifest->files[i], directory, &manifest->renewed))
 			return false;
 		matches++;
 	}

@@ -33,6 +33,7 @@ struct manifest {
 	char append[1024];                 /* of an imported image: the kernel's command line; may be empty */
 	struct manifest_file files[MANIFEST_FILES_MAX];
 	size_t count;
+	bool renewed; /* manifest_holds found a large file elsewhere than it was, as after a copy of the image; not written */
 };
 
 /* -ENOENT: none; -EBADMSG: damaged or of an unknown form. */
@@ -42,8 +43,9 @@ MUST_USE int manifest_write(const char *path, const struct manifest *manifest, s
 /* Measures the file `name` in `directory` and lists it. */
 MUST_USE int manifest_add(struct manifest *manifest, const char *directory, const char *name, struct error *e);
 
-/* Whether every listed file whose name begins with `prefix` is there as it was; false when none is listed. */
-bool manifest_holds(const struct manifest *manifest, const char *directory, const char *prefix);
+/* Whether every listed file whose name begins with `prefix` is there as it was; false when none is listed. What had to be
+ * read to know that is known from now on, and with the manifest written anew for good. */
+bool manifest_holds(struct manifest *manifest, const char *directory, const char *prefix);
 
 /* Hash of bytes, as in a manifest. */
 void manifest_hash(const void *bytes, size_t size, char out[MANIFEST_HASH_SIZE]);

@@ -137,14 +137,14 @@ static bool await_service(struct source *source)
 	return !closing;
 }
 
-/* The main link is of no use without this one. */
+/* The main link is of no use without this one, unless all has been pushed: then this one ends because the destination has all,
+ * whose word for that may still be on its way, or the destination ends the other itself. */
 static void stop_serving(struct source *source)
 {
 	pthread_mutex_lock(&source->lock);
-	if (source->serving) {
-		source->serving = false;
+	if (source->serving && !source->pushed)
 		shutdown(source->fd, SHUT_RDWR);
-	}
+	source->serving = false;
 	source->server_idle = true;
 	pthread_cond_broadcast(&source->changed);
 	pthread_mutex_unlock(&source->lock);
@@ -173,15 +173,24 @@ static void note_left(struct source *source)
 	pthread_mutex_unlock(&source->lock);
 }
 
+static void set_pushed(struct source *source, bool pushed)
+{
+	pthread_mutex_lock(&source->lock);
+	source->pushed = pushed;
+	pthread_mutex_unlock(&source->lock);
+}
+
 static int push(struct source *source, struct error *e)
 {
 	struct stream_frame frame;
 	int r;
 
+	set_pushed(source, false);
 	note_left(source);
 	r = source_send_pages(source, e);
 	if (r == 0)
 		r = stream_send(&source->stream, STREAM_PUSHED, NULL, 0, e);
+	set_pushed(source, r == 0);
 	if (r == 0)
 		r = stream_expect(&source->stream, STREAM_COMPLETE, COMPLETE_MS, &frame, e);
 	note_left(source);

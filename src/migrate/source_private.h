@@ -87,6 +87,7 @@ struct source {
 	bool complete;         /* in post-copy: it needs nothing any more */
 	bool server_idle;      /* the server noticed that it shall not serve */
 	bool serving, closing; /* the faults link is there, and wants may come; source_free was called */
+	bool pushed;           /* all missing pages were sent, and the destination was told so */
 	int next_main, next_faults; /* connections that are not in use yet; -1: none */
 };
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # connections.py with x86-64 guests, on a host with KVM in hardware, as QEMU emulates it. Prints TAP; on stderr as it comes.
-# One CPU unless told otherwise: amid the start of a guest with two, beside namespaces, QEMU's host stood still three times of three;
-# it is not understood why. kvm-long moves guests with two.
+# One CPU unless told otherwise: a guest with two has not been seen to answer beside namespaces on a host that QEMU emulates, of which
+# one stood still meanwhile; it is not understood why. kvm-long moves guests with two.
 # usage: kvm-moves.sh DOPPEL HEART [CPUS,... [MOVES]]
 set -u
 doppel=$(realpath "$1")

@@ -117,7 +117,8 @@ static int make(const struct creation *creation, struct registry *registry, cons
 	if (r < 0)
 		return r;
 	fill_record(creation->arguments, name, &record);
-	r = registry_create(registry, name, document, strlen(document), &record, e);
+	r = creation->arriving ? registry_create_arriving(registry, name, document, strlen(document), &record, creation->arriving, e)
+			       : registry_create(registry, name, document, strlen(document), &record, e);
 	free(document);
 	return r;
 }

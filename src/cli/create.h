@@ -14,6 +14,7 @@ struct creation {
 	const struct arguments *arguments; /* of the verb run: the same settings */
 	const char *name;                  /* NULL: its image's, with a number that makes it new */
 	bool brief;                        /* it is removed in the end: nothing is obtained or made for it now */
+	const char *arriving;              /* the token of the move that brings it; NULL: none */
 };
 
 /* Makes the machine, its document and its disk; and the first line of its history. *name is what it is called. -EEXIST

@@ -269,7 +269,7 @@ static void clean_up(struct guest_house *house)
 
 static int make(struct guest_house *house, struct error *e)
 {
-	const struct creation creation = {&house->settings, &house->arguments, house->name, false};
+	const struct creation creation = {&house->settings, &house->arguments, house->name, false, house->token};
 	char name[REGISTRY_NAME_SIZE];
 	int r = create_machine(&creation, house->registry, name, e);
 
@@ -277,7 +277,7 @@ static int make(struct guest_house *house, struct error *e)
 		r = registry_folder(house->registry, house->name, &house->folder, e);
 	if (r == 0)
 		(void)flock(house->folder, LOCK_EX | LOCK_NB);
-	return r < 0 ? r : registry_mark_arriving(house->folder, house->token, e);
+	return r;
 }
 
 /* The monitor goes on with the connection, and says here when the machine has come, or why not. */

@@ -25,7 +25,7 @@ static int check_detached(const struct arguments *arguments, struct error *e)
 
 int run_detached(const struct arguments *arguments, const struct settings *settings, struct error *e)
 {
-	const struct creation creation = {settings, arguments, arguments->values[RUN_NAME].text, false};
+	const struct creation creation = {settings, arguments, arguments->values[RUN_NAME].text, false, NULL};
 	char name[REGISTRY_NAME_SIZE];
 	struct registry *registry = NULL;
 	int r = check_detached(arguments, e);
@@ -135,7 +135,7 @@ static int run_created(struct registry *registry, const struct monitor_options *
 int run_named(const struct arguments *arguments, const struct settings *settings, struct machine_outcome *outcome,
 	      struct error *e)
 {
-	const struct creation creation = {settings, arguments, arguments->values[RUN_NAME].text, true};
+	const struct creation creation = {settings, arguments, arguments->values[RUN_NAME].text, true, NULL};
 	struct session session = {.arguments = arguments, .plan = PLAN_NONE, .profile = RUN_PROFILE_NONE};
 	char name[REGISTRY_NAME_SIZE];
 	const struct monitor_options options = {

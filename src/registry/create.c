@@ -16,12 +16,14 @@ static int flush(int folder)
 }
 
 /* `folder`: the new one, open. */
-static int fill(int folder, const void *document, size_t length, const struct record *record, bool soon)
+static int fill(int folder, const void *document, size_t length, const struct record *record, const char *arriving, bool soon)
 {
 	struct record first = *record;
 	int r = registry_replace_file(folder, DOCUMENT_FILE, document, length, false);
 
 	first.created_s = first.changed_s = time(NULL);
+	if (r == 0 && arriving)
+		r = registry_mark_arriving(folder, arriving, NULL);
 	if (r == 0)
 		r = registry_write_record(folder, &first, NULL);
 	return r < 0 || soon ? r : flush(folder);
@@ -30,7 +32,7 @@ static int fill(int folder, const void *document, size_t length, const struct re
 /* Made under a hidden name and shown when it is whole. Renaming never takes the place of a folder that has anything in it,
  * and a machine's always has: of two who make one name, one wins. */
 static int make(int machines, const char *name, const void *document, size_t length, const struct record *record,
-		bool soon)
+		const char *arriving, bool soon)
 {
 	char hidden[NAME_MAX + 1];
 	AUTO_CLOSE folder = -1;
@@ -40,7 +42,7 @@ static int make(int machines, const char *name, const void *document, size_t len
 	if (mkdirat(machines, hidden, 0700) < 0)
 		return -errno;
 	folder = openat(machines, hidden, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	r = folder < 0 ? -errno : fill(folder, document, length, record, soon);
+	r = folder < 0 ? -errno : fill(folder, document, length, record, arriving, soon);
 	if (r == 0 && renameat(machines, hidden, machines, name) < 0)
 		r = errno == ENOTEMPTY || errno == ENOTDIR ? -EEXIST : -errno;
 	if (r < 0)
@@ -51,7 +53,7 @@ static int make(int machines, const char *name, const void *document, size_t len
 }
 
 static int create(struct registry *registry, const char *name, const void *document, size_t length,
-		  const struct record *record, bool soon, struct error *e)
+		  const struct record *record, const char *arriving, bool soon, struct error *e)
 {
 	AUTO_CLOSE machines = -1;
 	struct stat stat;
@@ -69,7 +71,7 @@ static int create(struct registry *registry, const char *name, const void *docum
 	if (fstatat(machines, name, &stat, AT_SYMLINK_NOFOLLOW) == 0)
 		r = -EEXIST;
 	else
-		r = make(machines, name, document, length, record, soon);
+		r = make(machines, name, document, length, record, arriving, soon);
 	if (r == -EEXIST)
 		return error_set(e, ERROR_STATE, r, "there is a machine %s already; choose another name, or remove it", name);
 	return r < 0 ? error_errno(e, r, "machine %s can not be made", name) : 0;
@@ -78,13 +80,19 @@ static int create(struct registry *registry, const char *name, const void *docum
 int registry_create(struct registry *registry, const char *name, const void *document, size_t length,
 		    const struct record *record, struct error *e)
 {
-	return create(registry, name, document, length, record, false, e);
+	return create(registry, name, document, length, record, NULL, false, e);
+}
+
+int registry_create_arriving(struct registry *registry, const char *name, const void *document, size_t length,
+			     const struct record *record, const char *token, struct error *e)
+{
+	return create(registry, name, document, length, record, token, false, e);
 }
 
 int registry_create_soon(struct registry *registry, const char *name, const void *document, size_t length,
 			 const struct record *record, struct error *e)
 {
-	return create(registry, name, document, length, record, true, e);
+	return create(registry, name, document, length, record, NULL, true, e);
 }
 
 int registry_flush(struct registry *registry, const char *name, struct error *e)

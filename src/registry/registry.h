@@ -55,7 +55,11 @@ struct record {
  * checked (base/name.h). All or nothing, also when the host dies amid it. */
 MUST_USE int registry_create(struct registry *registry, const char *name, const void *document, size_t length,
 			     const struct record *record, struct error *e);
-/* The same, but it may be half there when the host dies before registry_flush. */
+/* The same of one that comes from elsewhere: from its first moment on it has the mark of registry_mark_arriving, so that it is
+ * nobody's second machine if whoever makes it is killed. */
+MUST_USE int registry_create_arriving(struct registry *registry, const char *name, const void *document, size_t length,
+				      const struct record *record, const char *token, struct error *e);
+/* As registry_create, but it may be half there when the host dies before registry_flush. */
 MUST_USE int registry_create_soon(struct registry *registry, const char *name, const void *document, size_t length,
 				  const struct record *record, struct error *e);
 MUST_USE int registry_flush(struct registry *registry, const char *name, struct error *e);

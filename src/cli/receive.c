@@ -30,7 +30,7 @@
 /* A further connection is made with the first one, and used when the machine is made. */
 #define FIRST_MS        120000
 #define DOOR_MS         5000
-#define LEAVING_MS      3000
+#define LEAVING_MS      8000
 #define LEAVING_STEP_MS 50
 /* Whoever served is looked after so often. */
 #define LOOK_MS 1000

@@ -79,7 +79,7 @@ static void test_frame(void **state)
 	(void)state;
 }
 
-/* A load's check says nothing of stores where control may leave before them, a store's serves loads. */
+/* A load leads stores behind a branch, and asks for a page that allows them. */
 static void test_kinds(void **state)
 {
 	struct ir *ops[5];
@@ -94,13 +94,81 @@ static void test_kinds(void **state)
 	optimize(&unit);
 	expect(ops[0], 1, true, 0);
 	expect(ops[1], 1, false, 8);
-	expect(ops[2], 2, true, 16);
-	expect(ops[3], 2, false, 24);
-	expect(ops[4], 2, false, 0);
-	assert_int_equal(ops[0]->span, 16);
-	assert_false(ops[0]->stores);
-	assert_int_equal(ops[2]->span, 32);
-	assert_true(ops[2]->stores);
+	expect(ops[2], 1, false, 16);
+	expect(ops[3], 1, false, 24);
+	expect(ops[4], 1, false, 0);
+	assert_int_equal(ops[0]->span, 32);
+	assert_true(ops[0]->stores);
+	(void)state;
+}
+
+/* Words of a table that small numbers choose are one group, checked from the register that says where the table is. */
+static void test_tables(void **state)
+{
+	struct ir *ops[4];
+
+	begin();
+	add(IR_AND, 8, 11, 11, IR_CONST, 15);
+	add(IR_SHL, 8, 11, 11, IR_CONST, 2);
+	add(IR_ADD, 8, 11, 10, 11, 0);
+	ops[0] = load(4, 12, 11, 8);
+	add(IR_SHR, 4, 13, 13, IR_CONST, 28);
+	add(IR_ADD, 8, 13, 13, 10, 0);
+	ops[1] = store(1, 13, 12, 0);
+	ops[2] = load(1, 14, 10, 4);
+	add(IR_ADD, 8, 14, 14, 10, 0);
+	ops[3] = load(8, 15, 14, 0);
+	optimize(&unit);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(ops[i]->group, 1);
+		assert_true(ops[i]->ranged);
+	}
+	assert_true(ops[0]->leads && ops[0]->stores);
+	assert_int_equal(ops[0]->from, 10);
+	assert_int_equal(ops[0]->from_low, 0);
+	assert_int_equal(ops[0]->span, 8 + 60 + 4);
+	/* A byte that may be anything is too much. */
+	assert_int_equal(ops[3]->group, 0);
+	(void)state;
+}
+
+/* Not where no register says where the table is, or one that is not computed in time. */
+static void test_no_tables(void **state)
+{
+	struct ir *first, *second;
+
+	begin();
+	add(IR_AND, 8, 11, 11, IR_CONST, 15);
+	add(IR_ADD, 8, 11, 10, 11, 0);
+	add(IR_XOR, 8, 10, 10, 12, 0);
+	first = load(1, 12, 11, 0);
+	second = load(1, 13, 11, 16);
+	optimize(&unit);
+	assert_int_equal(first->group, 0);
+	assert_int_equal(second->group, 0);
+	(void)state;
+}
+
+/* In a loop, which may run over pages that are but read, it does so for those alone that follow for certain. */
+static void test_kinds_in_loops(void **state)
+{
+	struct ir *ops[4];
+
+	begin();
+	ops[0] = load(8, 11, 10, 0);
+	ops[1] = store(8, 10, 11, 8);
+	branch(4000);
+	ops[2] = load(8, 12, 13, 0);
+	branch(4000);
+	ops[3] = store(8, 13, 12, 8);
+	branch(0);
+	optimize(&unit);
+	expect(ops[0], 1, true, 0);
+	expect(ops[1], 1, false, 8);
+	assert_true(ops[0]->stores);
+	assert_false(ops[2]->group == ops[3]->group);
+	assert_true(ops[2]->walks && ops[2]->leads && ops[3]->leads);
+	assert_false(ops[2]->stores);
 	(void)state;
 }
 
@@ -523,7 +591,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_addresses_of_code), cmocka_unit_test(test_far_addresses_of_code),
 		cmocka_unit_test(test_narrow), cmocka_unit_test(test_not_narrow), cmocka_unit_test(test_narrow_in_loops),
-		cmocka_unit_test(test_frame), cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_frame), cmocka_unit_test(test_kinds), cmocka_unit_test(test_kinds_in_loops),
+		cmocka_unit_test(test_tables), cmocka_unit_test(test_no_tables),
 		cmocka_unit_test(test_change),  cmocka_unit_test(test_bases),
 		cmocka_unit_test(test_words), cmocka_unit_test(test_limits), cmocka_unit_test(test_many),
 		cmocka_unit_test(test_ways_round), cmocka_unit_test(test_loops), cmocka_unit_test(test_alone),

@@ -124,6 +124,7 @@ int depot_join(struct translator *t, struct error *e)
 		return code;
 	cluster->engine_shared = t->depot = s;
 	t->epoch = s->epoch;
+	t->begun = s->begun;
 	t->allowance = s->allowance;
 	s->harts[hart->cpu.id] = t;
 	s->users++;
@@ -174,7 +175,10 @@ void depot_catch_up(struct depot *s, struct translator *t)
 		if (s->segments[segment_of(s, code_cache_offset(s->cache, code))].retired > before)
 			jump->tag = NO_JUMP;
 	}
-	t->lately_count = 0;
+	/* No entry is left that led to the pages that went. */
+	if (t->begun != s->begun)
+		t->pages_entered_count = 0;
+	t->begun = s->begun;
 	atomic_store_explicit(&t->epoch, now, memory_order_release);
 }
 
@@ -227,6 +231,7 @@ static void begin_anew(struct depot *s)
 	code_cache_release(s->cache, s->segment_at);
 	(void)madvise(s->records + s->segment_at, size - s->segment_at, MADV_DONTNEED);
 	pages_reset(&s->pages);
+	s->begun++;
 	s->recycled = 0;
 	enter_segment(s, 0);
 }

@@ -94,6 +94,7 @@ struct depot {
 	unsigned segment_count, current;
 	struct segment segments[DEPOT_SEGMENTS];
 	_Atomic uint64_t recycled; /* segments cut off to be used again, since all was forgotten */
+	uint64_t begun; /* how often all pages of code went */
 	int64_t allowance; /* of a hart, at most */
 
 	_Atomic(struct unit *) buckets[DEPOT_BUCKETS];

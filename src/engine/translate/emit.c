@@ -113,17 +113,18 @@ static void stub_address(struct emit *e, const struct stub *s)
 	looked_up(e, s);
 }
 
-static void lowest_address(struct emit *e, const struct stub *s)
+/* With the registers as they are where the stub begins. */
+static void address(struct emit *e, const struct stub *s, void (*of)(struct emit *e))
 {
 	e->map = s->swapped ? emit_map(e) : frame_pinned;
-	emit_lowest_address(e);
+	of(e);
 	e->map = frame_pinned;
 }
 
 static void stub_access(struct emit *e, const struct stub *s)
 {
 	do_late(e, s);
-	lowest_address(e, s);
+	address(e, s, emit_lowest_address);
 	slow_access(e, s);
 	looked_up(e, s);
 }
@@ -135,17 +136,15 @@ static void stub_group(struct emit *e, const struct stub *s)
 	uint8_t *crosses, *no_store = NULL;
 
 	do_late(e, s);
-	lowest_address(e, s);
+	address(e, s, emit_lowest_address);
 	x64_lea(e->a, 8, X64_RDX, x64_at(X64_RAX, s->ir->span - 1));
 	x64_alu_rr(e->a, X64_XOR, 8, X64_RDX, X64_RAX);
 	x64_shift_ri(e->a, X64_SHR, 8, X64_RDX, GUEST_PAGE_SHIFT);
 	crosses = x64_jcc_forward(e->a, X64_NE);
 	/* The fault, if there is one, is the operation's own. */
-	if (s->ir->low)
-		x64_alu_ri(e->a, X64_ADD, 8, X64_RAX, (int32_t)s->ir->low);
+	address(e, s, emit_own_address);
 	slow_access(e, s);
-	if (s->ir->low)
-		x64_alu_ri(e->a, X64_SUB, 8, X64_RAX, (int32_t)s->ir->low);
+	address(e, s, emit_lowest_address);
 	if (s->to && is_load(s->ir))
 		no_store = emit_recheck(e, s->ir->span, true);
 	looked_up(e, s);
@@ -165,6 +164,11 @@ static void stub_walk(struct emit *e, const struct stub *s)
 	looked_up(e, s);
 }
 
+static void stub_ahead(struct emit *e, const struct stub *s)
+{
+	emit_ahead(e, s->to);
+}
+
 static void stub_exit(struct emit *e, const struct stub *s)
 {
 	do_late(e, s);
@@ -181,12 +185,18 @@ static void stub_link(struct emit *e, const struct stub *s)
 		(struct emit_link){.place = s->place, .to = s->to, .plain = s->kind == STUB_PLAIN};
 }
 
-static void stub_call_c(struct emit *e, const struct stub *s)
+/* C does the instruction. */
+static void do_by_c(struct emit *e, const struct stub *s)
 {
 	put_back(e, s);
 	x64_mov_ri(e->a, X64_RDX, s->ir->word);
 	x64_mov_ri(e->a, X64_RCX, s->ir->at | emit_refund(e) << 16);
 	x64_call_rel32(e->a, e->runtime->call_c);
+}
+
+static void stub_call_c(struct emit *e, const struct stub *s)
+{
+	do_by_c(e, s);
 	take_again(e, s);
 	/* A quiet comparison had a NaN: the flags are written back, which the hot path does without. */
 	if (s->ir->quiet) {
@@ -200,10 +210,7 @@ static void stub_call_c(struct emit *e, const struct stub *s)
 
 static void stub_unboxed(struct emit *e, const struct stub *s)
 {
-	put_back(e, s);
-	x64_mov_ri(e->a, X64_RDX, s->ir->word);
-	x64_mov_ri(e->a, X64_RCX, s->ir->at | emit_refund(e) << 16);
-	x64_call_rel32(e->a, e->runtime->call_c);
+	do_by_c(e, s);
 	give_back(e, emit_refund(e));
 	emit_go(e, s->ir->next);
 }
@@ -237,12 +244,6 @@ static void stub_table(struct emit *e, const struct stub *s)
 	emit_table_jump(e);
 }
 
-static void stub_return(struct emit *e, const struct stub *s)
-{
-	(void)s;
-	emit_other_return(e);
-}
-
 static void stub_plain_call(struct emit *e, const struct stub *s)
 {
 	if (s->ir->op == IR_CALL)
@@ -254,9 +255,10 @@ static void stub_plain_call(struct emit *e, const struct stub *s)
 static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
 	[STUB_ACCESS] = stub_access, [STUB_GROUP] = stub_group,   [STUB_PLAIN] = stub_link,
 	[STUB_WALK] = stub_walk,     [STUB_ADDRESS] = stub_address,
+	[STUB_AHEAD] = stub_ahead,
 	[STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
 	[STUB_CALL_C] = stub_call_c, [STUB_UNBOXED] = stub_unboxed, [STUB_BUDGET] = stub_budget, [STUB_FLOATS] = stub_floats,
-	[STUB_TABLE] = stub_table,   [STUB_RETURN] = stub_return,
+	[STUB_TABLE] = stub_table,
 	[STUB_PLAIN_CALL] = stub_plain_call, [STUB_AGAIN] = stub_again,
 };
 
@@ -286,8 +288,7 @@ static void emit_stubs(struct emit *e)
 	}
 }
 
-/* Whether an operation's code leaves rcx alone. */
-static bool keeps_rcx(const struct ir *ir)
+bool emit_keeps_rcx(const struct ir *ir)
 {
 	switch (ir->op) {
 	case IR_SET:
@@ -378,7 +379,7 @@ static void operation(struct emit *e)
 	} else {
 		by_kind(e);
 	}
-	if (!keeps_rcx(e->ir))
+	if (!emit_keeps_rcx(e->ir))
 		e->pointer = 0;
 	/* What is left in rax otherwise is not worth knowing, but for a base; after C there may be anything in it. */
 	if (!(e->kept || op == IR_LOAD || op == IR_STORE) || op > IR_FENCE)

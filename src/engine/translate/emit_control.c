@@ -91,23 +91,12 @@ static void branch(struct emit *e)
 		emit_stub(e, STUB_EXIT, x64_jcc_forward(e->a, cc), NULL, (int32_t)e->ir->imm);
 }
 
-static void clear_lowest_bit(struct emit *e)
-{
-	x64_alu_ri(e->a, X64_AND, 8, X64_RAX, -2);
-}
-
-/* rax = the target of a computed jump, but for its lowest bit. */
-static void computed_sum(struct emit *e)
+/* rax = the target of a computed jump, but for its lowest bit: no entry of the jump table is odd. */
+static void computed_target(struct emit *e)
 {
 	emit_copy(e, X64_RAX, e->ir->a);
 	if (e->ir->imm)
 		x64_alu_ri(e->a, X64_ADD, 8, X64_RAX, (int32_t)e->ir->imm);
-}
-
-static void computed_target(struct emit *e)
-{
-	computed_sum(e);
-	clear_lowest_bit(e);
 }
 
 /* rdx = the address behind the jump, which the link register receives. */
@@ -166,19 +155,13 @@ static void return_computed(struct emit *e)
 	uint8_t *other;
 
 	/* What the stack holds is even. */
-	computed_sum(e);
+	computed_target(e);
 	x64_alu_rm(e->a, X64_CMP, 8, X64_RAX, x64_at(X64_RSP, 8));
 	other = x64_jcc_forward(e->a, X64_NE);
 	x64_alu_ri(e->a, X64_AND, 8, X64_RAX, -(int32_t)GUEST_PAGE_SIZE);
 	x64_store(e->a, 8, x64_at(X64_RBP, FRAME_AT(page)), X64_RAX);
 	x64_ret(e->a);
-	emit_stub(e, STUB_RETURN, other, NULL, 0);
-}
-
-void emit_other_return(struct emit *e)
-{
-	clear_lowest_bit(e);
-	emit_table_jump(e);
+	emit_stub(e, STUB_TABLE, other, NULL, 0);
 }
 
 static void call_c(struct emit *e)

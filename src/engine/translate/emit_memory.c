@@ -98,7 +98,17 @@ void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size
 
 void emit_lowest_address(struct emit *e)
 {
-	guest_address(e, e->ir->a, e->ir->imm - e->ir->low);
+	const struct ir *ir = e->ir;
+
+	if (ir->group)
+		guest_address(e, ir->from, ir->from_low);
+	else
+		guest_address(e, ir->a, ir->imm);
+}
+
+void emit_own_address(struct emit *e)
+{
+	guest_address(e, e->ir->a, e->ir->imm);
 }
 
 uint8_t *emit_recheck(struct emit *e, unsigned span, bool store)
@@ -115,7 +125,7 @@ static struct x64_mem group_slot(const struct ir *ir)
 static struct place look_up_group(struct emit *e)
 {
 	const struct ir *ir = e->ir;
-	struct place place = place_of(e, ir->a, ir->imm - ir->low, ir->span);
+	struct place place = place_of(e, ir->from, ir->from_low, ir->span);
 
 	look_up(e, place, ir->span, ir->stores, STUB_GROUP);
 	return place;
@@ -131,19 +141,37 @@ void emit_kinds_of_groups(struct emit *e)
 	for (unsigned i = 0; i < e->unit->count; i++) {
 		const struct ir *ir = &e->unit->ops[i];
 
-		if (ir->group && !is_pinned(e, ir->a))
+		if (ir->group && !ir->ranged && !is_pinned(e, ir->a))
 			e->host_groups |= UINT32_C(1) << ir->group;
 	}
 }
 
-/* What the group shares stays in rcx and in the frame. */
+/* Whether a member of the group that the present access leads comes when rcx holds something else. */
+static bool is_asked_for(const struct emit *e)
+{
+	const struct ir *end = e->unit->ops + e->unit->count;
+	bool held = true;
+
+	for (const struct ir *ir = e->ir + 1; ir < end; ir++) {
+		bool access = ir->op >= IR_LOAD && ir->op <= IR_FLOAT_STORE;
+
+		held &= !ir->label && emit_keeps_rcx(ir);
+		if (access && ir->group == e->ir->group && !held)
+			return true;
+		held &= !access || ir->group == e->ir->group;
+	}
+	return false;
+}
+
+/* What the group shares stays in rcx and, for those who come later, in the frame. */
 static void lead(struct emit *e)
 {
 	struct place place = look_up_group(e);
 
 	if (has_host_address(e, e->ir->group))
 		x64_lea(e->a, 8, X64_RCX, x64_at_index(X64_RCX, place.reg, 1, place.low));
-	x64_store(e->a, 8, group_slot(e->ir), X64_RCX);
+	if (is_asked_for(e))
+		x64_store(e->a, 8, group_slot(e->ir), X64_RCX);
 }
 
 static struct x64_mem walk_slot(const struct ir *ir, size_t member)
@@ -165,15 +193,14 @@ void emit_no_walks(struct emit *e)
 static void lowest_address(struct emit *e)
 {
 	const struct ir *ir = e->ir;
-	int32_t offset = (int32_t)ir->imm - ir->low;
 
-	if (is_pinned(e, ir->a) && offset) {
-		x64_lea(e->a, 8, X64_RDX, x64_at(pinned(e, ir->a), offset));
+	if (is_pinned(e, ir->from) && ir->from_low) {
+		x64_lea(e->a, 8, X64_RDX, x64_at(pinned(e, ir->from), ir->from_low));
 		return;
 	}
-	emit_copy(e, X64_RDX, ir->a);
-	if (offset)
-		x64_alu_ri(e->a, X64_ADD, 8, X64_RDX, offset);
+	emit_copy(e, X64_RDX, ir->from);
+	if (ir->from_low)
+		x64_alu_ri(e->a, X64_ADD, 8, X64_RDX, ir->from_low);
 }
 
 /* The leader of a group that walks: whether it is in the page of the last time. */
@@ -238,7 +265,7 @@ struct x64_mem emit_place(struct emit *e, bool store)
 	e->pointer = ir->group;
 	if (has_host_address(e, ir->group))
 		return x64_at(X64_RCX, ir->low);
-	return x64_at_index(X64_RCX, pinned(e, ir->a), 1, (int32_t)ir->imm);
+	return x64_at_index(X64_RCX, emit_value(e, ir->a, X64_RAX), 1, (int32_t)ir->imm);
 }
 
 static void load(struct emit *e)

@@ -10,6 +10,7 @@ enum stub_kind {
 	STUB_ADDRESS, /* the same, where rax has the address already */
 	STUB_GROUP,   /* the same for a group, which may lie in two pages: then on without groups */
 	STUB_WALK,    /* a group has left its page: the TLB, then back */
+	STUB_AHEAD,   /* a taken branch within the unit: give back `to` instructions, then there */
 	STUB_EXIT,    /* a taken branch: give back what was not run, then to `to` */
 	STUB_LINK,    /* the first way of a patchable jump */
 	STUB_PLAIN,   /* the same, to a unit without groups */
@@ -19,7 +20,6 @@ enum stub_kind {
 	STUB_AGAIN, /* a jump back within the unit that the budget does not suffice for */
 	STUB_FLOATS,
 	STUB_TABLE, /* through the jump table to rax */
-	STUB_RETURN, /* the same for a return that the stack did not expect */
 	STUB_PLAIN_CALL, /* a call without a frame on the host stack, which is full */
 };
 
@@ -138,6 +138,10 @@ void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size
 struct x64_mem emit_place(struct emit *e, bool store);
 /* rax = the guest address of the lowest byte that the present access, or the group it leads, checks. */
 void emit_lowest_address(struct emit *e);
+/* rax = its own guest address. */
+void emit_own_address(struct emit *e);
+/* Whether an operation's code leaves rcx alone, but for accesses, which set e->pointer. */
+bool emit_keeps_rcx(const struct ir *ir);
 /* Which groups of the unit keep a host address: those with a base in memory. */
 void emit_kinds_of_groups(struct emit *e);
 /* No group has a page yet: at the entry of a unit. */
@@ -153,10 +157,10 @@ void emit_go(struct emit *e, int64_t to);
 void emit_go_rarely(struct emit *e, int64_t to);
 /* A branch or jump whose target is in the unit. */
 void emit_inside(struct emit *e);
-/* Goes where rax says, through the jump table. */
+/* The way of such a branch ahead when it is taken, which leaves out so many instructions. */
+void emit_ahead(struct emit *e, int32_t instructions);
+/* Goes where rax says, but for its lowest bit, through the jump table. */
 void emit_table_jump(struct emit *e);
-/* The same, whose lowest bit may be set. */
-void emit_other_return(struct emit *e);
 void emit_jump(struct x64 *a, const struct emit_runtime *runtime);
 /* A stack without guest calls. */
 void emit_empty_stack(struct x64 *a);

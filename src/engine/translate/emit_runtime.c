@@ -240,6 +240,7 @@ static const void *make_lookup(struct x64 *a, const void *saved, const struct em
 	uint8_t *none;
 
 	look_elsewhere(a);
+	x64_alu_ri(a, X64_AND, 8, X64_RAX, -2);
 	x64_store(a, 8, x64_at(X64_RBP, AT_PC), X64_RAX);
 	save_all(a);
 	x64_lea(a, 8, X64_RDI, x64_at(X64_RBP, -FRAME_BIAS));

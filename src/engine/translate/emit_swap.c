@@ -10,6 +10,9 @@
 /* What a pair must save, in accesses to memory, to be worth the four that it costs. */
 #define SWAP_WORTH  8
 #define LOOP_WEIGHT 6
+/* A branch over a few instructions is taken as often as not; one that leads farther mostly is not, and so what it needs
+ * when it is lies off the hot path. */
+#define FEW         8
 /* How often an operation runs for each time that the unit is entered, guessed, in units of 1 / ONCE. */
 #define ONCE        32
 #define OFTEN_MAX   (ONCE * LOOP_WEIGHT * LOOP_WEIGHT)
@@ -50,7 +53,7 @@ static void count(const struct ir_unit *unit, struct use *use)
 		/* Ways out have the common assignment back already. */
 		if (ir->op >= IR_JUMP)
 			continue;
-		if (ir_reads_a(ir) && (!ir->group || ir->leads || ir->walks))
+		if (ir_reads_a(ir) && (!ir->group || ir->leads || ir->walks || ir->ranged))
 			use->weight[ir->a] += often[i];
 		if (ir_reads_b(ir))
 			use->weight[ir->b] += often[i];
@@ -168,8 +171,18 @@ void emit_inside(struct emit *e)
 		x64_patch_here8(e->a, over);
 		return;
 	}
+	if (ahead > FEW) {
+		emit_stub(e, STUB_AHEAD, x64_jcc_forward(e->a, emit_condition(ir)), NULL, ahead);
+		return;
+	}
 	/* lea keeps the flags. */
 	add_budget(e, ahead);
 	jump_ahead(e, to, x64_jcc_forward(e->a, emit_condition(ir)));
 	add_budget(e, -ahead);
+}
+
+void emit_ahead(struct emit *e, int32_t instructions)
+{
+	add_budget(e, instructions);
+	x64_jmp_rel32(e->a, e->labels[e->ir->inside - 1u]);
 }

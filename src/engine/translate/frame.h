@@ -90,9 +90,14 @@ static inline struct frame *frame_of(struct hart *hart)
 	return hart_engine_area(hart);
 }
 
+static inline struct frame_jump *frame_jump_at(struct frame *frame, uint64_t tag)
+{
+	return &frame->jumps[tag >> 1 & (FRAME_JUMPS - 1)];
+}
+
 static inline struct frame_jump *frame_jump_of(struct frame *frame, uint64_t pc)
 {
-	return &frame->jumps[(pc ^ frame->salt) >> 1 & (FRAME_JUMPS - 1)];
+	return frame_jump_at(frame, pc ^ frame->salt);
 }
 
 /* Where an entry is put when another takes its place: generated code looks there before it calls C. */

@@ -96,6 +96,9 @@ struct ir {
 	bool stores;     /* its group has stores, which the leader's check allows */
 	bool walks;      /* its group runs in a loop that moves it by constants: the page of the last time will mostly do */
 	uint16_t low;    /* from the lowest byte that the group accesses to this access */
+	bool ranged;     /* its group has members that lie somewhere in the span: their own registers say where */
+	uint8_t from;    /* of a leader: the group's lowest byte lies from_low bytes from this global */
+	int32_t from_low;
 	uint16_t span;   /* of a leader: bytes from the group's lowest to its highest */
 	uint16_t at;     /* of the guest instruction, in its page */
 	uint16_t before; /* instructions of the unit before this one */

@@ -7,8 +7,10 @@
 
 #include "memory/memory.h"
 
+/* A value: at least `distance` from the root, and by at most `range` more. */
 struct sum {
 	uint16_t root;
+	uint16_t range;
 	int32_t distance;
 };
 
@@ -16,7 +18,10 @@ struct group {
 	uint16_t root;
 	uint16_t leader, members;
 	int32_t low, high; /* the span, from the root */
+	int32_t from_distance; /* of `from`, from the root */
+	uint8_t from; /* a global that says where the group lies */
 	bool store;
+	bool ranged;
 	bool closed; /* a way leads round the leader */
 };
 
@@ -27,7 +32,8 @@ struct pass {
 	struct group groups[IR_GROUPS + 1]; /* from 1 on */
 	unsigned count;
 	unsigned first; /* groups before this one are closed */
-	unsigned straight; /* from this operation on, no way leads off or joins */
+	unsigned straight; /* loads from this operation on may lead a store here */
+	unsigned loop;  /* up to this operation it is a loop */
 	int32_t places[UNIT_OPS]; /* of grouped accesses, from the root */
 	bool walks[IR_GROUPS + 1];
 	/* Of operations that branches of the unit lead to: the first from before, the last from behind; and where
@@ -38,7 +44,9 @@ struct pass {
 
 #define DISTANCE_MAX (1 << 20)
 #define ROOT_PAGE    0 /* of addresses of code and what lies at a known distance from it: the page's start */
+#define ROOT_ZERO    1 /* of small numbers */
 #define PAGE_DISTANCE_MAX (INT32_MAX - DISTANCE_MAX)
+#define RANGE_MAX    128
 
 static void fresh(struct pass *p, unsigned global)
 {
@@ -52,33 +60,21 @@ static void all_fresh(struct pass *p)
 	p->first = p->count + 1;
 }
 
-bool ir_writes_global(const struct ir *ir)
-{
-	if (ir->dst >= IR_GLOBALS)
-		return false;
-	if (ir->op < IR_STORE)
-		return true;
-	if (ir->op >= IR_ATOMIC_SWAP && ir->op <= IR_STORE_CONDITIONAL)
-		return true;
-	return (ir->op >= IR_FLOAT_EQUAL && ir->op <= IR_FLOAT_TO_BITS) || ir->op == IR_FLOAT_TO_INT ||
-	       ir->op == IR_FLAGS_READ || ir->op == IR_ROUNDING_READ || ir->op >= IR_JUMP;
-}
-
-bool ir_reads_a(const struct ir *ir)
-{
-	if (ir->a >= IR_GLOBALS)
-		return false;
-	return ir->op < IR_FENCE || (ir->op > IR_FENCE && ir->op < IR_FLOAT_ADD) || ir->op == IR_BITS_TO_FLOAT ||
-	       ir->op == IR_FLOAT_FROM_INT || ir->op == IR_FLAGS_WRITE || ir->op == IR_BRANCH ||
-	       (ir->op >= IR_JUMP_TO && ir->op <= IR_RETURN_TO);
-}
-
-bool ir_reads_b(const struct ir *ir)
-{
-	if (ir->b >= IR_GLOBALS)
-		return false;
-	return ir->op <= IR_STORE || (ir->op > IR_FENCE && ir->op < IR_FLOAT_ADD) || ir->op == IR_BRANCH;
-}
+const uint8_t ir_traits[UINT8_MAX + 1] = {
+	[IR_SET ... IR_LOAD] = IR_READS_A | IR_READS_B | IR_WRITES,
+	[IR_STORE] = IR_READS_A | IR_READS_B,
+	[IR_FLOAT_LOAD ... IR_FLOAT_STORE] = IR_READS_A,
+	[IR_ATOMIC_SWAP ... IR_STORE_CONDITIONAL] = IR_READS_A | IR_READS_B | IR_WRITES,
+	[IR_FLOAT_EQUAL ... IR_FLOAT_TO_BITS] = IR_WRITES,
+	[IR_BITS_TO_FLOAT ... IR_FLOAT_FROM_INT] = IR_READS_A,
+	[IR_FLOAT_TO_INT ... IR_FLAGS_READ] = IR_WRITES,
+	[IR_FLAGS_WRITE] = IR_READS_A,
+	[IR_ROUNDING_READ] = IR_WRITES,
+	[IR_BRANCH] = IR_READS_A | IR_READS_B,
+	[IR_JUMP ... IR_CALL] = IR_WRITES,
+	[IR_JUMP_TO ... IR_RETURN_TO] = IR_READS_A | IR_WRITES,
+	[IR_CALL_C ... IR_LEAVE] = IR_WRITES,
+};
 
 static bool is_access(const struct ir *ir)
 {
@@ -116,23 +112,51 @@ static unsigned find(const struct pass *p, unsigned root, bool store, int32_t lo
 	return 0;
 }
 
+/* Whether a global's register says where a group of that root lies: late and narrow results are not there. */
+static bool tells(const struct pass *p, unsigned global, struct sum of)
+{
+	const struct ir *made = p->written[global] ? &p->unit->ops[p->written[global] - 1] : NULL;
+	struct sum sum = p->sums[global];
+	int64_t away = (int64_t)of.distance - sum.distance;
+
+	return sum.root == of.root && !sum.range && away > -DISTANCE_MAX && away < DISTANCE_MAX &&
+	       !(made && (made->late || made->narrow));
+}
+
+/* A global from which a group can be checked that an access leads; IR_GLOBALS: there is none. */
+static unsigned teller(const struct pass *p, unsigned base)
+{
+	unsigned global = 0;
+
+	if (!p->sums[base].range)
+		return base;
+	while (global < IR_GLOBALS && !tells(p, global, p->sums[base]))
+		global++;
+	return global;
+}
+
 static void place(struct pass *p, struct ir *ir)
 {
 	bool store = ir->op == IR_STORE || ir->op == IR_FLOAT_STORE;
 	struct sum base = p->sums[ir->a];
-	int32_t low = base.distance + (int32_t)ir->imm, high = low + ir->size;
+	int32_t low = base.distance + (int32_t)ir->imm, high = low + base.range + ir->size;
 	unsigned i = find(p, base.root, store, low, high);
 
 	if (!i) {
-		if (p->count == IR_GROUPS)
+		unsigned from = teller(p, ir->a);
+
+		if (p->count == IR_GROUPS || from == IR_GLOBALS || !may_span(base.root, low, high))
 			return;
 		i = ++p->count;
 		p->groups[i] = (struct group){.root = base.root,
 					      .leader = (uint16_t)(ir - p->unit->ops),
 					      .low = low,
 					      .high = high,
+					      .from = (uint8_t)from,
+					      .from_distance = p->sums[from].distance,
 					      .store = store};
 	}
+	p->groups[i].ranged |= base.range != 0;
 	p->groups[i].low = least(p->groups[i].low, low);
 	p->groups[i].high = greatest(p->groups[i].high, high);
 	p->groups[i].members++;
@@ -141,23 +165,62 @@ static void place(struct pass *p, struct ir *ir)
 	p->places[ir - p->unit->ops] = low;
 }
 
+static struct sum number(uint64_t most)
+{
+	return (struct sum){.root = ROOT_ZERO, .range = (uint16_t)(most < RANGE_MAX ? most : RANGE_MAX)};
+}
+
+/* A small number, if the operation makes one; else its range is RANGE_MAX. */
+static struct sum small(const struct pass *p, const struct ir *ir)
+{
+	bool constant = ir->b == IR_CONST;
+	struct sum a = ir->a < IR_GLOBALS ? p->sums[ir->a] : number(RANGE_MAX);
+
+	if (ir->op == IR_AND && constant && ir->imm >= 0)
+		return number((uint64_t)ir->imm);
+	if (ir->op == IR_SHR && constant && ir->imm > 0)
+		return number(UINT64_MAX >> (64 - ir->size * 8 + ir->imm));
+	if (((ir->op == IR_LOAD && !ir->is_signed) || ir->op == IR_ZERO_EXTEND) && ir->size == 1)
+		return number(UINT8_MAX);
+	if (ir->op == IR_SHL && constant && ir->size == 8 && a.root == ROOT_ZERO && !a.distance && ir->imm < 16)
+		return number((uint64_t)a.range << ir->imm);
+	return number(RANGE_MAX);
+}
+
+/* A value plus a constant or a small number; else its range is RANGE_MAX. */
+static struct sum sum_of(const struct pass *p, const struct ir *ir)
+{
+	struct sum a, b = {.root = ROOT_ZERO};
+	int64_t distance, most;
+
+	if (ir->op != IR_ADD || ir->size != 8 || ir->a >= IR_GLOBALS || (ir->b >= IR_GLOBALS && ir->b != IR_CONST))
+		return number(RANGE_MAX);
+	a = p->sums[ir->a];
+	if (ir->b != IR_CONST)
+		b = p->sums[ir->b];
+	if (a.root == ROOT_ZERO && ir->b != IR_CONST) {
+		b = a;
+		a = p->sums[ir->b];
+	}
+	distance = (int64_t)a.distance + b.distance + (ir->b == IR_CONST ? ir->imm : 0);
+	most = a.root == ROOT_PAGE ? PAGE_DISTANCE_MAX : DISTANCE_MAX;
+	if (b.root != ROOT_ZERO || a.range + b.range >= RANGE_MAX || distance <= -most || distance >= most)
+		return number(RANGE_MAX);
+	return (struct sum){.root = a.root, .range = (uint16_t)(a.range + b.range), .distance = (int32_t)distance};
+}
+
 static void follow(struct pass *p, const struct ir *ir)
 {
-	if (ir->op == IR_HERE && ir->imm > -PAGE_DISTANCE_MAX && ir->imm < PAGE_DISTANCE_MAX) {
-		p->sums[ir->dst] = (struct sum){.root = ROOT_PAGE, .distance = (int32_t)ir->imm};
-		return;
-	}
-	if (ir->op == IR_ADD && ir->size == 8 && ir->b == IR_CONST && ir->a < IR_GLOBALS) {
-		struct sum sum = p->sums[ir->a];
-		int64_t distance = sum.distance + ir->imm, most = sum.root == ROOT_PAGE ? PAGE_DISTANCE_MAX : DISTANCE_MAX;
+	struct sum sum = small(p, ir);
 
-		if (distance > -most && distance < most) {
-			sum.distance = (int32_t)distance;
-			p->sums[ir->dst] = sum;
-			return;
-		}
-	}
-	fresh(p, ir->dst);
+	if (ir->op == IR_HERE && ir->imm > -PAGE_DISTANCE_MAX && ir->imm < PAGE_DISTANCE_MAX)
+		sum = (struct sum){.root = ROOT_PAGE, .distance = (int32_t)ir->imm};
+	else if (sum.range == RANGE_MAX)
+		sum = sum_of(p, ir);
+	if (sum.range == RANGE_MAX)
+		fresh(p, ir->dst);
+	else
+		p->sums[ir->dst] = sum;
 }
 
 /* What is alone in its group is in none. */
@@ -172,6 +235,9 @@ static void settle(struct pass *p, unsigned i)
 		return;
 	}
 	ir->leads = g->leader == i;
+	ir->ranged = g->ranged;
+	ir->from = g->from;
+	ir->from_low = g->low - g->from_distance;
 	ir->stores = g->store;
 	ir->low = (uint16_t)(p->places[i] - g->low);
 	ir->span = (uint16_t)(g->high - g->low);
@@ -280,7 +346,7 @@ static void walks(struct pass *p)
 			unsigned leader = p->groups[g].leader;
 
 			if (leader >= to - 1 && leader <= i)
-				p->walks[g] |= set >> unit->ops[leader].a & 1;
+				p->walks[g] |= set >> p->groups[g].from & 1;
 		}
 	}
 }
@@ -296,10 +362,11 @@ static void groups(struct pass *p)
 			join(p, p->first_from[i]);
 		if (p->last_from[i])
 			head(p, i, p->last_from[i]);
-		if (ir->label)
-			p->straight = i;
-		else if (ir->op >= IR_BRANCH)
-			p->straight = i + 1;
+		if (p->last_from[i] > p->loop)
+			p->loop = p->last_from[i];
+		/* Not in a loop, unless the store follows for certain: it may run over pages that are but read. */
+		if (i < p->loop && (ir->label || ir->op >= IR_BRANCH))
+			p->straight = ir->label ? i : i + 1;
 		if (is_access(ir))
 			place(p, ir);
 		if (ir->op == IR_CALL_C) {
@@ -320,9 +387,9 @@ void optimize(struct ir_unit *unit)
 	struct pass p;
 
 	p.unit = unit;
-	p.roots = ROOT_PAGE + 1;
+	p.roots = ROOT_ZERO + 1;
 	p.count = 0;
-	p.straight = 0;
+	p.straight = p.loop = 0;
 	memset(p.written, 0, sizeof p.written);
 	all_fresh(&p);
 	resolve(&p);

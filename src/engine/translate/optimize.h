@@ -2,10 +2,13 @@
  * Passes over a unit between the front end and the back end.
  *
  * Groups: loads and stores at constant distances from one value (a stack frame, a structure, an unrolled loop)
- * are one group. Its first access, the leader, checks that the whole span of the group lies in one page which may be
- * accessed so; those behind it need no check. A store leads loads and stores; a load leads loads, and stores as well if
- * one follows for certain: then it asks for a page that may be stored to. Where the span lies in two pages, or stores are
- * not allowed yet, a unit without groups goes on from the leader.
+ * are one group. Its first access, the leader, checks that the whole span of the group lies in one page which may
+ * be accessed so; those behind it need no check. A store leads loads and stores; a load leads loads, and stores as
+ * well, in a loop if one follows for certain: then it asks for a page that may be stored to. Where the span lies in
+ * two pages, or stores are not allowed yet, a unit without groups goes on from the leader.
+ *
+ * What lies at a small unknown distance (a number that was masked or shifted, times the size of a word) belongs to a group
+ * too, with all the places that it may choose in the span: the elements of a small array.
  *
  * Groups that walk: in a loop of the unit, where the base moves by constants or not at all, a group (of one access, too) most
  * often stays in the page of the time before. It keeps that page from one time to the next, for as long as the unit runs.
@@ -25,10 +28,25 @@ void optimize(struct ir_unit *unit);
 /* A part of it, simplify.c: after the branches within the unit are known. */
 void simplify(struct ir_unit *unit);
 
+/* What an operation does with globals, by kind. */
+enum { IR_READS_A = 1, IR_READS_B = 2, IR_WRITES = 4 };
+extern const uint8_t ir_traits[UINT8_MAX + 1];
+
 /* Whether the operation's result goes to general global `dst`. */
-bool ir_writes_global(const struct ir *ir);
+static inline bool ir_writes_global(const struct ir *ir)
+{
+	return ir->dst < IR_GLOBALS && (ir_traits[ir->op] & IR_WRITES);
+}
+
 /* Whether operands a and b are general globals. */
-bool ir_reads_a(const struct ir *ir);
-bool ir_reads_b(const struct ir *ir);
+static inline bool ir_reads_a(const struct ir *ir)
+{
+	return ir->a < IR_GLOBALS && (ir_traits[ir->op] & IR_READS_A);
+}
+
+static inline bool ir_reads_b(const struct ir *ir)
+{
+	return ir->b < IR_GLOBALS && (ir_traits[ir->op] & IR_READS_B);
+}
 
 #endif

@@ -17,7 +17,7 @@ struct unit;
 
 #define PAGE_LINES      64
 #define PAGE_LINE_BYTES (GUEST_PAGE_SIZE / PAGE_LINES)
-#define PAGE_PIECES     8 /* the kept lines lie in pieces, made as they are needed, and compared as a whole */
+#define PAGE_PIECES     8 /* the kept lines lie in pieces, made as they are needed */
 #define PIECE_BYTES     (GUEST_PAGE_SIZE / PAGE_PIECES)
 #define PAGES_BUCKETS   4096
 

@@ -234,6 +234,7 @@ static void operands(struct ir *ir, const struct insn *insn)
 
 #define AHEAD    512
 #define DISPATCH 12 /* instructions that are worth a copy */
+#define STRAIGHT 40 /* instructions without a branch for a unit to be longer than others */
 
 struct builder {
 	struct ir_unit *unit;
@@ -241,6 +242,7 @@ struct builder {
 	bool done;   /* control does not reach behind the last operation */
 	bool status; /* floats may have been switched on or off */
 	unsigned farthest;  /* target of a branch ahead */
+	unsigned straight;  /* instructions up to the last branch */
 	uint64_t ahead[AHEAD / 64]; /* targets of branches, by half words from the start: a bit each */
 };
 
@@ -528,11 +530,19 @@ void riscv_straddling_to_ir(struct ir_unit *unit, uint32_t word)
 	unit->bytes = insn.length;
 }
 
+/* A long stretch without branches, as of a hash, is one unit beyond the limit: all of it runs. */
+static bool goes_on(const struct builder *b, unsigned limit)
+{
+	const struct ir_unit *unit = b->unit;
+
+	return unit->instructions < limit || unit->instructions - b->straight >= STRAIGHT;
+}
+
 bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigned limit)
 {
 	struct builder b = begin(unit, at, riscv_straddles(page));
 
-	while (!ends(&b) && unit->instructions < limit && unit->count + 3 < UNIT_OPS) {
+	while (!ends(&b) && goes_on(&b, limit) && unit->count + 3 < UNIT_OPS) {
 		struct insn insn;
 
 		if (!fetch(page, b.at, &insn))
@@ -541,6 +551,8 @@ bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigne
 		if (b.status && !unit->floats && (insn_table[insn.id].flags & INSN_FLOAT))
 			break;
 		one(&b, &insn);
+		if (unit->ops[unit->count - 1].op == IR_BRANCH)
+			b.straight = unit->instructions + 1;
 		/* What is left to the engine is not part of the unit. */
 		if (unit->ops[unit->count - 1].op == IR_LEAVE)
 			break;

@@ -9,7 +9,8 @@
 #include "engine/translate/ir.h"
 #include "riscv/decode.h"
 
-/* Translates the code at offset `at` of a page, at most `limit` instructions of it, up to the first that control does
+/* Translates the code at offset `at` of a page, at most `limit` instructions of it, or more where the last of them are many
+ * without a branch, up to the first that control does
  * not pass, that the engine must do (the unit then ends in IR_SYSTEM or IR_LEAVE), or that does not lie wholly in the
  * page. false: already the first does not lie wholly in the page. `page` is 4096 bytes that may change under the reader:
  * each instruction is read once. */

@@ -52,6 +52,7 @@ void spaces_forget_jumps(struct translator *t)
 		memset(s->all[i].code.salts, 0, sizeof s->all[i].code.salts);
 	memset(s->global.salts, 0, sizeof s->global.salts);
 	t->entered = false;
+	t->pages_entered_count = t->straddling_count = t->fences = 0;
 }
 
 static void empty_jumps(struct translator *t)
@@ -90,11 +91,6 @@ static bool has_own_code(const struct spaces *s, unsigned mode)
 static struct code_owner *owner_of(struct spaces *s, unsigned mode)
 {
 	return has_own_code(s, mode) ? &s->now->code : &s->global;
-}
-
-uint64_t spaces_code_key(struct translator *t, unsigned mode)
-{
-	return owner_of(&t->spaces, mode)->keys[mode];
 }
 
 static void forget_code(struct code_owner *owner)
@@ -272,7 +268,6 @@ void spaces_reset(struct translator *t)
 	s->global.seen_bits = CODE_SEEN;
 	forget_code(&s->global);
 	empty_jumps(t);
-	t->lately_count = 0;
 }
 
 static void change_space(struct translator *t, uint64_t satp)

@@ -52,7 +52,6 @@ static void fence_i(struct hart *hart)
 	if (++t->interpreter.generation == 0)
 		block_drop_all(&t->interpreter);
 	t->fenced = atomic_fetch_add(&t->depot->clock, 1) + 1;
-	spaces_forget_jumps(t);
 	t->again = true;
 }
 

@@ -14,13 +14,8 @@
 #include "engine/translate/depot.h"
 
 #define OPS_REMEMBERED  256
-#define LATELY          64
-
-/* A unit that was looked up: `key` is that of its code's owner (spaces.h). */
-struct lately {
-	uint64_t pc, key;
-	struct unit *unit;
-};
+#define PAGES_ENTERED   64
+#define STRADDLING      8
 
 struct translator {
 	struct engine_vcpu interpreter; /* first: an engine_vcpu of this engine is a translator */
@@ -34,10 +29,14 @@ struct translator {
 	struct spaces spaces;
 	bool entered; /* the frame has the salts of the present space */
 
-	/* What was looked up since the last fence.i, unless that is more: the next one will have it looked up again. */
-	struct lately lately[LATELY];
-	unsigned lately_count; /* LATELY + 1: more */
-	bool again;            /* a fence.i was met: what of it still holds is to be entered anew */
+	/* Pages that entries of the jump table lead to, and tags of entries for what lies in two, since all were forgotten:
+	 * a fence.i has the former compared and forgets the latter, or all if it is too much. */
+	struct code_page *pages_entered[PAGES_ENTERED];
+	uint64_t straddling[STRADDLING];
+	unsigned pages_entered_count, straddling_count; /* one more than there is room for: more */
+	unsigned fences; /* since then */
+	uint64_t begun;  /* the depot's `begun` when they were noted */
+	bool again;      /* a fence.i was met, and what it asks for is still to be done */
 
 	/* While generated code runs: hart->instret at its entry, and the budget it got. */
 	uint64_t instret_base;
@@ -75,8 +74,6 @@ void spaces_reset(struct translator *t);
 void spaces_enter(struct translator *t, enum frame_mode mode);
 void spaces_flush(struct translator *t, bool one_page, uint64_t address, bool one_asid, uint16_t asid);
 void spaces_forget_jumps(struct translator *t);
-/* What changes whenever code of the present space and a mode may lie elsewhere. */
-uint64_t spaces_code_key(struct translator *t, unsigned mode);
 void spaces_drop_writes(struct translator *t);
 /* Fills the TLB for an access in the mode entered: no page to keep (a device, say, or two pages), or a fault. */
 enum spaces_filled { SPACES_FILLED, SPACES_OTHER, SPACES_FAULT };

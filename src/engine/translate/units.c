@@ -8,6 +8,7 @@
 #include "engine/translate/translator.h"
 
 #define INSTRUCTIONS 64 /* in one unit at most */
+#define FENCES_KEPT  32 /* that the jump table outlives */
 #define ENTRY_JUMP   5  /* bytes of the jump that a stale unit's entry becomes */
 #define JUMP_REL32   0xe9
 
@@ -301,13 +302,18 @@ static struct unit *unit_at(struct translator *t, const struct key *key)
 	return unit;
 }
 
-static void forget_jump(struct frame *frame, uint64_t pc)
+static void forget_tag(struct frame *frame, uint64_t tag)
 {
-	struct frame_jump *places[] = {frame_jump_of(frame, pc), frame_jump_other(frame, pc ^ frame->salt)};
+	struct frame_jump *places[] = {frame_jump_at(frame, tag), frame_jump_other(frame, tag)};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(places); i++)
-		if (places[i]->tag == (pc ^ frame->salt))
+		if (places[i]->tag == tag)
 			places[i]->tag = NO_JUMP;
+}
+
+static void forget_jump(struct frame *frame, uint64_t pc)
+{
+	forget_tag(frame, pc ^ frame->salt);
 }
 
 /* The key of an instruction that begins at `pc` in the last half word of a page, and ends in the next. */
@@ -343,16 +349,24 @@ static void enter_jump(struct frame *frame, uint64_t pc, const uint8_t *code)
 	*jump = (struct frame_jump){.tag = pc ^ frame->salt, .code = (uint64_t)(uintptr_t)code};
 }
 
-/* What lies in two pages has to be looked up each time. */
-static void note(struct translator *t, uint64_t pc, struct unit *unit)
+/* The jump table has an entry for the unit. */
+static void note(struct translator *t, uint64_t tag, struct unit *unit)
 {
-	if (unit->kind & UNIT_STRADDLES)
+	unsigned i = t->pages_entered_count;
+
+	if ((unit->kind & UNIT_STRADDLES) && t->straddling_count <= STRADDLING) {
+		if (t->straddling_count < STRADDLING)
+			t->straddling[t->straddling_count] = tag;
+		t->straddling_count++;
+	}
+	if (i > PAGES_ENTERED)
 		return;
-	if (t->lately_count < LATELY)
-		t->lately[t->lately_count++] =
-			(struct lately){.pc = pc, .key = spaces_code_key(t, unit->kind), .unit = unit};
-	else
-		t->lately_count = LATELY + 1;
+	while (i-- > 0)
+		if (t->pages_entered[i] == unit->page)
+			return;
+	if (t->pages_entered_count < PAGES_ENTERED)
+		t->pages_entered[t->pages_entered_count] = unit->page;
+	t->pages_entered_count++;
 }
 
 static struct unit *unit_for(struct translator *t, uint64_t pc, unsigned kind)
@@ -371,44 +385,40 @@ static struct unit *unit_for(struct translator *t, uint64_t pc, unsigned kind)
 	/* The salt may be another since it was looked at. */
 	if (unit && !(kind & UNIT_PLAIN)) {
 		enter_jump(t->frame, pc, depot_code(t->depot, unit));
-		note(t, pc, unit);
+		note(t, pc ^ t->frame->salt, unit);
 	}
 	return unit;
 }
 
-/* Code between two fences is mostly that between the two before: a kernel that patches itself in a thousand places. */
-static void enter_again(struct translator *t)
+/* After a fence.i the jump table stays, as long as what it leads to can be compared: code between two fences is mostly that
+ * between the two before, in a kernel that patches itself in a thousand places, and what has changed becomes stale. What
+ * lies in two pages is looked up again. Now and then all is forgotten, for what is not in use any more. */
+static void obey_fence(struct translator *t)
 {
-	unsigned count = t->lately_count <= LATELY ? t->lately_count : 0;
-	uint64_t salt = t->frame->salt;
-
 	t->again = false;
-	t->lately_count = 0;
-	pthread_mutex_lock(&t->depot->lock);
-	for (unsigned i = 0; i < count; i++) {
-		struct lately l = t->lately[i];
-
-		if (l.key != spaces_code_key(t, l.unit->kind) || l.unit->stale)
-			continue;
-		if (l.unit->page->verified < t->fenced)
-			verify(t->depot, l.unit->page);
-		if (l.unit->stale)
-			continue;
-		t->frame->salt = t->frame->salt_of_mode[l.unit->kind];
-		enter_jump(t->frame, l.pc, depot_code(t->depot, l.unit));
-		t->lately[t->lately_count++] = l;
+	if (t->pages_entered_count > PAGES_ENTERED || t->straddling_count > STRADDLING || ++t->fences == FENCES_KEPT) {
+		spaces_forget_jumps(t);
+		spaces_enter(t, (enum frame_mode)t->frame->mode);
+		return;
 	}
+	pthread_mutex_lock(&t->depot->lock);
+	for (unsigned i = 0; i < t->pages_entered_count; i++)
+		if (t->pages_entered[i]->verified < t->fenced)
+			verify(t->depot, t->pages_entered[i]);
 	pthread_mutex_unlock(&t->depot->lock);
-	t->frame->salt = salt;
+	for (unsigned i = 0; i < t->straddling_count; i++)
+		forget_tag(t->frame, t->straddling[i]);
+	t->straddling_count = 0;
 }
 
 const uint8_t *units_find(struct translator *t, uint64_t pc, enum frame_mode mode)
 {
-	const struct frame_jump *jump = frame_jump_of(t->frame, pc);
+	const struct frame_jump *jump;
 	struct unit *unit;
 
 	if (unlikely(t->again))
-		enter_again(t);
+		obey_fence(t);
+	jump = frame_jump_of(t->frame, pc);
 	if (jump->tag != (pc ^ t->frame->salt))
 		jump = frame_jump_other(t->frame, pc ^ t->frame->salt);
 	if (jump->tag == (pc ^ t->frame->salt))

@@ -8,6 +8,8 @@ static uint32_t code[3072] __attribute__((aligned(4096)));
 #define THIRD  ((uint64_t)code + THIRD_OFFSET)
 #define RET    0x00008067
 #define ECALL  0x00000073
+#define PLACES 80
+#define ROUNDS 40
 /* li a0, n */
 #define LI(n) ((uint32_t)(n) << 20 | 0x513)
 
@@ -26,6 +28,13 @@ static void put(uint64_t address, uint32_t instruction)
 {
 	*(volatile uint16_t *)address = (uint16_t)instruction;
 	*(volatile uint16_t *)(address + 2) = (uint16_t)(instruction >> 16);
+}
+
+/* Code that tells `value`. */
+static void put_answer(uint64_t address, unsigned value)
+{
+	put(address, LI(value));
+	put(address + 4, ECALL);
 }
 
 static void modified(void)
@@ -96,10 +105,8 @@ static void moved(void)
 
 	paging_reset(3);
 	entry = paging_map(VIRTUAL, FIRST, 0, PTE_ALL);
-	put(FIRST, LI(1));
-	put(FIRST + 4, ECALL);
-	put(SECOND, LI(2));
-	put(SECOND + 4, ECALL);
+	put_answer(FIRST, 1);
+	put_answer(SECOND, 2);
 	fence_i();
 	paging_on(0);
 	for (unsigned i = 0; i < 6; i++) {
@@ -118,10 +125,8 @@ static void next_page(void)
 	paging_map(VIRTUAL, FIRST, 0, PTE_ALL);
 	second = paging_map(VIRTUAL + PAGE, SECOND, 0, PTE_ALL);
 	put(FIRST, 0x0000106f); /* j 4096 */
-	put(SECOND, LI(1));
-	put(SECOND + 4, ECALL);
-	put(THIRD, LI(2));
-	put(THIRD + 4, ECALL);
+	put_answer(SECOND, 1);
+	put_answer(THIRD, 2);
 	fence_i();
 	paging_on(0);
 	for (unsigned i = 0; i < 900; i++) {
@@ -279,8 +284,35 @@ static void modes(void)
 	check(result(S, FIRST), FAULT(FETCH_PAGE));
 }
 
+/* Fence after fence, with little code between and with much, in pages and across two; one place changes each time. */
+static void many(void)
+{
+	static const unsigned counts[] = {3, 24, PLACES};
+	static uint32_t pages[(PLACES + 1) * PAGE / 4] __attribute__((aligned(4096)));
+	static unsigned values[PLACES];
+
+	for (unsigned round = 0; round < 3 * ROUNDS; round++) {
+		unsigned count = counts[round / ROUNDS], changed = round * 7 % count;
+
+		for (unsigned i = 0; i < count; i++) {
+			uint64_t at = (uint64_t)pages + (i + 1) * PAGE - (i & 1 ? 2 : 64);
+
+			if (i == changed || round % ROUNDS == 0)
+				put_answer(at, values[i] = (i * 31 + round) & 1023);
+			if (i == changed)
+				fence_i();
+		}
+		fence_i();
+		for (unsigned i = 0; i < count; i++) {
+			context("many", round, i, 0);
+			check(result(i & 2 ? S : M, (uint64_t)pages + (i + 1) * PAGE - (i & 1 ? 2 : 64)), values[i]);
+		}
+	}
+}
+
 int main(void)
 {
+	many();
 	modified();
 	ahead();
 	aliases();

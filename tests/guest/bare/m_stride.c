@@ -63,6 +63,20 @@ static naked void stay(void)
 	    "mv a0, t1; ret");
 }
 
+/* Eight words from a0 on: two of them, which bits of a1 choose, change places. */
+static naked void exchange(void)
+{
+	asm("andi t0, a1, 7; slli t0, t0, 3; add t0, t0, a0; srli t1, a1, 3; andi t1, t1, 7; slli t1, t1, 3; add t1, t1, a0;"
+	    "ld t2, 0(t0); ld t3, 0(t1); sd t2, 0(t1); sd t3, 0(t0); ret");
+}
+
+/* Of eight words from a0 on, one after the other grows by one, round and round; a1 times. */
+static naked void grow(void)
+{
+	asm("1: andi t0, a1, 7; slli t0, t0, 3; add t0, a0, t0; ld t1, 0(t0); addi t1, t1, 1; sd t1, 0(t0);"
+	    "addi a1, a1, -1; bnez a1, 1b; ret");
+}
+
 static void ends(const void *code, uint64_t from, uint64_t a1, uint64_t cause, uint64_t at, uint64_t tval)
 {
 	last = run(S, code, from, a1);
@@ -123,6 +137,69 @@ static void moves(void)
 	}
 }
 
+static uint64_t *word(uint64_t at)
+{
+	return &memory[order[(at - VIRTUAL) / PAGE]][(at - VIRTUAL) % PAGE / 8];
+}
+
+/* Words that are chosen by small numbers, in one page and in two. */
+static void chosen(uint64_t base)
+{
+	fresh();
+	for (unsigned n = 0; n < 64; n += 5) {
+		uint64_t first = base + n % 8 * 8, second = base + n / 8 * 8;
+		uint64_t a = *word(first), b = *word(second);
+
+		context("chosen", base, n, 0);
+		last = run(S, exchange, base, n);
+		check(last.cause, ECALL_S);
+		check(*word(first), b);
+		check(*word(second), a);
+	}
+	fresh();
+	last = run(S, grow, base, 80);
+	for (unsigned i = 0; i < 8; i++) {
+		uint64_t at = base + i * 8;
+
+		context("grown", base, i, 0);
+		check(*word(at), value((unsigned)((at - VIRTUAL) / PAGE), (unsigned)((at - VIRTUAL) % PAGE / 8)) + 10);
+	}
+}
+
+/* The same where the upper four words may not be `denied`. */
+static void not_chosen(uint64_t base, char denied)
+{
+	for (unsigned n = 0; n < 64; n += 3) {
+		unsigned i = n % 8, j = n / 8, bad = denied == 'r' ? (i > 3 ? i : j) : (j > 3 ? j : i);
+		uint64_t first = *word(base), at = base + bad * 8;
+
+		context("not chosen", base, n, (uint64_t)denied);
+		last = run(S, exchange, base, n);
+		check(last.cause, bad > 3 ? page_fault(denied) : ECALL_S);
+		if (bad > 3)
+			check(last.tval, at);
+		/* Before a store that faults, another may be done. */
+		if (bad > 3 && (denied == 'r' || j > 3))
+			check(*word(base), first);
+	}
+}
+
+static void tables(void)
+{
+	static const unsigned from[] = {0, PAGE / 2, PAGE - 64, PAGE - 56, PAGE - 32, PAGE - 8, 2 * PAGE - 48};
+	uint64_t *entry = paging_entry(VIRTUAL + PAGE, 0);
+
+	for (unsigned i = 0; i < sizeof from / sizeof from[0]; i++)
+		chosen(VIRTUAL + from[i]);
+	fresh();
+	*entry = pte((uint64_t)memory[order[1]], PTE_ALL & ~(PTE_W | PTE_D));
+	fence_vma();
+	not_chosen(VIRTUAL + PAGE - 32, 'w');
+	*entry = pte((uint64_t)memory[order[1]], PTE_ALL);
+	fence_vma();
+	not_chosen(VIRTUAL + PAGES * PAGE - 32, 'r');
+}
+
 int main(void)
 {
 	paging_reset(3);
@@ -135,5 +212,8 @@ int main(void)
 		read_only(i);
 	fresh();
 	moves();
+	map(PTE_ALL);
+	fence_vma();
+	tables();
 	return 0;
 }

@@ -43,11 +43,12 @@ static void copy(struct x86_cpuid *out, const struct x86_cpuid *host)
 			(void)add(out, &host->entries[i]);
 }
 
-static void show_features(struct x86_cpuid *out, const struct x86_model *model)
+/* `shown`: a word of bits for each of the feature words. */
+static void show_features(struct x86_cpuid *out, const uint32_t shown[X86_FEATURE_WORDS])
 {
 	for (unsigned word = 0; word < X86_FEATURE_WORDS; word++) {
 		const struct x86_feature_word *w = &x86_feature_words[word];
-		uint32_t keep = model->shown[word];
+		uint32_t keep = shown[word];
 
 		/* Twins of leaf 1's on AMD's processors follow those. */
 		if (w->function == 0x80000001 && w->reg == CPUID_EDX)
@@ -59,12 +60,22 @@ static void show_features(struct x86_cpuid *out, const struct x86_model *model)
 	}
 }
 
-static int check_needed(const struct x86_cpuid *host, const struct x86_model *model, struct error *e)
+/* What of the host's features the model shows, where all is there that each takes. */
+static int choose_features(uint32_t shown[X86_FEATURE_WORDS], const struct x86_cpuid *host, const struct x86_model *model,
+			   struct error *e)
 {
 	struct x86_feature_list list = {.count = 0};
+	uint32_t given[X86_FEATURE_WORDS], wanted[X86_FEATURE_WORDS];
 
 	for (unsigned word = 0; word < X86_FEATURE_WORDS; word++)
-		x86_feature_list_add_bits(&list, word, model->needed[word] & ~x86_feature_get(host, word));
+		given[word] = x86_feature_get(host, word) | x86_feature_words[word].dynamic;
+	memcpy(wanted, model->shown, sizeof wanted);
+	x86_feature_prune(given);
+	x86_feature_prune(wanted);
+	for (unsigned word = 0; word < X86_FEATURE_WORDS; word++) {
+		x86_feature_list_add_bits(&list, word, model->needed[word] & wanted[word] & ~given[word]);
+		shown[word] = given[word] & wanted[word];
+	}
 	if (!list.count)
 		return 0;
 	return error_set(e, ERROR_USAGE, -EOPNOTSUPP, "this host can not give the CPU model %s: it lacks %s", model->name,
@@ -211,15 +222,16 @@ static void tell_name(struct x86_cpuid *cpuid, const struct x86_model *model)
 int x86_cpuid_build(struct x86_cpuid *out, const struct x86_cpuid *host, const struct x86_model *model,
 		    const struct x86_topology *topology, struct error *e)
 {
+	uint32_t shown[X86_FEATURE_WORDS];
 	struct x86_cpuid own;
 	struct x86_cpuid_entry *basic;
-	int r = check_needed(host, model, e);
+	int r = choose_features(shown, host, model, e);
 
 	if (r < 0)
 		return r;
 	memset(&own, 0, sizeof own);
 	copy(&own, host);
-	show_features(&own, model);
+	show_features(&own, shown);
 	trim_extended_state(&own);
 	tell_caches(&own, topology->cpus);
 	tell_cores(&own, topology->cpus);

@@ -155,14 +155,24 @@ void x86_feature_name(unsigned word, unsigned bit, char *out, size_t size)
 		snprintf(out, size, "%x.%u.%s.%u", w->function, w->index, register_names[w->reg], bit);
 }
 
+static bool is_called(unsigned word, unsigned bit, const char *name, size_t length)
+{
+	const char *known = x86_feature_words[word].names[bit];
+	char number[32];
+
+	if (known)
+		return *known == *name && strncmp(known, name, length) == 0 && !known[length];
+	if (!memchr(name, '.', length))
+		return false;
+	x86_feature_name(word, bit, number, sizeof number);
+	return strlen(number) == length && memcmp(number, name, length) == 0;
+}
+
 bool x86_feature_find(const char *name, size_t length, unsigned *word, unsigned *bit)
 {
-	char own[32];
-
 	for (unsigned w = 0; w < X86_FEATURE_WORDS; w++)
 		for (unsigned b = 0; b < 32; b++) {
-			x86_feature_name(w, b, own, sizeof own);
-			if (strlen(own) != length || memcmp(own, name, length) != 0)
+			if (!is_called(w, b, name, length))
 				continue;
 			*word = w;
 			*bit = b;
@@ -177,6 +187,44 @@ uint32_t x86_feature_get(const struct x86_cpuid *cpuid, unsigned word)
 	const struct x86_cpuid_entry *entry = x86_cpuid_find(cpuid, w->function, w->index);
 
 	return entry ? entry->registers[w->reg] : 0;
+}
+
+/* Whose registers or state another feature saves, or what another extends (Intel SDM 1, 13.1, 14.3, 14.7, 15.2; AMD APM 4,
+ * 1.4.3). What a row takes has its own row before it. */
+static const struct {
+	const char *feature, *takes;
+} takes[] = {
+	{"xsaveopt", "xsave"}, {"xsavec", "xsave"}, {"xgetbv1", "xsave"}, {"xsaves", "xsave"}, {"xfd", "xsave"},
+	{"xsaveerptr", "xsave"}, {"pku", "xsave"}, {"mpx", "xsave"}, {"shstk", "xsaves"},
+	{"amx_tile", "xfd"}, {"amx_bf16", "amx_tile"}, {"amx_int8", "amx_tile"}, {"amx_fp16", "amx_tile"}, {"amx_complex", "amx_tile"},
+	{"avx", "xsave"}, {"avx2", "avx"}, {"fma", "avx"}, {"f16c", "avx"}, {"xop", "avx"}, {"fma4", "avx"}, {"lwp", "xsave"},
+	{"vaes", "avx"}, {"vpclmulqdq", "avx"}, {"avx_vnni", "avx2"}, {"avx_ifma", "avx2"}, {"avx_vnni_int8", "avx2"},
+	{"avx_vnni_int16", "avx2"}, {"avx_ne_convert", "avx2"}, {"avx512f", "avx2"}, {"avx10", "avx2"},
+	{"avx512dq", "avx512f"}, {"avx512ifma", "avx512f"}, {"avx512pf", "avx512f"}, {"avx512er", "avx512f"}, {"avx512cd", "avx512f"},
+	{"avx512bw", "avx512f"}, {"avx512vl", "avx512f"}, {"avx512vbmi", "avx512bw"}, {"avx512_vbmi2", "avx512bw"},
+	{"avx512_vnni", "avx512f"}, {"avx512_bitalg", "avx512bw"}, {"avx512_vpopcntdq", "avx512f"}, {"avx512_4vnniw", "avx512f"},
+	{"avx512_4fmaps", "avx512f"}, {"avx512_vp2intersect", "avx512f"}, {"avx512_fp16", "avx512bw"}, {"avx512_bf16", "avx512bw"},
+};
+
+static bool is_set(const uint32_t words[X86_FEATURE_WORDS], const char *name, unsigned *word, uint32_t *mask)
+{
+	unsigned bit = 0;
+
+	if (!x86_feature_find(name, strlen(name), word, &bit))
+		return false;
+	*mask = 1u << bit;
+	return words[*word] & *mask;
+}
+
+void x86_feature_prune(uint32_t words[X86_FEATURE_WORDS])
+{
+	for (size_t i = 0; i < ARRAY_SIZE(takes); i++) {
+		unsigned word = 0, base = 0;
+		uint32_t mask = 0, base_mask;
+
+		if (is_set(words, takes[i].feature, &word, &mask) && !is_set(words, takes[i].takes, &base, &base_mask))
+			words[word] &= ~mask;
+	}
 }
 
 void x86_feature_list_add(struct x86_feature_list *list, const char *name)

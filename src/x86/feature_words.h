@@ -21,6 +21,9 @@ bool x86_feature_find(const char *name, size_t length, unsigned *word, unsigned 
 /* The word as these entries tell it. */
 uint32_t x86_feature_get(const struct x86_cpuid *cpuid, unsigned word);
 
+/* Takes away what can not be used without something that is missing: no processor has AVX and no XSAVE, and kernels rely on it. */
+void x86_feature_prune(uint32_t words[X86_FEATURE_WORDS]);
+
 /* A list of features in an error's message: "avx2, fma and 12 more". */
 struct x86_feature_list {
 	char text[360];

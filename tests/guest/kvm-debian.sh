@@ -10,6 +10,6 @@ cd "$(dirname "$0")" || exit
 	exit 0
 }
 . nested/outside.sh
-tar -C "${XDG_CACHE_HOME:-$HOME/.cache}/doppel/images/debian@x86_64" -cSf "$scratch/image.tar" manifest kernel initramfs disk.raw
-files+=("$scratch/image.tar" nested/kvm-debian nested/kvm-tools.sh "$(command -v tar)=/usr/bin/tar")
-nested -m 3G -t 3400 'PATH=/usr/bin:$PATH bash kvm-debian doppel image.tar'
+image=${XDG_CACHE_HOME:-$HOME/.cache}/doppel/images/debian@x86_64
+files+=("$image/kernel" "$image/initramfs" nested/kvm-debian nested/kvm-tools.sh)
+nested -m 1536M -t 3000 -d "$image/disk.raw" 'bash kvm-debian doppel kernel initramfs'

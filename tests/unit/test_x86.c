@@ -131,6 +131,54 @@ static void test_host_lacks(void **state)
 	must_build(&guest, &host, "v2", 1);
 }
 
+/* Features whose registers or state another one saves are not without it, whether the host or the model hides that. */
+static void test_pruned(void **state)
+{
+	static const char *const gone[] = {"avx", "xsave", "xgetbv1", "xfd", "amx", "fma", "f16c", "vaes", "vpcl", "xop", "pku", "mpx",
+					   "shstk", "lwp"};
+	uint32_t words[X86_FEATURE_WORDS], all[X86_FEATURE_WORDS];
+	unsigned word, bit;
+	char name[32];
+
+	(void)state;
+	memset(all, 0xff, sizeof all);
+	memcpy(words, all, sizeof words);
+	x86_feature_prune(words);
+	assert_memory_equal(words, all, sizeof words);
+	assert_true(x86_feature_find("xsave", 5, &word, &bit));
+	words[word] &= ~(1u << bit);
+	x86_feature_prune(words);
+	for (unsigned i = 0; i < X86_FEATURE_WORDS * 32; i++) {
+		bool dependent = false;
+
+		x86_feature_name(i / 32, i % 32, name, sizeof name);
+		for (size_t g = 0; g < ARRAY_SIZE(gone); g++)
+			dependent |= strncmp(name, gone[g], strlen(gone[g])) == 0;
+		if ((words[i / 32] >> i % 32 & 1) == dependent)
+			fail_msg("without xsave, %s is %d", name, !dependent);
+	}
+}
+
+static void test_without_xsave(void **state)
+{
+	static const char *const takers[] = {"avx", "avx2", "fma", "pku", "xsaveopt", "avx512f", "vaes"};
+	struct x86_cpuid host, guest;
+	struct error e;
+
+	(void)state;
+	make_host(&host);
+	give(&host, "xsave", false);
+	must_build(&guest, &host, "host", 1);
+	assert_true(told(&guest, "sse4_2") && told(&guest, "aes"));
+	for (size_t i = 0; i < ARRAY_SIZE(takers); i++)
+		if (told(&guest, takers[i]))
+			fail_msg("a guest is shown %s and no xsave", takers[i]);
+	assert_int_equal(build(&guest, &host, "v3", 1, &e), -EOPNOTSUPP);
+	assert_non_null(strstr(e.message, "xsave"));
+	assert_non_null(strstr(e.message, "avx2"));
+	must_build(&guest, &host, "v2", 1);
+}
+
 /* The extended state has the parts that are shown, and their size. */
 static void test_extended_state(void **state)
 {
@@ -306,7 +354,8 @@ static void test_cpu(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_levels), cmocka_unit_test(test_host_lacks), cmocka_unit_test(test_extended_state),
+		cmocka_unit_test(test_levels), cmocka_unit_test(test_host_lacks), cmocka_unit_test(test_pruned),
+		cmocka_unit_test(test_without_xsave), cmocka_unit_test(test_extended_state),
 		cmocka_unit_test(test_topology), cmocka_unit_test(test_files), cmocka_unit_test(test_check),
 		cmocka_unit_test(test_names), cmocka_unit_test(test_cpu),
 	};

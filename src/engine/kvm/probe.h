@@ -16,7 +16,8 @@
 
 #include <stdint.h>
 
-#define KVM_PROBE_LIMIT_MS 5000
+/* A busy host that is itself emulated has been seen to need more than five seconds. */
+#define KVM_PROBE_LIMIT_MS 15000
 
 /* Below this rate supervisor code is emulated, which reaches a few millions; hardware runs the loop at billions, and a busy host
  * that is itself emulated at a hundred millions. */

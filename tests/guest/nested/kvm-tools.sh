@@ -3,6 +3,8 @@
 need_engine
 # For each step: a busy host that emulates one.
 seconds=600
+# A program that starts here takes half a second of the only processor, from the guest that it asks about.
+rest=3
 # What a short life does without.
 quiet="mitigations=off nokaslr cryptomgr.notests audit=0 apparmor=0"
 servers=()

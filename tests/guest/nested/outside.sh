@@ -13,15 +13,15 @@ for file in kernel initramfs manifest; do
 	files+=("${XDG_CACHE_HOME:-$HOME/.cache}/$place=/root/.cache/$place")
 done
 
-# A host that crashed (125), which QEMU's emulation of one does now and then, says nothing of us: once more. So its lines are known
-# to be of the right try only at the end; until then they are on stderr.
+# A host that crashed or stood still (125), which QEMU's emulation of one does now and then, says nothing of us: once more. So
+# its lines are known to be of the right try only at the end; until then they are on stderr.
 nested() {
 	local told=$scratch/told try status
 	for try in 1 2; do
 		./nested-run "$@" "${files[@]}" | tee "$told" >&2
 		status=${PIPESTATUS[0]}
 		((status == 125)) || break
-		echo "the nested host crashed, try $try of 2" >&2
+		echo "the nested host ended, try $try of 2" >&2
 	done
 	cat "$told"
 	((status != 77)) || echo '1..0 # SKIP no nested host: qemu-system-x86 and a mirror of Debian are needed'

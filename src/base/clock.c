@@ -1,5 +1,6 @@
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <time.h>
 
 uint64_t clock_host_ns(void)
@@ -64,4 +65,13 @@ uint64_t clock_ns_until(const struct clock *clock, uint64_t ticks)
 	if (clock->stopped || __builtin_mul_overflow(ticks, CLOCK_NS_PER_TICK, &then))
 		return UINT64_MAX;
 	return then - now > INT64_MAX ? UINT64_MAX : then - now;
+}
+
+void clock_text(const struct timespec *when, char out[CLOCK_TEXT])
+{
+	struct tm utc;
+
+	gmtime_r(&when->tv_sec, &utc);
+	snprintf(out, CLOCK_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
+		 utc.tm_hour, utc.tm_min, utc.tm_sec, (int)(when->tv_nsec / 1000000));
 }

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #define CLOCK_HZ UINT64_C(10000000)
 #define CLOCK_NS_PER_TICK (UINT64_C(1000000000) / CLOCK_HZ)
@@ -39,5 +40,8 @@ uint64_t clock_ticks(const struct clock *clock);
 uint64_t clock_ns_until(const struct clock *clock, uint64_t ticks);
 /* Host CLOCK_MONOTONIC in nanoseconds. */
 uint64_t clock_host_ns(void);
+/* A moment of CLOCK_REALTIME in UTC, to the millisecond, as RFC 3339 has it: "2026-11-22T07:15:50.123Z". */
+#define CLOCK_TEXT 80
+void clock_text(const struct timespec *when, char out[CLOCK_TEXT]);
 
 #endif

@@ -29,8 +29,9 @@ MUST_USE int thread_start(pthread_t *thread, enum thread_kind kind, const char *
 			  void *arg);
 
 /* Calls fn(kind, later) on every thread that thread_start started: on those that run now before this returns, on later
- * ones before their `main`; and on the caller, as THREAD_MAIN, while the others do it. It interrupts them wherever they are: async-signal-safe. Blocking calls of theirs that
- * handlers do not restart return EINTR once. Once in a process; from a thread that was not started here. */
+ * ones before their `main`; and on the caller, as THREAD_MAIN, while the others do it. It interrupts them wherever they
+ * are: async-signal-safe. Blocking calls of theirs that handlers do not restart return EINTR once. Once in a process; from
+ * a thread that was not started here. */
 void threads_guard(void (*fn)(enum thread_kind kind, bool later));
 #define THREADS_SIGNAL (SIGRTMAX - 1)
 

@@ -169,7 +169,9 @@ int blob_place(const struct blob *blob, uint64_t offset, uint64_t length, struct
 	void *host;
 	int r;
 
-	if (blob->bytes || !length)
+	if (!length)
+		return 0;
+	if (blob->bytes)
 		return memory_write(memory, to, blob->bytes + offset, length);
 	host = memory_host(memory, to, length);
 	if (!host)

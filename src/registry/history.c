@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/name.h"
 #include "registry/private.h"
 
@@ -56,24 +57,14 @@ int registry_history_open(struct registry *registry, const char *name, int *fd, 
 	return 0;
 }
 
-static json_t *stamp(const struct timespec *when)
-{
-	char text[80];
-	struct tm utc;
-
-	gmtime_r(&when->tv_sec, &utc);
-	snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
-		 utc.tm_hour, utc.tm_min, utc.tm_sec, (int)(when->tv_nsec / 1000000));
-	return json_string(text);
-}
-
 /* The line without its newline; free() it. NULL: no room, or `details` is no object. */
 static char *line_of(const struct timespec *when, const char *event, const char *details)
 {
 	json_t *object = json_object(), *more = details ? json_loads(details, JSON_REJECT_DUPLICATES, NULL) : json_object();
-	char *text = NULL;
+	char *text = NULL, time[CLOCK_TEXT];
 
-	if (object && json_is_object(more) && json_object_set_new(object, "time", stamp(when)) == 0 &&
+	clock_text(when, time);
+	if (object && json_is_object(more) && json_object_set_new(object, "time", json_string(time)) == 0 &&
 	    json_object_set_new(object, "event", json_string(event)) == 0 && json_object_update_missing(object, more) == 0)
 		text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
@@ -140,7 +131,7 @@ static void end_line(struct reader *reader)
 
 	reader->line[reader->length] = '\0';
 	if (!reader->skip && reader->length)
-		object = json_loadb(reader->line, reader->length, 0, NULL);
+		object = json_loads(reader->line, 0, NULL); /* what `each` sees, if a NUL is among it */
 	if (json_is_object(object))
 		reader->each(reader->context, reader->line);
 	json_decref(object);

@@ -277,7 +277,23 @@ static void keeps_cmos_and_state(void **state)
 	free(saved.payload);
 	bench_refuses(t.device, "index", 0, 128);
 	bench_refuses(t.device, "offset", 0, (uint64_t)INT64_MAX);
-	bench_refuses(t.device, "seen", 0, UINT64_MAX);
+	bench_refuses(t.device, "seen", 0, (uint64_t)INT64_MAX);
+	bench_refuses(t.device, "seen", 0, (uint64_t)INT64_MIN);
+}
+
+/* As a host's clock that is set back makes of a guest's that stands at the beginning. */
+static void keeps_a_time_before_1970(void **state)
+{
+	struct saved saved = bench_save(t.device);
+
+	(void)state;
+	bench_damage(&saved, t.device->type->state, "offset", 0, (uint64_t)-now_ns() - 86400 * UINT64_C(1000000000));
+	bench_load(t.device, &saved);
+	free(saved.payload);
+	saved = bench_save(t.device);
+	bench_load(t.device, &saved);
+	is_about(read_time(), -86400);
+	free(saved.payload);
 }
 
 typedef int make_fn(struct device **out, const char *name, gpa_t base, struct power_sink power, struct error *e);
@@ -419,6 +435,7 @@ int main(void)
 		RTC_TEST(alarm_that_never_is),
 		RTC_TEST(period_and_update),
 		RTC_TEST(keeps_cmos_and_state),
+		RTC_TEST(keeps_a_time_before_1970),
 		cmocka_unit_test(i8042_resets),
 		cmocka_unit_test(debug_exit_ends),
 		cmocka_unit_test(pvpanic_tells),

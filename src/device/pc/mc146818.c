@@ -378,10 +378,11 @@ static void mc146818_reset(struct device *device)
 static int mc146818_validate(const void *shadow, struct error *e)
 {
 	const struct mc146818 *rtc = shadow;
-	/* What a guest can set, and a host's clock beside it, stay far within. */
+	/* What a guest can set, and a host's clock beside it, stay far within; a host's clock that is set back takes a guest's
+	 * before 1970. */
 	const int64_t most = INT64_MAX / 2;
 
-	if (rtc->index < CMOS_BYTES && rtc->seen >= 0 && rtc->seen < most + most / 2 && rtc->offset > -most &&
+	if (rtc->index < CMOS_BYTES && rtc->seen > -most && rtc->seen < most + most / 2 && rtc->offset > -most &&
 	    rtc->offset < most)
 		return 0;
 	return error_set(e, ERROR_USAGE, -EINVAL, "RTC state: index %u, time %lld and offset %lld ns", rtc->index,

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "memory/memory.h"
 #include "wall/private.h"
 #include "wall/program.h"
 
@@ -82,6 +83,7 @@ static const struct argument_rule argument_rules[] = {
 	{"ioctl:absent", false, false, EQUAL(1, UFFDIO_WAKE)},
 	{"ioctl:absent", false, false, EQUAL(1, UFFDIO_COPY)},
 	{"ioctl:absent", false, false, EQUAL(1, UFFDIO_ZEROPAGE)},
+	{"ioctl:touched", false, false, EQUAL(1, MEMORY_SCAN_REQUEST)},
 	{"prctl:name", false, false, EQUAL(0, PR_SET_NAME)},
 	{"prctl:filter", false, false, EQUAL(0, PR_SET_SECCOMP)},
 	{"tgkill:own", false, true, EQUAL(0, 0)},

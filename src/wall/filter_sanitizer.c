@@ -1,11 +1,12 @@
 #include "wall/private.h"
 
 /* What AddressSanitizer and its like need to tell what they found, and nothing in other builds. They map memory
- * that is readable and writable only, look at their own maps and find their own binary. */
+ * that is readable and writable only, look at their own maps and find their own binary. The C library's own heap, which is
+ * of no use then, begins when malloc_trim looks at it. */
 const char *const wall_sanitizer_calls[] = {
 #if WALL_SANITIZED
 	"sigaltstack", "getrlimit", "prlimit64", "openat", "readlink", "fstat", "newfstatat", "lseek", "sched_yield",
-	"sched_getaffinity", "getppid", "tgkill", "rt_sigaction", "uname", "ioctl", "set_robust_list",
+	"sched_getaffinity", "getppid", "tgkill", "rt_sigaction", "uname", "ioctl", "set_robust_list", "getrandom",
 #endif
 	NULL,
 };

@@ -56,7 +56,7 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 		{"a connection to the program in the guest", CALLS("socketpair")},
 		{"a seed for the guest at each reset", CALLS("getrandom")},
 		{"which reserved huge pages a reset has to clear", CALLS("mincore")},
-		{"a snapshot, whose memory a child writes", CALLS("clone:copy", "pwrite64", "close_range")},
+		{"a snapshot, whose memory a child writes", CALLS("clone:copy", "pwrite64", "close_range", "ioctl:touched")},
 		{"the state of KVM's CPUs and chips, and guest time, which stands and goes on", CALLS("ioctl:kvm-state")},
 		{"KVM's memory, and which pages the guest wrote", CALLS("ioctl:kvm-memory")},
 		{"interrupt lines; interrupts and doorbells at a reset", CALLS("ioctl:kvm-line", "ioctl:kvm-ways")},

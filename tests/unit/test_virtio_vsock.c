@@ -3,10 +3,12 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "device/virtio/vsock_private.h"
@@ -520,6 +522,26 @@ static void one_folder_one_machine(void **state)
 	assert_null(second);
 }
 
+/* Whatever ends it: what stands goes on, what the guest asks for is refused, and programs of the host still come in. */
+static void without_the_process_that_connects(void **state)
+{
+	struct virtio_vsock *vsock = (struct virtio_vsock *)bench.virtio;
+	int listener = listen_at("500"), fd = connected(1000, listener);
+	siginfo_t ended;
+
+	(void)state;
+	assert_int_equal(kill(vsock->host.pid, SIGKILL), 0);
+	assert_int_equal(waitid(P_PID, (id_t)vsock->host.pid, &ended, WEXITED | WNOWAIT), 0);
+	tell(VSOCK_REQUEST, 1001, 500);
+	hears(VSOCK_RESET, 1001, 500);
+	tell(VSOCK_REQUEST, 1002, 500);
+	hears(VSOCK_RESET, 1002, 500);
+	say(1000, 500, "hello", 5);
+	host_reads(fd, "hello", 5);
+	close(fd);
+	close(listener);
+}
+
 #define CASE(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -539,6 +561,7 @@ int main(void)
 		CASE(gone_before_the_guest_knew),
 		CASE(a_reset_ends_connections),
 		CASE(one_folder_one_machine),
+		CASE(without_the_process_that_connects),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/socket.h"
 #include "device/virtio/vsock_private.h"
 
@@ -383,11 +384,31 @@ static void vsock_loaded(struct device *device)
 	virtio_device_loaded(device);
 }
 
+static void unwatch_host(struct virtio_vsock *vsock)
+{
+	loop_unwatch(worker_loop(vsock->virtio.worker), vsock->host_watch);
+	vsock->host_watch = NULL;
+}
+
+/* Connections that stand are the monitor's own, and programs of the host that come are too. */
+static void host_ended(void *arg, uint32_t events)
+{
+	struct virtio_vsock *vsock = arg;
+
+	(void)events;
+	unwatch_host(vsock);
+	log_line(LOG_ERROR, "vsock",
+		 "%s: the process that connects the guest to programs of the host has ended; it finds none of them until the "
+		 "machine is started again",
+		 vsock->virtio.device.name);
+}
+
 static void stop(void *arg)
 {
 	struct virtio_vsock *vsock = arg;
 
 	forget(&vsock->virtio);
+	unwatch_host(vsock);
 	acceptor_stop(&vsock->acceptor);
 }
 
@@ -462,10 +483,17 @@ static int listen_at(struct virtio_vsock *vsock, struct error *e)
 static int start(void *arg, struct error *e)
 {
 	struct virtio_vsock *vsock = arg;
+	int r;
 
 	vsock->acceptor = (struct acceptor){
 		.loop = worker_loop(vsock->virtio.worker), .came = connection_accept, .arg = vsock};
-	return acceptor_start(&vsock->acceptor, vsock->listener, e);
+	r = loop_watch(vsock->acceptor.loop, vsock->host.socket, 0, host_ended, vsock, &vsock->host_watch, e);
+	if (r < 0)
+		return r;
+	r = acceptor_start(&vsock->acceptor, vsock->listener, e);
+	if (r < 0)
+		unwatch_host(vsock);
+	return r;
 }
 
 static int set_up(struct virtio_vsock *vsock, const char *name, struct worker *worker, struct error *e)

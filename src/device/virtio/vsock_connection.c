@@ -235,7 +235,7 @@ void connection_accept(void *vsock, int fd)
 struct connection *connection_to_host(struct virtio_vsock *vsock, uint32_t guest_port, uint32_t host_port)
 {
 	struct connection *connection;
-	int fd = vsock_host_connect(&vsock->host, host_port);
+	int fd = vsock->host_watch ? vsock_host_connect(&vsock->host, vsock->host_requests++, host_port) : -EPIPE;
 
 	if (fd < 0)
 		return NULL;

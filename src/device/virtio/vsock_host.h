@@ -11,7 +11,9 @@
 
 /* wall_await is due. */
 MUST_USE int vsock_host_start(struct wall_process *process, const char *folder, struct error *e);
-/* A connected socket (non-blocking, close-on-exec, the caller's), or a negative errno: -ENOENT, -ECONNREFUSED, ... */
-MUST_USE int vsock_host_connect(const struct wall_process *process, uint32_t port);
+/* A connected socket (non-blocking, close-on-exec, the caller's), or a negative errno: -ENOENT, -ECONNREFUSED, ...; -EPIPE: the
+ * process is gone; -ETIMEDOUT: it did not answer. `number` is another one than that of the call before, whose answer may come
+ * late. */
+MUST_USE int vsock_host_connect(const struct wall_process *process, uint32_t number, uint32_t port);
 
 #endif

@@ -72,6 +72,8 @@ struct virtio_vsock {
 	uint32_t cid;
 	char *folder;
 	struct wall_process host; /* connects for the guest */
+	struct loop_watch *host_watch; /* of its end; NULL: it is gone */
+	uint32_t host_requests;
 	int listener;
 	struct acceptor acceptor;
 	struct connection *connections;

@@ -114,7 +114,8 @@ static int read_template(struct cloning *cloning, struct error *e)
 
 static int save_now(struct cloning *cloning, struct error *e)
 {
-	const struct snapshots_request request = {.tag = "clone", .passing = true};
+	int lock;
+	const struct snapshots_request request = {.tag = "clone", .passing = &lock};
 	char path[PATH_MAX];
 	int r = snapshots_take(cloning->named, &request, path, NULL, e);
 
@@ -123,6 +124,7 @@ static int save_now(struct cloning *cloning, struct error *e)
 	r = snapshot_chain_load(&cloning->chain, path, e);
 	/* Who has it open keeps it. */
 	(void)unlink(path);
+	close(lock);
 	return r;
 }
 
@@ -140,12 +142,11 @@ static int link_file(const struct cloning *cloning, const char *to, const char *
 	return 0;
 }
 
-static int fill_folder(const struct cloning *cloning, const char *name, struct error *e)
+static int fill(void *context, const char *to, struct error *e)
 {
-	char to[PATH_MAX];
+	const struct cloning *cloning = context;
 	int r = 0;
 
-	snapshots_machine_folder(cloning->named->registry, name, to);
 	for (size_t i = 0; r == 0 && i < MACHINE_IMAGE_FILES; i++)
 		r = link_file(cloning, to, machine_image_files[i], e);
 	if (r < 0 || !*cloning->layer)
@@ -154,8 +155,9 @@ static int fill_folder(const struct cloning *cloning, const char *name, struct e
 	return r < 0 ? r : machine_disk_return(to, cloning->layer, e);
 }
 
-static int make(const struct cloning *cloning, const char *name, struct error *e)
+static int make(struct cloning *cloning, const char *name, struct error *e)
 {
+	const struct registry_filling filling = {.fill = fill, .context = cloning, .soon = true};
 	struct record record = cloning->named->record;
 	char *document;
 	int r = machine_document(&cloning->settings, name, &document, e);
@@ -166,7 +168,7 @@ static int make(const struct cloning *cloning, const char *name, struct error *e
 	record.monitor = 0;
 	record.foreground = record.stalled = false;
 	snprintf(record.name, sizeof record.name, "%s", name);
-	r = registry_create_soon(cloning->named->registry, name, document, strlen(document), &record, e);
+	r = registry_create_filled(cloning->named->registry, name, document, strlen(document), &record, &filling, e);
 	free(document);
 	return r;
 }
@@ -229,10 +231,8 @@ static int begin(struct cloning *cloning, const struct arguments *arguments, str
 
 	if (r < 0)
 		return r;
-	r = fill_folder(cloning, start->name, e);
 	note(cloning, start->name);
-	if (r == 0)
-		r = monitor_copy_begin(cloning->named->registry, start->name, &copy, &start->started, e);
+	r = monitor_copy_begin(cloning->named->registry, start->name, &copy, &start->started, e);
 	if (r < 0)
 		create_undo(cloning->named->registry, start->name);
 	return r;

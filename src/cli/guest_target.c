@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -35,14 +34,11 @@ static int open_vsock(const char *text, int *fd, struct error *e)
 /* The folder of its own that its document names. */
 static int open_elsewhere(const struct named *named, int *fd, struct error *e)
 {
-	char path[PATH_MAX];
 	struct arguments arguments;
 	size_t cursor = 0;
 	const char *text;
-	int r;
+	int r = machine_document_load(named->registry, named->name, &arguments, e);
 
-	registry_path(named->registry, named->name, "machine.yaml", path);
-	r = machine_document_load(path, &arguments, e);
 	if (r < 0)
 		return r;
 	text = arguments_next(&arguments, RUN_VSOCK, &cursor);

@@ -13,7 +13,7 @@
 #define GUEST_TARGET_VSOCK_ROW                                                                                       \
 	{                                                                                                            \
 		.name = "vsock", .letter = 'V', .type = OPTION_PATH, .placeholder = "FOLDER",                        \
-		.help = "the machine that was run with this --vsock folder, for one without a name"              \
+		.help = "the machine that was run with this --vsock folder, for one without a name"                  \
 	}
 #define GUEST_TARGET_TIMEOUT_ROW                                                                                     \
 	{                                                                                                            \

@@ -11,11 +11,16 @@
 #include <unistd.h>
 
 #include "block/block.h"
+#include "cli/progress.h"
 
 #define LAYER_PREFIX "disk-"
 #define ASIDE        ".disk.new.qcow2"
 #define DISK         "disk.qcow2"
 #define DISK_RAW     "disk.raw"
+/* Images of one disk: a clone has one more, and none can be opened that has more than 64. From the lower number on a start joins
+ * them. */
+#define DEPTH_MAX  60
+#define DEPTH_JOIN 32
 /* More layers than a chain can have. */
 #define LAYERS_MAX 256
 
@@ -71,37 +76,6 @@ static int put_overlay(const char *folder, const char *layer, struct error *e)
 	return 0;
 }
 
-int machine_disk_freeze(const char *folder, char layer[MACHINE_LAYER_SIZE], char path[PATH_MAX], struct error *e)
-{
-	char disk[PATH_MAX], to[PATH_MAX];
-	uint32_t number;
-	bool raw;
-	int r = path_of(folder, DISK, disk, e);
-
-	*layer = '\0';
-	if (r < 0)
-		return r;
-	raw = access(disk, F_OK) < 0;
-	if (raw)
-		r = path_of(folder, DISK_RAW, disk, e);
-	if (r < 0 || access(disk, F_OK) < 0)
-		return r;
-	if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
-		return error_errno(e, -EIO, "random numbers");
-	snprintf(layer, MACHINE_LAYER_SIZE, LAYER_PREFIX "%08x.%s", (unsigned)number, raw ? "raw" : "qcow2");
-	r = path_of(folder, layer, to, e);
-	if (r == 0 && link(disk, to) < 0)
-		r = error_errno(e, -errno, "%.300s", to);
-	if (r == 0)
-		r = put_overlay(folder, layer, e);
-	return r < 0 ? r : path_of(folder, DISK, path, e);
-}
-
-int machine_disk_return(const char *folder, const char *layer, struct error *e)
-{
-	return put_overlay(folder, layer, e);
-}
-
 bool machine_disk_is_layer(const char *file)
 {
 	size_t prefix = strlen(LAYER_PREFIX), digits;
@@ -123,6 +97,96 @@ static bool layer_below(const char *folder, const char *file, char below[MACHINE
 		return false;
 	snprintf(below, MACHINE_LAYER_SIZE, "%.*s", MACHINE_LAYER_SIZE - 1, description.backing);
 	return true;
+}
+
+/* How many images its disk is made of. */
+static unsigned depth_of(const char *folder)
+{
+	char name[MACHINE_LAYER_SIZE] = DISK;
+	unsigned depth = 1;
+
+	while (depth < LAYERS_MAX && layer_below(folder, name, name))
+		depth++;
+	return depth;
+}
+
+int machine_disk_freeze(const char *folder, char layer[MACHINE_LAYER_SIZE], char path[PATH_MAX], struct error *e)
+{
+	char disk[PATH_MAX], to[PATH_MAX];
+	uint32_t number;
+	bool raw;
+	int r = path_of(folder, DISK, disk, e);
+
+	*layer = '\0';
+	if (r < 0)
+		return r;
+	raw = access(disk, F_OK) < 0;
+	if (raw)
+		r = path_of(folder, DISK_RAW, disk, e);
+	if (r < 0 || access(disk, F_OK) < 0)
+		return r;
+	if (!raw && depth_of(folder) >= DEPTH_MAX)
+		return error_set(e, ERROR_STATE, -ELOOP,
+				 "%.300s: its disk has %d layers, one of each time that it was saved, and more can not be; doppel "
+				 "restart makes one of them",
+				 folder, DEPTH_MAX);
+	if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
+		return error_errno(e, -EIO, "random numbers");
+	snprintf(layer, MACHINE_LAYER_SIZE, LAYER_PREFIX "%08x.%s", (unsigned)number, raw ? "raw" : "qcow2");
+	r = path_of(folder, layer, to, e);
+	if (r == 0 && link(disk, to) < 0)
+		r = error_errno(e, -errno, "%.300s", to);
+	if (r == 0)
+		r = put_overlay(folder, layer, e);
+	return r < 0 ? r : path_of(folder, DISK, path, e);
+}
+
+static void show(void *context, uint64_t done, uint64_t total)
+{
+	progress_show(context,
+		      &(struct image_progress){.step = "joining the layers of the disk", .done = done, .total = total, .bytes = true});
+}
+
+static int copy_aside(const char *disk, const char *aside, struct error *e)
+{
+	const struct block_options from = {.path = disk, .format = BLOCK_QCOW2, .read_only = true};
+	const struct block_create_options as = {.format = BLOCK_QCOW2};
+	struct progress progress;
+	int r, fd;
+
+	(void)unlink(aside);
+	progress_init(&progress, stderr);
+	r = block_convert(&from, aside, &as, false, show, &progress, e);
+	progress_finish(&progress);
+	fd = r < 0 ? r : open(aside, O_RDONLY | O_CLOEXEC);
+	if (r == 0 && (fd < 0 || fsync(fd) < 0))
+		r = error_errno(e, -errno, "%.300s", aside);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+int machine_disk_join(const char *folder, struct error *e)
+{
+	char aside[PATH_MAX], disk[PATH_MAX];
+	int r = path_of(folder, ASIDE, aside, e);
+
+	if (r == 0)
+		r = path_of(folder, DISK, disk, e);
+	if (r < 0 || depth_of(folder) < DEPTH_JOIN)
+		return r;
+	r = copy_aside(disk, aside, e);
+	if (r == 0 && rename(aside, disk) < 0)
+		r = error_errno(e, -errno, "%.300s", disk);
+	if (r < 0)
+		(void)unlink(aside);
+	flush_folder(folder);
+	return r < 0 ? r : 1;
+}
+
+int machine_disk_return(const char *folder, const char *layer, struct error *e)
+{
+	return put_overlay(folder, layer, e);
 }
 
 int machine_disk_link(const char *folder, const char *layer, const char *to, struct error *e)

@@ -238,11 +238,12 @@ int machine_document_read(const void *text, size_t length, const char *source, s
 	return r;
 }
 
-int machine_document_load(const char *path, struct arguments *out, struct error *e)
+int machine_document_load(const struct registry *registry, const char *name, struct arguments *out, struct error *e)
 {
+	char path[PATH_MAX];
 	uint8_t *text;
 	size_t length;
-	int r = file_read(path, TREE_BYTES_MAX, &text, &length, e);
+	int r = registry_document(registry, name, path, &text, &length, e);
 
 	if (r < 0)
 		return r;

@@ -8,6 +8,7 @@
 
 #include "cli/arguments.h"
 #include "config/document.h"
+#include "registry/registry.h"
 
 extern const struct config_kind machine_kind;
 
@@ -30,7 +31,7 @@ MUST_USE int machine_document(const struct settings *settings, const char *name,
 /* Arguments of the verb run from a document that is called `source` in messages. `complaints` may be NULL. */
 MUST_USE int machine_document_read(const void *text, size_t length, const char *source, struct arguments *out,
 				   struct complaints *complaints, struct error *e);
-/* The same of a file. */
-MUST_USE int machine_document_load(const char *path, struct arguments *out, struct error *e);
+/* The same of the machine of that name. */
+MUST_USE int machine_document_load(const struct registry *registry, const char *name, struct arguments *out, struct error *e);
 
 #endif

@@ -1,21 +1,16 @@
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "cli/cli.h"
+#include "cli/document.h"
 #include "cli/migrate.h"
 #include "cli/verb.h"
-#include "config/tree.h"
 #include "migrate/source.h"
 #include "monitor/monitor.h"
-
-#define LOOK_MS 100
 
 enum {
 	MIGRATE_OFFLINE,
@@ -33,6 +28,7 @@ enum {
 	MIGRATE_TO_POST_COPY,
 	MIGRATE_RECOVER,
 	MIGRATE_QUIET,
+	MIGRATE_FORMAT,
 	MIGRATE_ENDPOINT,
 	MIGRATE_OPTIONS = MIGRATE_ENDPOINT + ENDPOINT_OPTIONS,
 };
@@ -42,103 +38,6 @@ static bool given(const struct arguments *arguments, unsigned option)
 	return arguments->values[option].given;
 }
 
-/* ---- While it moves ---- */
-
-static json_int_t number(const json_t *object, const char *key)
-{
-	return json_integer_value(json_object_get(object, key));
-}
-
-static void print_size(FILE *out, double bytes)
-{
-	fprintf(out, "%.1fM", bytes / (double)MIB);
-}
-
-static void print_progress(FILE *out, const json_t *p)
-{
-	const char *name = json_string_value(json_object_get(p, "name"));
-
-	fprintf(out, "stage %d, %s", (int)number(p, "stage"), name ? name : "");
-	if (number(p, "round")) {
-		fprintf(out, ": round %d, ", (int)number(p, "round"));
-		print_size(out, (double)number(p, "bytes"));
-		fprintf(out, " sent, %lld pages left", (long long)number(p, "left"));
-		if (number(p, "estimate_ns"))
-			fprintf(out, ", about %lld ms of downtime", (long long)number(p, "estimate_ns") / 1000000);
-		if (number(p, "throttle"))
-			fprintf(out, ", slowed down to %d %%", (int)number(p, "throttle"));
-	}
-	if (json_is_true(json_object_get(p, "post_copy")) && number(p, "stage") == MIGRATE_ACTIVATION)
-		fprintf(out, ": post-copy%s, %lld pages left, %lld were waited for",
-			json_is_true(json_object_get(p, "cut")) ? " was cut off" : "",
-			(long long)number(p, "left"), (long long)number(p, "faults"));
-	fputc('\n', out);
-}
-
-/* The request waits on a thread, so that this one can tell how it goes on. */
-struct request {
-	struct control_client *client;
-	const char *call;
-	json_t *with, *result;
-	int code;
-	struct error error;
-	atomic_bool done;
-};
-
-static void *request_main(void *arg)
-{
-	struct request *request = arg;
-
-	request->code = control_request(request->client, request->call, request->with, -1, &request->result, NULL,
-					&request->error);
-	atomic_store(&request->done, true);
-	return NULL;
-}
-
-static void look_on(struct named *watcher, const struct request *request)
-{
-	json_t *event;
-
-	while (!atomic_load(&request->done)) {
-		if (control_next(watcher->client, LOOK_MS, &event, NULL) < 0) {
-			migrate_pause(LOOK_MS / 10);
-			continue;
-		}
-		if (json_object_get(event, "stage") && !json_object_get(event, "to"))
-			print_progress(stderr, event);
-		json_decref(event);
-	}
-}
-
-static int perform(struct named *named, struct request *request, bool quiet, struct error *e)
-{
-	struct named watcher = {.registry = named->registry, .record = named->record};
-	pthread_t thread;
-	bool watching;
-
-	memcpy(watcher.name, named->name, sizeof watcher.name);
-	watching = !quiet && named_call(&watcher, "moved", "events", NULL, MIGRATE_PATIENCE_MS, NULL, NULL) == 0;
-	request->client = named->client;
-	if (watching && pthread_create(&thread, NULL, request_main, request) == 0) {
-		look_on(&watcher, request);
-		pthread_join(thread, NULL);
-	} else {
-		request_main(request);
-	}
-	named_close(&watcher);
-	return request->code < 0 ? error_set(e, request->error.kind, request->code, "%s", request->error.message)
-				 : 0;
-}
-
-/* ---- Afterwards ---- */
-
-static void report(const struct named *named, const char *to, const json_t *p)
-{
-	printf("%s is at %s: %.2f s, ", named->name, to, (double)number(p, "total_ns") / 1e9);
-	print_size(stdout, (double)number(p, "bytes"));
-	printf(", %lld ms of downtime\n", (long long)(number(p, "downtime_ns") + 500000) / 1000000);
-}
-
 /* ---- The move ---- */
 
 static int read_document(struct named *named, uint8_t **text, struct error *e)
@@ -146,8 +45,7 @@ static int read_document(struct named *named, uint8_t **text, struct error *e)
 	char path[PATH_MAX];
 	size_t length;
 
-	registry_path(named->registry, named->name, "machine.yaml", path);
-	return file_read(path, TREE_BYTES_MAX, text, &length, e);
+	return registry_document(named->registry, named->name, path, text, &length, e);
 }
 
 /* Only its folder has it. */
@@ -258,44 +156,46 @@ static int make_request(struct named *named, const struct arguments *arguments, 
 static int move(struct named *named, const struct arguments *arguments, const struct migrate_target *target,
 		struct error *e)
 {
-	struct request request = {.call = "migrate"};
+	json_t *with = NULL, *result = NULL;
 	unsigned connections = connections_of(arguments, target), more = connections - 1 + wants_post_copy(arguments);
 	int fd = -1, r = named_connect(named, "moved", e);
 
 	if (r == 0)
-		r = make_request(named, arguments, &request.with, e);
+		r = make_request(named, arguments, &with, e);
 	if (r == 0)
-		json_object_set_new(request.with, "connections", json_integer(connections));
+		json_object_set_new(with, "connections", json_integer(connections));
 	if (r == 0 && more)
 		r = migrate_pass_links(named, target, more, e);
 	if (r == 0)
 		r = endpoint_connect(target->endpoint, &fd, e);
 	if (r < 0) {
-		json_decref(request.with);
+		json_decref(with);
 		return r;
 	}
 	control_pass(named->client, fd);
-	r = perform(named, &request, given(arguments, MIGRATE_QUIET), e);
+	r = migrate_watch(named, with, given(arguments, MIGRATE_QUIET), &result, e);
 	close(fd);
-	if (r < 0 && e->kind == ERROR_TIMEOUT && migrate_settle_doubt(named, target, &request.result, e) == 0)
+	if (r < 0 && e->kind == ERROR_TIMEOUT && migrate_settle_doubt(named, target, &result, e) == 0)
 		r = 0;
 	if (r == 0) {
-		report(named, target->to, request.result);
+		migrate_report(named, target->to, result);
 		r = migrate_discard(named, e);
 	}
-	json_decref(request.result);
+	json_decref(result);
 	return r;
 }
 
 /* ---- Calls about one that is under way ---- */
 
-static int status(struct named *named, struct error *e)
+static int status(struct named *named, enum output_format format, struct error *e)
 {
 	json_t *result = NULL;
 	int r = named_call(named, "moved", "migrate status", NULL, MIGRATE_PATIENCE_MS, &result, e);
 
-	if (r == 0)
-		print_progress(stdout, result);
+	if (r == 0 && format == FORMAT_TABLE)
+		migrate_print(stdout, result);
+	else if (r == 0)
+		r = document_print(result, format, stdout, e);
 	json_decref(result);
 	return r;
 }
@@ -365,7 +265,7 @@ static int act(struct named *named, const struct arguments *arguments, struct er
 	if (r < 0)
 		return r;
 	if (given(arguments, MIGRATE_STATUS))
-		return status(named, e);
+		return status(named, (enum output_format)values[MIGRATE_FORMAT].number, e);
 	if (given(arguments, MIGRATE_CANCEL))
 		return named_call(named, "moved", "migrate cancel", NULL, MIGRATE_PATIENCE_MS, NULL, e);
 	if (given(arguments, MIGRATE_SET_BANDWIDTH))
@@ -463,6 +363,7 @@ static const struct option_spec options[MIGRATE_OPTIONS] = {
 			   .letter = 'q',
 			   .type = OPTION_FLAG,
 			   .help = "do not tell how it goes on"},
+	[MIGRATE_FORMAT] = OPTION_FORMAT_ROW,
 	ENDPOINT_ROWS(MIGRATE_ENDPOINT),
 };
 
@@ -475,6 +376,7 @@ static const struct verb_example examples[] = {
 	{"doppel migrate web tls:10.0.0.7:7000 --psk ~/moves.key", "the same, by a key that both have"},
 	{"doppel migrate web unix:/tmp/there --post-copy", "it runs there at once, and its memory follows"},
 	{"doppel migrate web --status", "how far it has come"},
+	{"doppel migrate web --status --format json | jq .left", "the pages that are due still, for a script"},
 	{"doppel migrate web --cancel", "web stays here"},
 	{NULL, NULL},
 };

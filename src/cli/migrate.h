@@ -7,6 +7,9 @@
 #ifndef DOPPEL_CLI_MIGRATE_H
 #define DOPPEL_CLI_MIGRATE_H
 
+#include <jansson.h>
+#include <stdio.h>
+
 #include "cli/endpoint.h"
 #include "cli/named.h"
 
@@ -29,6 +32,13 @@ MUST_USE int migrate_discard(struct named *named, struct error *e);
  * and when it does not answer, `e` stays as it is. *result: of the move. */
 MUST_USE int migrate_settle_doubt(struct named *named, const struct migrate_target *target, json_t **result,
 				  struct error *e);
+/* The call "migrate" to the machine's monitor, which has the connection already; `with` is taken. Tells on stderr how it goes on,
+ * unless `quiet`. *result: of the move, a new reference. */
+MUST_USE int migrate_watch(struct named *named, json_t *with, bool quiet, json_t **result, struct error *e);
+/* A line of what "migrate status" answers. */
+void migrate_print(FILE *out, const json_t *progress);
+/* A line of how it went. */
+void migrate_report(const struct named *named, const char *to, const json_t *result);
 /* migrate --recover, which tells the outcome. */
 MUST_USE int migrate_recover(struct named *named, const struct migrate_target *target, struct error *e);
 

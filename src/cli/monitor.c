@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-#include "base/file.h"
 #include "base/log.h"
 #include "cli/machine_document.h"
 #include "cli/monitor.h"
@@ -15,7 +14,6 @@
 #include "cli/run_options.h"
 #include "cli/run_walls.h"
 #include "cli/verb.h"
-#include "config/tree.h"
 #include "snapshot/folder.h"
 #include "snapshot/load.h"
 
@@ -37,18 +35,10 @@ struct session {
 	struct keeper keeper; /* of sockets outside of its folder, which it cannot remove behind its walls */
 };
 
-static int read_document(struct session *session, struct error *e)
-{
-	char path[PATH_MAX];
-
-	registry_path(session->registry, session->name, "machine.yaml", path);
-	return machine_document_load(path, &session->arguments, e);
-}
-
 static int configure(void *context, struct monitor_setup *setup, struct error *e)
 {
 	struct session *session = context;
-	int r = read_document(session, e);
+	int r = machine_document_load(session->registry, session->name, &session->arguments, e);
 
 	if (r < 0)
 		return r;

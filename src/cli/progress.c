@@ -57,12 +57,12 @@ void progress_line(const struct image_progress *state, uint64_t done_before, uin
 		add_bar(state, bar, sizeof bar);
 	if (state->bytes)
 		add_bytes(state, done_before, elapsed_ns, bytes, sizeof bytes);
-	snprintf(out, PROGRESS_LINE_SIZE, "%.40s%s%s", state->step, bar, bytes);
+	snprintf(out, PROGRESS_LINE_SIZE, "%.*s%s%s", PROGRESS_STEP_SIZE - 1, state->step, bar, bytes);
 }
 
 static void begin_step(struct progress *progress, const struct image_progress *state, uint64_t now)
 {
-	progress->step = state->step;
+	snprintf(progress->step, sizeof progress->step, "%s", state->step);
 	progress->step_ns = now;
 	progress->done_before = state->done;
 	progress->drawn_ns = 0;
@@ -76,7 +76,7 @@ void progress_show(void *context, const struct image_progress *state)
 	uint64_t now = clock_host_ns();
 	char line[PROGRESS_LINE_SIZE];
 
-	if (!progress->step || strcmp(progress->step, state->step) != 0)
+	if (strncmp(progress->step, state->step, PROGRESS_STEP_SIZE - 1) != 0)
 		begin_step(progress, state, now);
 	if (!progress->redraw || now - progress->drawn_ns < REDRAW_NS)
 		return;
@@ -88,7 +88,7 @@ void progress_show(void *context, const struct image_progress *state)
 
 void progress_finish(struct progress *progress)
 {
-	if (progress->redraw && progress->step)
+	if (progress->redraw && *progress->step)
 		fputs(ERASE_LINE, progress->out);
 	fflush(progress->out);
 }

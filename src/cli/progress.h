@@ -11,10 +11,12 @@
 
 #include "image/image.h"
 
+#define PROGRESS_STEP_SIZE 41
+
 struct progress {
 	FILE *out;
 	bool redraw;          /* a terminal that can erase its line */
-	const char *step;     /* shown last, or NULL */
+	char step[PROGRESS_STEP_SIZE]; /* shown last, or "" */
 	uint64_t step_ns;     /* host time at which it began */
 	uint64_t drawn_ns;    /* host time of the last drawing */
 	uint64_t done_before; /* bytes that were there when the step began */

@@ -23,7 +23,7 @@ struct restoring {
 	bool eager, wait;
 };
 
-static int stop(struct named *named, struct error *e)
+static int end(struct named *named, struct error *e)
 {
 	int r = named_call(named, "stopped", "stop", json_pack("{s:i}", "timeout_ms", 0), STOP_PATIENCE_MS, NULL, e);
 
@@ -58,26 +58,41 @@ static int start(const struct restoring *restoring, struct error *e)
 	return monitor_start_with(named->registry, named->name, option, NULL, e);
 }
 
+struct showing {
+	struct progress progress;
+	const char *step;
+};
+
 static void show(void *context, uint64_t done, uint64_t total)
 {
-	progress_show(context, &(struct image_progress){.step = "checking the rest", .done = done, .total = total, .bytes = true});
+	struct showing *showing = context;
+
+	progress_show(&showing->progress,
+		      &(struct image_progress){.step = showing->step, .done = done, .total = total, .bytes = true});
+}
+
+static int check_all(const struct restoring *restoring, const char *step, struct error *e)
+{
+	struct showing showing = {.step = step};
+	int r = 0;
+
+	progress_init(&showing.progress, stderr);
+	for (unsigned i = 0; r == 0 && i < restoring->chain->count; i++)
+		r = snapshot_verify(restoring->chain->files[i], showing.progress.redraw ? show : NULL, &showing, e);
+	progress_finish(&showing.progress);
+	return r;
 }
 
 /* The machine runs on memory that is read when it is touched. That brings the rest into the host's cache, and tells whether it
  * is what was saved; if not, the guest must not go on. */
 static int check_rest(const struct restoring *restoring, struct error *e)
 {
-	struct progress progress;
-	int r = 0;
+	int r;
 
 	if (restoring->eager || !restoring->wait)
 		return 0;
-	progress_init(&progress, stderr);
-	progress.redraw = progress.redraw && isatty(STDERR_FILENO);
-	for (unsigned i = 0; r == 0 && i < restoring->chain->count; i++)
-		r = snapshot_verify(restoring->chain->files[i], progress.redraw ? show : NULL, &progress, e);
-	progress_finish(&progress);
-	if (r < 0 && stop(restoring->named, NULL) == 0)
+	r = check_all(restoring, "checking the rest", e);
+	if (r < 0 && end(restoring->named, NULL) == 0)
 		r = error_prefix(e, r, "%s was stopped again", restoring->named->name);
 	return r;
 }
@@ -89,6 +104,14 @@ static int go_on(const struct restoring *restoring, struct error *e)
 	if (r == 0)
 		r = start(restoring, e);
 	return r < 0 ? r : check_rest(restoring, e);
+}
+
+/* Not for a snapshot that turns out to be damaged, where all of that is read anyway. */
+static int end_running(const struct restoring *restoring, struct error *e)
+{
+	int r = restoring->eager ? check_all(restoring, "checking", e) : 0;
+
+	return r < 0 ? r : end(restoring->named, e);
 }
 
 static int restore(struct named *named, const struct arguments *arguments, struct error *e)
@@ -105,14 +128,20 @@ static int restore(struct named *named, const struct arguments *arguments, struc
 
 	if (r < 0)
 		return r;
+	/* What will be checked anyway is so before the machine that runs is ended for it. */
+	if (restoring.wait || restoring.eager)
+		r = snapshot_chain_keep_rows(&chain, e);
+	if (r < 0)
+		goto out;
 	if (!named_is_at_rest(&named->record) && !arguments->values[RESTORE_FORCE].given)
 		r = error_set(e, ERROR_STATE, -EBUSY,
 			      "%s is %s; what it did since %s would be lost: doppel restore --force %s %s does so", named->name,
 			      machine_state_name(named->record.state), restoring.tag, named->name, restoring.tag);
 	else if (!named_is_at_rest(&named->record))
-		r = stop(named, e);
+		r = end_running(&restoring, e);
 	if (r == 0)
 		r = go_on(&restoring, e);
+out:
 	snapshot_chain_finish(&chain);
 	snapshots_sweep(named->registry, named->name);
 	return r;
@@ -170,7 +199,8 @@ const struct verb verb_restore = {
 	.operand_kind = OPERAND_MACHINE,
 	.description =
 		"The machine runs within milliseconds, on memory that is read from the snapshot when it is touched; meanwhile the "
-		"rest is read and checked, and a machine whose memory turns out to be damaged is stopped. The guest goes on amid "
+		"rest is read and checked, and a machine whose memory turns out to be damaged is stopped. With --eager all of it is "
+		"read before, and checked before a machine that runs is ended. The guest goes on amid "
 		"what it did; only its wall clock tells that time has passed, and connections to others are lost.\n\n"
 		"What was written to its disk since then is dropped.\n\n"
 		"With --name, a new machine is made of a file of doppel snapshot export: all of it is checked, and unpacked into the "

@@ -26,7 +26,7 @@ struct importing {
 	struct snapshot_chain chain; /* the file alone */
 	struct snapshot_file files[SNAPSHOT_FILES_MAX];
 	unsigned count;
-	char folder[PATH_MAX], snapshot[PATH_MAX];
+	char tag[64];
 	struct progress progress;
 	const char *step;
 };
@@ -93,7 +93,14 @@ static int open_file(struct importing *i, const char *path, struct error *e)
 	return r < 0 ? r : check(i, e);
 }
 
-/* ---- The machine ---- */
+static void choose_tag(struct importing *i)
+{
+	const char *tag = snapshots_fact(i->chain.files[0], "tag");
+
+	snprintf(i->tag, sizeof i->tag, "%s", name_is_valid(tag) ? tag : "imported");
+}
+
+/* ---- Its document ---- */
 
 static int make_document(const struct importing *i, char **document, struct error *e)
 {
@@ -110,24 +117,6 @@ static int make_document(const struct importing *i, char **document, struct erro
 		r = machine_document(&settings, i->name, document, e);
 	settings_finish(&settings);
 	arguments_finish(&arguments);
-	return r;
-}
-
-static int make(const struct importing *i, struct error *e)
-{
-	const struct snapshot *snapshot = i->chain.files[0];
-	struct record record = {.state = MACHINE_CREATED};
-	char *document;
-	int r = make_document(i, &document, e);
-
-	if (r < 0)
-		return r;
-	record.memory_bytes = (uint64_t)json_integer_value(json_object_get(snapshot->facts, "memory"));
-	record.cpus = (unsigned)json_integer_value(json_object_get(snapshot->facts, "cpus"));
-	snprintf(record.name, sizeof record.name, "%s", i->name);
-	snprintf(record.image, sizeof record.image, "%s", snapshots_fact(snapshot, "image"));
-	r = registry_create(i->registry, i->name, document, strlen(document), &record, e);
-	free(document);
 	return r;
 }
 
@@ -148,69 +137,83 @@ static int flush(int fd, const char *path, int r, struct error *e)
 	return r;
 }
 
-static int unpack_file(struct importing *i, unsigned index, struct error *e)
+static int path_of(const char *folder, const char *file, char path[PATH_MAX], struct error *e)
+{
+	int length = snprintf(path, PATH_MAX, "%s/%s", folder, file);
+
+	return length < PATH_MAX ? 0 : error_errno(e, -ENAMETOOLONG, "%.300s", folder);
+}
+
+static int unpack_file(struct importing *i, unsigned index, const char *folder, struct error *e)
 {
 	const struct snapshot_file *file = &i->files[index];
 	char path[PATH_MAX];
-	int fd;
+	int fd = path_of(folder, file->name, path, e);
 
-	registry_path(i->registry, i->name, file->name, path);
-	fd = new_file(path, e);
+	if (fd == 0)
+		fd = new_file(path, e);
 	i->step = machine_disk_is_layer(file->name) ? "unpacking the disk" : "unpacking";
 	return fd < 0 ? fd : flush(fd, path, snapshot_unpack_file(i->chain.files[0], index, file, fd, show, i, e), e);
 }
 
-static int unpack_memory(struct importing *i, struct error *e)
+static int unpack_memory(struct importing *i, const char *folder, struct error *e)
 {
-	const char *tag = snapshots_fact(i->chain.files[0], "tag");
-	char folder[PATH_MAX];
-	int fd, r;
+	char path[PATH_MAX], file[128];
+	int fd = path_of(folder, "snapshots", path, e);
 
-	snapshots_folder(i->registry, i->name, folder);
-	if (mkdir(folder, 0700) < 0)
-		return error_errno(e, -errno, "%.300s", folder);
-	r = snapshots_path(i->registry, i->name, name_is_valid(tag) ? tag : "imported", i->snapshot, e);
-	if (r < 0)
-		return r;
-	fd = new_file(i->snapshot, e);
+	if (fd == 0 && mkdir(path, 0700) < 0)
+		fd = error_errno(e, -errno, "%.300s", path);
+	snprintf(file, sizeof file, "snapshots/%s" SNAPSHOT_SUFFIX, i->tag);
+	if (fd == 0)
+		fd = path_of(folder, file, path, e);
+	if (fd == 0)
+		fd = new_file(path, e);
 	i->step = "unpacking memory";
-	return fd < 0 ? fd : flush(fd, i->snapshot, snapshot_collapse(&i->chain, fd, show, i, e), e);
+	return fd < 0 ? fd : flush(fd, path, snapshot_collapse(&i->chain, fd, show, i, e), e);
 }
 
-static int fill(struct importing *i, struct error *e)
+static int fill(void *context, const char *folder, struct error *e)
 {
+	struct importing *i = context;
 	const char *layer = snapshots_layer(i->chain.files[0]);
 	int r = 0;
 
 	for (unsigned n = 0; r == 0 && n < i->count; n++)
-		r = unpack_file(i, n, e);
+		r = unpack_file(i, n, folder, e);
 	if (r == 0 && layer)
-		r = machine_disk_return(i->folder, layer, e);
-	return r < 0 ? r : unpack_memory(i, e);
+		r = machine_disk_return(folder, layer, e);
+	return r < 0 ? r : unpack_memory(i, folder, e);
 }
 
-/* Nobody starts it meanwhile. */
-static int fill_locked(struct importing *i, struct error *e)
+/* ---- The machine ---- */
+
+static int make(struct importing *i, struct error *e)
 {
-	int lock, r = registry_lock(i->registry, i->name, &lock, e);
+	const struct snapshot *snapshot = i->chain.files[0];
+	const struct registry_filling filling = {.fill = fill, .context = i};
+	struct record record = {.state = MACHINE_CREATED};
+	char *document;
+	int r = make_document(i, &document, e);
 
 	if (r < 0)
 		return r;
+	record.memory_bytes = (uint64_t)json_integer_value(json_object_get(snapshot->facts, "memory"));
+	record.cpus = (unsigned)json_integer_value(json_object_get(snapshot->facts, "cpus"));
+	snprintf(record.name, sizeof record.name, "%s", i->name);
+	snprintf(record.image, sizeof record.image, "%s", snapshots_fact(snapshot, "image"));
 	progress_init(&i->progress, stderr);
-	r = fill(i, e);
+	r = registry_create_filled(i->registry, i->name, document, strlen(document), &record, &filling, e);
 	progress_finish(&i->progress);
-	close(lock);
+	free(document);
 	return r;
 }
 
-static int bring_up(struct importing *i, bool eager, struct error *e)
+static int start(const struct importing *i, bool eager, struct error *e)
 {
-	char option[PATH_MAX + 32];
-	int r;
+	char path[PATH_MAX], option[PATH_MAX + 32];
+	int r = snapshots_path(i->registry, i->name, i->tag, path, e);
 
-	snapshots_machine_folder(i->registry, i->name, i->folder);
-	r = fill_locked(i, e);
-	snprintf(option, sizeof option, "--restore%s=%s", eager ? "-eager" : "", i->snapshot);
+	snprintf(option, sizeof option, "--restore%s=%s", eager ? "-eager" : "", path);
 	if (r == 0)
 		r = monitor_start_with(i->registry, i->name, option, NULL, e);
 	if (r < 0)
@@ -230,9 +233,11 @@ int restore_file(const char *path, const char *name, bool eager, struct error *e
 		return r;
 	r = open_file(&i, path, e);
 	if (r == 0)
+		choose_tag(&i);
+	if (r == 0)
 		r = make(&i, e);
 	if (r == 0)
-		r = bring_up(&i, eager, e);
+		r = start(&i, eager, e);
 	if (r == 0)
 		puts(name);
 	snapshot_chain_finish(&i.chain);

@@ -15,6 +15,104 @@
 #include "cli/table.h"
 #include "cli/verb.h"
 
+/* ---- What there is ---- */
+
+struct entry {
+	char file[128];
+	bool readable;
+	struct snapshot_header header; /* zeros where it is not */
+};
+
+struct listing {
+	struct entry *entries;
+	size_t count, room;
+	bool failed;
+};
+
+static void add_entry(void *context, const char *file, const struct snapshot_header *header)
+{
+	struct listing *listing = context;
+	struct entry *entry;
+
+	if (listing->count == listing->room) {
+		size_t room = listing->room ? 2 * listing->room : 16;
+		struct entry *entries = reallocarray(listing->entries, room, sizeof *entries);
+
+		listing->failed |= !entries;
+		if (!entries)
+			return;
+		listing->entries = entries;
+		listing->room = room;
+	}
+	entry = &listing->entries[listing->count++];
+	*entry = (struct entry){.readable = header};
+	snprintf(entry->file, sizeof entry->file, "%.*s", (int)(strlen(file) - strlen(SNAPSHOT_SUFFIX)), file);
+	if (header)
+		entry->header = *header;
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+
+	return (x->header.created_ns > y->header.created_ns) - (x->header.created_ns < y->header.created_ns);
+}
+
+static int list(const struct named *named, struct listing *listing, struct error *e)
+{
+	char folder[PATH_MAX];
+	int r;
+
+	*listing = (struct listing){.entries = NULL};
+	snapshots_folder(named->registry, named->name, folder);
+	r = snapshot_each(folder, add_entry, listing, e);
+	if (r == 0 && listing->failed)
+		r = error_errno(e, -ENOMEM, "%s", folder);
+	if (r < 0)
+		free(listing->entries);
+	else if (listing->count)
+		qsort(listing->entries, listing->count, sizeof *listing->entries, by_time);
+	return r;
+}
+
+static const struct entry *find_id(const struct listing *listing, const uint8_t id[SNAPSHOT_ID_BYTES])
+{
+	for (size_t i = 0; i < listing->count; i++)
+		if (listing->entries[i].readable && memcmp(listing->entries[i].header.id, id, SNAPSHOT_ID_BYTES) == 0)
+			return &listing->entries[i];
+	return NULL;
+}
+
+/* The first that builds on it, or NULL. */
+static const struct entry *child_of(const struct listing *listing, const char *tag)
+{
+	for (size_t i = 0; i < listing->count; i++) {
+		const struct entry *parent = find_id(listing, listing->entries[i].header.parent);
+
+		if (parent && strcmp(parent->file, tag) == 0)
+			return &listing->entries[i];
+	}
+	return NULL;
+}
+
+/* Whether it can go: nothing builds on it. */
+static int check_needed(const struct named *named, const char *tag, struct error *e)
+{
+	const struct entry *child;
+	struct listing listing;
+	int r = list(named, &listing, e);
+
+	if (r < 0)
+		return r;
+	child = child_of(&listing, tag);
+	if (child)
+		r = error_set(e, ERROR_STATE, -EBUSY,
+			      "%s of %s builds on %s and would be lost; doppel snapshot collapse %s %s makes it whole first",
+			      child->file, named->name, tag, named->name, child->file);
+	free(listing.entries);
+	return r;
+}
+
 /* ---- save ---- */
 
 enum { SAVE_PARENT, SAVE_FORCE, SAVE_COMPRESS, SAVE_OPTIONS };
@@ -51,6 +149,12 @@ static int save(struct named *named, const struct arguments *arguments, struct e
 	if (request.compress && request.parent)
 		return error_set(e, ERROR_USAGE, -EINVAL,
 				 "a compressed snapshot has all memory in it; give --compress or --parent, not both");
+	if (request.parent && strcmp(request.parent, request.tag) == 0)
+		return error_set(e, ERROR_USAGE, -EINVAL, "%s can not build on itself; give it another name, or no --parent",
+				 request.tag);
+	r = request.force ? check_needed(named, request.tag, e) : 0;
+	if (r < 0)
+		return r;
 	r = snapshots_take(named, &request, path, &result, e);
 	if (r == 0)
 		tell_saved(request.tag, result);
@@ -72,7 +176,7 @@ static const struct option_spec save_options[SAVE_OPTIONS] = {
 	[SAVE_FORCE] = {.name = "force",
 			.letter = 'f',
 			.type = OPTION_FLAG,
-			.help = "replace a snapshot of the same name"},
+			.help = "replace a snapshot of the same name, on which none builds"},
 	[SAVE_COMPRESS] = {.name = "compress",
 			   .letter = 'c',
 			   .type = OPTION_FLAG,
@@ -116,68 +220,6 @@ static const struct column ls_columns[] = {
 	{.key = "parent"},
 };
 
-struct entry {
-	char file[128];
-	struct snapshot_header header;
-};
-
-struct listing {
-	struct entry *entries;
-	size_t count, room;
-	bool failed;
-};
-
-static void add_entry(void *context, const char *file, const struct snapshot_header *header)
-{
-	struct listing *listing = context;
-
-	if (listing->count == listing->room) {
-		size_t room = listing->room ? 2 * listing->room : 16;
-		struct entry *entries = reallocarray(listing->entries, room, sizeof *entries);
-
-		listing->failed |= !entries;
-		if (!entries)
-			return;
-		listing->entries = entries;
-		listing->room = room;
-	}
-	snprintf(listing->entries[listing->count].file, sizeof listing->entries[0].file, "%.*s",
-		 (int)(strlen(file) - strlen(SNAPSHOT_SUFFIX)), file);
-	listing->entries[listing->count++].header = *header;
-}
-
-static int by_time(const void *a, const void *b)
-{
-	const struct entry *x = a, *y = b;
-
-	return (x->header.created_ns > y->header.created_ns) - (x->header.created_ns < y->header.created_ns);
-}
-
-static int list(const struct named *named, struct listing *listing, struct error *e)
-{
-	char folder[PATH_MAX];
-	int r;
-
-	*listing = (struct listing){.entries = NULL};
-	snapshots_folder(named->registry, named->name, folder);
-	r = snapshot_each(folder, add_entry, listing, e);
-	if (r == 0 && listing->failed)
-		r = error_errno(e, -ENOMEM, "%s", folder);
-	if (r < 0)
-		free(listing->entries);
-	else if (listing->count)
-		qsort(listing->entries, listing->count, sizeof *listing->entries, by_time);
-	return r;
-}
-
-static const struct entry *find_id(const struct listing *listing, const uint8_t id[SNAPSHOT_ID_BYTES])
-{
-	for (size_t i = 0; i < listing->count; i++)
-		if (memcmp(listing->entries[i].header.id, id, SNAPSHOT_ID_BYTES) == 0)
-			return &listing->entries[i];
-	return NULL;
-}
-
 static void format_time(uint64_t ns, char *out, size_t room)
 {
 	time_t seconds = (time_t)(ns / NS_PER_SECOND);
@@ -197,12 +239,28 @@ static uint64_t room_of(const struct named *named, const char *tag)
 	return (uint64_t)stat_.st_blocks * 512;
 }
 
+/* What can be told without its header. */
+static void add_unreadable(struct table *table, const struct named *named, const struct entry *entry)
+{
+	table_text(table, entry->file);
+	table_nothing(table);
+	table_nothing(table);
+	table_number(table, room_of(named, entry->file));
+	table_nothing(table);
+	table_nothing(table);
+	table_text(table, "(unreadable)");
+}
+
 static void add_row(struct table *table, const struct named *named, const struct listing *listing,
 		    const struct entry *entry)
 {
 	const struct entry *parent = find_id(listing, entry->header.parent);
 	char text[SNAPSHOT_ID_TEXT];
 
+	if (!entry->readable) {
+		add_unreadable(table, named, entry);
+		return;
+	}
 	table_text(table, entry->file);
 	format_time(entry->header.created_ns, text, sizeof text);
 	table_text(table, text);
@@ -252,7 +310,8 @@ static const struct verb verb_snapshot_ls = {
 	.operands_min = 1,
 	.operands_max = 1,
 	.operand_kind = OPERAND_MACHINE,
-	.description = "With the memory of the machine, and the room that each takes on the host's disk.",
+	.description = "With the memory of the machine, and the room that each takes on the host's disk. One that is damaged, or of a newer "
+		       "version, is \"(unreadable)\"; doppel snapshot inspect tells why.",
 	.examples = ls_examples,
 	.options = ls_options,
 	.option_count = TABLE_OPTIONS,
@@ -261,41 +320,19 @@ static const struct verb verb_snapshot_ls = {
 
 /* ---- rm ---- */
 
-/* The first that builds on it, or NULL. */
-static const struct entry *child_of(const struct listing *listing, const char *tag)
+static int remove_one(const struct named *named, const char *tag, struct error *e)
 {
-	for (size_t i = 0; i < listing->count; i++) {
-		const struct entry *parent = find_id(listing, listing->entries[i].header.parent);
-
-		if (parent && strcmp(parent->file, tag) == 0)
-			return &listing->entries[i];
-	}
-	return NULL;
-}
-
-static int remove_one(struct named *named, const char *tag, struct error *e)
-{
-	const struct entry *child;
-	struct listing listing;
 	char path[PATH_MAX];
 	int r = snapshots_path(named->registry, named->name, tag, path, e);
 
 	if (r == 0)
-		r = list(named, &listing, e);
-	if (r < 0)
+		r = check_needed(named, tag, e);
+	if (r < 0 || unlink(path) == 0)
 		return r;
-	child = child_of(&listing, tag);
-	if (child)
-		r = error_set(e, ERROR_STATE, -EBUSY,
-			      "%s of %s builds on %s and would be lost; doppel snapshot collapse %s %s makes it whole first",
-			      child->file, named->name, tag, named->name, child->file);
-	else if (unlink(path) < 0)
-		r = errno == ENOENT ? error_set(e, ERROR_NOT_FOUND, -ENOENT,
-						"%s has no snapshot %s; doppel snapshot ls %s lists them", named->name, tag,
-						named->name)
-				    : error_errno(e, -errno, "%.300s", path);
-	free(listing.entries);
-	return r;
+	if (errno != ENOENT)
+		return error_errno(e, -errno, "%.300s", path);
+	return error_set(e, ERROR_NOT_FOUND, -ENOENT, "%s has no snapshot %s; doppel snapshot ls %s lists them", named->name, tag,
+			 named->name);
 }
 
 static int rm(struct named *named, const struct arguments *arguments, struct error *e)
@@ -376,28 +413,45 @@ static json_t *describe(const struct snapshot_chain *chain)
 	return tree;
 }
 
-static int inspect(struct named *named, const struct arguments *arguments, struct error *e)
+/* Finishes the chain. */
+static int tell(struct snapshot_chain *chain, const struct arguments *arguments, struct error *e)
 {
-	struct snapshot_chain chain;
 	json_t *tree;
-	int r = snapshots_open(named->registry, named->name, arguments->operands[1], &chain, e);
+	int r = arguments->values[INSPECT_VERIFY].given ? verify(chain, e) : 0;
 
-	if (r < 0)
-		return r;
-	if (arguments->values[INSPECT_VERIFY].given)
-		r = verify(&chain, e);
 	if (r == 0) {
-		tree = describe(&chain);
+		tree = describe(chain);
 		r = document_print(tree, (enum output_format)arguments->values[INSPECT_FORMAT].number, stdout, e);
 		json_decref(tree);
 	}
-	snapshot_chain_finish(&chain);
+	snapshot_chain_finish(chain);
 	return r;
+}
+
+static int inspect(struct named *named, const struct arguments *arguments, struct error *e)
+{
+	struct snapshot_chain chain;
+	int r = snapshots_open(named->registry, named->name, arguments->operands[1], &chain, e);
+
+	return r < 0 ? r : tell(&chain, arguments, e);
+}
+
+static int inspect_file(const struct arguments *arguments, struct error *e)
+{
+	const char *path = arguments->operands[0];
+	struct snapshot_chain chain;
+	int r = snapshot_chain_load(&chain, path, e);
+
+	if (r == -ENOENT && !strchr(path, '/'))
+		return error_set(e, ERROR_NOT_FOUND, -ENOENT,
+				 "there is no file %s; of a machine's snapshots name one: doppel snapshot ls %s lists them", path,
+				 path);
+	return r < 0 ? r : tell(&chain, arguments, e);
 }
 
 static int run_inspect(const struct arguments *arguments, struct error *e)
 {
-	return named_do(arguments, inspect, e);
+	return arguments->operand_count == 1 ? inspect_file(arguments, e) : named_do(arguments, inspect, e);
 }
 
 static const struct option_spec inspect_options[INSPECT_OPTIONS] = {
@@ -410,14 +464,15 @@ static const struct option_spec inspect_options[INSPECT_OPTIONS] = {
 
 static const struct verb_example inspect_examples[] = {
 	{"doppel snapshot inspect web nightly --verify", "what it is, and whether it is whole"},
+	{"doppel snapshot inspect web.snap", "what a file of doppel snapshot export has, before a machine is made of it"},
 	{NULL, NULL},
 };
 
 static const struct verb verb_snapshot_inspect = {
 	.name = "snapshot inspect",
 	.summary = "tell what a snapshot has, and whether it is whole",
-	.operands = "NAME TAG",
-	.operands_min = 2,
+	.operands = "NAME TAG | FILE",
+	.operands_min = 1,
 	.operands_max = 2,
 	.operand_kind = OPERAND_MACHINE,
 	.description = "Everything but the memory is read and checked in any case.",

@@ -1,18 +1,18 @@
 #include "cli/snapshots.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/name.h"
 #include "cli/machine_disk.h"
 #include "config/suggest.h"
-#include "config/tree.h"
 #include "snapshot/pack.h"
 #include "snapshot/save.h"
 
@@ -116,6 +116,58 @@ const char *snapshots_layer(const struct snapshot *snapshot)
 	return NULL;
 }
 
+/* ---- What was left ---- */
+
+/* .TAG.PID.new, and .packed behind it: what is being written. */
+#define ASIDE    ".new"
+#define ATTEMPTS 16
+
+/* Locked as long as anybody writes to it: whoever finds it free may remove it. */
+static int open_locked(const char *path)
+{
+	struct stat stat = {.st_nlink = 0};
+	int fd = -1;
+
+	for (unsigned i = 0; i < ATTEMPTS && stat.st_nlink == 0; i++) {
+		if (fd >= 0)
+			close(fd);
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd < 0)
+			return -errno;
+		/* Who looked at it in between has removed it. */
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &stat) < 0)
+			stat.st_nlink = errno != EWOULDBLOCK;
+	}
+	if (stat.st_nlink && ftruncate(fd, 0) == 0)
+		return fd;
+	close(fd);
+	return -EBUSY;
+}
+
+static void remove_free(int folder, const char *file)
+{
+	int fd = openat(folder, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0)
+		return;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		(void)unlinkat(folder, file, 0);
+	close(fd);
+}
+
+/* Of commands that were killed: files as large as a machine's memory. */
+static void sweep_aside(const char *folder)
+{
+	DIR *directory = opendir(folder);
+	struct dirent *entry;
+
+	while (directory && (entry = readdir(directory)))
+		if (entry->d_name[0] == '.' && strstr(entry->d_name, ASIDE))
+			remove_free(dirfd(directory), entry->d_name);
+	if (directory)
+		closedir(directory);
+}
+
 struct layers {
 	const char *folder;
 	char *names[1024];
@@ -131,7 +183,10 @@ static void note_layer(void *context, const char *file, const struct snapshot_he
 	const char *layer;
 	int fd;
 
-	(void)header;
+	if (!header) {
+		layers->unknown = true;
+		return;
+	}
 	snprintf(path, sizeof path, "%.3800s/%s", layers->folder, file);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || layers->count + 1 >= sizeof layers->names / sizeof layers->names[0] ||
@@ -155,6 +210,7 @@ void snapshots_sweep(const struct registry *registry, const char *name)
 	snapshots_folder(registry, name, folder);
 	snapshots_machine_folder(registry, name, machine);
 	layers->folder = folder;
+	sweep_aside(folder);
 	/* What can not be read may need any of them. */
 	if (snapshot_each(folder, note_layer, layers, NULL) == 0 && !layers->unknown)
 		machine_disk_sweep(machine, (const char *const *)layers->names);
@@ -247,10 +303,8 @@ static int gather_facts(const struct taking *taking, struct error *e)
 	char path[PATH_MAX];
 	uint8_t *text;
 	size_t length;
-	int r;
+	int r = registry_document(taking->named->registry, taking->named->name, path, &text, &length, e);
 
-	registry_path(taking->named->registry, taking->named->name, "machine.yaml", path);
-	r = file_read(path, TREE_BYTES_MAX, &text, &length, e);
 	if (r < 0)
 		return r;
 	json_object_set_new(taking->facts, "document", json_stringn((char *)text, length));
@@ -311,10 +365,10 @@ static int call(const struct taking *taking, json_t **result, struct error *e)
 static int pack_into(const struct snapshot_chain *chain, const char *path, int *out, struct error *e)
 {
 	const struct snapshot_packing packing = {.level = SNAPSHOT_LEVEL};
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), r;
+	int fd = open_locked(path), r;
 
 	if (fd < 0)
-		return error_errno(e, -errno, "%.300s", path);
+		return error_errno(e, fd, "%.300s", path);
 	r = snapshot_pack(chain, &packing, fd, NULL, NULL, NULL, e);
 	if (r < 0)
 		close(fd);
@@ -380,10 +434,11 @@ static int open_aside(struct taking *taking, struct error *e)
 	snapshots_folder(registry, taking->named->name, folder);
 	if (mkdir(folder, 0700) < 0 && errno != EEXIST)
 		return error_errno(e, -errno, "%.300s", folder);
-	snprintf(file, sizeof file, FOLDER "/.%s.%d.new", taking->request->tag, (int)getpid());
+	snprintf(file, sizeof file, FOLDER "/.%s.%d" ASIDE, taking->request->tag, (int)getpid());
 	registry_path(registry, taking->named->name, file, taking->aside);
-	taking->fd = open(taking->aside, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	return taking->fd < 0 ? error_errno(e, -errno, "%.300s", taking->aside) : 0;
+	sweep_aside(folder);
+	taking->fd = open_locked(taking->aside);
+	return taking->fd < 0 ? error_errno(e, taking->fd, "%.300s", taking->aside) : 0;
 }
 
 static int take(struct taking *taking, json_t **result, struct error *e)
@@ -415,7 +470,9 @@ int snapshots_take(struct named *named, const struct snapshots_request *request,
 	r = take(&taking, result, e);
 	if (r < 0 && taking.fd >= 0)
 		(void)unlink(taking.aside);
-	if (taking.fd >= 0)
+	if (r == 0 && request->passing)
+		*request->passing = taking.fd;
+	else if (taking.fd >= 0)
 		close(taking.fd);
 	json_decref(taking.facts);
 	if (r == 0)

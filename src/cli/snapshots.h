@@ -26,7 +26,8 @@ struct snapshots_request {
 	const char *parent; /* the tag of the one that it builds on; NULL: it has all */
 	bool force;         /* takes the place of one of this name */
 	bool compress;      /* packed (snapshot/pack.h); without a parent */
-	bool passing;       /* soon removed again: hidden, and not flushed to disk */
+	int *passing;       /* not NULL: it is soon removed again, hidden, and not flushed to disk. Here comes its descriptor: as long
+			     * as that is open nobody sweeps it away */
 };
 
 /* The machine, which runs or is paused, is saved while it runs on. `path`: of the file; *result (may be NULL): what the

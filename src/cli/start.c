@@ -1,17 +1,40 @@
 #include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
 
+#include "cli/machine_disk.h"
 #include "cli/named.h"
+#include "cli/snapshots.h"
 #include "cli/stop.h"
 #include "cli/verb.h"
 #include "monitor/monitor.h"
 
 enum { START_ALL, START_OPTIONS };
 
+/* Nobody starts it meanwhile. Where that fails, for want of room, the machine starts with the layers that it has. */
+static void join_layers(const struct named *named)
+{
+	struct error e = {.message = ""};
+	char folder[PATH_MAX];
+	int lock, r;
+
+	if (registry_lock(named->registry, named->name, &lock, NULL) < 0)
+		return;
+	snapshots_machine_folder(named->registry, named->name, folder);
+	r = machine_disk_join(folder, &e);
+	close(lock);
+	if (r < 0)
+		fprintf(stderr, "doppel: %s keeps the layers of its disk: %s\n", named->name, e.message);
+	else if (r > 0)
+		snapshots_sweep(named->registry, named->name);
+}
+
 static int start_one(struct named *named, void *context, struct error *e)
 {
 	(void)context;
 	if (!named_is_at_rest(&named->record))
 		return monitor_refuse(named->name, named->record.state, "started", e);
+	join_layers(named);
 	return monitor_start(named->registry, named->name, NULL, e);
 }
 
@@ -28,6 +51,7 @@ static int restart_one(struct named *named, void *context, struct error *e)
 	if (r < 0)
 		return r;
 	named_close(named);
+	join_layers(named);
 	return monitor_start(named->registry, named->name, NULL, e);
 }
 
@@ -53,7 +77,7 @@ const struct verb verb_start = {
 	.operands_max = NAMED_MAX,
 	.operand_kind = OPERAND_MACHINE_OVER,
 	.description = "The machine gets a process of its own, which outlives this terminal. Returns when the machine runs, "
-		       "or tells why it does not.",
+		       "or tells why it does not. A disk of many layers, one for each time that the machine was saved, is made one first.",
 	.examples = start_examples,
 	.options = start_options,
 	.option_count = START_OPTIONS,

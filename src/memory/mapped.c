@@ -1,12 +1,23 @@
 /* RAM whose first contents are a file's, and RAM that a child inherits. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "base/file.h"
 #include "memory/private.h"
 
 #define FLAGS (MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE)
+
+/* Without room for the bits nobody is told that pages are zeros. */
+static void note_file(struct memory_region *region, uint64_t offset, uint64_t length)
+{
+	if (!region->mapped)
+		region->from_file = calloc(memory_dirty_words(region), sizeof *region->from_file);
+	region->mapped = true;
+	if (region->from_file)
+		memory_set_bits(region->from_file, offset / GUEST_PAGE_SIZE, length / GUEST_PAGE_SIZE, true);
+}
 
 int memory_map_file(struct memory *memory, unsigned index, uint64_t offset, uint64_t length, int fd, uint64_t file_offset,
 		    struct error *e)
@@ -19,7 +30,7 @@ int memory_map_file(struct memory *memory, unsigned index, uint64_t offset, uint
 
 		return r < 0 ? error_errno(e, r, "reading saved memory") : 0;
 	}
-	region->mapped = true;
+	note_file(region, offset, length);
 	if (mmap(host, length, PROT_READ | PROT_WRITE, FLAGS, fd, (off_t)file_offset) == MAP_FAILED)
 		return error_errno(e, -errno, "mapping saved memory");
 	return 0;
@@ -47,6 +58,8 @@ int memory_drop(const struct memory_region *region, uint64_t offset, uint64_t le
 	if (mmap(host, length, PROT_READ | PROT_WRITE, FLAGS | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
 		return -errno;
 	memory_advise(host, length);
+	if (region->from_file)
+		memory_set_bits(region->from_file, offset / GUEST_PAGE_SIZE, length / GUEST_PAGE_SIZE, false);
 	return 0;
 }
 

@@ -13,7 +13,7 @@
 
 void memory_init(struct memory *memory)
 {
-	*memory = (struct memory){0};
+	*memory = (struct memory){.map = -1};
 }
 
 void memory_finish(struct memory *memory)
@@ -21,7 +21,9 @@ void memory_finish(struct memory *memory)
 	for (unsigned i = 0; i < memory->count; i++) {
 		munmap(memory->regions[i].host, memory->regions[i].size);
 		free(memory->regions[i].dirty);
+		free(memory->regions[i].from_file);
 	}
+	memory_close_map(memory);
 	memory_init(memory);
 }
 
@@ -99,7 +101,8 @@ int memory_add_ram(struct memory *memory, gpa_t base, uint64_t size, const char 
 	memmove(slot + 1, slot, (memory->count - (unsigned)at) * sizeof *slot);
 	*slot = (struct memory_region){.base = base, .size = size, .host = host, .huge = memory->huge_pages};
 	snprintf(slot->name, sizeof slot->name, "%s", name);
-	memory->count++;
+	if (memory->count++ == 0)
+		memory_open_map(memory);
 	return 0;
 }
 

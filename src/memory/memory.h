@@ -16,6 +16,7 @@
 #define DOPPEL_MEMORY_MEMORY_H
 
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 #include "base/huge.h"
@@ -31,6 +32,7 @@ struct memory_region {
 	uint8_t *host;
 	_Atomic uint64_t *dirty; /* one bit a page; NULL until tracking was first started */
 	bool mapped;             /* some of it came from a file */
+	uint64_t *from_file;     /* one bit a page, set: where it was not touched it is what the file has; or NULL */
 	bool huge;               /* the host's reserved huge pages: memory/huge.c */
 	char name[16];
 };
@@ -50,9 +52,12 @@ struct memory {
 	unsigned count;
 	bool huge_pages; /* what is added is of the host's reserved huge pages; set before */
 	_Atomic bool tracking;
+	int map; /* of this process's pages: memory/touched.c; -1: none */
+	pid_t map_of;
 	const struct memory_tracker *tracker; /* or NULL; set before tracking starts */
 };
 
+/* Before anything else. */
 void memory_init(struct memory *memory);
 /* Unmaps everything; accepts a half-built object. */
 void memory_finish(struct memory *memory);
@@ -95,6 +100,12 @@ MUST_USE int memory_drop(const struct memory_region *region, uint64_t offset, ui
 /* A child that is forked while it is on has a copy of all RAM as it was then; of huge pages it has no copy, but sees what
  * changes. memory/mapped.c */
 MUST_USE int memory_inherit(const struct memory *memory, bool on, struct error *e);
+/* Sets the bit of each page of region `index` that may be other than zeros, and clears the others; all are set where the host can
+ * not tell (before Linux 6.7). Nothing else writes to the region meanwhile. It takes microseconds where little is touched, about a
+ * tenth of what a fork does. `bits`: memory_dirty_words of the region. memory/touched.c */
+#define MEMORY_SCAN_REQUEST 0xc0606610u /* an ioctl */
+void memory_touched(const struct memory *memory, unsigned index, uint64_t *bits);
+
 /* memcpy where one side is the guest's: that it changes under the copy is no error of ours. Marks nothing dirty. */
 void memory_copy(void *to, const void *from, uint64_t length);
 

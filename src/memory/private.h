@@ -11,4 +11,9 @@ void memory_advise(uint8_t *host, uint64_t size);
 MUST_USE int memory_map_huge(uint64_t size, uint8_t **host, struct error *e);
 void memory_clear_huge(uint8_t *host, uint64_t length);
 
+/* touched.c */
+void memory_open_map(struct memory *memory);
+void memory_close_map(struct memory *memory);
+void memory_set_bits(uint64_t *bits, uint64_t first, uint64_t count, bool set);
+
 #endif

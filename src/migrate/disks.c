@@ -167,7 +167,7 @@ struct sending {
 	uint8_t *buffer; /* of one part */
 };
 
-static int send_part(const struct disks *disks, unsigned index, uint64_t number, const struct sending *s, struct error *e)
+static int send_part(struct disks *disks, unsigned index, uint64_t number, const struct sending *s, struct error *e)
 {
 	uint64_t offset = number * BLOCK_TRACK_PART, rest = disks->disk[index].size - offset;
 	uint64_t length = rest < BLOCK_TRACK_PART ? rest : BLOCK_TRACK_PART;
@@ -182,7 +182,11 @@ static int send_part(const struct disks *disks, unsigned index, uint64_t number,
 		parts[1].iov_len = 0;
 	}
 	r = s->pace(s->opaque, sizeof part + parts[1].iov_len, e);
-	return r < 0 ? r : stream_send(s->stream, STREAM_DISK, parts, ARRAY_SIZE(parts), e);
+	if (r == 0)
+		r = stream_send(s->stream, STREAM_DISK, parts, ARRAY_SIZE(parts), e);
+	if (r == 0)
+		disks->sent += BLOCK_TRACK_PART;
+	return r;
 }
 
 int disks_send(struct disks *disks, struct stream *stream, int (*pace)(void *opaque, size_t bytes, struct error *e),

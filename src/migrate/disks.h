@@ -22,6 +22,7 @@
 
 struct disks {
 	unsigned count; /* those that are written; 0: none moves along */
+	uint64_t sent;  /* bytes that are not due any more since they were */
 	struct {
 		struct block *block;
 		uint64_t size, words;

@@ -21,9 +21,30 @@
 #define SLOW_PERCENT  60
 #define QUICK_PERCENT 40
 
+void source_owe(struct source *source, uint64_t pages)
+{
+	pthread_mutex_lock(&source->lock);
+	source->progress.due = source->progress.left = pages;
+	pthread_mutex_unlock(&source->lock);
+}
+
+/* Under the lock. */
+static void settle(struct migrate_progress *progress, uint64_t pages)
+{
+	progress->left -= pages < progress->left ? pages : progress->left;
+}
+
+void source_settle(struct source *source, uint64_t pages)
+{
+	pthread_mutex_lock(&source->lock);
+	settle(&source->progress, pages);
+	pthread_mutex_unlock(&source->lock);
+}
+
 void source_tally(struct source *source, struct tally *told, const struct pages_counts *counts, uint64_t bytes)
 {
 	pthread_mutex_lock(&source->lock);
+	settle(&source->progress, counts->data - told->pages.data + counts->zero - told->pages.zero);
 	source->progress.pages += counts->data - told->pages.data;
 	source->progress.zeros += counts->zero - told->pages.zero;
 	source->progress.bytes += bytes - told->bytes;
@@ -34,6 +55,8 @@ void source_tally(struct source *source, struct tally *told, const struct pages_
 static void tally(struct source *source)
 {
 	source_tally(source, &source->told, &source->sender.counts, source->stream.bytes_sent);
+	source_settle(source, (source->disks.sent - source->disks_told) / GUEST_PAGE_SIZE);
+	source->disks_told = source->disks.sent;
 }
 
 int source_take_turn(struct source *source, size_t bytes, struct error *e)
@@ -61,10 +84,16 @@ int source_pace(void *opaque, size_t bytes, struct error *e)
 	return source_take_turn(source, bytes, e);
 }
 
+static uint64_t left(const struct source *source)
+{
+	return pages_set_count(&source->due) + disks_left(&source->disks) / GUEST_PAGE_SIZE;
+}
+
 int source_send_due(struct source *source, struct error *e)
 {
 	int r;
 
+	source_owe(source, left(source));
 	r = disks_send(&source->disks, &source->stream, source_pace, source, e);
 	if (r == 0)
 		r = source_send_pages(source, e);
@@ -97,7 +126,7 @@ static void measure(struct source *source, unsigned number, const struct round *
 
 	pthread_mutex_lock(&source->lock);
 	p->round = number;
-	p->left = round->left;
+	p->due = p->left = round->left;
 	/* A round of few bytes measures the delay of the link, not its rate. */
 	if (round->bytes > MIB || !p->rate) {
 		p->rate = round->bytes * NS_PER_SECOND / (round->ns ? round->ns : 1);
@@ -106,11 +135,6 @@ static void measure(struct source *source, unsigned number, const struct round *
 	p->estimate_ns =
 		FIXED_NS + round->left * PAGE_COST * NS_PER_SECOND / (source->whole_rate ? source->whole_rate : 1);
 	pthread_mutex_unlock(&source->lock);
-}
-
-static uint64_t left(const struct source *source)
-{
-	return pages_set_count(&source->due) + disks_left(&source->disks) / GUEST_PAGE_SIZE;
 }
 
 struct sent {
@@ -144,8 +168,8 @@ static int copy_round(struct source *source, unsigned number, struct round *roun
 	uint64_t began = clock_host_ns();
 	int r;
 
-	round->pages = left(source);
 	r = source_send_due(source, e);
+	round->pages = source->progress.due;
 	/* What is due still goes later. */
 	if (r == 0 && source_shall_switch(source))
 		return 0;

@@ -112,6 +112,8 @@ static int charge(void *opaque, size_t bytes, struct error *e)
 
 static int serve_one(struct source *source)
 {
+	const struct pages_counts *counts = &source->fault_sender.counts;
+	uint64_t before = counts->data + counts->zero;
 	struct stream_frame frame;
 	le64_t address;
 	int r = stream_expect(&source->faults, STREAM_WANT, INT_MAX, &frame, NULL);
@@ -122,7 +124,9 @@ static int serve_one(struct source *source)
 	pthread_mutex_lock(&source->lock);
 	source->progress.faults++;
 	pthread_mutex_unlock(&source->lock);
-	return pages_send_wanted(&source->fault_sender, &source->due, le64_get(address), NULL);
+	r = pages_send_wanted(&source->fault_sender, &source->due, le64_get(address), NULL);
+	source_settle(source, counts->data + counts->zero - before);
+	return r;
 }
 
 static bool await_service(struct source *source)
@@ -166,13 +170,6 @@ void *source_server_main(void *arg)
 
 /* ---- The mover ---- */
 
-static void note_left(struct source *source)
-{
-	pthread_mutex_lock(&source->lock);
-	source->progress.left = pages_set_count(&source->due);
-	pthread_mutex_unlock(&source->lock);
-}
-
 static void set_pushed(struct source *source, bool pushed)
 {
 	pthread_mutex_lock(&source->lock);
@@ -186,14 +183,14 @@ static int push(struct source *source, struct error *e)
 	int r;
 
 	set_pushed(source, false);
-	note_left(source);
+	source_owe(source, pages_set_count(&source->due));
 	r = source_send_pages(source, e);
 	if (r == 0)
 		r = stream_send(&source->stream, STREAM_PUSHED, NULL, 0, e);
 	set_pushed(source, r == 0);
 	if (r == 0)
 		r = stream_expect(&source->stream, STREAM_COMPLETE, COMPLETE_MS, &frame, e);
-	note_left(source);
+	source_owe(source, pages_set_count(&source->due));
 	return r;
 }
 

@@ -55,6 +55,7 @@ struct source {
 	struct carrier carriers[LINK_PAGES_MAX]; /* as many as options.links has */
 	struct pages_set due, fresh; /* not sent since they changed; of those, what was collected last */
 	struct disks disks;
+	uint64_t disks_told; /* of disks.sent */
 	bool takes_flows, takes_links; /* the destination */
 	struct flow_list flows;
 	struct state_writer state;
@@ -101,6 +102,10 @@ MUST_USE int source_errand(struct source *source, errand_fn *fn, struct error *e
 MUST_USE int source_take_turn(struct source *source, size_t bytes, struct error *e);
 /* The same for one of the first connection, and progress counts. */
 MUST_USE int source_pace(void *source, size_t bytes, struct error *e);
+/* So many pages are due from now on. */
+void source_owe(struct source *source, uint64_t pages);
+/* Of these, so many are not any more. */
+void source_settle(struct source *source, uint64_t pages);
 /* Progress counts what a connection has sent since `told`. */
 void source_tally(struct source *source, struct tally *told, const struct pages_counts *counts, uint64_t bytes);
 

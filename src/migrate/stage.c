@@ -22,6 +22,7 @@ json_t *migrate_progress_json(const struct migrate_progress *p)
 		{"pages", p->pages},
 		{"zeros", p->zeros},
 		{"bytes", p->bytes + p->fault_bytes},
+		{"due", p->due},
 		{"left", p->left},
 		{"rate", p->rate},
 		{"estimate_ns", p->estimate_ns},

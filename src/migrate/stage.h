@@ -32,7 +32,8 @@ struct migrate_progress {
 	unsigned round;         /* of pre-copy, from 1 */
 	uint64_t pages, zeros;  /* sent with their bytes; sent as marks */
 	uint64_t bytes;         /* over the link */
-	uint64_t left;          /* pages that are due still, as of the last look */
+	uint64_t due;           /* pages that the round, or what follows it, began with; parts of disks count as pages */
+	uint64_t left;          /* of them, those that are due still */
 	uint64_t rate;          /* bytes a second, in the last round */
 	uint64_t estimate_ns;   /* of the downtime, if the machine were stopped now; 0: not known yet */
 	uint64_t downtime_ns;   /* from the machine's stop to the destination's word that it has it; 0: not yet */

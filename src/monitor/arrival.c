@@ -47,7 +47,7 @@ static int take(void *opaque, struct error *e)
 		return error_set(e, ERROR_STATE, -ECANCELED, "the machine was given up here before it was given");
 	arrival->taken = r > 0;
 	/* The ballot says so as well, for whom this fails or comes too late. */
-	if (r > 0 && registry_mark_arriving(arrival->monitor->folder, NULL, &own) < 0)
+	if (r > 0 && registry_mark_arrived(arrival->monitor->folder, &own) < 0)
 		log_line(LOG_WARNING, "monitor", "%s", own.message);
 	return r < 0 ? r : 0;
 }

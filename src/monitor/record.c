@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,22 +22,13 @@ static void add_history(struct monitor *monitor, const struct timespec *when, co
 	free(text);
 }
 
-static json_t *time_text(const struct timespec *when)
-{
-	struct tm parts;
-	char seconds[32], text[48];
-
-	if (!gmtime_r(&when->tv_sec, &parts) || !strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &parts))
-		return json_null();
-	snprintf(text, sizeof text, "%s.%03dZ", seconds, (int)(when->tv_nsec / 1000000));
-	return json_string(text);
-}
-
 static void tell(struct monitor *monitor, const struct timespec *when, const char *event, const json_t *details)
 {
-	json_t *object = json_pack("{s:o, s:s, s:s}", "time", time_text(when), "machine", monitor->options->name, "event",
-				   event);
+	char time[CLOCK_TEXT];
+	json_t *object;
 
+	clock_text(when, time);
+	object = json_pack("{s:s, s:s, s:s}", "time", time, "machine", monitor->options->name, "event", event);
 	if (object && details)
 		json_object_update(object, (json_t *)details);
 	if (object && monitor->server)

@@ -1,12 +1,16 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/name.h"
 #include "registry/private.h"
+
+#define ATTEMPTS 16
 
 static int flush(int folder)
 {
@@ -15,84 +19,143 @@ static int flush(int folder)
 	return r < 0 ? r : registry_flush_record(folder, NULL);
 }
 
-/* `folder`: the new one, open. */
-static int fill(int folder, const void *document, size_t length, const struct record *record, const char *arriving, bool soon)
+static int exists(const char *name, struct error *e)
 {
-	struct record first = *record;
-	int r = registry_replace_file(folder, DOCUMENT_FILE, document, length, false);
-
-	first.created_s = first.changed_s = time(NULL);
-	if (r == 0 && arriving)
-		r = registry_mark_arriving(folder, arriving, NULL);
-	if (r == 0)
-		r = registry_write_record(folder, &first, NULL);
-	return r < 0 || soon ? r : flush(folder);
+	return error_set(e, ERROR_STATE, -EEXIST, "there is a machine %s already; choose another name, or remove it", name);
 }
 
-/* Made under a hidden name and shown when it is whole. Renaming never takes the place of a folder that has anything in it,
- * and a machine's always has: of two who make one name, one wins. */
-static int make(int machines, const char *name, const void *document, size_t length, const struct record *record,
-		const char *arriving, bool soon)
-{
-	char hidden[NAME_MAX + 1];
-	AUTO_CLOSE folder = -1;
-	int r;
+/* What a call of this file makes. */
+struct making {
+	const char *name;
+	const void *document;
+	size_t length;
+	const struct record *record;
+	const char *arriving;                   /* a token, or NULL */
+	const struct registry_filling *filling; /* or NULL */
+};
 
-	registry_hidden_name(MAKING_PREFIX, name, hidden);
+static int fill_more(const struct registry *registry, const char *hidden, const struct registry_filling *filling,
+		     struct error *e)
+{
+	char path[PATH_MAX];
+
+	registry_path(registry, hidden, "", path);
+	path[strlen(path) - 1] = '\0';
+	return filling->fill(filling->context, path, e);
+}
+
+/* `folder`: the new one, open. */
+static int fill(const struct registry *registry, const char *hidden, int folder, const struct making *making, struct error *e)
+{
+	const struct registry_filling *filling = making->filling;
+	struct record first = *making->record;
+	int r = registry_replace_file(folder, DOCUMENT_FILE, making->document, making->length, false);
+
+	first.created_s = first.changed_s = time(NULL);
+	if (r == 0 && making->arriving)
+		r = registry_mark_arriving(folder, making->arriving);
+	if (r == 0)
+		r = registry_write_record(folder, &first, NULL);
+	if (r == 0 && !(filling && filling->soon))
+		r = flush(folder);
+	if (r < 0)
+		return error_errno(e, r, "machine %s can not be made", making->name);
+	return filling ? fill_more(registry, hidden, filling, e) : 0;
+}
+
+/* Renaming never takes the place of a folder that has anything in it, and a machine's always has: of two who make one name,
+ * one wins. */
+static int show(int machines, const char *hidden, const struct making *making, struct error *e)
+{
+	if (renameat(machines, hidden, machines, making->name) == 0)
+		return 0;
+	if (errno == ENOTEMPTY || errno == ENOTDIR || errno == EEXIST)
+		return exists(making->name, e);
+	return error_errno(e, -errno, "machine %s can not be made", making->name);
+}
+
+/* A hidden folder, open. Where filling it takes long it is locked: one whose lock is free was left. -EAGAIN: somebody looked in
+ * between, and has removed it. */
+static int open_hidden(int machines, const char *hidden, bool locked, int *lock)
+{
+	int folder;
+
 	if (mkdirat(machines, hidden, 0700) < 0)
 		return -errno;
 	folder = openat(machines, hidden, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	r = folder < 0 ? -errno : fill(folder, document, length, record, arriving, soon);
-	if (r == 0 && renameat(machines, hidden, machines, name) < 0)
-		r = errno == ENOTEMPTY || errno == ENOTDIR ? -EEXIST : -errno;
+	if (folder < 0)
+		return -errno;
+	*lock = locked ? registry_lock_at(folder) : -1;
+	if (!locked || *lock >= 0)
+		return folder;
+	close(folder);
+	return *lock == -EBUSY || *lock == -ENOENT ? -EAGAIN : *lock;
+}
+
+/* Made under a hidden name and shown when it is whole. */
+static int make(const struct registry *registry, int machines, const struct making *making, struct error *e)
+{
+	AUTO_CLOSE lock = -1;
+	AUTO_CLOSE folder = -EAGAIN;
+	char hidden[NAME_MAX + 1];
+	int r;
+
+	for (unsigned i = 0; i < ATTEMPTS && folder == -EAGAIN; i++) {
+		registry_hidden_name(MAKING_PREFIX, making->name, hidden);
+		folder = open_hidden(machines, hidden, making->filling, &lock);
+	}
+	r = folder < 0 ? error_errno(e, folder, "machine %s can not be made", making->name)
+		       : fill(registry, hidden, folder, making, e);
+	if (r == 0)
+		r = show(machines, hidden, making, e);
 	if (r < 0)
 		(void)registry_delete(machines, hidden);
-	else if (!soon)
+	else if (!(making->filling && making->filling->soon))
 		(void)fsync(machines);
 	return r;
 }
 
-static int create(struct registry *registry, const char *name, const void *document, size_t length,
-		  const struct record *record, const char *arriving, bool soon, struct error *e)
+static int create(const struct registry *registry, const struct making *making, struct error *e)
 {
 	AUTO_CLOSE machines = -1;
 	struct stat stat;
-	int r;
 
-	if (!name_is_valid(name))
+	if (!name_is_valid(making->name))
 		return error_set(e, ERROR_USAGE, -EINVAL,
 				 "'%.80s' is no name for a machine: 1 to 63 letters, digits, dots, dashes and underscores, "
 				 "the first a letter or digit",
-				 name);
+				 making->name);
 	machines = registry_root_open(registry, "machines", true);
 	if (machines < 0)
 		return error_errno(e, machines, "the directory for machines %.300s", registry->root);
 	registry_sweep(machines);
-	if (fstatat(machines, name, &stat, AT_SYMLINK_NOFOLLOW) == 0)
-		r = -EEXIST;
-	else
-		r = make(machines, name, document, length, record, arriving, soon);
-	if (r == -EEXIST)
-		return error_set(e, ERROR_STATE, r, "there is a machine %s already; choose another name, or remove it", name);
-	return r < 0 ? error_errno(e, r, "machine %s can not be made", name) : 0;
+	if (fstatat(machines, making->name, &stat, AT_SYMLINK_NOFOLLOW) == 0)
+		return exists(making->name, e);
+	return make(registry, machines, making, e);
 }
 
 int registry_create(struct registry *registry, const char *name, const void *document, size_t length,
 		    const struct record *record, struct error *e)
 {
-	return create(registry, name, document, length, record, NULL, false, e);
+	const struct making making = {name, document, length, record, NULL, NULL};
+
+	return create(registry, &making, e);
 }
 
 int registry_create_arriving(struct registry *registry, const char *name, const void *document, size_t length,
 			     const struct record *record, const char *token, struct error *e)
 {
-	return create(registry, name, document, length, record, token, false, e);
+	const struct making making = {name, document, length, record, token, NULL};
+
+	return create(registry, &making, e);
 }
 
-int registry_create_soon(struct registry *registry, const char *name, const void *document, size_t length,
-			 const struct record *record, struct error *e)
+int registry_create_filled(struct registry *registry, const char *name, const void *document, size_t length,
+			   const struct record *record, const struct registry_filling *filling, struct error *e)
 {
-	return create(registry, name, document, length, record, NULL, true, e);
+	const struct making making = {name, document, length, record, NULL, filling};
+
+	return create(registry, &making, e);
 }
 
 int registry_flush(struct registry *registry, const char *name, struct error *e)

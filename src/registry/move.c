@@ -149,12 +149,16 @@ int registry_ballot_cast(int fd, bool take, struct error *e)
 
 /* ---- What is left of a machine whose arrival was cut short ---- */
 
-int registry_mark_arriving(int folder, const char *token, struct error *e)
+int registry_mark_arriving(int folder, const char *token)
 {
-	int r = token ? registry_replace_file(folder, ARRIVING, token, strlen(token), false)
-		      : unlinkat(folder, ARRIVING, 0) < 0 && errno != ENOENT ? -errno : 0;
+	return registry_replace_file(folder, ARRIVING, token, strlen(token), false);
+}
 
-	return r < 0 ? error_errno(e, r, "noting that the machine is arriving") : 0;
+int registry_mark_arrived(int folder, struct error *e)
+{
+	int r = unlinkat(folder, ARRIVING, 0) < 0 && errno != ENOENT ? -errno : 0;
+
+	return r < 0 ? error_errno(e, r, "noting that the machine has arrived") : 0;
 }
 
 /* 1 with the token, 0 when it is not arriving. */
@@ -184,7 +188,7 @@ int registry_refuse_arriving(struct registry *registry, const char *name, int fo
 	}
 	/* It was taken, and killed before it could say so in the folder. */
 	if (r > 0)
-		return registry_mark_arriving(folder, NULL, e);
+		return registry_mark_arrived(folder, e);
 	return error_set(e, ERROR_STATE, -EBUSY,
 			 "%s was arriving from another host when that was cut short, and is there; doppel rm %s removes what is left "
 			 "of it here",

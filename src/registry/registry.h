@@ -55,13 +55,19 @@ struct record {
  * checked (base/name.h). All or nothing, also when the host dies amid it. */
 MUST_USE int registry_create(struct registry *registry, const char *name, const void *document, size_t length,
 			     const struct record *record, struct error *e);
-/* The same of one that comes from elsewhere: from its first moment on it has the mark of registry_mark_arriving, so that it is
- * nobody's second machine if whoever makes it is killed. */
+/* The same of one that comes from elsewhere: from its first moment on it has a mark with the token, until it is taken, so
+ * that it is nobody's second machine if whoever makes it is killed. */
 MUST_USE int registry_create_arriving(struct registry *registry, const char *name, const void *document, size_t length,
 				      const struct record *record, const char *token, struct error *e);
-/* As registry_create, but it may be half there when the host dies before registry_flush. */
-MUST_USE int registry_create_soon(struct registry *registry, const char *name, const void *document, size_t length,
-				  const struct record *record, struct error *e);
+/* What a new folder has besides: fill(context, path, e) puts it there before the machine has its name, so that nobody sees a part of
+ * it, whoever is killed. `path` is of the folder under its hidden name. 0, or a negative errno with *e. */
+struct registry_filling {
+	int (*fill)(void *context, const char *path, struct error *e);
+	void *context;
+	bool soon; /* the machine may be half there when the host dies before registry_flush */
+};
+MUST_USE int registry_create_filled(struct registry *registry, const char *name, const void *document, size_t length,
+				    const struct record *record, const struct registry_filling *filling, struct error *e);
 MUST_USE int registry_flush(struct registry *registry, const char *name, struct error *e);
 /* Removes the folder and all that is in it, but not the history. -EBUSY (ERROR_STATE) while its monitor lives. */
 MUST_USE int registry_remove(struct registry *registry, const char *name, struct error *e);
@@ -78,6 +84,10 @@ MUST_USE int registry_list(struct registry *registry, struct record **out, size_
 MUST_USE int registry_folder(struct registry *registry, const char *name, int *fd, struct error *e);
 /* Absolute path of `file` in the machine's folder, into a buffer of PATH_MAX. */
 void registry_path(const struct registry *registry, const char *name, const char *file, char *out);
+
+/* The machine's document, the caller's to free(); where it is goes to `path`, of PATH_MAX. */
+MUST_USE int registry_document(const struct registry *registry, const char *name, char *path, uint8_t **text, size_t *length,
+			       struct error *e);
 
 /* ---- For the machine's monitor ---- */
 
@@ -117,8 +127,8 @@ bool registry_ballot_is_done(struct registry *registry, const char *token);
 /* 1: it is taken; 0: it is refused, and stays where it came from. On disk when it returns. */
 MUST_USE int registry_ballot_cast(int fd, bool take, struct error *e);
 
-/* In the folder of a machine that comes, from before its ballot until it is taken. token: NULL when it is. */
-MUST_USE int registry_mark_arriving(int folder, const char *token, struct error *e);
+/* The mark of registry_create_arriving goes from the folder of a machine that is taken. */
+MUST_USE int registry_mark_arrived(int folder, struct error *e);
 /* 0 when the machine is all here, else -EBUSY (ERROR_STATE) with the remedy. */
 MUST_USE int registry_refuse_arriving(struct registry *registry, const char *name, int folder, struct error *e);
 /* Whatever is left of a machine that was arriving will not be taken any more: 1; else 0. */

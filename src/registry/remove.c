@@ -76,15 +76,27 @@ int registry_delete(int parent, const char *name)
 	return delete_at(parent, name, 0);
 }
 
-/* A folder that is being made is left alone until nobody can be at it any more. */
-static bool is_left(int machines, const char *name)
+/* One that is filled under its lock is left when that is free; *lock is taken then, so that nobody who was about to take it goes on.
+ * Another is left alone until nobody can be at it any more. */
+static bool is_making_left(int machines, const char *name, int *lock)
 {
+	AUTO_CLOSE folder = openat(machines, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat stat;
 
-	if (strncmp(name, REMOVED_PREFIX, strlen(REMOVED_PREFIX)) == 0)
-		return true;
-	return strncmp(name, MAKING_PREFIX, strlen(MAKING_PREFIX)) == 0 &&
-	       fstatat(machines, name, &stat, AT_SYMLINK_NOFOLLOW) == 0 && stat.st_mtime + MAKING_S < time(NULL);
+	if (folder < 0)
+		return false;
+	if (faccessat(folder, LOCK_FILE, F_OK, 0) == 0)
+		return (*lock = registry_lock_at(folder)) >= 0;
+	return fstat(folder, &stat) == 0 && stat.st_mtime + MAKING_S < time(NULL);
+}
+
+static void sweep_one(int machines, const char *name)
+{
+	AUTO_CLOSE lock = -1;
+
+	if (strncmp(name, REMOVED_PREFIX, strlen(REMOVED_PREFIX)) == 0 ||
+	    (strncmp(name, MAKING_PREFIX, strlen(MAKING_PREFIX)) == 0 && is_making_left(machines, name, &lock)))
+		(void)registry_delete(machines, name);
 }
 
 void registry_sweep(int machines)
@@ -96,8 +108,8 @@ void registry_sweep(int machines)
 	if (!directory && fd >= 0)
 		close(fd);
 	while (directory && (entry = readdir(directory)))
-		if (entry->d_name[0] == '.' && is_left(machines, entry->d_name))
-			(void)registry_delete(machines, entry->d_name);
+		if (entry->d_name[0] == '.')
+			sweep_one(machines, entry->d_name);
 }
 
 void registry_hidden_name(const char *prefix, const char *name, char out[NAME_MAX + 1])

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "config/tree.h"
 #include "registry/private.h"
 
 void registry_close_fd(int *fd)
@@ -165,4 +167,11 @@ const char *registry_root(const struct registry *registry)
 void registry_path(const struct registry *registry, const char *name, const char *file, char *out)
 {
 	snprintf(out, PATH_MAX, "%s/machines/%s/%s", registry->root, name, file);
+}
+
+int registry_document(const struct registry *registry, const char *name, char *path, uint8_t **text, size_t *length,
+		      struct error *e)
+{
+	registry_path(registry, name, DOCUMENT_FILE, path);
+	return file_read(path, TREE_BYTES_MAX, text, length, e);
 }

@@ -6,7 +6,7 @@
 #include <xxhash.h>
 
 #include "base/file.h"
-
+#include "snapshot/runs.h"
 
 #define PROGRESS_EVERY 4096
 
@@ -25,7 +25,7 @@ static int write_at(const struct collapsing *c, const void *bytes, size_t length
 	return r < 0 ? error_errno(e, r, "writing the snapshot") : 0;
 }
 
-/* The same places as a file has that is saved. */
+/* The same places as a file has that is saved; but the runs, which follow when they are known. */
 static void plan(struct collapsing *c)
 {
 	const struct snapshot *newest = c->chain->files[0];
@@ -71,10 +71,14 @@ static int write_rest(struct collapsing *c, struct error *e)
 	const struct snapshot *newest = c->chain->files[0];
 	struct snapshot_section *sections = c->header.sections;
 	uint8_t bytes[SNAPSHOT_HEADER];
-	int r = write_at(c, c->rows, sections[0].length, sections[0].offset, e);
+	int r = runs_put(c->fd, c->header.length, c->rows, c->header.pages, &sections[c->header.section_count]);
 
+	if (r < 0)
+		return error_errno(e, r, "writing the snapshot");
+	c->header.length += sections[c->header.section_count++].length;
 	sections[0].checksum = XXH64(c->rows, sections[0].length, 0);
 	snapshot_header_put(&c->header, bytes);
+	r = write_at(c, c->rows, sections[0].length, sections[0].offset, e);
 	if (r == 0)
 		r = write_at(c, newest->state, newest->state_length, sections[2].offset, e);
 	if (r == 0)

@@ -17,7 +17,8 @@ static bool is_snapshot(const char *file)
 	return *file != '.' && length > suffix && strcmp(file + length - suffix, SNAPSHOT_SUFFIX) == 0;
 }
 
-static bool read_header(int folder, const char *file, struct snapshot_header *header)
+/* 1: *header is it; 0: that file has none; -ENOENT: it is gone. */
+static int read_header(int folder, const char *file, struct snapshot_header *header)
 {
 	int fd = openat(folder, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	uint8_t bytes[SNAPSHOT_HEADER];
@@ -25,7 +26,7 @@ static bool read_header(int folder, const char *file, struct snapshot_header *he
 	bool good;
 
 	if (fd < 0)
-		return false;
+		return errno == ENOENT ? -ENOENT : 0;
 	good = fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) &&
 	       pread(fd, bytes, sizeof bytes, 0) == (ssize_t)sizeof bytes &&
 	       snapshot_header_get(header, bytes, (uint64_t)stat.st_size, file, NULL) == 0;
@@ -39,12 +40,15 @@ int snapshot_each(const char *folder, void (*fn)(void *context, const char *file
 	DIR *directory = opendir(folder);
 	struct snapshot_header header;
 	struct dirent *entry;
+	int good;
 
 	if (!directory)
 		return errno == ENOENT ? 0 : error_errno(e, -errno, "%.300s", folder);
-	while ((entry = readdir(directory)))
-		if (is_snapshot(entry->d_name) && read_header(dirfd(directory), entry->d_name, &header))
-			fn(context, entry->d_name, &header);
+	while ((entry = readdir(directory))) {
+		good = is_snapshot(entry->d_name) ? read_header(dirfd(directory), entry->d_name, &header) : -ENOENT;
+		if (good >= 0)
+			fn(context, entry->d_name, good ? &header : NULL);
+	}
 	closedir(directory);
 	return 0;
 }
@@ -69,7 +73,7 @@ static void compare(void *context, const char *file, const struct snapshot_heade
 {
 	struct search *search = context;
 
-	if (memcmp(header->id, search->id, SNAPSHOT_ID_BYTES) == 0)
+	if (header && memcmp(header->id, search->id, SNAPSHOT_ID_BYTES) == 0)
 		snprintf(search->found, sizeof search->found, "%s", file);
 }
 

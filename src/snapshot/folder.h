@@ -12,8 +12,8 @@
 
 /* Opens a file and, while one needs a parent, the file in the same folder that has its id. -ENOENT: there is none. */
 MUST_USE int snapshot_chain_load(struct snapshot_chain *chain, const char *path, struct error *e);
-/* Calls fn(context, file name, header) for each snapshot of the folder, in no order; those that are damaged are left out. No
- * folder is as an empty one. */
+/* Calls fn(context, file name, header) for each snapshot of the folder, in no order; `header` is NULL where it is damaged or of a
+ * newer version. No folder is as an empty one. */
 MUST_USE int snapshot_each(const char *folder,
 			   void (*fn)(void *context, const char *file, const struct snapshot_header *header),
 			   void *context, struct error *e);

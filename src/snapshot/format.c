@@ -91,6 +91,7 @@ static int check_wire(const struct wire_header *wire, uint64_t size, const char 
 static void take(struct snapshot_header *out, const struct wire_header *wire)
 {
 	*out = (struct snapshot_header){
+		.version = le32_get(wire->version),
 		.flags = le32_get(wire->flags),
 		.created_ns = le64_get(wire->created_ns),
 		.length = le64_get(wire->length),
@@ -147,6 +148,9 @@ static bool length_fits(const struct snapshot_header *header, const struct snaps
 		       section->length / sizeof(struct snapshot_chunk) <= header->pages / SNAPSHOT_CHUNK_PAGES + 1;
 	case SNAPSHOT_FILE:
 		return packed;
+	case SNAPSHOT_RUNS:
+		return header->version > 1 && section->length % sizeof(struct snapshot_run) == 0 &&
+		       section->length / sizeof(struct snapshot_run) <= header->pages;
 	default:
 		return false;
 	}
@@ -159,6 +163,8 @@ static int check_sections(const struct snapshot_header *header, const char *name
 
 	if (header->flags & SNAPSHOT_PACKED)
 		needed |= 1u << SNAPSHOT_CHUNKS;
+	if (header->version > 1)
+		needed |= 1u << SNAPSHOT_RUNS;
 	for (unsigned i = 0; i < header->section_count; i++) {
 		const struct snapshot_section *section = &header->sections[i];
 

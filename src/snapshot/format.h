@@ -15,7 +15,7 @@
 #include "base/types.h"
 #include "memory/memory.h"
 
-#define SNAPSHOT_VERSION  1
+#define SNAPSHOT_VERSION  2 /* written; 1, which has no section RUNS, is read too */
 #define SNAPSHOT_HEADER   4096 /* bytes; the table of pages follows in a file as we write it */
 #define SNAPSHOT_SECTIONS 16
 #define SNAPSHOT_ID_BYTES 16
@@ -29,6 +29,7 @@ enum snapshot_section_kind {
 	SNAPSHOT_MEMORY = 4,
 	SNAPSHOT_CHUNKS = 5, /* packed files only */
 	SNAPSHOT_FILE = 6,   /* of the machine's folder; its name is among the facts, in the same order. Packed files only */
+	SNAPSHOT_RUNS = 7,   /* of PAGES */
 };
 
 struct snapshot_section {
@@ -43,6 +44,7 @@ struct snapshot_region {
 
 /* The header, as numbers. */
 struct snapshot_header {
+	uint32_t version; /* of a file that was read; what is written is SNAPSHOT_VERSION */
 	uint32_t flags;
 	uint8_t id[SNAPSHOT_ID_BYTES];
 	uint8_t parent[SNAPSHOT_ID_BYTES]; /* zeros: none */
@@ -68,6 +70,13 @@ struct snapshot_page {
 	le32_t number;    /* packed and HERE: which stored page; else 0 */
 };
 _Static_assert(sizeof(struct snapshot_page) == 24, "row as in docs/internals/snapshot.md");
+
+/* So many rows, one after the other, are of this kind. */
+struct snapshot_run {
+	le32_t kind;
+	le32_t pages; /* never 0 */
+};
+_Static_assert(sizeof(struct snapshot_run) == 8, "row as in docs/internals/snapshot.md");
 
 /* Of a packed file: so many stored pages, one after the other, compressed together by zstd, unless that saved nothing. */
 #define SNAPSHOT_CHUNK_PAGES 64

@@ -131,9 +131,20 @@ static int check_row(const struct snapshot *snapshot, const struct row_rules *ru
 	}
 }
 
-static void keep_kind(struct snapshot *snapshot, uint64_t row, const struct snapshot_page *page)
+static void keep_kind(struct snapshot *snapshot, uint64_t row, uint32_t kind)
 {
-	snapshot->kinds[row / KINDS_A_BYTE] |= (uint8_t)(le32_get(page->kind) << row % KINDS_A_BYTE * KIND_BITS);
+	snapshot->kinds[row / KINDS_A_BYTE] |= (uint8_t)(kind << row % KINDS_A_BYTE * KIND_BITS);
+}
+
+static void keep_kinds(struct snapshot *snapshot, uint64_t row, uint64_t count, uint32_t kind)
+{
+	uint64_t end = row + count;
+
+	for (; row < end && row % KINDS_A_BYTE; row++)
+		keep_kind(snapshot, row, kind);
+	memset(snapshot->kinds + row / KINDS_A_BYTE, (int)(UINT8_MAX / 3 * kind), (end - row) / KINDS_A_BYTE);
+	for (row += (end - row) / KINDS_A_BYTE * KINDS_A_BYTE; row < end; row++)
+		keep_kind(snapshot, row, kind);
 }
 
 /* A part of the table, through a buffer that stays in the processor's cache. */
@@ -148,7 +159,7 @@ static int scan_some(struct snapshot *snapshot, const struct row_rules *rules, u
 	for (uint64_t i = 0; r == 0 && scan->refused == 0 && i < count; i++) {
 		scan->refused = check_row(snapshot, rules, first + i, &scan->rows[i], &scan->why);
 		if (scan->refused == 0)
-			keep_kind(snapshot, first + i, &scan->rows[i]);
+			keep_kind(snapshot, first + i, le32_get(scan->rows[i].kind));
 	}
 	return r;
 }
@@ -174,14 +185,62 @@ static int scan_pages(struct snapshot *snapshot, struct error *e)
 	struct scan scan = {.rows = malloc(SCAN_ROWS * sizeof scan.rows[0]), .sum = XXH64_createState()};
 	int r = 0;
 
-	snapshot->kinds = calloc(snapshot->header.pages / KINDS_A_BYTE + 1, 1);
-	if (!scan.rows || !scan.sum || !snapshot->kinds)
+	if (!scan.rows || !scan.sum)
 		r = error_errno(e, -ENOMEM, "%s", snapshot->name);
 	if (r == 0)
 		r = scan_all(snapshot, &scan, e);
 	XXH64_freeState(scan.sum);
 	free(scan.rows);
 	return r;
+}
+
+/* Why it is none, or NULL. `left`: rows that no run has had yet. */
+static const char *refuse_run(const struct snapshot *snapshot, const struct snapshot_run *run, uint64_t left)
+{
+	uint32_t kind = le32_get(run->kind), pages = le32_get(run->pages);
+
+	if (pages == 0 || pages > left)
+		return "has pages that there are not";
+	if (kind != SNAPSHOT_PAGE_ZERO && kind != SNAPSHOT_PAGE_HERE && kind != SNAPSHOT_PAGE_PARENT)
+		return "has no kind that there is";
+	return kind != SNAPSHOT_PAGE_PARENT || snapshot_has_parent(&snapshot->header) ? NULL
+										     : "names a parent that there is not";
+}
+
+static int take_runs(struct snapshot *snapshot, const struct snapshot_run *runs, uint64_t count, struct error *e)
+{
+	uint64_t row = 0, pages = snapshot->header.pages;
+
+	for (uint64_t i = 0; i < count; i++) {
+		const char *why = refuse_run(snapshot, &runs[i], pages - row);
+
+		if (why)
+			return error_set(e, ERROR_FAILED, -EBADMSG, "%s: run %" PRIu64 " of pages %s", snapshot->name, i, why);
+		keep_kinds(snapshot, row, le32_get(runs[i].pages), le32_get(runs[i].kind));
+		row += le32_get(runs[i].pages);
+	}
+	return row == pages ? 0 : error_set(e, ERROR_FAILED, -EBADMSG, "%s: the runs of pages end before the pages",
+					    snapshot->name);
+}
+
+static int read_runs(struct snapshot *snapshot, struct error *e)
+{
+	struct snapshot_run *runs;
+	int r = read_section(snapshot, SNAPSHOT_RUNS, "the list of runs of pages", &runs, e);
+
+	if (r < 0)
+		return r;
+	r = take_runs(snapshot, runs, snapshot_find(&snapshot->header, SNAPSHOT_RUNS)->length / sizeof *runs, e);
+	free(runs);
+	return r;
+}
+
+static int read_kinds(struct snapshot *snapshot, struct error *e)
+{
+	snapshot->kinds = calloc(snapshot->header.pages / KINDS_A_BYTE + 1, 1);
+	if (!snapshot->kinds)
+		return error_errno(e, -ENOMEM, "%s", snapshot->name);
+	return snapshot->header.version > 1 ? read_runs(snapshot, e) : scan_pages(snapshot, e);
 }
 
 static size_t pages_room(const struct snapshot *snapshot)
@@ -191,7 +250,7 @@ static size_t pages_room(const struct snapshot *snapshot)
 	return (length + HUGE_PAGE) & ~(HUGE_PAGE - 1);
 }
 
-/* Once more: it may not be what was scanned. */
+/* They may not be what was read before, by whoever wrote the file or since. */
 static int check_rows(const struct snapshot *snapshot, const struct snapshot_page *pages, struct error *e)
 {
 	const struct row_rules rules = rules_of(snapshot);
@@ -200,7 +259,7 @@ static int check_rows(const struct snapshot *snapshot, const struct snapshot_pag
 	for (uint64_t row = 0; r == 0 && row < snapshot->header.pages; row++)
 		r = le32_get(pages[row].kind) == snapshot_kind(snapshot, row)
 			    ? check_row(snapshot, &rules, row, &pages[row], e)
-			    : refuse_row(snapshot, row, "has changed since the file was opened", e);
+			    : refuse_row(snapshot, row, "is of another kind than the file told when it was opened", e);
 	return r;
 }
 
@@ -288,7 +347,7 @@ static int read_all(struct snapshot *snapshot, struct error *e)
 		snapshot->state_length = snapshot_find(&snapshot->header, SNAPSHOT_STATE)->length;
 	if (r == 0)
 		r = read_chunks(snapshot, e);
-	return r < 0 ? r : scan_pages(snapshot, e);
+	return r < 0 ? r : read_kinds(snapshot, e);
 }
 
 static int open_with(struct snapshot **out, int fd, const char *name, int (*read)(struct snapshot *, struct error *),
@@ -469,7 +528,7 @@ int snapshot_verify(struct snapshot *snapshot, snapshot_progress_fn *progress, v
 {
 	uint64_t total = snapshot->header.pages * GUEST_PAGE_SIZE;
 	uint8_t page[GUEST_PAGE_SIZE];
-	int r = 0;
+	int r = snapshot_keep_rows(snapshot, e);
 
 	for (uint64_t row = 0; r == 0 && row < snapshot->header.pages; row++) {
 		if (snapshot_kind(snapshot, row) == SNAPSHOT_PAGE_HERE)
@@ -478,67 +537,6 @@ int snapshot_verify(struct snapshot *snapshot, snapshot_progress_fn *progress, v
 			progress(context, row * GUEST_PAGE_SIZE, total);
 	}
 	return r;
-}
-
-/* ---- Chains ---- */
-
-static int check_parent(const struct snapshot *child, const struct snapshot *parent, struct error *e)
-{
-	const struct snapshot_header *a = &child->header, *b = &parent->header;
-
-	if (memcmp(a->parent, b->id, sizeof a->parent) != 0)
-		return error_set(e, ERROR_FAILED, -EBADMSG, "%s is not the parent of %s", parent->name, child->name);
-	if (a->region_count == b->region_count &&
-	    memcmp(a->regions, b->regions, a->region_count * sizeof a->regions[0]) == 0)
-		return 0;
-	return error_set(e, ERROR_FAILED, -EBADMSG, "%s and its parent %s are of machines with different memory", child->name,
-			 parent->name);
-}
-
-int snapshot_chain_add(struct snapshot_chain *chain, struct snapshot *snapshot, struct error *e)
-{
-	int r = 0;
-
-	if (chain->count == SNAPSHOT_CHAIN_MAX)
-		r = error_set(e, ERROR_STATE, -ELOOP, "%s: the chain of snapshots has more than %d; doppel snapshot collapse",
-			      snapshot->name, SNAPSHOT_CHAIN_MAX);
-	else if (chain->count > 0)
-		r = check_parent(chain->files[chain->count - 1], snapshot, e);
-	if (r < 0)
-		snapshot_close(snapshot);
-	else
-		chain->files[chain->count++] = snapshot;
-	return r;
-}
-
-bool snapshot_chain_open_ended(const struct snapshot_chain *chain)
-{
-	return chain->count > 0 && snapshot_has_parent(&chain->files[chain->count - 1]->header);
-}
-
-void snapshot_chain_finish(struct snapshot_chain *chain)
-{
-	for (unsigned i = 0; i < chain->count; i++)
-		snapshot_close(chain->files[i]);
-	*chain = (struct snapshot_chain){.count = 0};
-}
-
-int snapshot_chain_keep_rows(const struct snapshot_chain *chain, struct error *e)
-{
-	int r = 0;
-
-	for (unsigned i = 0; r == 0 && i < chain->count; i++)
-		r = snapshot_keep_rows(chain->files[i], e);
-	return r;
-}
-
-struct snapshot *snapshot_chain_owner(const struct snapshot_chain *chain, uint64_t row)
-{
-	unsigned i = 0;
-
-	while (i + 1 < chain->count && snapshot_kind(chain->files[i], row) == SNAPSHOT_PAGE_PARENT)
-		i++;
-	return chain->files[i];
 }
 
 void snapshot_id_text(const uint8_t id[SNAPSHOT_ID_BYTES], char out[SNAPSHOT_ID_TEXT])

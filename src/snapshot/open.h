@@ -1,9 +1,10 @@
 /*
  * A snapshot file that is read, and a chain of them: the newest, its parent, and so on to one that has all.
  *
- * Opening reads and checks everything but the memory, which is checked page by page as it is read. Of the table of pages it keeps
- * what kind each is, which is all that mapping the memory takes; the rest of it is read again when it is needed first. Bytes that are wrong are
- * told with the file's name and where. What is in a file was judged hostile and is checked; the file must not change while it
+ * Opening reads and checks everything but the memory and the table of its pages. What kind each page is, which is all that
+ * mapping the memory takes, the runs tell; the table is read and checked when a hash is needed first, and pages one by one as
+ * they are read. Of a file of version 1, which has no runs, the table is looked at twice. Bytes that are wrong are told with
+ * the file's name and where. What is in a file was judged hostile and is checked; the file must not change while it
  * is open.
  *
  * Thread: one at a time.

@@ -8,7 +8,7 @@
 #include <zstd.h>
 
 #include "base/file.h"
-
+#include "snapshot/runs.h"
 
 #define CHUNK_BYTES    (SNAPSHOT_CHUNK_PAGES * GUEST_PAGE_SIZE)
 #define PROGRESS_EVERY 4096
@@ -310,6 +310,15 @@ static int prepare(struct packing *p, struct error *e)
 	return 0;
 }
 
+static int put_runs(struct packing *p, struct error *e)
+{
+	struct snapshot_section *section = begin_section(p, SNAPSHOT_RUNS);
+	int r = runs_put(p->fd, p->cursor, p->rows, p->header.pages, section);
+
+	p->cursor += section->length;
+	return write_failed(r, e);
+}
+
 static int put_all(struct packing *p, struct error *e)
 {
 	const struct snapshot *newest = p->chain->files[0];
@@ -325,6 +334,8 @@ static int put_all(struct packing *p, struct error *e)
 		r = put_section(p, SNAPSHOT_STATE, newest->state, newest->state_length, e);
 	if (r == 0)
 		r = put_section(p, SNAPSHOT_FACTS, p->facts, strlen(p->facts), e);
+	if (r == 0)
+		r = put_runs(p, e);
 	if (r == 0)
 		r = put_files(p, e);
 	if (r == 0)

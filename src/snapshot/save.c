@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -11,7 +12,7 @@
 #include <xxhash.h>
 
 #include "base/file.h"
-
+#include "snapshot/runs.h"
 
 #define ROWS 256 /* pages that are looked at together */
 
@@ -28,9 +29,11 @@ struct child {
 	struct snapshot_header header;
 	struct snapshot_section *table; /* of the header */
 	uint64_t memory_offset;
+	uint64_t *touched[MEMORY_REGIONS_MAX]; /* bits of pages that may be other than zeros (memory_touched) */
 	bool has_parent;
 	struct snapshot_counts counts;
-	XXH64_state_t *sum; /* of the table */
+	XXH64_state_t *sum, *runs_sum; /* of the table; of the runs */
+	struct runs_writer runs;
 };
 
 int snapshot_prepare(int fd, const struct snapshot_page *rows, uint64_t count, struct error *e)
@@ -42,12 +45,13 @@ int snapshot_prepare(int fd, const struct snapshot_page *rows, uint64_t count, s
 
 /* ---- In the child ---- */
 
-static void fill_row(struct child *child, const uint8_t *page, struct snapshot_page *row)
+/* `touched`: otherwise nobody need look whether there are zeros. */
+static void fill_row(struct child *child, const uint8_t *page, bool touched, struct snapshot_page *row)
 {
 	struct snapshot_page new = {.kind = le32_put(SNAPSHOT_PAGE_HERE)};
 	uint32_t before = child->has_parent ? le32_get(row->kind) : SNAPSHOT_PAGE_NONE;
 
-	if (snapshot_hash_page(page, new.hash)) {
+	if (!touched || snapshot_hash_page(page, new.hash)) {
 		new.kind = le32_put(SNAPSHOT_PAGE_ZERO);
 		child->counts.zero++;
 	} else if (before != SNAPSHOT_PAGE_NONE && before != SNAPSHOT_PAGE_ZERO &&
@@ -76,8 +80,8 @@ static int write_pages(const struct child *child, const struct snapshot_page *ro
 	return r;
 }
 
-/* `first`: the row of its first page. */
-static int write_rows(struct child *child, const uint8_t *bytes, uint64_t first, unsigned count)
+/* `first`: the row of its first page. `touched`: their bits, from a whole word on. */
+static int write_rows(struct child *child, const uint8_t *bytes, const uint64_t *touched, uint64_t first, unsigned count)
 {
 	uint64_t at = child->table->offset + first * sizeof(struct snapshot_page);
 	struct snapshot_page rows[ROWS];
@@ -85,9 +89,12 @@ static int write_rows(struct child *child, const uint8_t *bytes, uint64_t first,
 
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; i < count; i++)
-		fill_row(child, bytes + i * GUEST_PAGE_SIZE, &rows[i]);
-	r = write_pages(child, rows, count, bytes, child->memory_offset + first * GUEST_PAGE_SIZE);
+	for (unsigned i = 0; r == 0 && i < count; i++) {
+		fill_row(child, bytes + i * GUEST_PAGE_SIZE, touched[i / 64] >> i % 64 & 1, &rows[i]);
+		r = runs_add(&child->runs, (enum snapshot_page_kind)le32_get(rows[i].kind));
+	}
+	if (r == 0)
+		r = write_pages(child, rows, count, bytes, child->memory_offset + first * GUEST_PAGE_SIZE);
 	XXH64_update(child->sum, rows, count * sizeof *rows);
 	return r < 0 ? r : file_write_at(child->fd, rows, count * sizeof *rows, at);
 }
@@ -98,6 +105,7 @@ static int write_memory(struct child *child)
 	int r = 0;
 
 	XXH64_reset(child->sum, 0);
+	runs_begin(&child->runs, child->fd, child->header.length, child->runs_sum);
 	for (unsigned i = 0; i < child->memory->count; i++) {
 		const struct memory_region *region = &child->memory->regions[i];
 		uint64_t pages = region->size / GUEST_PAGE_SIZE;
@@ -105,7 +113,8 @@ static int write_memory(struct child *child)
 		for (uint64_t first = 0; r == 0 && first < pages; first += ROWS) {
 			unsigned count = (unsigned)(pages - first < ROWS ? pages - first : ROWS);
 
-			r = write_rows(child, region->host + first * GUEST_PAGE_SIZE, row + first, count);
+			r = write_rows(child, region->host + first * GUEST_PAGE_SIZE, child->touched[i] + first / 64, row + first,
+				       count);
 		}
 		row += pages;
 	}
@@ -114,11 +123,15 @@ static int write_memory(struct child *child)
 
 static int write_header(struct child *child)
 {
+	struct snapshot_header *header = &child->header;
+	struct snapshot_section *runs = &header->sections[header->section_count++];
 	uint8_t bytes[SNAPSHOT_HEADER];
+	int r = runs_end(&child->runs, runs);
 
+	header->length += runs->length;
 	child->table->checksum = XXH64_digest(child->sum);
-	snapshot_header_put(&child->header, bytes);
-	return file_write_at(child->fd, bytes, sizeof bytes, 0);
+	snapshot_header_put(header, bytes);
+	return r < 0 ? r : file_write_at(child->fd, bytes, sizeof bytes, 0);
 }
 
 /* Nothing but the file and the socket: whoever holds a lock by a descriptor would hold it as long as this lives. */
@@ -155,6 +168,7 @@ static uint64_t page_up(uint64_t bytes)
 	return (bytes + GUEST_PAGE_SIZE - 1) & ~(GUEST_PAGE_SIZE - 1);
 }
 
+/* All but the runs, which come last: how many there are is known when they have been seen. */
 static void plan(struct child *child, const struct snapshot_contents *contents)
 {
 	struct snapshot_header *header = &child->header;
@@ -223,6 +237,25 @@ static int start_child(struct snapshot_save *save, struct child *child, struct e
 	return 0;
 }
 
+static int look(struct child *child)
+{
+	for (unsigned i = 0; i < child->memory->count; i++) {
+		child->touched[i] = malloc(memory_dirty_words(&child->memory->regions[i]) * sizeof *child->touched[i]);
+		if (!child->touched[i])
+			return -ENOMEM;
+		memory_touched(child->memory, i, child->touched[i]);
+	}
+	return 0;
+}
+
+static void finish(struct child *child)
+{
+	for (unsigned i = 0; i < MEMORY_REGIONS_MAX; i++)
+		free(child->touched[i]);
+	XXH64_freeState(child->sum);
+	XXH64_freeState(child->runs_sum);
+}
+
 int snapshot_save_begin(struct snapshot_save *save, int fd, const struct snapshot_contents *contents, struct error *e)
 {
 	struct child child = {.fd = fd};
@@ -230,13 +263,14 @@ int snapshot_save_begin(struct snapshot_save *save, int fd, const struct snapsho
 
 	plan(&child, contents);
 	child.sum = XXH64_createState();
-	if (!child.sum)
-		return error_errno(e, -ENOMEM, "writing the snapshot");
-	r = file_write_at(fd, contents->state, contents->state_length, child.header.sections[2].offset);
+	child.runs_sum = XXH64_createState();
+	r = child.sum && child.runs_sum ? look(&child) : -ENOMEM;
+	if (r == 0)
+		r = file_write_at(fd, contents->state, contents->state_length, child.header.sections[2].offset);
 	if (r == 0)
 		r = file_write_at(fd, contents->facts, strlen(contents->facts), child.header.sections[3].offset);
 	r = r < 0 ? error_errno(e, r, "writing the snapshot") : start_child(save, &child, e);
-	XXH64_freeState(child.sum);
+	finish(&child);
 	return r;
 }
 

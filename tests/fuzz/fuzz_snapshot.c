@@ -67,9 +67,11 @@ static void put_sum(uint8_t *to, const uint8_t *from, size_t length)
 /* As docs/internals/snapshot.md has the header. */
 static void put_right(uint8_t *bytes, size_t size)
 {
+	const le32_t version = le32_put(bytes[8] == 1 ? 1 : SNAPSHOT_VERSION);
 	le64_t length = le64_put(size);
 
-	memcpy(bytes, "DOPLSNAP\1\0\0\0", 12);
+	memcpy(bytes, "DOPLSNAP", 8);
+	memcpy(bytes + 8, &version, sizeof version);
 	memcpy(bytes + 56, &length, sizeof length);
 	for (unsigned i = 0; i < SNAPSHOT_SECTIONS; i++) {
 		uint8_t *section = bytes + 208 + (size_t)i * 32;

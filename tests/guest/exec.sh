@@ -43,7 +43,7 @@ make_tree() {
 }
 
 
-echo 1..18
+echo 1..20
 "$doppel" create web debian-tiny --engine "$engine" --memory 512M >/dev/null && "$doppel" start web
 result $? 'a machine is started'
 in_guest web -- true
@@ -123,6 +123,21 @@ copy - web:/tmp/stream <"$scratch/data" && copy web:/tmp/stream - | cmp - "$scra
 result $? 'standard input and output' "$(cat "$scratch/complaint")"
 copy web:/no/such/file "$scratch"
 same_status 'what is not there' 3 $? "$(cat "$scratch/complaint")"
+
+# The process that connects the guest to programs of the host dies.
+pid=$("$doppel" ls --format json web | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["pid"])')
+ended=
+for helper in $(cat /proc/"$pid"/task/*/children 2>/dev/null); do
+	[ "$(cat /proc/"$helper"/comm)" = doppel-vsock ] && kill -9 "$helper" && ended=yes
+done
+if [ -n "$ended" ]; then
+	within "$seconds" grep -q 'process that connects the guest .* has ended' "$DOPPEL_STATE/machines/web/monitor.log"
+	result $? 'a process of the vsock that died is told of' "$(cat "$DOPPEL_STATE/machines/web/monitor.log")"
+	check 'and the machine runs on' there "$(in_guest web -- echo there)"
+else
+	skip 'a process of the vsock that dies' 'it is not found'
+	skip 'and the machine runs on' 'nothing died'
+fi
 
 "$doppel" rm --force web
 mkdir "$scratch/sockets"

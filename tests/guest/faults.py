@@ -50,6 +50,13 @@ def recover(a, b):
     return said
 
 
+def dies(fault, *hosts):
+    """A side may end by it: a sanitizer, too, ends a program that it finds no memory for itself in."""
+    if fault.what.startswith("no memory"):
+        return any("Failed to mmap" in host.report() for host in hosts)
+    return fault.what.startswith("death")
+
+
 class Place:
     """Two hosts, and the machine that goes to and fro between them as long as it lives."""
 
@@ -81,7 +88,7 @@ class Place:
         alive = [host for host in (a, b) if host.runs()]
         owners = [host for host in (a, b) if has(host)]
         good = len(owners) == 1 and len(alive) <= 1
-        if good and not fault.what.startswith("death"):
+        if good and not dies(fault, a, b):
             good = alive == owners
         if good and status == 0:
             good = owners == [b]

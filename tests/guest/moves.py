@@ -2,7 +2,7 @@
 """Machines that move while their guest writes all of its memory and checks it: back and forth, in each mode, paused, cancelled, refused.
 Prints TAP.
 usage: moves.py DOPPEL ENGINE PATTERN-1 PATTERN-2"""
-import os, shutil, sys, tempfile, threading
+import json, os, shutil, sys, tempfile, threading
 
 from link import Host
 from tap import finish, result, until
@@ -45,12 +45,25 @@ def on_a_switch(a, b):
     b.remove()
 
 
+def progress(a):
+    status, output = a.doppel("migrate", "web", "--status", "--format", "json")
+    return json.loads(output) if status == 0 else {}
+
+
+def left_of_round(a):
+    """Pages that are due still, amid the first round; None: before it, or after."""
+    now = progress(a)
+    return now["left"] if now.get("name") == "pre-copy" and now["round"] == 0 and now["left"] < now["due"] else None
+
+
 def cancelled(a, b):
     a.start(guests[1], 1)
     mover = threading.Thread(target=a.move, args=(b.socket, "--bandwidth", "1M"))
     mover.start()
-    moving = until(lambda: a.doppel("migrate", "web", "--status")[0] == 0 and
-                   "pre-copy" in a.doppel("migrate", "web", "--status")[1])
+    moving = until(lambda: left_of_round(a) is not None)
+    first = left_of_round(a)
+    result(first is not None and until(lambda: (left_of_round(a) or first) < first), "its progress shows amid a round",
+           "%s, then %s" % (first, progress(a)))
     status, output = a.doppel("migrate", "web", "--cancel")
     mover.join()
     result(moving and status == 0 and a.goes_on(1) and until(lambda: b.machine() is None), "a move is cancelled",

@@ -127,6 +127,8 @@ in_guest web -- sh -c 'echo later >/tmp/later'
 output=$(does snapshot web later --parent amid)
 result $? 'what has changed is saved' "$output"
 fails 'what it builds on stays' 'builds on amid' snapshot rm web amid
+fails 'and is not replaced' 'builds on amid' snapshot web amid --force
+fails 'none builds on itself' 'another name' snapshot web later --force --parent later
 in_guest web -- rm /tmp/later
 output=$(does restore --force web later)
 result $? 'it is taken back to an increment' "$output"
@@ -190,6 +192,13 @@ fails 'a damaged one is refused' 'table of pages' restore --force web bad
 check 'and the machine runs on' web "$(does ps --quiet)"
 truncate -s -1 "$snapshots/bad.snap"
 fails 'one that was cut is refused' 'it was cut' restore --force web bad
+[[ $(does snapshot ls web) == *bad*'(unreadable)'* ]]
+result $? 'and listed as one that can not be read' "$(does snapshot ls web)"
+# Its memory stands behind a row of 24 bytes for each page.
+cp --sparse=always "$snapshots/amid.snap" "$snapshots/bad.snap"
+printf x | dd of="$snapshots/bad.snap" bs=1 seek=$((4096 + 24 * 192 * 256 + 5)) conv=notrunc 2>/dev/null
+fails 'one with damaged memory is refused' 'is damaged in the file' restore --force --eager web bad
+check 'before the machine is ended for it' web "$(does ps --quiet)"
 rm "$snapshots/bad.snap"
 
 # Killed while it is saved: nothing is seen of it.
@@ -217,6 +226,8 @@ check 'with the same results' "$undisturbed" "$(in_guest web -- sh -c "$answer")
 output=$(does snapshot export web later "$scratch/web.snap")
 result $? 'an increment is written into one file' "$output"
 fails 'which is not replaced' '--force replaces it' snapshot export web later "$scratch/web.snap"
+check 'and tells what it has' later "$(does snapshot inspect "$scratch/web.snap" --verify --format json 2>/dev/null |
+	sed -n '/^{/,$p' | python3 -c 'import json, sys; print(json.load(sys.stdin)["tag"])')"
 fails 'a snapshot that needs no name needs one' 'needs --name' restore "$scratch/web.snap"
 output=$(does snapshot rm web later amid)
 result $? 'snapshots are removed' "$output"

@@ -31,13 +31,13 @@ check() {
 	fi
 }
 
-# within SECONDS COMMAND...: whether it succeeds in time.
+# within SECONDS COMMAND...: whether it succeeds in time. `rest`: seconds between two tries.
 within() {
 	local end=$((SECONDS + $1))
 	shift
 	until "$@"; do
 		((SECONDS < end)) || return 1
-		sleep 0.1
+		sleep "${rest:-0.1}"
 	done
 }
 

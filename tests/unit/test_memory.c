@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -233,6 +235,80 @@ static void locked_in_huge_pages(void **state)
 	assert_int_equal(locked_bytes(), 0);
 }
 
+#define TOUCHED_PAGES (64 * MIB / GUEST_PAGE_SIZE)
+#define HUGE_PAGES    (HUGE_PAGE / GUEST_PAGE_SIZE)
+
+static bool has(const uint64_t *bits, uint64_t page)
+{
+	return bits[page / 64] >> page % 64 & 1;
+}
+
+static void look(uint64_t bits[TOUCHED_PAGES / 64])
+{
+	memset(bits, 0x5a, TOUCHED_PAGES / 8);
+	memory_touched(&memory, 0, bits);
+}
+
+/* The host may give a huge page where one was touched. */
+static void touched_pages_are_told(void **state)
+{
+	static uint64_t bits[TOUCHED_PAGES / 64];
+	const uint8_t one = 1;
+
+	(void)state;
+	assert_int_equal(add(BASE, 64 * MIB), 0);
+	assert_int_equal(memory_write(&memory, gpa(BASE + 5 * GUEST_PAGE_SIZE), &one, 1), 0);
+	assert_int_equal(memory_write(&memory, gpa(BASE + 9001 * GUEST_PAGE_SIZE), &one, 1), 0);
+	look(bits);
+	assert_true(has(bits, 5) && has(bits, 9001));
+	if (has(bits, TOUCHED_PAGES - 1))
+		skip(); /* a kernel that does not tell */
+	for (uint64_t page = 0; page < TOUCHED_PAGES; page++)
+		if (has(bits, page) && page / HUGE_PAGES != 0 && page / HUGE_PAGES != 9001 / HUGE_PAGES)
+			fail_msg("page %llu was never touched", (unsigned long long)page);
+	assert_int_equal(memory_discard(&memory, gpa(BASE), HUGE_PAGE), 0);
+	look(bits);
+	assert_true(!has(bits, 5) && has(bits, 9001));
+}
+
+/* What a file has there is not zeros because nobody looked at it yet. */
+static void pages_of_a_file_are_told(void **state)
+{
+	static uint64_t bits[TOUCHED_PAGES / 64];
+	int fd = memfd_create("memory", MFD_CLOEXEC);
+	struct error e;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 100 * GUEST_PAGE_SIZE), 0);
+	assert_int_equal(add(BASE, 64 * MIB), 0);
+	assert_int_equal(memory_map_file(&memory, 0, 70 * GUEST_PAGE_SIZE, 100 * GUEST_PAGE_SIZE, fd, 0, &e), 0);
+	memory_mapped(&memory, 0);
+	close(fd);
+	look(bits);
+	for (uint64_t page = 70; page < 170; page++)
+		assert_true(has(bits, page));
+	if (has(bits, TOUCHED_PAGES - 1))
+		skip();
+	assert_false(has(bits, 69) || has(bits, 170));
+	assert_int_equal(memory_drop(&memory.regions[0], 71 * GUEST_PAGE_SIZE, 98 * GUEST_PAGE_SIZE), 0);
+	look(bits);
+	assert_true(has(bits, 70) && has(bits, 169));
+	assert_false(has(bits, 71) || has(bits, 168));
+}
+
+/* Another process's map says nothing of this one's pages. */
+static void children_are_told_all(void **state)
+{
+	static uint64_t bits[TOUCHED_PAGES / 64];
+
+	(void)state;
+	assert_int_equal(add(BASE, 64 * MIB), 0);
+	memory.map_of = getppid();
+	look(bits);
+	for (uint64_t page = 0; page < TOUCHED_PAGES; page++)
+		assert_true(has(bits, page));
+}
+
 int main(void)
 {
 #define WITH_MEMORY(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -249,6 +325,9 @@ int main(void)
 		WITH_MEMORY(there_and_back),
 		WITH_MEMORY(finish_twice),
 		WITH_MEMORY(locked_in_huge_pages),
+		WITH_MEMORY(touched_pages_are_told),
+		WITH_MEMORY(pages_of_a_file_are_told),
+		WITH_MEMORY(children_are_told_all),
 	};
 
 	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);

@@ -498,6 +498,69 @@ static void leftovers_are_swept(void **state)
 	assert_int_equal(entries_in("machines"), 3);
 }
 
+struct fill {
+	int result;
+	bool fits;
+};
+
+/* As long as it is being filled nobody sees it, and nobody sweeps it away. */
+static int fill(void *context, const char *path, struct error *e)
+{
+	struct fill *fill = context;
+	char file[PATH_MAX];
+	struct record record;
+
+	snprintf(file, sizeof file, "%s/disk.raw", path);
+	put_file(file, "x", 1);
+	fill->fits = registry_record(registry, "web", &record, NULL) == -ENOENT && create("other") == 0 &&
+		     registry_remove(registry, "other", &failure) == 0 && access(file, F_OK) == 0;
+	return fill->result < 0 ? error_set(e, ERROR_FAILED, fill->result, "no room") : 0;
+}
+
+static int create_filled(struct fill *filled)
+{
+	const struct registry_filling filling = {.fill = fill, .context = filled};
+	struct record record = {.memory_bytes = 256 * MIB, .cpus = 2};
+
+	return registry_create_filled(registry, "web", "{}", 2, &record, &filling, &failure);
+}
+
+static void a_folder_is_filled_before_it_is_seen(void **state)
+{
+	struct fill fails = {.result = -ENOSPC}, works = {.result = 0};
+	char path[PATH_MAX];
+	int lock;
+
+	(void)state;
+	assert_int_equal(create_filled(&fails), -ENOSPC);
+	assert_string_equal(failure.message, "no room");
+	assert_true(fails.fits);
+	assert_int_equal(entries_in("machines"), 0);
+	assert_ok(create_filled(&works));
+	assert_true(works.fits);
+	path_of("web", "disk.raw", path);
+	assert_file(path, "x");
+	assert_ok(registry_lock(registry, "web", &lock, &failure));
+	close(lock);
+	assert_int_equal(create_filled(&works), -EEXIST);
+	assert_int_equal(entries_in("machines"), 1);
+}
+
+/* Its lock is there and free: who filled it was killed. */
+static void a_folder_that_was_being_filled_is_swept_at_once(void **state)
+{
+	char path[PATH_MAX];
+
+	(void)state;
+	assert_ok(create("web"));
+	leave(".making.young.0123", 0);
+	snprintf(path, sizeof path, "%s/machines/.making.young.0123/lock", root);
+	put_file(path, "", 0);
+	assert_int_equal(entries_in("machines"), 2);
+	assert_ok(create("other"));
+	assert_int_equal(entries_in("machines"), 2);
+}
+
 static int lock_often(int count)
 {
 	while (count) {
@@ -714,6 +777,8 @@ int main(void)
 		with_registry(a_full_disk_has_room_for_the_record),
 		with_registry(a_record_is_never_seen_half_written),
 		with_registry(leftovers_are_swept),
+		with_registry(a_folder_is_filled_before_it_is_seen),
+		with_registry(a_folder_that_was_being_filled_is_swept_at_once),
 		with_registry(who_has_the_lock_keeps_the_folder),
 		with_registry(of_two_removers_one_wins),
 		with_registry(the_root_may_vanish),

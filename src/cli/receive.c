@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fork.h"
 #include "base/log.h"
 #include "base/name.h"
 #include "base/socket.h"
@@ -402,7 +403,7 @@ static void serve_apart(const struct reception *reception, int fd)
 	pid_t child;
 
 	fflush(stdout);
-	child = fork();
+	child = fork_process();
 	if (child == 0)
 		serve_and_exit(reception, fd);
 	if (child < 0) {

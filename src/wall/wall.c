@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fork.h"
 #include "wall/private.h"
 
 #define FILES_LIMIT 64
@@ -264,7 +265,7 @@ static int reap(pid_t pid)
 static int start(struct spawning *s, struct error *e)
 {
 	s->parent = getpid();
-	s->pid = fork();
+	s->pid = fork_process();
 	if (s->pid < 0)
 		return error_errno(e, -errno, "cannot start %s", s->plan->name);
 	if (s->pid > 0) {
@@ -273,7 +274,7 @@ static int start(struct spawning *s, struct error *e)
 		return 0;
 	}
 	if (s->plan->survives) {
-		pid_t child = fork();
+		pid_t child = fork_process();
 
 		if (child != 0)
 			_exit(child < 0);

@@ -18,6 +18,7 @@
 #endif
 
 #include "base/clock.h"
+#include "base/fork.h"
 
 const char *const kvm_probe_mode_names[KVM_PROBE_MODES] = {
 	[KVM_PROBE_REAL] = "real mode",
@@ -311,7 +312,7 @@ static int measure_in_child(int kvm, struct kvm_probe *probe)
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
-	pid = fork();
+	pid = fork_process();
 	if (pid == 0)
 		child(kvm, ends[1]);
 	r = pid < 0 ? -errno : 0;

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fork.h"
 #include "base/types.h"
 
 #define FD_PIPE 3
@@ -46,7 +47,7 @@ int keeper_start(struct keeper *keeper, const char *name, void (*fn)(void *conte
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_errno(e, -errno, "cannot make a pipe for %s", name);
-	pid = fork();
+	pid = fork_process();
 	if (pid == 0) {
 		prctl(PR_SET_NAME, name);
 		let_go(ends[0]);

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fork.h"
 #include "control/frame.h"
 #include "monitor/monitor.h"
 #include "monitor/starter.h"
@@ -261,7 +262,7 @@ int monitor_copy_begin(struct registry *registry, const char *name, const struct
 		return r;
 	/* What is buffered would be written twice. */
 	(void)fflush(NULL);
-	pid = fork();
+	pid = fork_process();
 	if (pid == 0)
 		live(copy, name, &ends);
 	r = pid < 0 ? error_errno(e, -errno, "starting %s", name) : 0;

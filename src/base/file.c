@@ -136,15 +136,21 @@ static int write_all(int fd, const uint8_t *bytes, size_t size)
 	return 0;
 }
 
-/* Without this a crash of the host could forget the rename. A file system that cannot do it has nothing better. */
-static void flush_directory(const char *path)
+void file_flush_folder(const char *folder)
 {
-	const char *slash = strrchr(path, '/');
-	char *parent = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-	AUTO_FD fd = parent ? open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	AUTO_FD fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd >= 0)
 		(void)fsync(fd);
+}
+
+static void flush_parent(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *parent = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+
+	if (parent)
+		file_flush_folder(parent);
 	free(parent);
 }
 
@@ -183,7 +189,7 @@ int file_write(const char *path, const void *bytes, size_t size, unsigned mode, 
 	free(aside);
 	if (code)
 		return fail(code, "write", path, e);
-	flush_directory(path);
+	flush_parent(path);
 	return 0;
 }
 
@@ -223,4 +229,24 @@ int file_write_at(int fd, const void *bytes, size_t length, uint64_t offset)
 		}
 	}
 	return 0;
+}
+
+int file_path(const char *folder, const char *name, char path[PATH_MAX], struct error *e)
+{
+	size_t above = strlen(folder), length = strlen(name);
+
+	if (above + 1 + length >= PATH_MAX)
+		return error_errno(e, -ENAMETOOLONG, "%.300s", folder);
+	memcpy(path, folder, above);
+	path[above] = '/';
+	memcpy(path + above + 1, name, length + 1);
+	return 0;
+}
+
+int file_finish(int fd, const char *path, int r, struct error *e)
+{
+	if (r == 0 && fsync(fd) < 0)
+		r = error_errno(e, -errno, "%.300s", path);
+	close(fd);
+	return r;
 }

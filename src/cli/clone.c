@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/name.h"
 #include "cli/create.h"
 #include "cli/machine_disk.h"
@@ -133,13 +134,13 @@ static int save_now(struct cloning *cloning, struct error *e)
 static int link_file(const struct cloning *cloning, const char *to, const char *file, struct error *e)
 {
 	char from_path[PATH_MAX], to_path[PATH_MAX];
+	int r = file_path(cloning->folder, file, from_path, e);
 
-	if (snprintf(from_path, sizeof from_path, "%s/%s", cloning->folder, file) >= (int)sizeof from_path ||
-	    snprintf(to_path, sizeof to_path, "%s/%s", to, file) >= (int)sizeof to_path)
-		return error_errno(e, -ENAMETOOLONG, "%.300s", to);
-	if (link(from_path, to_path) < 0 && errno != ENOENT)
-		return error_errno(e, -errno, "%.300s", to_path);
-	return 0;
+	if (r == 0)
+		r = file_path(to, file, to_path, e);
+	if (r == 0 && link(from_path, to_path) < 0 && errno != ENOENT)
+		r = error_errno(e, -errno, "%.300s", to_path);
+	return r;
 }
 
 static int fill(void *context, const char *to, struct error *e)

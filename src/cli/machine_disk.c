@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "block/block.h"
 #include "cli/progress.h"
 
@@ -24,28 +25,11 @@
 /* More layers than a chain can have. */
 #define LAYERS_MAX 256
 
-static int path_of(const char *folder, const char *file, char path[PATH_MAX], struct error *e)
-{
-	int length = snprintf(path, PATH_MAX, "%s/%s", folder, file);
-
-	return length < PATH_MAX ? 0 : error_errno(e, -ENAMETOOLONG, "%.300s", folder);
-}
-
 static enum block_format format_of(const char *file)
 {
 	const char *dot = strrchr(file, '.');
 
 	return dot && strcmp(dot, ".qcow2") == 0 ? BLOCK_QCOW2 : BLOCK_RAW;
-}
-
-static void flush_folder(const char *folder)
-{
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		(void)fsync(fd);
-		close(fd);
-	}
 }
 
 /* An empty overlay over the layer becomes the disk. */
@@ -54,12 +38,12 @@ static int put_overlay(const char *folder, const char *layer, struct error *e)
 	const struct block_create_options options = {
 		.format = BLOCK_QCOW2, .backing = layer, .backing_format = format_of(layer)};
 	char aside[PATH_MAX], disk[PATH_MAX], raw[PATH_MAX];
-	int r = path_of(folder, ASIDE, aside, e);
+	int r = file_path(folder, ASIDE, aside, e);
 
 	if (r == 0)
-		r = path_of(folder, DISK, disk, e);
+		r = file_path(folder, DISK, disk, e);
 	if (r == 0)
-		r = path_of(folder, DISK_RAW, raw, e);
+		r = file_path(folder, DISK_RAW, raw, e);
 	if (r < 0)
 		return r;
 	(void)unlink(aside);
@@ -72,7 +56,7 @@ static int put_overlay(const char *folder, const char *layer, struct error *e)
 		return r;
 	}
 	(void)unlink(raw);
-	flush_folder(folder);
+	file_flush_folder(folder);
 	return 0;
 }
 
@@ -92,7 +76,7 @@ static bool layer_below(const char *folder, const char *file, char below[MACHINE
 	struct block_description description;
 	char path[PATH_MAX];
 
-	if (format_of(file) != BLOCK_QCOW2 || path_of(folder, file, path, NULL) < 0 ||
+	if (format_of(file) != BLOCK_QCOW2 || file_path(folder, file, path, NULL) < 0 ||
 	    block_describe(path, BLOCK_QCOW2, &description, NULL) < 0 || !machine_disk_is_layer(description.backing))
 		return false;
 	snprintf(below, MACHINE_LAYER_SIZE, "%.*s", MACHINE_LAYER_SIZE - 1, description.backing);
@@ -115,14 +99,14 @@ int machine_disk_freeze(const char *folder, char layer[MACHINE_LAYER_SIZE], char
 	char disk[PATH_MAX], to[PATH_MAX];
 	uint32_t number;
 	bool raw;
-	int r = path_of(folder, DISK, disk, e);
+	int r = file_path(folder, DISK, disk, e);
 
 	*layer = '\0';
 	if (r < 0)
 		return r;
 	raw = access(disk, F_OK) < 0;
 	if (raw)
-		r = path_of(folder, DISK_RAW, disk, e);
+		r = file_path(folder, DISK_RAW, disk, e);
 	if (r < 0 || access(disk, F_OK) < 0)
 		return r;
 	if (!raw && depth_of(folder) >= DEPTH_MAX)
@@ -133,12 +117,12 @@ int machine_disk_freeze(const char *folder, char layer[MACHINE_LAYER_SIZE], char
 	if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
 		return error_errno(e, -EIO, "random numbers");
 	snprintf(layer, MACHINE_LAYER_SIZE, LAYER_PREFIX "%08x.%s", (unsigned)number, raw ? "raw" : "qcow2");
-	r = path_of(folder, layer, to, e);
+	r = file_path(folder, layer, to, e);
 	if (r == 0 && link(disk, to) < 0)
 		r = error_errno(e, -errno, "%.300s", to);
 	if (r == 0)
 		r = put_overlay(folder, layer, e);
-	return r < 0 ? r : path_of(folder, DISK, path, e);
+	return r < 0 ? r : file_path(folder, DISK, path, e);
 }
 
 static void show(void *context, uint64_t done, uint64_t total)
@@ -158,21 +142,19 @@ static int copy_aside(const char *disk, const char *aside, struct error *e)
 	progress_init(&progress, stderr);
 	r = block_convert(&from, aside, &as, false, show, &progress, e);
 	progress_finish(&progress);
-	fd = r < 0 ? r : open(aside, O_RDONLY | O_CLOEXEC);
-	if (r == 0 && (fd < 0 || fsync(fd) < 0))
-		r = error_errno(e, -errno, "%.300s", aside);
-	if (fd >= 0)
-		close(fd);
-	return r;
+	if (r < 0)
+		return r;
+	fd = open(aside, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? error_errno(e, -errno, "%.300s", aside) : file_finish(fd, aside, 0, e);
 }
 
 int machine_disk_join(const char *folder, struct error *e)
 {
 	char aside[PATH_MAX], disk[PATH_MAX];
-	int r = path_of(folder, ASIDE, aside, e);
+	int r = file_path(folder, ASIDE, aside, e);
 
 	if (r == 0)
-		r = path_of(folder, DISK, disk, e);
+		r = file_path(folder, DISK, disk, e);
 	if (r < 0 || depth_of(folder) < DEPTH_JOIN)
 		return r;
 	r = copy_aside(disk, aside, e);
@@ -180,7 +162,7 @@ int machine_disk_join(const char *folder, struct error *e)
 		r = error_errno(e, -errno, "%.300s", disk);
 	if (r < 0)
 		(void)unlink(aside);
-	flush_folder(folder);
+	file_flush_folder(folder);
 	return r < 0 ? r : 1;
 }
 
@@ -199,9 +181,9 @@ int machine_disk_link(const char *folder, const char *layer, const char *to, str
 		return error_set(e, ERROR_FAILED, -EBADMSG, "\"%.60s\" is no layer of a disk", layer);
 	snprintf(name, sizeof name, "%s", layer);
 	for (unsigned i = 0; r == 0 && more && i < LAYERS_MAX; i++) {
-		r = path_of(folder, name, from_path, e);
+		r = file_path(folder, name, from_path, e);
 		if (r == 0)
-			r = path_of(to, name, to_path, e);
+			r = file_path(to, name, to_path, e);
 		if (r == 0 && link(from_path, to_path) < 0 && errno != EEXIST)
 			r = error_errno(e, -errno, "%.300s", to_path);
 		more = layer_below(folder, name, below);
@@ -265,7 +247,7 @@ void machine_disk_sweep(const char *folder, const char *const *keep)
 		if (mark(layers, *keep))
 			mark_chain(folder, layers, *keep);
 	for (unsigned i = 0; i < layers->count; i++)
-		if (!layers->used[i] && path_of(folder, layers->names[i], path, NULL) == 0)
+		if (!layers->used[i] && file_path(folder, layers->names[i], path, NULL) == 0)
 			(void)unlink(path);
 	free(layers);
 }

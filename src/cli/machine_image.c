@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,18 +12,11 @@
 
 const char *const machine_image_files[MACHINE_IMAGE_FILES] = {"kernel", "initramfs", "append"};
 
-static int path_of(const char *folder, const char *file, char path[PATH_MAX], struct error *e)
-{
-	int length = snprintf(path, PATH_MAX, "%s/%s", folder, file);
-
-	return length < PATH_MAX ? 0 : error_errno(e, -ENAMETOOLONG, "%.300s", folder);
-}
-
 /* Files of an image in the cache are replaced, never written to. `from` may be NULL. */
 static int take_file(const char *from, const char *folder, const char *file, struct error *e)
 {
 	char path[PATH_MAX];
-	int r = from ? path_of(folder, file, path, e) : 0;
+	int r = from ? file_path(folder, file, path, e) : 0;
 
 	if (r < 0 || !from || access(path, F_OK) == 0 || link(from, path) == 0)
 		return r;
@@ -34,7 +26,7 @@ static int take_file(const char *from, const char *folder, const char *file, str
 static int take_disk(const struct image *image, const char *folder, struct error *e)
 {
 	char path[PATH_MAX];
-	int r = image->disk ? path_of(folder, image->disk_qcow2 ? "disk.qcow2" : "disk.raw", path, e) : 0;
+	int r = image->disk ? file_path(folder, image->disk_qcow2 ? "disk.qcow2" : "disk.raw", path, e) : 0;
 
 	if (r < 0 || !image->disk || access(path, F_OK) == 0)
 		return r;
@@ -52,7 +44,7 @@ int machine_image_make(const struct image *image, const char *folder, struct err
 	if (r == 0)
 		r = take_file(image->kernel, folder, "kernel", e);
 	if (r == 0)
-		r = path_of(folder, "append", path, e);
+		r = file_path(folder, "append", path, e);
 	return r < 0 ? r : file_write(path, append, strlen(append), 0600, e);
 }
 
@@ -76,7 +68,7 @@ int machine_image_find(const char *folder, struct image *out, struct error *e)
 	struct image image = {.kernel = NULL};
 	char path[PATH_MAX];
 	bool copied;
-	int r = path_of(folder, "append", path, e);
+	int r = file_path(folder, "append", path, e);
 
 	if (r < 0)
 		return r;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/name.h"
 #include "cli/create.h"
 #include "cli/machine_disk.h"
@@ -129,47 +130,32 @@ static int new_file(const char *path, struct error *e)
 	return fd < 0 ? error_errno(e, -errno, "%.300s", path) : fd;
 }
 
-static int flush(int fd, const char *path, int r, struct error *e)
-{
-	if (r == 0 && fsync(fd) < 0)
-		r = error_errno(e, -errno, "%.300s", path);
-	close(fd);
-	return r;
-}
-
-static int path_of(const char *folder, const char *file, char path[PATH_MAX], struct error *e)
-{
-	int length = snprintf(path, PATH_MAX, "%s/%s", folder, file);
-
-	return length < PATH_MAX ? 0 : error_errno(e, -ENAMETOOLONG, "%.300s", folder);
-}
-
 static int unpack_file(struct importing *i, unsigned index, const char *folder, struct error *e)
 {
 	const struct snapshot_file *file = &i->files[index];
 	char path[PATH_MAX];
-	int fd = path_of(folder, file->name, path, e);
+	int fd = file_path(folder, file->name, path, e);
 
 	if (fd == 0)
 		fd = new_file(path, e);
 	i->step = machine_disk_is_layer(file->name) ? "unpacking the disk" : "unpacking";
-	return fd < 0 ? fd : flush(fd, path, snapshot_unpack_file(i->chain.files[0], index, file, fd, show, i, e), e);
+	return fd < 0 ? fd : file_finish(fd, path, snapshot_unpack_file(i->chain.files[0], index, file, fd, show, i, e), e);
 }
 
 static int unpack_memory(struct importing *i, const char *folder, struct error *e)
 {
 	char path[PATH_MAX], file[128];
-	int fd = path_of(folder, "snapshots", path, e);
+	int fd = file_path(folder, "snapshots", path, e);
 
 	if (fd == 0 && mkdir(path, 0700) < 0)
 		fd = error_errno(e, -errno, "%.300s", path);
 	snprintf(file, sizeof file, "snapshots/%s" SNAPSHOT_SUFFIX, i->tag);
 	if (fd == 0)
-		fd = path_of(folder, file, path, e);
+		fd = file_path(folder, file, path, e);
 	if (fd == 0)
 		fd = new_file(path, e);
 	i->step = "unpacking memory";
-	return fd < 0 ? fd : flush(fd, path, snapshot_collapse(&i->chain, fd, show, i, e), e);
+	return fd < 0 ? fd : file_finish(fd, path, snapshot_collapse(&i->chain, fd, show, i, e), e);
 }
 
 static int fill(void *context, const char *folder, struct error *e)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "cli/progress.h"
 #include "cli/snapshots.h"
 #include "cli/verb.h"
@@ -23,10 +24,7 @@ static int write_aside(const struct snapshot_chain *chain, const char *aside, st
 	progress_init(&progress, stderr);
 	r = snapshot_collapse(chain, fd, show, &progress, e);
 	progress_finish(&progress);
-	if (r == 0 && fsync(fd) < 0)
-		r = error_errno(e, -errno, "%.300s", aside);
-	close(fd);
-	return r;
+	return file_finish(fd, aside, r, e);
 }
 
 static int replace(const struct snapshot_chain *chain, const char *path, struct error *e)

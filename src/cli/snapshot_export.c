@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "block/block.h"
 #include "cli/machine_disk.h"
 #include "cli/machine_image.h"
@@ -64,10 +65,11 @@ static int add_image(struct exporting *x, struct error *e)
 	char path[PATH_MAX];
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < MACHINE_IMAGE_FILES; i++)
-		r = snprintf(path, sizeof path, "%s/%s", x->folder, machine_image_files[i]) < (int)sizeof path
-			    ? add_file(x, machine_image_files[i], path, e)
-			    : error_errno(e, -ENAMETOOLONG, "%.300s", x->folder);
+	for (size_t i = 0; r == 0 && i < MACHINE_IMAGE_FILES; i++) {
+		r = file_path(x->folder, machine_image_files[i], path, e);
+		if (r == 0)
+			r = add_file(x, machine_image_files[i], path, e);
+	}
 	return r;
 }
 
@@ -77,10 +79,10 @@ static int add_disk(struct exporting *x, const char *layer, struct error *e)
 	const struct block_create_options raw = {.format = BLOCK_RAW};
 	struct block_options from = {.format = strstr(layer, ".qcow2") ? BLOCK_QCOW2 : BLOCK_RAW, .read_only = true};
 	char path[PATH_MAX];
-	int r;
+	int r = file_path(x->folder, layer, path, e);
 
-	if (snprintf(path, sizeof path, "%s/%s", x->folder, layer) >= (int)sizeof path)
-		return error_errno(e, -ENAMETOOLONG, "%.300s", x->folder);
+	if (r < 0)
+		return r;
 	from.path = path;
 	snprintf(x->layer, sizeof x->layer, "%.13s.raw", layer);
 	(void)unlink(x->disk);
@@ -106,10 +108,7 @@ static int pack(struct exporting *x, const struct snapshot_chain *chain, int lev
 	if (fd < 0)
 		return error_errno(e, -errno, "%.300s", x->aside);
 	r = snapshot_pack(chain, &packing, fd, packed, show_pack, x, e);
-	if (r == 0 && fsync(fd) < 0)
-		r = error_errno(e, -errno, "%.300s", x->aside);
-	close(fd);
-	return r;
+	return file_finish(fd, x->aside, r, e);
 }
 
 static int write_file(struct exporting *x, const struct snapshot_chain *chain, int level, bool force,

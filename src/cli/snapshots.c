@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/name.h"
 #include "cli/machine_disk.h"
 #include "config/suggest.h"
@@ -183,14 +184,12 @@ static void note_layer(void *context, const char *file, const struct snapshot_he
 	const char *layer;
 	int fd;
 
-	if (!header) {
+	if (!header || layers->count + 1 >= ARRAY_SIZE(layers->names) || file_path(layers->folder, file, path, NULL) < 0) {
 		layers->unknown = true;
 		return;
 	}
-	snprintf(path, sizeof path, "%.3800s/%s", layers->folder, file);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || layers->count + 1 >= sizeof layers->names / sizeof layers->names[0] ||
-	    snapshot_open_facts(&snapshot, fd, path, NULL) < 0) {
+	if (fd < 0 || snapshot_open_facts(&snapshot, fd, path, NULL) < 0) {
 		layers->unknown = true;
 		return;
 	}
@@ -405,18 +404,13 @@ static int show(const struct taking *taking, struct error *e)
 {
 	unsigned flags = taking->request->force ? 0 : RENAME_NOREPLACE;
 	char folder[PATH_MAX];
-	int fd;
 
 	if (taking->request->passing)
 		return 0;
 	if (fsync(taking->fd) < 0 || renameat2(AT_FDCWD, taking->aside, AT_FDCWD, taking->path, flags) < 0)
 		return error_errno(e, -errno, "%.300s", taking->path);
 	snapshots_folder(taking->named->registry, taking->named->name, folder);
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0) {
-		(void)fsync(fd);
-		close(fd);
-	}
+	file_flush_folder(folder);
 	return 0;
 }
 

@@ -295,12 +295,9 @@ static int export_file(const char *from, const char *folder, const char *name, s
 		       struct error *e)
 {
 	char path[PATH_MAX];
+	int r = from ? file_path(folder, name, path, e) : 0;
 
-	if (!from)
-		return 0;
-	if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
-		return error_errno(e, -ENAMETOOLONG, "%.300s", folder);
-	return copy_file(from, path, on_copied, reporter, e);
+	return r < 0 || !from ? r : copy_file(from, path, on_copied, reporter, e);
 }
 
 static int export_all(const struct image *image, const char *folder, struct reporter *reporter, struct error *e)

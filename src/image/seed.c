@@ -71,8 +71,9 @@ static int read_folder(struct contents *contents, const char *folder, struct err
 		char path[PATH_MAX];
 		struct stat status;
 
-		if (snprintf(path, sizeof path, "%s/%s", folder, names[i]) >= (int)sizeof path)
-			return error_errno(e, -ENAMETOOLONG, "%.300s", folder);
+		r = file_path(folder, names[i], path, e);
+		if (r < 0)
+			return r;
 		if (stat(path, &status) == 0)
 			r = read_file(contents, i, path, e);
 		else if (errno != ENOENT)

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
+
 static bool is_snapshot(const char *file)
 {
 	size_t length = strlen(file), suffix = strlen(SNAPSHOT_SUFFIX);
@@ -90,9 +92,8 @@ static int open_parent(struct snapshot_chain *chain, const char *folder, struct 
 	if (!*search.found)
 		return error_set(e, ERROR_NOT_FOUND, -ENOENT, "%s needs its parent, the snapshot %s, which is not in %.300s",
 				 child->name, id, folder);
-	if (snprintf(path, sizeof path, "%s/%s", folder, search.found) >= (int)sizeof path)
-		return error_errno(e, -ENAMETOOLONG, "%.300s", folder);
-	return open_file(chain, path, e);
+	r = file_path(folder, search.found, path, e);
+	return r < 0 ? r : open_file(chain, path, e);
 }
 
 int snapshot_chain_load(struct snapshot_chain *chain, const char *path, struct error *e)

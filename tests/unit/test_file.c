@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -137,6 +138,96 @@ static void a_failed_write_leaves_nothing(void **state)
 	assert_int_equal(rmdir(path), 0);
 }
 
+/* `room`: bytes that the folder leaves of a path for "/name" and its NUL. */
+static int path_with_room(size_t room, char joined[PATH_MAX], struct error *e)
+{
+	char folder[PATH_MAX] = "";
+
+	memset(folder, 'f', PATH_MAX - room);
+	return file_path(folder, "name", joined, e);
+}
+
+static void folder_and_name_make_a_path(void **state)
+{
+	char joined[PATH_MAX] = "as it was";
+	struct error e = {0};
+
+	(void)state;
+	assert_int_equal(file_path("/var/lib", "web", joined, &e), 0);
+	assert_string_equal(joined, "/var/lib/web");
+	assert_int_equal(path_with_room(6, joined, &e), 0);
+	assert_int_equal(strlen(joined), PATH_MAX - 1);
+	assert_string_equal(joined + PATH_MAX - 6, "/name");
+}
+
+static void a_path_that_is_too_long_is_refused(void **state)
+{
+	char joined[PATH_MAX] = "as it was";
+	struct error e = {0};
+
+	(void)state;
+	assert_int_equal(path_with_room(5, joined, &e), -ENAMETOOLONG);
+	assert_string_equal(joined, "as it was");
+	assert_non_null(strstr(e.message, "ffff"));
+	assert_non_null(strstr(e.message, strerror(ENAMETOOLONG)));
+	assert_int_equal(path_with_room(5, joined, NULL), -ENAMETOOLONG);
+}
+
+static void assert_closed(int fd)
+{
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	assert_int_equal(errno, EBADF);
+}
+
+static void a_finished_file_is_closed(void **state)
+{
+	struct error e = {.message = ""};
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(file_finish(fd, path, 0, &e), 0);
+	assert_string_equal(e.message, "");
+	assert_closed(fd);
+}
+
+/* A pipe can not be flushed to disk. */
+static int end_of_pipe(void)
+{
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	close(ends[0]);
+	return ends[1];
+}
+
+static void what_can_not_be_flushed_is_told_and_closed(void **state)
+{
+	struct error e = {.message = ""};
+	int fd = end_of_pipe();
+
+	(void)state;
+	assert_int_equal(file_finish(fd, "a/pipe", 0, &e), -EINVAL);
+	assert_non_null(strstr(e.message, "a/pipe"));
+	assert_closed(fd);
+	fd = end_of_pipe();
+	assert_int_equal(file_finish(fd, "a/pipe", 0, NULL), -EINVAL);
+	assert_closed(fd);
+}
+
+static void the_first_failure_of_a_file_stays(void **state)
+{
+	struct error e;
+	int fd = end_of_pipe();
+
+	(void)state;
+	(void)!error_set(&e, ERROR_STATE, -EBUSY, "the first");
+	assert_int_equal(file_finish(fd, "a/pipe", -EBUSY, &e), -EBUSY);
+	assert_int_equal(e.kind, ERROR_STATE);
+	assert_string_equal(e.message, "the first");
+	assert_closed(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -146,6 +237,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(endless_files_are_cut_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(failures_name_path_reason_and_remedy, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_failed_write_leaves_nothing, setup, teardown),
+		cmocka_unit_test(folder_and_name_make_a_path),
+		cmocka_unit_test(a_path_that_is_too_long_is_refused),
+		cmocka_unit_test_setup_teardown(a_finished_file_is_closed, setup, teardown),
+		cmocka_unit_test(what_can_not_be_flushed_is_told_and_closed),
+		cmocka_unit_test(the_first_failure_of_a_file_stays),
 	};
 
 	return cmocka_run_group_tests_name("file", tests, NULL, NULL);

@@ -298,7 +298,7 @@ static int clone_machine(struct named *named, const struct arguments *arguments,
 	struct cloning cloning = {.named = named};
 	int r;
 
-	snapshots_machine_folder(named->registry, named->name, cloning.folder);
+	registry_folder_path(named->registry, named->name, cloning.folder);
 	r = open_template(&cloning, arguments, e);
 	if (r == 0)
 		r = read_template(&cloning, e);

@@ -60,10 +60,8 @@ static void show_problem(void *context, int code, const char *path)
 static void show_progress(void *context, uint64_t done, uint64_t total)
 {
 	struct copying *copying = context;
-	const struct image_progress state = {
-		.step = "copying", .done = done, .total = total == GUEST_SIZE_UNKNOWN ? 0 : total, .bytes = true};
 
-	progress_show(&copying->progress, &state);
+	progress_bytes(&copying->progress, done, total == GUEST_SIZE_UNKNOWN ? 0 : total);
 }
 
 /* What is half written goes before this process does. */
@@ -120,6 +118,7 @@ static int copy(struct wire *wire, const struct place *from, const struct place 
 	int r;
 
 	progress_init(&copying.progress, stderr);
+	copying.progress.doing = "copying";
 	copying.shown = copying.progress.redraw && !(from->machine && strcmp(to->path, "-") == 0 && isatty(STDOUT_FILENO));
 	hooks.progress = copying.shown ? show_progress : NULL;
 	r = from->machine ? get(wire, from, to->path, &hooks, e) : put(wire, from->path, to, &hooks, e);

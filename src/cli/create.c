@@ -81,8 +81,7 @@ static int fill_locked(const struct creation *creation, struct registry *registr
 
 	if (r < 0)
 		return r;
-	registry_path(registry, name, "", folder);
-	folder[strlen(folder) - 1] = '\0';
+	registry_folder_path(registry, name, folder);
 	r = prepare(creation->arguments, folder, e);
 	close(lock);
 	return r;

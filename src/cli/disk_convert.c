@@ -36,13 +36,6 @@ static const struct option_spec options[CONVERT_OPTIONS] = {
 				 .help = "set all the room of the new image aside"},
 };
 
-static void show(void *context, uint64_t done, uint64_t total)
-{
-	struct image_progress state = {.step = "copying", .done = done, .total = total, .bytes = true};
-
-	progress_show(context, &state);
-}
-
 static int run(const struct arguments *arguments, struct error *e)
 {
 	const struct option_value *values = arguments->values;
@@ -56,7 +49,8 @@ static int run(const struct arguments *arguments, struct error *e)
 
 	as.preallocate = values[CONVERT_PREALLOCATE].given;
 	progress_init(&progress, stderr);
-	r = block_convert(&from, arguments->operands[1], &as, values[CONVERT_COMPRESS].given, show, &progress, e);
+	progress.doing = "copying";
+	r = block_convert(&from, arguments->operands[1], &as, values[CONVERT_COMPRESS].given, progress_bytes, &progress, e);
 	progress_finish(&progress);
 	if (r < 0)
 		return error_prefix(e, r, "disk convert");

@@ -83,7 +83,7 @@ static int add(struct followed *followed, const char *name, struct error *e)
 	followed->polled = polled;
 	ones[followed->count] = (struct one){.retries = 1};
 	snprintf(ones[followed->count].name, sizeof ones->name, "%s", name);
-	registry_path(followed->registry, name, ".", path);
+	registry_folder_path(followed->registry, name, path);
 	ones[followed->count].watch = inotify_add_watch(followed->inotify, path, IN_CREATE);
 	if (ones[followed->count].watch < 0 && errno == ENOENT) /* gone again */
 		return 0;

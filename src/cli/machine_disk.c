@@ -125,12 +125,6 @@ int machine_disk_freeze(const char *folder, char layer[MACHINE_LAYER_SIZE], char
 	return r < 0 ? r : file_path(folder, DISK, path, e);
 }
 
-static void show(void *context, uint64_t done, uint64_t total)
-{
-	progress_show(context,
-		      &(struct image_progress){.step = "joining the layers of the disk", .done = done, .total = total, .bytes = true});
-}
-
 static int copy_aside(const char *disk, const char *aside, struct error *e)
 {
 	const struct block_options from = {.path = disk, .format = BLOCK_QCOW2, .read_only = true};
@@ -140,7 +134,8 @@ static int copy_aside(const char *disk, const char *aside, struct error *e)
 
 	(void)unlink(aside);
 	progress_init(&progress, stderr);
-	r = block_convert(&from, aside, &as, false, show, &progress, e);
+	progress.doing = "joining the layers of the disk";
+	r = block_convert(&from, aside, &as, false, progress_bytes, &progress, e);
 	progress_finish(&progress);
 	if (r < 0)
 		return r;

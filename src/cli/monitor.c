@@ -42,8 +42,7 @@ static int configure(void *context, struct monitor_setup *setup, struct error *e
 
 	if (r < 0)
 		return r;
-	registry_path(session->registry, session->name, "", session->folder);
-	session->folder[strlen(session->folder) - 1] = '\0';
+	registry_folder_path(session->registry, session->name, session->folder);
 	r = plan_make(&session->plan, &session->arguments, session->folder, e);
 	setup->config = session->plan.config;
 	setup->config.console = CONSOLE_NONE;

@@ -86,6 +86,13 @@ void progress_show(void *context, const struct image_progress *state)
 	fflush(progress->out);
 }
 
+void progress_bytes(void *context, uint64_t done, uint64_t total)
+{
+	struct progress *progress = context;
+
+	progress_show(progress, &(struct image_progress){.step = progress->doing, .done = done, .total = total, .bytes = true});
+}
+
 void progress_finish(struct progress *progress)
 {
 	if (progress->redraw && *progress->step)

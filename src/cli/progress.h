@@ -1,5 +1,5 @@
 /*
- * Pulling an image while a person looks on: a bar on a terminal, a line a step elsewhere, on standard error.
+ * What takes long while a person looks on: a bar on a terminal, a line a step elsewhere, on standard error.
  *
  * Thread: the main one.
  */
@@ -15,6 +15,7 @@
 
 struct progress {
 	FILE *out;
+	const char *doing;    /* the caller's: the step for progress_bytes; a constant */
 	bool redraw;          /* a terminal that can erase its line */
 	char step[PROGRESS_STEP_SIZE]; /* shown last, or "" */
 	uint64_t step_ns;     /* host time at which it began */
@@ -23,8 +24,11 @@ struct progress {
 };
 
 void progress_init(struct progress *progress, FILE *out);
-/* To be called by image_pull; the context is the struct progress. */
+/* To be called by image_pull and its like; the context is the struct progress. */
 image_progress_fn progress_show;
+/* To be called by what counts bytes, done and in all (0: not known), and knows no steps: `doing` is the step. The context is
+ * the struct progress. */
+void progress_bytes(void *context, uint64_t done, uint64_t total);
 /* Erases the bar. */
 void progress_finish(struct progress *progress);
 

@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "cli/machine_disk.h"
@@ -14,13 +13,13 @@
 /* For a monitor that frees a large machine on a busy host. */
 #define STOP_PATIENCE_MS 60000
 
-enum { RESTORE_FORCE, RESTORE_EAGER, RESTORE_NO_WAIT, RESTORE_NAME, RESTORE_OPTIONS };
+enum { RESTORE_FORCE, RESTORE_EAGER, RESTORE_NO_CHECK, RESTORE_NAME, RESTORE_OPTIONS };
 
 struct restoring {
 	struct named *named;
 	struct snapshot_chain *chain;
 	const char *tag;
-	bool eager, wait;
+	bool force, eager, check;
 };
 
 static int end(struct named *named, struct error *e)
@@ -43,7 +42,7 @@ static int return_disk(const struct restoring *restoring, struct error *e)
 	r = registry_lock(restoring->named->registry, restoring->named->name, &lock, e);
 	if (r < 0)
 		return r;
-	snapshots_machine_folder(restoring->named->registry, restoring->named->name, folder);
+	registry_folder_path(restoring->named->registry, restoring->named->name, folder);
 	r = machine_disk_return(folder, layer, e);
 	close(lock);
 	return r;
@@ -58,28 +57,15 @@ static int start(const struct restoring *restoring, struct error *e)
 	return monitor_start_with(named->registry, named->name, option, NULL, e);
 }
 
-struct showing {
+static int check_all(const struct restoring *restoring, const char *doing, struct error *e)
+{
 	struct progress progress;
-	const char *step;
-};
+	int r;
 
-static void show(void *context, uint64_t done, uint64_t total)
-{
-	struct showing *showing = context;
-
-	progress_show(&showing->progress,
-		      &(struct image_progress){.step = showing->step, .done = done, .total = total, .bytes = true});
-}
-
-static int check_all(const struct restoring *restoring, const char *step, struct error *e)
-{
-	struct showing showing = {.step = step};
-	int r = 0;
-
-	progress_init(&showing.progress, stderr);
-	for (unsigned i = 0; r == 0 && i < restoring->chain->count; i++)
-		r = snapshot_verify(restoring->chain->files[i], showing.progress.redraw ? show : NULL, &showing, e);
-	progress_finish(&showing.progress);
+	progress_init(&progress, stderr);
+	progress.doing = doing;
+	r = snapshot_chain_verify(restoring->chain, progress.redraw ? progress_bytes : NULL, &progress, e);
+	progress_finish(&progress);
 	return r;
 }
 
@@ -89,7 +75,7 @@ static int check_rest(const struct restoring *restoring, struct error *e)
 {
 	int r;
 
-	if (restoring->eager || !restoring->wait)
+	if (restoring->eager || !restoring->check)
 		return 0;
 	r = check_all(restoring, "checking the rest", e);
 	if (r < 0 && end(restoring->named, NULL) == 0)
@@ -114,6 +100,26 @@ static int end_running(const struct restoring *restoring, struct error *e)
 	return r < 0 ? r : end(restoring->named, e);
 }
 
+static int refuse_running(const struct restoring *restoring, struct error *e)
+{
+	const struct named *named = restoring->named;
+
+	return error_set(e, ERROR_STATE, -EBUSY, "%s is %s; what it did since %s would be lost: doppel restore --force %s %s does so",
+			 named->name, machine_state_name(named->record.state), restoring->tag, named->name, restoring->tag);
+}
+
+static int restore_from(const struct restoring *restoring, struct error *e)
+{
+	int r = 0;
+
+	/* What will be checked anyway is so before the machine that runs is ended for it. */
+	if (restoring->check || restoring->eager)
+		r = snapshot_chain_keep_rows(restoring->chain, e);
+	if (r == 0 && !named_is_at_rest(&restoring->named->record))
+		r = restoring->force ? end_running(restoring, e) : refuse_running(restoring, e);
+	return r < 0 ? r : go_on(restoring, e);
+}
+
 static int restore(struct named *named, const struct arguments *arguments, struct error *e)
 {
 	struct snapshot_chain chain;
@@ -121,27 +127,15 @@ static int restore(struct named *named, const struct arguments *arguments, struc
 		.named = named,
 		.chain = &chain,
 		.tag = arguments->operands[1],
+		.force = arguments->values[RESTORE_FORCE].given,
 		.eager = arguments->values[RESTORE_EAGER].given,
-		.wait = !arguments->values[RESTORE_NO_WAIT].given,
+		.check = !arguments->values[RESTORE_NO_CHECK].given,
 	};
 	int r = snapshots_open(named->registry, named->name, restoring.tag, &chain, e);
 
 	if (r < 0)
 		return r;
-	/* What will be checked anyway is so before the machine that runs is ended for it. */
-	if (restoring.wait || restoring.eager)
-		r = snapshot_chain_keep_rows(&chain, e);
-	if (r < 0)
-		goto out;
-	if (!named_is_at_rest(&named->record) && !arguments->values[RESTORE_FORCE].given)
-		r = error_set(e, ERROR_STATE, -EBUSY,
-			      "%s is %s; what it did since %s would be lost: doppel restore --force %s %s does so", named->name,
-			      machine_state_name(named->record.state), restoring.tag, named->name, restoring.tag);
-	else if (!named_is_at_rest(&named->record))
-		r = end_running(&restoring, e);
-	if (r == 0)
-		r = go_on(&restoring, e);
-out:
+	r = restore_from(&restoring, e);
 	snapshot_chain_finish(&chain);
 	snapshots_sweep(named->registry, named->name);
 	return r;
@@ -172,10 +166,10 @@ static const struct option_spec options[RESTORE_OPTIONS] = {
 			   .letter = 'e',
 			   .type = OPTION_FLAG,
 			   .help = "read and check all of its memory before it goes on"},
-	[RESTORE_NO_WAIT] = {.name = "no-check",
-			     .letter = 'n',
-			     .type = OPTION_FLAG,
-			     .help = "return as soon as it runs, and leave what it has not touched yet unchecked"},
+	[RESTORE_NO_CHECK] = {.name = "no-check",
+			      .letter = 'n',
+			      .type = OPTION_FLAG,
+			      .help = "return as soon as it runs, and leave what it has not touched yet unchecked"},
 	[RESTORE_NAME] = {.name = "name",
 			  .letter = 'N',
 			  .type = OPTION_STRING,

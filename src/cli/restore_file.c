@@ -29,15 +29,7 @@ struct importing {
 	unsigned count;
 	char tag[64];
 	struct progress progress;
-	const char *step;
 };
-
-static void show(void *context, uint64_t done, uint64_t total)
-{
-	struct importing *i = context;
-
-	progress_show(&i->progress, &(struct image_progress){.step = i->step, .done = done, .total = total, .bytes = true});
-}
 
 /* ---- What is in it ---- */
 
@@ -134,28 +126,36 @@ static int unpack_file(struct importing *i, unsigned index, const char *folder, 
 {
 	const struct snapshot_file *file = &i->files[index];
 	char path[PATH_MAX];
-	int fd = file_path(folder, file->name, path, e);
+	int fd, r = file_path(folder, file->name, path, e);
 
-	if (fd == 0)
-		fd = new_file(path, e);
-	i->step = machine_disk_is_layer(file->name) ? "unpacking the disk" : "unpacking";
-	return fd < 0 ? fd : file_finish(fd, path, snapshot_unpack_file(i->chain.files[0], index, file, fd, show, i, e), e);
+	if (r < 0)
+		return r;
+	fd = new_file(path, e);
+	if (fd < 0)
+		return fd;
+	i->progress.doing = machine_disk_is_layer(file->name) ? "unpacking the disk" : "unpacking";
+	r = snapshot_unpack_file(i->chain.files[0], index, file, fd, progress_bytes, &i->progress, e);
+	return file_finish(fd, path, r, e);
 }
 
 static int unpack_memory(struct importing *i, const char *folder, struct error *e)
 {
 	char path[PATH_MAX], file[128];
-	int fd = file_path(folder, "snapshots", path, e);
+	int fd, r = file_path(folder, SNAPSHOTS_FOLDER, path, e);
 
-	if (fd == 0 && mkdir(path, 0700) < 0)
-		fd = error_errno(e, -errno, "%.300s", path);
-	snprintf(file, sizeof file, "snapshots/%s" SNAPSHOT_SUFFIX, i->tag);
-	if (fd == 0)
-		fd = file_path(folder, file, path, e);
-	if (fd == 0)
-		fd = new_file(path, e);
-	i->step = "unpacking memory";
-	return fd < 0 ? fd : file_finish(fd, path, snapshot_collapse(&i->chain, fd, show, i, e), e);
+	if (r == 0 && mkdir(path, 0700) < 0)
+		r = error_errno(e, -errno, "%.300s", path);
+	snprintf(file, sizeof file, SNAPSHOTS_FOLDER "/%s" SNAPSHOT_SUFFIX, i->tag);
+	if (r == 0)
+		r = file_path(folder, file, path, e);
+	if (r < 0)
+		return r;
+	fd = new_file(path, e);
+	if (fd < 0)
+		return fd;
+	i->progress.doing = "unpacking memory";
+	r = snapshot_collapse(&i->chain, fd, progress_bytes, &i->progress, e);
+	return file_finish(fd, path, r, e);
 }
 
 static int fill(void *context, const char *folder, struct error *e)

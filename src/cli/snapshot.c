@@ -371,19 +371,14 @@ static const struct verb verb_snapshot_rm = {
 
 enum { INSPECT_FORMAT, INSPECT_VERIFY, INSPECT_OPTIONS };
 
-static void show_progress(void *context, uint64_t done, uint64_t total)
-{
-	progress_show(context, &(struct image_progress){.step = "reading", .done = done, .total = total, .bytes = true});
-}
-
 static int verify(const struct snapshot_chain *chain, struct error *e)
 {
 	struct progress progress;
-	int r = 0;
+	int r;
 
 	progress_init(&progress, stderr);
-	for (unsigned i = 0; r == 0 && i < chain->count; i++)
-		r = snapshot_verify(chain->files[i], show_progress, &progress, e);
+	progress.doing = "reading";
+	r = snapshot_chain_verify(chain, progress_bytes, &progress, e);
 	progress_finish(&progress);
 	return r;
 }

@@ -9,11 +9,6 @@
 #include "cli/verb.h"
 #include "snapshot/collapse.h"
 
-static void show(void *context, uint64_t done, uint64_t total)
-{
-	progress_show(context, &(struct image_progress){.step = "joining", .done = done, .total = total, .bytes = true});
-}
-
 static int write_aside(const struct snapshot_chain *chain, const char *aside, struct error *e)
 {
 	int fd = open(aside, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), r;
@@ -22,7 +17,8 @@ static int write_aside(const struct snapshot_chain *chain, const char *aside, st
 	if (fd < 0)
 		return error_errno(e, -errno, "%.300s", aside);
 	progress_init(&progress, stderr);
-	r = snapshot_collapse(chain, fd, show, &progress, e);
+	progress.doing = "joining";
+	r = snapshot_collapse(chain, fd, progress_bytes, &progress, e);
 	progress_finish(&progress);
 	return file_finish(fd, aside, r, e);
 }

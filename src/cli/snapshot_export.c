@@ -27,21 +27,6 @@ struct exporting {
 	struct progress progress;
 };
 
-static void show_step(struct exporting *x, const char *step, uint64_t done, uint64_t total)
-{
-	progress_show(&x->progress, &(struct image_progress){.step = step, .done = done, .total = total, .bytes = true});
-}
-
-static void show_copy(void *context, uint64_t done, uint64_t total)
-{
-	show_step(context, "reading the disk", done, total);
-}
-
-static void show_pack(void *context, uint64_t done, uint64_t total)
-{
-	show_step(context, "packing", done, total);
-}
-
 static int add_file(struct exporting *x, const char *name, const char *path, struct error *e)
 {
 	struct snapshot_file *file = &x->files[x->count];
@@ -86,7 +71,8 @@ static int add_disk(struct exporting *x, const char *layer, struct error *e)
 	from.path = path;
 	snprintf(x->layer, sizeof x->layer, "%.13s.raw", layer);
 	(void)unlink(x->disk);
-	r = block_convert(&from, x->disk, &raw, false, show_copy, x, e);
+	x->progress.doing = "reading the disk";
+	r = block_convert(&from, x->disk, &raw, false, progress_bytes, &x->progress, e);
 	return r < 0 ? r : add_file(x, x->layer, x->disk, e);
 }
 
@@ -107,7 +93,8 @@ static int pack(struct exporting *x, const struct snapshot_chain *chain, int lev
 
 	if (fd < 0)
 		return error_errno(e, -errno, "%.300s", x->aside);
-	r = snapshot_pack(chain, &packing, fd, packed, show_pack, x, e);
+	x->progress.doing = "packing";
+	r = snapshot_pack(chain, &packing, fd, packed, progress_bytes, &x->progress, e);
 	return file_finish(fd, x->aside, r, e);
 }
 
@@ -156,7 +143,7 @@ static int export(struct named *named, const struct arguments *arguments, struct
 	r = snapshots_open(named->registry, named->name, arguments->operands[1], &chain, e);
 	if (r < 0)
 		return r;
-	snapshots_machine_folder(named->registry, named->name, folder);
+	registry_folder_path(named->registry, named->name, folder);
 	x.folder = folder;
 	progress_init(&x.progress, stderr);
 	r = write_file(&x, &chain, (int)arguments->values[EXPORT_LEVEL].number, force, &packed, e);

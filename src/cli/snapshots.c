@@ -17,19 +17,12 @@
 #include "snapshot/pack.h"
 #include "snapshot/save.h"
 
-#define FOLDER "snapshots"
 /* For a monitor that answers at once, on a busy host. */
 #define PATIENCE_MS 60000
 
-void snapshots_machine_folder(const struct registry *registry, const char *name, char out[PATH_MAX])
-{
-	registry_path(registry, name, "", out);
-	out[strlen(out) - 1] = '\0';
-}
-
 void snapshots_folder(const struct registry *registry, const char *name, char out[PATH_MAX])
 {
-	registry_path(registry, name, FOLDER, out);
+	registry_path(registry, name, SNAPSHOTS_FOLDER, out);
 }
 
 int snapshots_path(const struct registry *registry, const char *name, const char *tag, char out[PATH_MAX],
@@ -42,7 +35,7 @@ int snapshots_path(const struct registry *registry, const char *name, const char
 				 "\"%.60s\" can not be a snapshot's name: give 1 to 63 letters, digits, dots, dashes and "
 				 "underscores, the first a letter or digit",
 				 tag);
-	snprintf(file, sizeof file, FOLDER "/%s" SNAPSHOT_SUFFIX, tag);
+	snprintf(file, sizeof file, SNAPSHOTS_FOLDER "/%s" SNAPSHOT_SUFFIX, tag);
 	registry_path(registry, name, file, out);
 	return 0;
 }
@@ -207,7 +200,7 @@ void snapshots_sweep(const struct registry *registry, const char *name)
 	if (!layers)
 		return;
 	snapshots_folder(registry, name, folder);
-	snapshots_machine_folder(registry, name, machine);
+	registry_folder_path(registry, name, machine);
 	layers->folder = folder;
 	sweep_aside(folder);
 	/* What can not be read may need any of them. */
@@ -428,7 +421,7 @@ static int open_aside(struct taking *taking, struct error *e)
 	snapshots_folder(registry, taking->named->name, folder);
 	if (mkdir(folder, 0700) < 0 && errno != EEXIST)
 		return error_errno(e, -errno, "%.300s", folder);
-	snprintf(file, sizeof file, FOLDER "/.%s.%d" ASIDE, taking->request->tag, (int)getpid());
+	snprintf(file, sizeof file, SNAPSHOTS_FOLDER "/.%s.%d" ASIDE, taking->request->tag, (int)getpid());
 	registry_path(registry, taking->named->name, file, taking->aside);
 	sweep_aside(folder);
 	taking->fd = open_locked(taking->aside);
@@ -460,7 +453,7 @@ int snapshots_take(struct named *named, const struct snapshots_request *request,
 	struct taking taking = {.named = named, .request = request, .fd = -1, .facts = json_object()};
 	int r;
 
-	snapshots_machine_folder(named->registry, named->name, taking.folder);
+	registry_folder_path(named->registry, named->name, taking.folder);
 	r = take(&taking, result, e);
 	if (r < 0 && taking.fd >= 0)
 		(void)unlink(taking.aside);

@@ -11,8 +11,10 @@
 #include "cli/named.h"
 #include "snapshot/folder.h"
 
-/* ROOT/machines/NAME, without a slash at its end, and the folder of its snapshots. */
-void snapshots_machine_folder(const struct registry *registry, const char *name, char out[PATH_MAX]);
+/* In the machine's folder. */
+#define SNAPSHOTS_FOLDER "snapshots"
+
+/* The path of that folder, which may not be there yet. */
 void snapshots_folder(const struct registry *registry, const char *name, char out[PATH_MAX]);
 /* The file of TAG; ERROR_USAGE: no tag can be called so. Whether there is one is not looked at. */
 MUST_USE int snapshots_path(const struct registry *registry, const char *name, const char *tag, char out[PATH_MAX],

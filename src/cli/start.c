@@ -20,7 +20,7 @@ static void join_layers(const struct named *named)
 
 	if (registry_lock(named->registry, named->name, &lock, NULL) < 0)
 		return;
-	snapshots_machine_folder(named->registry, named->name, folder);
+	registry_folder_path(named->registry, named->name, folder);
 	r = machine_disk_join(folder, &e);
 	close(lock);
 	if (r < 0)

@@ -36,6 +36,8 @@ static void settle(struct migrate_progress *progress, uint64_t pages)
 
 void source_settle(struct source *source, uint64_t pages)
 {
+	if (pages == 0)
+		return;
 	pthread_mutex_lock(&source->lock);
 	settle(&source->progress, pages);
 	pthread_mutex_unlock(&source->lock);
@@ -55,8 +57,8 @@ void source_tally(struct source *source, struct tally *told, const struct pages_
 static void tally(struct source *source)
 {
 	source_tally(source, &source->told, &source->sender.counts, source->stream.bytes_sent);
-	source_settle(source, (source->disks.sent - source->disks_told) / GUEST_PAGE_SIZE);
-	source->disks_told = source->disks.sent;
+	source_settle(source, (source->disks.sent - source->disks_settled) / GUEST_PAGE_SIZE);
+	source->disks_settled = source->disks.sent;
 }
 
 int source_take_turn(struct source *source, size_t bytes, struct error *e)

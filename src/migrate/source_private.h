@@ -55,7 +55,7 @@ struct source {
 	struct carrier carriers[LINK_PAGES_MAX]; /* as many as options.links has */
 	struct pages_set due, fresh; /* not sent since they changed; of those, what was collected last */
 	struct disks disks;
-	uint64_t disks_told; /* of disks.sent */
+	uint64_t disks_settled; /* bytes of disks.sent that progress has counted */
 	bool takes_flows, takes_links; /* the destination */
 	struct flow_list flows;
 	struct state_writer state;

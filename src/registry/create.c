@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,8 +38,7 @@ static int fill_more(const struct registry *registry, const char *hidden, const 
 {
 	char path[PATH_MAX];
 
-	registry_path(registry, hidden, "", path);
-	path[strlen(path) - 1] = '\0';
+	registry_folder_path(registry, hidden, path);
 	return filling->fill(filling->context, path, e);
 }
 

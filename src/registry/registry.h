@@ -84,6 +84,8 @@ MUST_USE int registry_list(struct registry *registry, struct record **out, size_
 MUST_USE int registry_folder(struct registry *registry, const char *name, int *fd, struct error *e);
 /* Absolute path of `file` in the machine's folder, into a buffer of PATH_MAX. */
 void registry_path(const struct registry *registry, const char *name, const char *file, char *out);
+/* The same of the folder itself, without a slash at its end. */
+void registry_folder_path(const struct registry *registry, const char *name, char *out);
 
 /* The machine's document, the caller's to free(); where it is goes to `path`, of PATH_MAX. */
 MUST_USE int registry_document(const struct registry *registry, const char *name, char *path, uint8_t **text, size_t *length,

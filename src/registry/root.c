@@ -169,6 +169,11 @@ void registry_path(const struct registry *registry, const char *name, const char
 	snprintf(out, PATH_MAX, "%s/machines/%s/%s", registry->root, name, file);
 }
 
+void registry_folder_path(const struct registry *registry, const char *name, char *out)
+{
+	snprintf(out, PATH_MAX, "%s/machines/%s", registry->root, name);
+}
+
 int registry_document(const struct registry *registry, const char *name, char *path, uint8_t **text, size_t *length,
 		      struct error *e)
 {

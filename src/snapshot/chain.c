@@ -54,6 +54,15 @@ int snapshot_chain_keep_rows(const struct snapshot_chain *chain, struct error *e
 	return r;
 }
 
+int snapshot_chain_verify(const struct snapshot_chain *chain, snapshot_progress_fn *progress, void *context, struct error *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < chain->count; i++)
+		r = snapshot_verify(chain->files[i], progress, context, e);
+	return r;
+}
+
 struct snapshot *snapshot_chain_owner(const struct snapshot_chain *chain, uint64_t row)
 {
 	unsigned i = 0;

@@ -69,6 +69,9 @@ bool snapshot_chain_open_ended(const struct snapshot_chain *chain);
 void snapshot_chain_finish(struct snapshot_chain *chain);
 /* snapshot_keep_rows of each of its files. */
 MUST_USE int snapshot_chain_keep_rows(const struct snapshot_chain *chain, struct error *e);
+/* snapshot_verify of each of its files, one after the other: bytes done and in all are those of the file that it is at. */
+MUST_USE int snapshot_chain_verify(const struct snapshot_chain *chain, snapshot_progress_fn *progress, void *context,
+				   struct error *e);
 /* The file that has the page, HERE or ZERO; of a chain that is whole. */
 struct snapshot *snapshot_chain_owner(const struct snapshot_chain *chain, uint64_t row);
 

@@ -421,8 +421,7 @@ static void a_removed_folder_ends_the_machine(void **state)
 	bench_run(obeys);
 	bench.client = bench_connect("web");
 	assert_ok(control_request(bench.client, "events", NULL, LONG_MS, NULL, NULL, &failure));
-	registry_path(registry, "web", ".", path);
-	path[strlen(path) - 2] = '\0';
+	registry_folder_path(registry, "web", path);
 	assert_int_equal(nftw(path, delete_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 	assert_next_event("folder removed");
 	assert_next_event("stopping");

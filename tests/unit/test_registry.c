@@ -33,13 +33,16 @@ static void root_follows_the_environment(void **state)
 
 static void a_machine_is_made_read_and_removed(void **state)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], folder[PATH_MAX];
 	struct record record;
 
 	(void)state;
 	assert_ok(create("web"));
 	registry_path(registry, "web", "machine.yaml", path);
 	assert_file(path, document);
+	*strrchr(path, '/') = '\0';
+	registry_folder_path(registry, "web", folder);
+	assert_string_equal(folder, path);
 	assert_ok(registry_record(registry, "web", &record, &failure));
 	assert_string_equal(record.name, "web");
 	assert_int_equal(record.state, MACHINE_CREATED);

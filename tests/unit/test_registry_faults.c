@@ -681,11 +681,9 @@ static void what_is_no_machine_is_left_out(void **state)
 
 	(void)state;
 	assert_ok(create("web"));
-	path_of("file", "", path);
-	path[strlen(path) - 1] = '\0';
+	registry_folder_path(registry, "file", path);
 	put_file(path, "x", 1);
-	path_of("link", "", path);
-	path[strlen(path) - 1] = '\0';
+	registry_folder_path(registry, "link", path);
 	assert_int_equal(symlink("web", path), 0);
 	path_of("no name", "", path);
 	assert_int_equal(mkdir(path, 0700), 0);

@@ -320,6 +320,37 @@ static void test_parent_missing(void **state)
 	assert_non_null(strstr(e.message, "needs its parent, the snapshot 0101"));
 }
 
+static void count_files(void *context, uint64_t done, uint64_t total)
+{
+	unsigned *files = context;
+
+	*files += done == 0;
+	assert_int_equal(total, PAGES * GUEST_PAGE_SIZE);
+}
+
+/* A parent that is damaged is found, though the newest file is whole. */
+static void test_chain_verify(void **state)
+{
+	struct snapshot_chain chain;
+	unsigned files = 0;
+	struct error e;
+	int fd;
+
+	(void)state;
+	save(create("a"), 1, 0);
+	fd = create("b");
+	prepare(fd, "a");
+	save(fd, 2, 1);
+	chain = load("b");
+	assert_int_equal(snapshot_chain_verify(&chain, count_files, &files, &e), 0);
+	assert_int_equal(files, 2);
+	change_byte("a", (off_t)(chain.files[1]->header.sections[1].offset + GUEST_PAGE_SIZE));
+	assert_int_equal(snapshot_verify(chain.files[0], NULL, NULL, &e), 0);
+	assert_int_equal(snapshot_chain_verify(&chain, NULL, NULL, &e), -EBADMSG);
+	assert_non_null(strstr(e.message, "a.snap"));
+	snapshot_chain_finish(&chain);
+}
+
 static void put(const char *name, const uint8_t *bytes, size_t length)
 {
 	int fd = create(name);
@@ -747,6 +778,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_chain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_collapse, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_parent_missing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_chain_verify, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_flipped, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_packed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_packed_flipped, set_up, tear_down),

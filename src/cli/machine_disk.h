@@ -20,13 +20,13 @@
 
 #define MACHINE_LAYER_SIZE 32
 
-/* The folder's disk becomes a layer, whose name is told. 0 and *layer "": there is no disk. `path`: of the overlay. -ELOOP: it has as
- * many layers as can be. */
+/* The folder's disk becomes a layer, whose name is told. 0 and *layer "": there is no disk. `path`: of the overlay.
+ * -ELOOP: it has as many layers as can be. */
 MUST_USE int machine_disk_freeze(const char *folder, char layer[MACHINE_LAYER_SIZE], char path[PATH_MAX], struct error *e);
 /* The disk is as the layer again: an empty overlay over it takes the place of what there is. */
 MUST_USE int machine_disk_return(const char *folder, const char *layer, struct error *e);
-/* A disk of many layers becomes one image, which needs none of them: 1; 0: it has few. On failure it stays as it is. A bar on standard
- * error tells how far it is. */
+/* A disk of many layers becomes one image, which needs none of them: 1; 0: it has few, and stays as it is, as on failure.
+ * A bar on standard error tells how far it is. */
 MUST_USE int machine_disk_join(const char *folder, struct error *e);
 /* The layer, and all below, in another folder: the same files, by links. -EXDEV where that can not be. */
 MUST_USE int machine_disk_link(const char *folder, const char *layer, const char *to, struct error *e);

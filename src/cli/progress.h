@@ -11,7 +11,7 @@
 
 #include "image/image.h"
 
-#define PROGRESS_STEP_SIZE 41
+#define PROGRESS_STEP_SIZE 41 /* of a step, with its NUL; a longer one is cut */
 
 struct progress {
 	FILE *out;

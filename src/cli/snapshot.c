@@ -310,8 +310,8 @@ static const struct verb verb_snapshot_ls = {
 	.operands_min = 1,
 	.operands_max = 1,
 	.operand_kind = OPERAND_MACHINE,
-	.description = "With the memory of the machine, and the room that each takes on the host's disk. One that is damaged, or of a newer "
-		       "version, is \"(unreadable)\"; doppel snapshot inspect tells why.",
+	.description = "With the memory of the machine, and the room that each takes on the host's disk. One that is damaged, "
+		       "or of a newer version, is \"(unreadable)\"; doppel snapshot inspect tells why.",
 	.examples = ls_examples,
 	.options = ls_options,
 	.option_count = TABLE_OPTIONS,

@@ -28,8 +28,8 @@ struct snapshots_request {
 	const char *parent; /* the tag of the one that it builds on; NULL: it has all */
 	bool force;         /* takes the place of one of this name */
 	bool compress;      /* packed (snapshot/pack.h); without a parent */
-	int *passing;       /* not NULL: it is soon removed again, hidden, and not flushed to disk. Here comes its descriptor: as long
-			     * as that is open nobody sweeps it away */
+	int *passing;       /* not NULL: it is hidden, not flushed to disk, and the caller removes it soon. Here comes its
+			     * descriptor, the caller's: as long as that is open nobody sweeps the file away */
 };
 
 /* The machine, which runs or is paused, is saved while it runs on. `path`: of the file; *result (may be NULL): what the

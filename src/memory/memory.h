@@ -52,8 +52,8 @@ struct memory {
 	unsigned count;
 	bool huge_pages; /* what is added is of the host's reserved huge pages; set before */
 	_Atomic bool tracking;
-	int map; /* of this process's pages: memory/touched.c; -1: none */
-	pid_t map_of;
+	int map;      /* of a process's pages, a descriptor: memory/touched.c; -1: none */
+	pid_t map_of; /* that process: whoever added the first region */
 	const struct memory_tracker *tracker; /* or NULL; set before tracking starts */
 };
 
@@ -100,10 +100,11 @@ MUST_USE int memory_drop(const struct memory_region *region, uint64_t offset, ui
 /* A child that is forked while it is on has a copy of all RAM as it was then; of huge pages it has no copy, but sees what
  * changes. memory/mapped.c */
 MUST_USE int memory_inherit(const struct memory *memory, bool on, struct error *e);
-/* Sets the bit of each page of region `index` that may be other than zeros, and clears the others; all are set where the host can
- * not tell (before Linux 6.7). Nothing else writes to the region meanwhile. It takes microseconds where little is touched, about a
- * tenth of what a fork does. `bits`: memory_dirty_words of the region. memory/touched.c */
-#define MEMORY_SCAN_REQUEST 0xc0606610u /* an ioctl */
+/* The ioctl that memory_touched makes, for filters of system calls. */
+#define MEMORY_SCAN_REQUEST 0xc0606610u
+/* Sets the bit of each page of region `index` that may be other than zeros, and clears the others; all are set where the
+ * host can not tell (before Linux 6.7). Nothing else writes to the region meanwhile. It takes microseconds where little is
+ * touched, about a tenth of what a fork does. `bits`: memory_dirty_words of the region. memory/touched.c */
 void memory_touched(const struct memory *memory, unsigned index, uint64_t *bits);
 
 /* memcpy where one side is the guest's: that it changes under the copy is no error of ours. Marks nothing dirty. */

@@ -11,9 +11,11 @@ void memory_advise(uint8_t *host, uint64_t size);
 MUST_USE int memory_map_huge(uint64_t size, uint8_t **host, struct error *e);
 void memory_clear_huge(uint8_t *host, uint64_t length);
 
-/* touched.c */
+/* touched.c: where the host tells of this process's pages. Walls forbid to open it, so it is opened with the first region; a
+ * host that has none is no failure. */
 void memory_open_map(struct memory *memory);
 void memory_close_map(struct memory *memory);
+/* Sets or clears `count` bits from `first` on. */
 void memory_set_bits(uint64_t *bits, uint64_t first, uint64_t count, bool set);
 
 #endif

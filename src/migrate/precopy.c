@@ -168,9 +168,9 @@ static int copy_round(struct source *source, unsigned number, struct round *roun
 {
 	const struct sent before = sent(source);
 	uint64_t began = clock_host_ns();
-	int r;
+	int r = source_send_due(source, e);
 
-	r = source_send_due(source, e);
+	/* Which no other thread writes. */
 	round->pages = source->progress.due;
 	/* What is due still goes later. */
 	if (r == 0 && source_shall_switch(source))

@@ -102,9 +102,9 @@ MUST_USE int source_errand(struct source *source, errand_fn *fn, struct error *e
 MUST_USE int source_take_turn(struct source *source, size_t bytes, struct error *e);
 /* The same for one of the first connection, and progress counts. */
 MUST_USE int source_pace(void *source, size_t bytes, struct error *e);
-/* So many pages are due from now on. */
+/* For progress: so many pages are due from now on, those of disks too. The source's thread. */
 void source_owe(struct source *source, uint64_t pages);
-/* Of these, so many are not any more. */
+/* Of these, so many are not any more. Any of its threads. */
 void source_settle(struct source *source, uint64_t pages);
 /* Progress counts what a connection has sent since `told`. */
 void source_tally(struct source *source, struct tally *told, const struct pages_counts *counts, uint64_t bytes);

@@ -33,6 +33,12 @@ struct making {
 	const struct registry_filling *filling; /* or NULL */
 };
 
+/* Whether it is on disk when the call returns. */
+static bool is_flushed(const struct making *making)
+{
+	return !(making->filling && making->filling->soon);
+}
+
 static int fill_more(const struct registry *registry, const char *hidden, const struct registry_filling *filling,
 		     struct error *e)
 {
@@ -45,7 +51,6 @@ static int fill_more(const struct registry *registry, const char *hidden, const 
 /* `folder`: the new one, open. */
 static int fill(const struct registry *registry, const char *hidden, int folder, const struct making *making, struct error *e)
 {
-	const struct registry_filling *filling = making->filling;
 	struct record first = *making->record;
 	int r = registry_replace_file(folder, DOCUMENT_FILE, making->document, making->length, false);
 
@@ -54,11 +59,11 @@ static int fill(const struct registry *registry, const char *hidden, int folder,
 		r = registry_mark_arriving(folder, making->arriving);
 	if (r == 0)
 		r = registry_write_record(folder, &first, NULL);
-	if (r == 0 && !(filling && filling->soon))
+	if (r == 0 && is_flushed(making))
 		r = flush(folder);
 	if (r < 0)
 		return error_errno(e, r, "machine %s can not be made", making->name);
-	return filling ? fill_more(registry, hidden, filling, e) : 0;
+	return making->filling ? fill_more(registry, hidden, making->filling, e) : 0;
 }
 
 /* Renaming never takes the place of a folder that has anything in it, and a machine's always has: of two who make one name,
@@ -108,7 +113,7 @@ static int make(const struct registry *registry, int machines, const struct maki
 		r = show(machines, hidden, making, e);
 	if (r < 0)
 		(void)registry_delete(machines, hidden);
-	else if (!(making->filling && making->filling->soon))
+	else if (is_flushed(making))
 		(void)fsync(machines);
 	return r;
 }
@@ -135,7 +140,7 @@ static int create(const struct registry *registry, const struct making *making, 
 int registry_create(struct registry *registry, const char *name, const void *document, size_t length,
 		    const struct record *record, struct error *e)
 {
-	const struct making making = {name, document, length, record, NULL, NULL};
+	const struct making making = {.name = name, .document = document, .length = length, .record = record};
 
 	return create(registry, &making, e);
 }
@@ -143,7 +148,8 @@ int registry_create(struct registry *registry, const char *name, const void *doc
 int registry_create_arriving(struct registry *registry, const char *name, const void *document, size_t length,
 			     const struct record *record, const char *token, struct error *e)
 {
-	const struct making making = {name, document, length, record, token, NULL};
+	const struct making making = {
+		.name = name, .document = document, .length = length, .record = record, .arriving = token};
 
 	return create(registry, &making, e);
 }
@@ -151,7 +157,8 @@ int registry_create_arriving(struct registry *registry, const char *name, const 
 int registry_create_filled(struct registry *registry, const char *name, const void *document, size_t length,
 			   const struct record *record, const struct registry_filling *filling, struct error *e)
 {
-	const struct making making = {name, document, length, record, NULL, filling};
+	const struct making making = {
+		.name = name, .document = document, .length = length, .record = record, .filling = filling};
 
 	return create(registry, &making, e);
 }

@@ -26,8 +26,8 @@ MUST_USE int registry_root_find(struct registry *registry, struct error *e);
  * registry_open: a monitor can not open it any more. boot.c */
 const char *registry_boot_id(void);
 
-/* The mark of a machine that comes from elsewhere. move.c */
-int registry_mark_arriving(int folder, const char *token);
+/* The mark of a machine that comes from elsewhere, in its open folder: 0 or a negative errno. Not flushed to disk. move.c */
+MUST_USE int registry_mark_arriving(int folder, const char *token);
 
 /* Opens a file of a machine that may be anything by now: -ELOOP, -EINVAL for what is no regular file. Never waits. */
 int registry_open_file(int folder, const char *path, int flags);

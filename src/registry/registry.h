@@ -59,15 +59,18 @@ MUST_USE int registry_create(struct registry *registry, const char *name, const 
  * that it is nobody's second machine if whoever makes it is killed. */
 MUST_USE int registry_create_arriving(struct registry *registry, const char *name, const void *document, size_t length,
 				      const struct record *record, const char *token, struct error *e);
-/* What a new folder has besides: fill(context, path, e) puts it there before the machine has its name, so that nobody sees a part of
- * it, whoever is killed. `path` is of the folder under its hidden name. 0, or a negative errno with *e. */
+/* What a new folder has besides: fill(context, path, e) puts it there before the machine has its name, so that nobody sees
+ * a part of it, whoever is killed. `path` is of the folder under its hidden name, without a slash at its end. 0, or a
+ * negative errno with *e. */
 struct registry_filling {
 	int (*fill)(void *context, const char *path, struct error *e);
 	void *context;
 	bool soon; /* the machine may be half there when the host dies before registry_flush */
 };
+/* As registry_create. */
 MUST_USE int registry_create_filled(struct registry *registry, const char *name, const void *document, size_t length,
 				    const struct record *record, const struct registry_filling *filling, struct error *e);
+/* The machine's document, record and name are on disk when this returns. */
 MUST_USE int registry_flush(struct registry *registry, const char *name, struct error *e);
 /* Removes the folder and all that is in it, but not the history. -EBUSY (ERROR_STATE) while its monitor lives. */
 MUST_USE int registry_remove(struct registry *registry, const char *name, struct error *e);
@@ -95,7 +98,8 @@ MUST_USE int registry_document(const struct registry *registry, const char *name
 
 /* Takes the lock: -EBUSY (ERROR_STATE) when a monitor has it. *fd holds it until it is closed; forks must not keep it. */
 MUST_USE int registry_lock(struct registry *registry, const char *name, int *fd, struct error *e);
-/* Replaces state.json in the folder (created_s and changed_s are the caller's): by the holder of the lock, to which only the descriptor of the folder may be left. */
+/* Replaces state.json in the folder (created_s and changed_s are the caller's): by the holder of the lock, to which only
+ * the descriptor of the folder may be left. */
 MUST_USE int registry_write_record(int folder, const struct record *record, struct error *e);
 /* It is seen at once, and on disk when this returns: after a death of the host before it is an old one, or damaged. */
 MUST_USE int registry_flush_record(int folder, struct error *e);

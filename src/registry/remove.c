@@ -76,8 +76,8 @@ int registry_delete(int parent, const char *name)
 	return delete_at(parent, name, 0);
 }
 
-/* One that is filled under its lock is left when that is free; *lock is taken then, so that nobody who was about to take it goes on.
- * Another is left alone until nobody can be at it any more. */
+/* Whether nobody makes that folder any more. One that is filled under its lock is left when that is free; *lock is taken
+ * then, so that nobody who was about to take it goes on. Another is spared until nobody can be at it any more. */
 static bool is_making_left(int machines, const char *name, int *lock)
 {
 	AUTO_CLOSE folder = openat(machines, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -51,8 +51,9 @@ enum snapshot_page_kind snapshot_kind(const struct snapshot *snapshot, uint64_t 
 uint64_t snapshot_skip(const struct snapshot *snapshot, uint64_t row, uint64_t end, enum snapshot_page_kind kind);
 /* Where the row's page is in the guest's physical memory. */
 uint64_t snapshot_address(const struct snapshot *snapshot, uint64_t row);
-/* Reads all that the file has of memory, and compares. `progress` may be NULL: bytes done and in all. */
+/* Called now and then, with bytes done and in all. Where one can be given, it may be NULL. */
 typedef void snapshot_progress_fn(void *context, uint64_t done, uint64_t total);
+/* Reads all that the file has of memory, and compares it with its hashes. -EBADMSG. */
 MUST_USE int snapshot_verify(struct snapshot *snapshot, snapshot_progress_fn *progress, void *context, struct error *e);
 
 #define SNAPSHOT_CHAIN_MAX 64
@@ -69,7 +70,7 @@ bool snapshot_chain_open_ended(const struct snapshot_chain *chain);
 void snapshot_chain_finish(struct snapshot_chain *chain);
 /* snapshot_keep_rows of each of its files. */
 MUST_USE int snapshot_chain_keep_rows(const struct snapshot_chain *chain, struct error *e);
-/* snapshot_verify of each of its files, one after the other: bytes done and in all are those of the file that it is at. */
+/* snapshot_verify of each of its files, one after the other: `progress` tells of the file that it is at. */
 MUST_USE int snapshot_chain_verify(const struct snapshot_chain *chain, snapshot_progress_fn *progress, void *context,
 				   struct error *e);
 /* The file that has the page, HERE or ZERO; of a chain that is whole. */

@@ -11,7 +11,7 @@
 
 #include "snapshot/open.h"
 
-#define SNAPSHOT_FILES_MAX (SNAPSHOT_SECTIONS - 6)
+#define SNAPSHOT_FILES_MAX (SNAPSHOT_SECTIONS - 6) /* there is one of each other kind */
 #define SNAPSHOT_LEVEL     3 /* of zstd: measured, docs/internals/snapshot.md */
 
 struct snapshot_file {

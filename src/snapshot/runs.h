@@ -21,14 +21,14 @@ struct runs_writer {
 	struct snapshot_run runs[RUNS_HELD];
 };
 
-/* From `offset` of the file on; `sum` is the caller's. */
+/* The section will lie at `offset`, in bytes, of the file. `sum` is the caller's, to be kept until runs_end. */
 void runs_begin(struct runs_writer *writer, int fd, uint64_t offset, XXH64_state_t *sum);
-/* The next page. A negative errno of writing. */
+/* The next page, of this kind. 0 or a negative errno of writing. */
 MUST_USE int runs_add(struct runs_writer *writer, enum snapshot_page_kind kind);
-/* `section` tells where they are. Likewise. */
+/* After the last page; *section tells where the runs are. Likewise. */
 MUST_USE int runs_end(struct runs_writer *writer, struct snapshot_section *section);
 
-/* All three for a table that is there. -ENOMEM too. */
+/* All three for the `count` rows of a table. -ENOMEM too. */
 MUST_USE int runs_put(int fd, uint64_t offset, const struct snapshot_page *rows, uint64_t count,
 		      struct snapshot_section *section);
 

@@ -45,7 +45,7 @@ int snapshot_prepare(int fd, const struct snapshot_page *rows, uint64_t count, s
 
 /* ---- In the child ---- */
 
-/* `touched`: otherwise nobody need look whether there are zeros. */
+/* `touched`: it may be other than zeros. */
 static void fill_row(struct child *child, const uint8_t *page, bool touched, struct snapshot_page *row)
 {
 	struct snapshot_page new = {.kind = le32_put(SNAPSHOT_PAGE_HERE)};
@@ -237,7 +237,7 @@ static int start_child(struct snapshot_save *save, struct child *child, struct e
 	return 0;
 }
 
-static int look(struct child *child)
+static int find_touched(struct child *child)
 {
 	for (unsigned i = 0; i < child->memory->count; i++) {
 		child->touched[i] = malloc(memory_dirty_words(&child->memory->regions[i]) * sizeof *child->touched[i]);
@@ -248,7 +248,8 @@ static int look(struct child *child)
 	return 0;
 }
 
-static void finish(struct child *child)
+/* What the parent has allocated for it. */
+static void release(struct child *child)
 {
 	for (unsigned i = 0; i < MEMORY_REGIONS_MAX; i++)
 		free(child->touched[i]);
@@ -264,13 +265,13 @@ int snapshot_save_begin(struct snapshot_save *save, int fd, const struct snapsho
 	plan(&child, contents);
 	child.sum = XXH64_createState();
 	child.runs_sum = XXH64_createState();
-	r = child.sum && child.runs_sum ? look(&child) : -ENOMEM;
+	r = child.sum && child.runs_sum ? find_touched(&child) : -ENOMEM;
 	if (r == 0)
 		r = file_write_at(fd, contents->state, contents->state_length, child.header.sections[2].offset);
 	if (r == 0)
 		r = file_write_at(fd, contents->facts, strlen(contents->facts), child.header.sections[3].offset);
 	r = r < 0 ? error_errno(e, r, "writing the snapshot") : start_child(save, &child, e);
-	finish(&child);
+	release(&child);
 	return r;
 }
 

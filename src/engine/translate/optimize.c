@@ -46,7 +46,7 @@ struct pass {
 #define ROOT_PAGE    0 /* of addresses of code and what lies at a known distance from it: the page's start */
 #define ROOT_ZERO    1 /* of small numbers */
 #define PAGE_DISTANCE_MAX (INT32_MAX - DISTANCE_MAX)
-#define RANGE_MAX    128
+#define RANGE_MAX    128 /* from here on a number is not small, and what it is added to has no known place */
 
 static void fresh(struct pass *p, unsigned global)
 {

@@ -75,6 +75,7 @@ static int list_disks(struct named *named, json_t **out, struct error *e)
 
 	if (r < 0)
 		return r;
+	/* With its slash: no other folder's path begins so. */
 	registry_path(named->registry, named->name, "", folder);
 	*out = json_array();
 	json_array_foreach(json_object_get(tree, "disk_files"), i, disk)

@@ -115,10 +115,14 @@ static int make_document(const struct importing *i, char **document, struct erro
 
 /* ---- Its folder ---- */
 
-static int new_file(const char *path, struct error *e)
+/* A new file in the folder, open. */
+static int new_file(const char *folder, const char *name, char path[PATH_MAX], struct error *e)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd, r = file_path(folder, name, path, e);
 
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return fd < 0 ? error_errno(e, -errno, "%.300s", path) : fd;
 }
 
@@ -126,11 +130,8 @@ static int unpack_file(struct importing *i, unsigned index, const char *folder, 
 {
 	const struct snapshot_file *file = &i->files[index];
 	char path[PATH_MAX];
-	int fd, r = file_path(folder, file->name, path, e);
+	int r, fd = new_file(folder, file->name, path, e);
 
-	if (r < 0)
-		return r;
-	fd = new_file(path, e);
 	if (fd < 0)
 		return fd;
 	i->progress.doing = machine_disk_is_layer(file->name) ? "unpacking the disk" : "unpacking";
@@ -145,12 +146,10 @@ static int unpack_memory(struct importing *i, const char *folder, struct error *
 
 	if (r == 0 && mkdir(path, 0700) < 0)
 		r = error_errno(e, -errno, "%.300s", path);
-	snprintf(file, sizeof file, SNAPSHOTS_FOLDER "/%s" SNAPSHOT_SUFFIX, i->tag);
-	if (r == 0)
-		r = file_path(folder, file, path, e);
 	if (r < 0)
 		return r;
-	fd = new_file(path, e);
+	snprintf(file, sizeof file, SNAPSHOTS_FOLDER "/%s" SNAPSHOT_SUFFIX, i->tag);
+	fd = new_file(folder, file, path, e);
 	if (fd < 0)
 		return fd;
 	i->progress.doing = "unpacking memory";

@@ -116,25 +116,29 @@ const char *snapshots_layer(const struct snapshot *snapshot)
 #define ASIDE    ".new"
 #define ATTEMPTS 16
 
+/* Takes the lock: whether the file is ours, and not removed by whoever found it free in between. A file system that has no
+ * locks does without. */
+static bool lock_file(int fd)
+{
+	struct stat stat;
+
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno != EWOULDBLOCK;
+	return fstat(fd, &stat) < 0 || stat.st_nlink > 0;
+}
+
 /* Locked as long as anybody writes to it: whoever finds it free may remove it. */
 static int open_locked(const char *path)
 {
-	struct stat stat = {.st_nlink = 0};
-	int fd = -1;
+	for (unsigned i = 0; i < ATTEMPTS; i++) {
+		int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-	for (unsigned i = 0; i < ATTEMPTS && stat.st_nlink == 0; i++) {
-		if (fd >= 0)
-			close(fd);
-		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (fd < 0)
 			return -errno;
-		/* Who looked at it in between has removed it. */
-		if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &stat) < 0)
-			stat.st_nlink = errno != EWOULDBLOCK;
+		if (lock_file(fd) && ftruncate(fd, 0) == 0)
+			return fd;
+		close(fd);
 	}
-	if (stat.st_nlink && ftruncate(fd, 0) == 0)
-		return fd;
-	close(fd);
 	return -EBUSY;
 }
 
@@ -162,11 +166,12 @@ static void sweep_aside(const char *folder)
 		closedir(directory);
 }
 
+/* Those that the snapshots of a folder need. */
 struct layers {
 	const char *folder;
-	char *names[1024];
+	char *names[1024]; /* and a NULL */
 	size_t count;
-	bool unknown;
+	bool unknown; /* there may be more */
 };
 
 static void note_layer(void *context, const char *file, const struct snapshot_header *header)

@@ -180,8 +180,6 @@ static struct sum small(const struct pass *p, const struct ir *ir)
 		return number((uint64_t)ir->imm);
 	if (ir->op == IR_SHR && constant && ir->imm > 0)
 		return number(UINT64_MAX >> (64 - ir->size * 8 + ir->imm));
-	if (((ir->op == IR_LOAD && !ir->is_signed) || ir->op == IR_ZERO_EXTEND) && ir->size == 1)
-		return number(UINT8_MAX);
 	if (ir->op == IR_SHL && constant && ir->size == 8 && a.root == ROOT_ZERO && !a.distance && ir->imm < 16)
 		return number((uint64_t)a.range << ir->imm);
 	return number(RANGE_MAX);

@@ -26,7 +26,7 @@ cd "$(dirname "$0")" || exit
 need_engine
 # Several guests, on a host that has other things to do.
 seconds=400
-command -v python3 ip >/dev/null || skip_all 'python3 and ip are needed'
+need_tools python3 ip
 
 pids=()
 end_all() {

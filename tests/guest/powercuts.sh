@@ -14,7 +14,7 @@ cd "$(dirname "$0")" || exit
 need_engine
 need_image
 PATH=$PATH:/usr/sbin:/sbin
-command -v mke2fs e2fsck debugfs qemu-img >/dev/null || skip_all 'e2fsprogs and qemu-img are needed'
+need_tools mke2fs e2fsck debugfs qemu-img
 cuts=${DOPPEL_POWERCUTS:-${DOPPEL_LONG:+17}}
 cuts=${cuts:-1}
 # Interpreted, on a busy host, the driver of ext4 takes a minute to load.
@@ -51,6 +51,7 @@ cut() {
 	if ((cuts == 1 || RANDOM % 5)); then
 		for tries in {1..2500}; do
 			grep -q flushed "$scratch/console" && break
+			kill -0 "$monitor" 2>/dev/null || break
 			sleep 0.1
 		done
 	fi

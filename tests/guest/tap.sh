@@ -52,6 +52,14 @@ skip_all() {
 	exit 0
 }
 
+# need_tools COMMAND...: all of them.
+need_tools() {
+	local tool
+	for tool; do
+		command -v "$tool" >/dev/null || skip_all "no $tool here"
+	done
+}
+
 need_engine() {
 	"$doppel" engines | awk -v name="$engine" '$1 == name && $3 == "yes" { usable = 1 } END { exit !usable }' ||
 		skip_all "no engine $engine on this host"

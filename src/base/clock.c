@@ -69,7 +69,7 @@ uint64_t clock_ns_until(const struct clock *clock, uint64_t ticks)
 
 void clock_text(const struct timespec *when, char out[CLOCK_TEXT])
 {
-	struct tm utc;
+	struct tm utc = {.tm_year = 0};
 
 	gmtime_r(&when->tv_sec, &utc);
 	snprintf(out, CLOCK_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,

@@ -85,19 +85,13 @@ static int keep_settings(struct cloning *cloning, const struct settings *all, st
 
 static int read_document(struct cloning *cloning, const struct snapshot *snapshot, struct error *e)
 {
-	const char *text = snapshots_fact(snapshot, "document");
-	struct complaints complaints = {.source = snapshot->name};
-	struct arguments arguments;
-	struct settings all = {.list = NULL};
-	int r = machine_document_read(text, strlen(text), snapshot->name, &arguments, NULL, e);
+	struct settings all;
+	int r = snapshots_settings(snapshot, &all, e);
 
 	if (r < 0)
 		return r;
-	r = machine_settings(&arguments, 0, &all, &complaints, e);
-	if (r == 0)
-		r = keep_settings(cloning, &all, e);
+	r = keep_settings(cloning, &all, e);
 	settings_finish(&all);
-	arguments_finish(&arguments);
 	return r;
 }
 

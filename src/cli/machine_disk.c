@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "block/block.h"
 #include "cli/progress.h"
 
 #define LAYER_PREFIX "disk-"
@@ -25,7 +24,7 @@
 /* More layers than a chain can have. */
 #define LAYERS_MAX 256
 
-static enum block_format format_of(const char *file)
+enum block_format machine_disk_format(const char *file)
 {
 	const char *dot = strrchr(file, '.');
 
@@ -36,7 +35,7 @@ static enum block_format format_of(const char *file)
 static int put_overlay(const char *folder, const char *layer, struct error *e)
 {
 	const struct block_create_options options = {
-		.format = BLOCK_QCOW2, .backing = layer, .backing_format = format_of(layer)};
+		.format = BLOCK_QCOW2, .backing = layer, .backing_format = machine_disk_format(layer)};
 	char aside[PATH_MAX], disk[PATH_MAX], raw[PATH_MAX];
 	int r = file_path(folder, ASIDE, aside, e);
 
@@ -76,7 +75,7 @@ static bool layer_below(const char *folder, const char *file, char below[MACHINE
 	struct block_description description;
 	char path[PATH_MAX];
 
-	if (format_of(file) != BLOCK_QCOW2 || file_path(folder, file, path, NULL) < 0 ||
+	if (machine_disk_format(file) != BLOCK_QCOW2 || file_path(folder, file, path, NULL) < 0 ||
 	    block_describe(path, BLOCK_QCOW2, &description, NULL) < 0 || !machine_disk_is_layer(description.backing))
 		return false;
 	snprintf(below, MACHINE_LAYER_SIZE, "%.*s", MACHINE_LAYER_SIZE - 1, description.backing);

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/types.h"
+#include "block/block.h"
 
 #define MACHINE_LAYER_SIZE 32
 
@@ -30,6 +31,8 @@ MUST_USE int machine_disk_return(const char *folder, const char *layer, struct e
 MUST_USE int machine_disk_join(const char *folder, struct error *e);
 /* The layer, and all below, in another folder: the same files, by links. -EXDEV where that can not be. */
 MUST_USE int machine_disk_link(const char *folder, const char *layer, const char *to, struct error *e);
+/* Of a disk or a layer, as its name tells. */
+enum block_format machine_disk_format(const char *file);
 /* Whether a file's name is a layer's. */
 bool machine_disk_is_layer(const char *file);
 /* Removes layers under which there is neither the disk nor one of `keep` (a list that ends with NULL). */

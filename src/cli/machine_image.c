@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "cli/machine_disk.h"
 #include "cli/progress.h"
 #include "image/copy.h"
 
@@ -55,13 +56,6 @@ static bool copy_text(char **to, const char *from)
 	return *to || !from;
 }
 
-static bool is_qcow2(const char *disk)
-{
-	const char *dot = disk ? strrchr(disk, '.') : NULL;
-
-	return dot && strcmp(dot, ".qcow2") == 0;
-}
-
 int machine_image_find(const char *folder, struct image *out, struct error *e)
 {
 	struct image_import found;
@@ -80,7 +74,7 @@ int machine_image_find(const char *folder, struct image *out, struct error *e)
 	copied = copy_text(&image.kernel, found.kernel) && copy_text(&image.initrd, found.initrd) &&
 		 copy_text(&image.disk, found.disk) &&
 		 copy_text(&image.append, found.append && *found.append ? found.append : NULL);
-	image.disk_qcow2 = is_qcow2(found.disk);
+	image.disk_qcow2 = found.disk && machine_disk_format(found.disk) == BLOCK_QCOW2;
 	image_import_finish(&found);
 	if (copied) {
 		*out = image;

@@ -75,14 +75,8 @@ static int check(struct importing *i, struct error *e)
 
 static int open_file(struct importing *i, const char *path, struct error *e)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), r;
-	struct snapshot *snapshot;
+	int r = snapshot_chain_add_file(&i->chain, path, e);
 
-	if (fd < 0)
-		return error_errno(e, -errno, "%.300s", path);
-	r = snapshot_open(&snapshot, fd, path, e);
-	if (r == 0)
-		r = snapshot_chain_add(&i->chain, snapshot, e);
 	return r < 0 ? r : check(i, e);
 }
 
@@ -97,19 +91,13 @@ static void choose_tag(struct importing *i)
 
 static int make_document(const struct importing *i, char **document, struct error *e)
 {
-	const char *text = snapshots_fact(i->chain.files[0], "document");
-	struct complaints complaints = {.source = i->chain.files[0]->name};
-	struct arguments arguments;
-	struct settings settings = {.list = NULL};
-	int r = machine_document_read(text, strlen(text), i->chain.files[0]->name, &arguments, NULL, e);
+	struct settings settings;
+	int r = snapshots_settings(i->chain.files[0], &settings, e);
 
 	if (r < 0)
 		return r;
-	r = machine_settings(&arguments, 0, &settings, &complaints, e);
-	if (r == 0)
-		r = machine_document(&settings, i->name, document, e);
+	r = machine_document(&settings, i->name, document, e);
 	settings_finish(&settings);
-	arguments_finish(&arguments);
 	return r;
 }
 

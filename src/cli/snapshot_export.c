@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,7 +61,7 @@ static int add_image(struct exporting *x, struct error *e)
 static int add_disk(struct exporting *x, const char *layer, struct error *e)
 {
 	const struct block_create_options raw = {.format = BLOCK_RAW};
-	struct block_options from = {.format = strstr(layer, ".qcow2") ? BLOCK_QCOW2 : BLOCK_RAW, .read_only = true};
+	struct block_options from = {.format = machine_disk_format(layer), .read_only = true};
 	char path[PATH_MAX];
 	int r = file_path(x->folder, layer, path, e);
 

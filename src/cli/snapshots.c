@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/name.h"
 #include "cli/machine_disk.h"
+#include "cli/machine_document.h"
 #include "config/suggest.h"
 #include "snapshot/pack.h"
 #include "snapshot/save.h"
@@ -94,6 +95,20 @@ const char *snapshots_fact(const struct snapshot *snapshot, const char *key)
 	const char *text = json_string_value(json_object_get(snapshot->facts, key));
 
 	return text ? text : "";
+}
+
+int snapshots_settings(const struct snapshot *snapshot, struct settings *out, struct error *e)
+{
+	const char *text = snapshots_fact(snapshot, "document");
+	struct complaints complaints = {.source = snapshot->name};
+	struct arguments arguments;
+	int r = machine_document_read(text, strlen(text), snapshot->name, &arguments, NULL, e);
+
+	if (r < 0)
+		return r;
+	r = machine_settings(&arguments, 0, out, &complaints, e);
+	arguments_finish(&arguments);
+	return r;
 }
 
 const char *snapshots_layer(const struct snapshot *snapshot)

@@ -9,6 +9,7 @@
 #include <limits.h>
 
 #include "cli/named.h"
+#include "config/settings.h"
 #include "snapshot/folder.h"
 
 /* In the machine's folder. */
@@ -39,6 +40,9 @@ MUST_USE int snapshots_take(struct named *named, const struct snapshots_request 
 
 /* Texts of a snapshot's facts, "" where there is none. */
 const char *snapshots_fact(const struct snapshot *snapshot, const char *key);
+/* What its document says; settings_finish is the caller's. The file may come from elsewhere, so it is refused for what any
+ * document is. */
+MUST_USE int snapshots_settings(const struct snapshot *snapshot, struct settings *out, struct error *e);
 /* The layer of the machine's own disk, or NULL. */
 const char *snapshots_layer(const struct snapshot *snapshot);
 /* Removes layers of disks that no snapshot and not the disk itself needs any more. */

@@ -55,7 +55,7 @@ int snapshot_each(const char *folder, void (*fn)(void *context, const char *file
 	return 0;
 }
 
-static int open_file(struct snapshot_chain *chain, const char *path, struct error *e)
+int snapshot_chain_add_file(struct snapshot_chain *chain, const char *path, struct error *e)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), r;
 	struct snapshot *snapshot;
@@ -93,7 +93,7 @@ static int open_parent(struct snapshot_chain *chain, const char *folder, struct 
 		return error_set(e, ERROR_NOT_FOUND, -ENOENT, "%s needs its parent, the snapshot %s, which is not in %.300s",
 				 child->name, id, folder);
 	r = file_path(folder, search.found, path, e);
-	return r < 0 ? r : open_file(chain, path, e);
+	return r < 0 ? r : snapshot_chain_add_file(chain, path, e);
 }
 
 int snapshot_chain_load(struct snapshot_chain *chain, const char *path, struct error *e)
@@ -104,7 +104,7 @@ int snapshot_chain_load(struct snapshot_chain *chain, const char *path, struct e
 
 	*chain = (struct snapshot_chain){.count = 0};
 	snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
-	r = open_file(chain, path, e);
+	r = snapshot_chain_add_file(chain, path, e);
 	while (r == 0 && snapshot_chain_open_ended(chain))
 		r = open_parent(chain, folder, e);
 	if (r < 0)

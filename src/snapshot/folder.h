@@ -10,6 +10,8 @@
 
 #define SNAPSHOT_SUFFIX ".snap"
 
+/* Opens a file and adds it as snapshot_chain_add does; a parent that it needs is not looked for. */
+MUST_USE int snapshot_chain_add_file(struct snapshot_chain *chain, const char *path, struct error *e);
 /* Opens a file and, while one needs a parent, the file in the same folder that has its id. -ENOENT: there is none. */
 MUST_USE int snapshot_chain_load(struct snapshot_chain *chain, const char *path, struct error *e);
 /* Calls fn(context, file name, header) for each snapshot of the folder, in no order; `header` is NULL where it is damaged or of a

@@ -94,3 +94,10 @@ int registry_lock(struct registry *registry, const char *name, int *fd, struct e
 	*fd = own;
 	return 0;
 }
+
+bool registry_is_held(struct registry *registry, const char *name)
+{
+	AUTO_CLOSE folder = -1;
+
+	return registry_folder(registry, name, &folder, NULL) == 0 && registry_is_locked(folder, LOCK_FILE) == 1;
+}

@@ -83,6 +83,8 @@ MUST_USE int registry_record(struct registry *registry, const char *name, struct
 /* All machines by name; free() them. What is damaged or is removed meanwhile is left out; a record that can not be read
  * is MACHINE_FAILED with a message. */
 MUST_USE int registry_list(struct registry *registry, struct record **out, size_t *count, struct error *e);
+/* Whether a monitor has the machine's lock still: for a moment longer than its last record tells. */
+bool registry_is_held(struct registry *registry, const char *name);
 /* A descriptor of the machine's folder, for openat; the caller's. */
 MUST_USE int registry_folder(struct registry *registry, const char *name, int *fd, struct error *e);
 /* Absolute path of `file` in the machine's folder, into a buffer of PATH_MAX. */

@@ -94,7 +94,20 @@ one_name() {
 	expect 'history stays' 0 'removed' history web
 }
 
+# How many of so many guests, each waited for while its monitor ends, are told by their status.
+waited_for() {
+	local told=0 i
+	for ((i = 0; i < $1; i++)); do
+		d run -d --name soon --firmware "$scratch/end" >/dev/null
+		d wait soon
+		[ $? = 7 ] && told=$((told + 1))
+		d rm soon
+	done 2>&1
+	echo "$told told"
+}
+
 ends() {
+	check 'wait tells those that are just ending' '12 told' "$(waited_for 12)"
 	expect 'the status of a guest' 0 end run -d --name end --firmware "$scratch/end"
 	expect 'wait tells it' 7 '' wait end
 	expect 'and inspect' 0 '"exit_code": 7' inspect end --format json

@@ -104,7 +104,9 @@ static void one_has_the_lock(void **state)
 
 	(void)state;
 	assert_ok(create("web"));
+	assert_false(registry_is_held(registry, "web"));
 	assert_ok(registry_lock(registry, "web", &first, &failure));
+	assert_true(registry_is_held(registry, "web"));
 	assert_int_equal(fcntl(first, F_GETFD), FD_CLOEXEC);
 	assert_int_equal(registry_lock(registry, "web", &second, &failure), -EBUSY);
 	assert_int_equal(failure.kind, ERROR_STATE);
@@ -115,6 +117,8 @@ static void one_has_the_lock(void **state)
 	close(first);
 	assert_ok(registry_lock(registry, "web", &second, &failure));
 	close(second);
+	assert_false(registry_is_held(registry, "web"));
+	assert_false(registry_is_held(registry, "wbe"));
 	assert_int_equal(registry_lock(registry, "wbe", &second, &failure), -ENOENT);
 }
 

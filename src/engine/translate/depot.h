@@ -50,22 +50,27 @@ struct link {
  * page may have changed. */
 #define UNIT_STRADDLES 0x40u
 
-/* Lies behind its links. Once a unit is stale it is in no page. */
+/* Lies behind its links. Once a unit is stale it is in no page. What a look-up reads comes first: it never lies in two lines
+ * of the host's cache, since records are aligned to 32 bytes. */
 struct unit {
 	_Atomic(struct unit *) chain; /* in its bucket */
-	struct unit *next, **back;    /* in its page */
+	const uint8_t *source;        /* the guest's bytes */
 	struct code_page *page;
+	uint32_t code; /* offset in the cache */
+	uint16_t rest; /* of the instruction, in the next page, if it straddles; else 0 */
+	uint8_t kind;
+	_Atomic bool stale;
+
+	struct unit *next, **back; /* in its page */
 	struct link *incoming;
-	const uint8_t *source; /* the guest's bytes */
-	uint32_t code;         /* offset in the cache */
 	uint32_t earlier;      /* the record made before it in its segment, or 0 */
 	uint16_t invalid;      /* where the entry leads once it is stale, from `code` */
 	uint16_t bytes, links;
 	uint16_t tail, tail_bytes; /* as in struct ir_unit */
-	uint16_t rest; /* of the instruction, in the next page, if it straddles; else 0 */
-	uint8_t kind;
-	_Atomic bool stale;
 };
+#define UNIT_LOOKED_AT 32
+_Static_assert(offsetof(struct unit, next) == UNIT_LOOKED_AT && sizeof(struct link) % UNIT_LOOKED_AT == 0,
+	       "a look-up reads one line of the cache");
 
 struct segment {
 	uint32_t last;            /* its newest record, or 0 */
@@ -74,7 +79,8 @@ struct segment {
 };
 
 #define DEPOT_BYTES    (64 * MIB) /* of code, unless the cluster says otherwise */
-#define DEPOT_BUCKETS  32768
+#define DEPOT_BUCKETS  65536
+#define PAGE_BUCKETS   512 /* neighbours, for a page of code */
 #define DEPOT_SEGMENTS 64
 
 struct translator;

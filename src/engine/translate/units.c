@@ -19,12 +19,14 @@ struct key {
 	uint16_t rest; /* as in struct unit */
 };
 
-/* The bytes at `source` stand for their physical address: each page of guest memory has one place in the host's. */
+/* The bytes at `source` stand for their physical address: each page of guest memory has one place in the host's. What
+ * lies together in a page has buckets that lie together, so that what is looked up in turn is mostly in the host's cache. */
 static _Atomic(struct unit *) *bucket_of(struct depot *s, const uint8_t *source, unsigned kind)
 {
-	uintptr_t at = (uintptr_t)source;
+	uint64_t at = (uintptr_t)source, page = at / GUEST_PAGE_SIZE * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+	uint64_t in_page = at % GUEST_PAGE_SIZE / (GUEST_PAGE_SIZE / PAGE_BUCKETS);
 
-	return &s->buckets[((at >> 1 ^ at >> 13) + kind * 7919u) % DEPOT_BUCKETS];
+	return &s->buckets[(page * PAGE_BUCKETS + in_page + kind * 7919u) % DEPOT_BUCKETS];
 }
 
 static struct unit *look_up(struct depot *s, const struct key *key)

@@ -244,6 +244,12 @@ static void stub_table(struct emit *e, const struct stub *s)
 	emit_table_jump(e);
 }
 
+static void stub_lookup_call(struct emit *e, const struct stub *s)
+{
+	x64_call_rel32(e->a, e->runtime->lookup);
+	x64_jmp_rel32(e->a, s->back);
+}
+
 static void stub_plain_call(struct emit *e, const struct stub *s)
 {
 	if (s->ir->op == IR_CALL)
@@ -258,7 +264,7 @@ static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
 	[STUB_AHEAD] = stub_ahead,
 	[STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
 	[STUB_CALL_C] = stub_call_c, [STUB_UNBOXED] = stub_unboxed, [STUB_BUDGET] = stub_budget, [STUB_FLOATS] = stub_floats,
-	[STUB_TABLE] = stub_table,
+	[STUB_TABLE] = stub_table,   [STUB_LOOKUP_CALL] = stub_lookup_call,
 	[STUB_PLAIN_CALL] = stub_plain_call, [STUB_AGAIN] = stub_again,
 };
 

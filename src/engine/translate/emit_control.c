@@ -31,7 +31,8 @@ static void page_plus(struct emit *e, enum x64_reg reg, int64_t offset)
 		x64_alu_ri(e->a, X64_ADD, 8, reg, (int32_t)offset);
 }
 
-void emit_jump(struct x64 *a, const struct emit_runtime *runtime)
+/* rcx = what leads to the entry that the virtual pc in rax has in the jump table; flags: whether it is there. */
+static void find_jump(struct x64 *a)
 {
 	/* pc is even: its bits from 1 on choose the entry of sixteen bytes. */
 	_Static_assert(sizeof(struct frame_jump) == 16, "the index is pc * 8");
@@ -40,10 +41,39 @@ void emit_jump(struct x64 *a, const struct emit_runtime *runtime)
 	x64_lea(a, 4, X64_RCX, x64_at_index(X64_NONE, X64_RDX, 8, 0));
 	x64_alu_ri(a, X64_AND, 4, X64_RCX, (FRAME_JUMPS - 1) * 16);
 	x64_alu_rm(a, X64_CMP, 8, X64_RDX, x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(jumps[0].tag)));
-	x64_jcc_rel32(a, X64_NE, runtime->lookup);
+}
+
+/* The page of the unit that is entered is that of rax. */
+static void enter_page(struct x64 *a)
+{
 	x64_alu_ri(a, X64_AND, 8, X64_RAX, -(int32_t)GUEST_PAGE_SIZE);
 	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(page)), X64_RAX);
-	x64_jmp_m(a, x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(jumps[0].code)));
+}
+
+static struct x64_mem jump_code(void)
+{
+	return x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(jumps[0].code));
+}
+
+void emit_jump(struct x64 *a, const struct emit_runtime *runtime)
+{
+	find_jump(a);
+	x64_jcc_rel32(a, X64_NE, runtime->lookup);
+	enter_page(a);
+	x64_jmp_m(a, jump_code());
+}
+
+/* Calls what rax says through the jump table, on the hot path: most calls of real programs leave the page, and a stub is
+ * a line of the host's cache more for each. */
+static void table_call(struct emit *e)
+{
+	uint8_t *miss;
+
+	find_jump(e->a);
+	miss = x64_jcc_forward(e->a, X64_NE);
+	enter_page(e->a);
+	x64_call_m(e->a, jump_code());
+	emit_stub(e, STUB_LOOKUP_CALL, miss, x64_here(e->a), 0);
 }
 
 void emit_table_jump(struct emit *e)
@@ -106,10 +136,22 @@ static void write_link(struct emit *e)
 	emit_keep(e, X64_RDX);
 }
 
-/* Pushes the guest's return address; a full stack goes the plain way instead. */
+/* The same in less, where rax has the address `to`. */
+static void write_link_from(struct emit *e, int64_t to)
+{
+	int64_t away = e->ir->next - to;
+
+	if (away != (int32_t)away) {
+		write_link(e);
+		return;
+	}
+	x64_lea(e->a, 8, X64_RDX, x64_at(X64_RAX, (int32_t)away));
+	emit_keep(e, X64_RDX);
+}
+
+/* Pushes the guest's return address, which is in rdx; a full stack goes the plain way instead. */
 static void push_frame(struct emit *e)
 {
-	write_link(e);
 	x64_alu_rm(e->a, X64_CMP, 8, X64_RSP, x64_at(X64_RBP, FRAME_AT(stack_limit)));
 	emit_stub(e, STUB_PLAIN_CALL, x64_jcc_forward(e->a, X64_B), NULL, (int32_t)e->ir->imm);
 	x64_push_r(e->a, X64_RDX);
@@ -132,12 +174,14 @@ static void call(struct emit *e)
 	int64_t to = e->ir->imm;
 
 	if (is_linked(e, to)) {
+		write_link(e);
 		push_frame(e);
 		emit_stub(e, STUB_LINK, x64_call_patchable(e->a), NULL, (int32_t)to);
 	} else {
 		page_plus(e, X64_RAX, to);
+		write_link_from(e, to);
 		push_frame(e);
-		emit_stub(e, STUB_TABLE, x64_call_patchable(e->a), NULL, 0);
+		table_call(e);
 	}
 	returned(e);
 }
@@ -145,8 +189,9 @@ static void call(struct emit *e)
 static void call_computed(struct emit *e)
 {
 	computed_target(e);
+	write_link(e);
 	push_frame(e);
-	emit_stub(e, STUB_TABLE, x64_call_patchable(e->a), NULL, 0);
+	table_call(e);
 	returned(e);
 }
 
@@ -158,8 +203,7 @@ static void return_computed(struct emit *e)
 	computed_target(e);
 	x64_alu_rm(e->a, X64_CMP, 8, X64_RAX, x64_at(X64_RSP, 8));
 	other = x64_jcc_forward(e->a, X64_NE);
-	x64_alu_ri(e->a, X64_AND, 8, X64_RAX, -(int32_t)GUEST_PAGE_SIZE);
-	x64_store(e->a, 8, x64_at(X64_RBP, FRAME_AT(page)), X64_RAX);
+	enter_page(e->a);
 	x64_ret(e->a);
 	emit_stub(e, STUB_TABLE, other, NULL, 0);
 }

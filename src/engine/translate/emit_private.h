@@ -20,6 +20,7 @@ enum stub_kind {
 	STUB_AGAIN, /* a jump back within the unit that the budget does not suffice for */
 	STUB_FLOATS,
 	STUB_TABLE, /* through the jump table to rax */
+	STUB_LOOKUP_CALL, /* a call of rax, which has no entry in its place there */
 	STUB_PLAIN_CALL, /* a call without a frame on the host stack, which is full */
 };
 

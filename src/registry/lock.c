@@ -7,6 +7,9 @@
 
 #include "registry/private.h"
 
+#define END_MS  2000 /* a monitor that has written its last record gives the lock back within moments, on a busy host too */
+#define LOOK_MS 10
+
 /* The whole file, by locks of the open file (F_OFD): they end with its last descriptor, however the process ends. */
 static int ask(int fd, int command, struct flock *lock)
 {
@@ -74,6 +77,26 @@ static bool is_in_place(const struct registry *registry, const char *name, int f
 	       here.st_dev == there.st_dev && here.st_ino == there.st_ino;
 }
 
+/* Whether the lock is only held for a moment more, or was. */
+static bool is_ending(struct registry *registry, const char *name)
+{
+	struct record record;
+
+	return registry_record(registry, name, &record, NULL) == 0 && record.monitor == 0;
+}
+
+int registry_lock_soon(struct registry *registry, const char *name, int folder)
+{
+	int fd = registry_lock_at(folder);
+
+	for (unsigned waited = 0; fd == -EBUSY && waited < END_MS && is_ending(registry, name); waited += LOOK_MS) {
+		usleep(LOOK_MS * 1000);
+		/* One who removes it may have the lock; nothing may come to be in what he takes away. */
+		fd = is_in_place(registry, name, folder) ? registry_lock_at(folder) : -ENOENT;
+	}
+	return fd;
+}
+
 int registry_lock(struct registry *registry, const char *name, int *fd, struct error *e)
 {
 	AUTO_CLOSE folder = -1;
@@ -81,7 +104,7 @@ int registry_lock(struct registry *registry, const char *name, int *fd, struct e
 
 	if (own < 0)
 		return own;
-	own = registry_lock_at(folder);
+	own = registry_lock_soon(registry, name, folder);
 	if (own == -EBUSY)
 		return error_set(e, ERROR_STATE, -EBUSY, "machine %s runs already", name);
 	if (own < 0)

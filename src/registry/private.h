@@ -49,6 +49,9 @@ int registry_is_locked(int folder, const char *path);
 pid_t registry_holder(int folder, const char *path);
 /* Takes it in a machine's open folder: a descriptor, -EBUSY, or another negative errno. */
 int registry_lock_at(int folder);
+/* The same of the machine `name`; waits for up to two seconds for a monitor that has written its last record. -ENOENT: it was
+ * removed meanwhile. */
+int registry_lock_soon(struct registry *registry, const char *name, int folder);
 
 /* A hidden name: `prefix`, the machine's name, and something that nobody else has. */
 void registry_hidden_name(const char *prefix, const char *name, char out[NAME_MAX + 1]);

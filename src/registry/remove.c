@@ -122,9 +122,9 @@ void registry_hidden_name(const char *prefix, const char *name, char out[NAME_MA
 }
 
 /* Under the lock, so that no monitor starts in it meanwhile. */
-static int hide(int machines, const char *name, int folder, const char *hidden)
+static int hide(struct registry *registry, int machines, const char *name, int folder, const char *hidden)
 {
-	AUTO_CLOSE lock = registry_lock_at(folder);
+	AUTO_CLOSE lock = registry_lock_soon(registry, name, folder);
 	struct stat here, there;
 
 	if (lock < 0)
@@ -143,7 +143,7 @@ int registry_remove_folder(struct registry *registry, const char *name, int fold
 	int r;
 
 	registry_hidden_name(REMOVED_PREFIX, name, hidden);
-	r = machines < 0 ? machines : hide(machines, name, folder, hidden);
+	r = machines < 0 ? machines : hide(registry, machines, name, folder, hidden);
 	if (r == -ENOENT)
 		return registry_no_machine(machines, name, e);
 	if (r == -EBUSY)

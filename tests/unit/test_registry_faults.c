@@ -122,6 +122,37 @@ static void one_has_the_lock(void **state)
 	assert_int_equal(registry_lock(registry, "wbe", &second, &failure), -ENOENT);
 }
 
+static int hold_lock(int ms)
+{
+	int fd;
+
+	if (registry_lock(registry, "web", &fd, &failure) < 0)
+		return 1;
+	usleep((useconds_t)ms * 1000);
+	return 0;
+}
+
+/* Its record says that it is at rest, so its lock is free in a moment. */
+static void a_monitor_that_ends_is_waited_for(void **state)
+{
+	pid_t child;
+	int fd;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		assert_ok(create("web"));
+		child = start(hold_lock, 200);
+		while (!registry_is_held(registry, "web"))
+			sched_yield();
+		if (i == 0) {
+			assert_ok(registry_lock(registry, "web", &fd, &failure));
+			close(fd);
+		}
+		assert_ok(registry_remove(registry, "web", &failure));
+		assert_int_equal(wait_status(child), 0);
+	}
+}
+
 static void write_state(const char *name, enum machine_state now, pid_t monitor)
 {
 	struct record record = {.state = now, .monitor = monitor, .memory_bytes = MIB, .cpus = 1, .created_s = 7};
@@ -769,6 +800,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_registry(of_many_creators_one_wins),
 		with_registry(one_has_the_lock),
+		with_registry(a_monitor_that_ends_is_waited_for),
 		with_registry(a_killed_monitor_is_noticed),
 		with_registry(a_restart_of_the_host_is_noticed),
 		with_registry(what_ended_in_order_is_no_failure),

@@ -3,9 +3,11 @@
  *
  * What is done once for all of them: the machine is saved (unless a snapshot is named), the snapshot is opened and
  * checked, and its document is read. Then each gets a folder with a document and links to the machine's files, an overlay
- * over the disk's layer, and a monitor, a copy of this process, that maps the snapshot's memory.
+ * over the disk's layer, and a monitor, a copy of this process, that maps the snapshot's memory. The first of them are made
+ * while the memory is still being written, and wait for it when all else of them is there.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,14 +32,28 @@
 
 enum { CLONE_COUNT, CLONE_NAME, CLONE_SNAPSHOT, CLONE_OPTIONS };
 
+/* One that is on its way. */
+struct start {
+	char name[REGISTRY_NAME_SIZE];
+	struct monitor_started started;
+};
+
 struct cloning {
 	struct named *named; /* the machine that is copied */
+	const struct arguments *arguments;
 	char folder[PATH_MAX];
+	bool prepared; /* layer and settings are read */
 	char layer[MACHINE_LAYER_SIZE]; /* "": no disk */
 	struct settings settings;
 	struct snapshot_chain chain; /* open, for all of them */
-	int files[SNAPSHOT_CHAIN_MAX]; /* its descriptors */
+	int files[SNAPSHOT_CHAIN_MAX]; /* what they are made of: the chain's descriptors; or */
+	size_t file_count;
+	int written; /* the one that is being written; -1: none */
 	unsigned number; /* of the last name that was tried */
+	struct start starts[STARTS_MAX];
+	uint64_t begun, finished;
+	int early; /* how it went with those that were begun while the machine was being saved */
+	struct error why;
 };
 
 /* ---- What they have in common ---- */
@@ -83,10 +99,10 @@ static int keep_settings(struct cloning *cloning, const struct settings *all, st
 	return r;
 }
 
-static int read_document(struct cloning *cloning, const struct snapshot *snapshot, struct error *e)
+static int read_document(struct cloning *cloning, const json_t *facts, const char *name, struct error *e)
 {
 	struct settings all;
-	int r = snapshots_settings(snapshot, &all, e);
+	int r = snapshots_settings(facts, name, &all, e);
 
 	if (r < 0)
 		return r;
@@ -95,32 +111,24 @@ static int read_document(struct cloning *cloning, const struct snapshot *snapsho
 	return r;
 }
 
-static int read_template(struct cloning *cloning, struct error *e)
+static int read_template(struct cloning *cloning, const json_t *facts, const char *name, struct error *e)
+{
+	const char *layer = snapshots_layer(facts);
+
+	snprintf(cloning->layer, sizeof cloning->layer, "%s", layer ? layer : "");
+	cloning->prepared = true;
+	return read_document(cloning, facts, name, e);
+}
+
+/* Of the chain, which is open. */
+static int take_chain(struct cloning *cloning, struct error *e)
 {
 	const struct snapshot_chain *chain = &cloning->chain;
-	const char *layer;
 
 	for (unsigned i = 0; i < chain->count; i++)
 		cloning->files[i] = chain->files[i]->fd;
-	layer = snapshots_layer(chain->files[0]);
-	snprintf(cloning->layer, sizeof cloning->layer, "%s", layer ? layer : "");
-	return read_document(cloning, chain->files[0], e);
-}
-
-static int save_now(struct cloning *cloning, struct error *e)
-{
-	int lock;
-	const struct snapshots_request request = {.tag = "clone", .passing = &lock};
-	char path[PATH_MAX];
-	int r = snapshots_take(cloning->named, &request, path, NULL, e);
-
-	if (r < 0)
-		return r;
-	r = snapshot_chain_load(&cloning->chain, path, e);
-	/* Who has it open keeps it. */
-	(void)unlink(path);
-	close(lock);
-	return r;
+	cloning->file_count = chain->count;
+	return cloning->prepared ? 0 : read_template(cloning, chain->files[0]->facts, chain->files[0]->name, e);
 }
 
 /* ---- One of them ---- */
@@ -198,31 +206,26 @@ static void note(const struct cloning *cloning, const char *name)
 static int be_clone(void *context, const char *name, int starter)
 {
 	const struct cloning *cloning = context;
+	const struct clone_source source = {cloning->written < 0 ? &cloning->chain : NULL, cloning->written};
 
-	return monitor_clone(cloning->named->registry, &cloning->chain, name, starter);
+	return monitor_clone(cloning->named->registry, &source, name, starter);
 }
 
-static int name_one(struct cloning *cloning, const struct arguments *arguments, char name[REGISTRY_NAME_SIZE],
-		    struct error *e)
+static int name_one(struct cloning *cloning, char name[REGISTRY_NAME_SIZE], struct error *e)
 {
-	const char *given = arguments->values[CLONE_NAME].text;
+	const char *given = cloning->arguments->values[CLONE_NAME].text;
 
-	if (!given || arguments->values[CLONE_COUNT].given)
+	if (!given || cloning->arguments->values[CLONE_COUNT].given)
 		return make_numbered(cloning, given ? given : cloning->named->name, name, e);
 	snprintf(name, REGISTRY_NAME_SIZE, "%s", given);
 	return make(cloning, name, e);
 }
 
-/* One that is on its way. */
-struct start {
-	char name[REGISTRY_NAME_SIZE];
-	struct monitor_started started;
-};
-
-static int begin(struct cloning *cloning, const struct arguments *arguments, struct start *start, struct error *e)
+static int begin(struct cloning *cloning, struct error *e)
 {
-	const struct monitor_copy copy = {be_clone, cloning, cloning->files, cloning->chain.count};
-	int r = name_one(cloning, arguments, start->name, e);
+	const struct monitor_copy copy = {be_clone, cloning, cloning->files, cloning->file_count};
+	struct start *start = &cloning->starts[cloning->begun % STARTS_MAX];
+	int r = name_one(cloning, start->name, e);
 
 	if (r < 0)
 		return r;
@@ -230,11 +233,14 @@ static int begin(struct cloning *cloning, const struct arguments *arguments, str
 	r = monitor_copy_begin(cloning->named->registry, start->name, &copy, &start->started, e);
 	if (r < 0)
 		create_undo(cloning->named->registry, start->name);
+	else
+		cloning->begun++;
 	return r;
 }
 
-static int finish(struct cloning *cloning, const struct start *start, struct error *e)
+static int finish(struct cloning *cloning, struct error *e)
 {
+	const struct start *start = &cloning->starts[cloning->finished++ % STARTS_MAX];
 	struct registry *registry = cloning->named->registry;
 	/* Meanwhile: the disk is waited for, not a processor. */
 	int flushed = registry_flush(registry, start->name, NULL);
@@ -256,48 +262,104 @@ static unsigned starts_at_once(void)
 	return processors < STARTS_MAX ? processors : STARTS_MAX;
 }
 
-/* After a failure no more are begun; the first one is told. */
-static int clone_all(struct cloning *cloning, const struct arguments *arguments, struct error *e)
+static bool may_begin(const struct cloning *cloning)
 {
-	uint64_t count = arguments->values[CLONE_COUNT].number, begun = 0, finished = 0;
-	unsigned width = starts_at_once();
-	struct start starts[STARTS_MAX];
-	struct error later;
-	int r = 0, one;
+	return cloning->begun < cloning->arguments->values[CLONE_COUNT].number &&
+	       cloning->begun - cloning->finished < starts_at_once();
+}
 
-	while (finished < begun || (r == 0 && begun < count)) {
-		if (r == 0 && begun < count && begun - finished < width) {
-			r = begin(cloning, arguments, &starts[begun % STARTS_MAX], e);
-			begun += r == 0;
+/* `r`: how it went until now. After a failure no more are begun; the first one is told. */
+static int clone_all(struct cloning *cloning, int r, struct error *e)
+{
+	struct error later;
+	int one;
+
+	while (cloning->finished < cloning->begun || (r == 0 && may_begin(cloning))) {
+		if (r == 0 && may_begin(cloning)) {
+			r = begin(cloning, e);
 			continue;
 		}
-		one = finish(cloning, &starts[finished++ % STARTS_MAX], r < 0 ? &later : e);
+		one = finish(cloning, r < 0 ? &later : e);
 		r = r < 0 ? r : one;
 	}
 	return r;
 }
 
-/* ---- The verb ---- */
+/* ---- Saving the machine ---- */
 
-static int open_template(struct cloning *cloning, const struct arguments *arguments, struct error *e)
+/* Until the file is whole there is enough to do. */
+static void begin_early(void *context, const char *path, const json_t *facts)
 {
-	const char *tag = arguments->values[CLONE_SNAPSHOT].text;
+	struct cloning *cloning = context;
+	struct error *e = &cloning->why;
 
-	return tag ? snapshots_open(cloning->named->registry, cloning->named->name, tag, &cloning->chain, e)
-		   : save_now(cloning, e);
+	cloning->written = open(path, O_RDONLY | O_CLOEXEC);
+	if (cloning->written < 0) {
+		cloning->early = error_errno(e, -errno, "%.300s", path);
+		return;
+	}
+	cloning->files[0] = cloning->written;
+	cloning->file_count = 1;
+	cloning->early = read_template(cloning, facts, path, e);
+	while (cloning->early == 0 && may_begin(cloning))
+		cloning->early = begin(cloning, e);
 }
+
+static void end_early(struct cloning *cloning, bool saved)
+{
+	for (uint64_t i = 0; i < cloning->begun; i++)
+		monitor_copy_go_on(&cloning->starts[i].started, saved);
+	if (cloning->written >= 0)
+		close(cloning->written);
+	cloning->written = -1;
+}
+
+/* Who has the file open keeps it. */
+static int take_file(struct cloning *cloning, const char *path, int lock, struct error *e)
+{
+	int r = snapshot_chain_load(&cloning->chain, path, e);
+
+	(void)unlink(path);
+	close(lock);
+	return r < 0 ? r : take_chain(cloning, e);
+}
+
+static int save_now(struct cloning *cloning, struct error *e)
+{
+	int lock, r;
+	const struct snapshots_request request = {
+		.tag = "clone", .passing = &lock, .saving = begin_early, .context = cloning};
+	char path[PATH_MAX];
+
+	r = snapshots_take(cloning->named, &request, path, NULL, e);
+	end_early(cloning, r == 0);
+	if (r == 0)
+		r = take_file(cloning, path, lock, e);
+	if (r == 0 && cloning->early < 0) {
+		*e = cloning->why;
+		r = cloning->early;
+	}
+	return r;
+}
+
+static int use_snapshot(struct cloning *cloning, const char *tag, struct error *e)
+{
+	int r = snapshots_open(cloning->named->registry, cloning->named->name, tag, &cloning->chain, e);
+
+	return r < 0 ? r : take_chain(cloning, e);
+}
+
+/* ---- The verb ---- */
 
 static int clone_machine(struct named *named, const struct arguments *arguments, struct error *e)
 {
-	struct cloning cloning = {.named = named};
+	struct cloning cloning = {.named = named, .arguments = arguments, .written = -1};
+	const char *tag = arguments->values[CLONE_SNAPSHOT].text;
 	int r;
 
 	registry_folder_path(named->registry, named->name, cloning.folder);
-	r = open_template(&cloning, arguments, e);
-	if (r == 0)
-		r = read_template(&cloning, e);
-	if (r == 0)
-		r = clone_all(&cloning, arguments, e);
+	r = tag ? use_snapshot(&cloning, tag, e) : save_now(&cloning, e);
+	r = clone_all(&cloning, r, e);
 	snapshot_chain_finish(&cloning.chain);
 	settings_finish(&cloning.settings);
 	snapshots_sweep(named->registry, named->name);

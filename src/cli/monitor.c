@@ -27,7 +27,8 @@ struct session {
 	struct registry *registry;
 	const char *name;
 	const char *restore, *restore_eager; /* path of a snapshot; at most one is not NULL */
-	const struct snapshot_chain *chain;  /* one that is open already; or NULL */
+	const struct clone_source *source; /* of a clone; or NULL */
+	int starter; /* -1: none */
 	char folder[PATH_MAX];
 	struct arguments arguments; /* of the verb run, by its document */
 	struct plan plan;
@@ -59,6 +60,23 @@ static int load_chain(struct session *session, const struct snapshot_chain *chai
 	return snapshot_load(chain, machine, options, e);
 }
 
+static int load_file(struct session *session, struct machine *machine, const struct snapshot_load_options *options,
+		     struct error *e)
+{
+	struct snapshot_chain chain = {.count = 0};
+	struct snapshot *snapshot = NULL;
+	int r = monitor_copy_wait(session->starter, e);
+
+	if (r == 0)
+		r = snapshot_open(&snapshot, session->source->file, "what was saved", e);
+	if (r == 0)
+		r = snapshot_chain_add(&chain, snapshot, e);
+	if (r == 0)
+		r = load_chain(session, &chain, machine, options, e);
+	snapshot_chain_finish(&chain);
+	return r;
+}
+
 static int load(void *context, struct machine *machine, struct error *e)
 {
 	struct session *session = context;
@@ -70,8 +88,10 @@ static int load(void *context, struct machine *machine, struct error *e)
 	struct snapshot_chain chain;
 	int r;
 
-	if (session->chain)
-		return load_chain(session, session->chain, machine, &options, e);
+	if (session->source && !session->source->chain)
+		return load_file(session, machine, &options, e);
+	if (session->source)
+		return load_chain(session, session->source->chain, machine, &options, e);
 	r = path ? snapshot_chain_load(&chain, path, e) : 0;
 	if (r < 0 || !path)
 		return r;
@@ -99,14 +119,15 @@ static void gone(void *context)
 }
 
 /* The monitor's exit code, or a negative errno. */
-static int live(struct session *session, const struct monitor_arrival *arrival, int starter, struct error *e)
+static int live(struct session *session, const struct monitor_arrival *arrival, struct error *e)
 {
+	const struct clone_source *source = session->source;
 	const struct monitor_options options = {
 		.name = session->name,
 		.arrival = arrival,
-		.starter = starter,
-		.loads = session->restore || session->restore_eager || session->chain,
-		.brief = session->chain && snapshot_is_mapped(session->chain),
+		.starter = session->starter,
+		.loads = session->restore || session->restore_eager || source,
+		.brief = source && (!source->chain || snapshot_is_mapped(source->chain)),
 		.hooks = {.configure = configure, .load = load, .lost = lost, .made = made, .gone = gone, .context = session},
 	};
 	struct machine_outcome outcome;
@@ -128,6 +149,7 @@ static int run(const struct arguments *arguments, struct error *e)
 	struct session session = {.name = arguments->operands[0],
 				  .restore = arguments->values[MONITOR_RESTORE].text,
 				  .restore_eager = arguments->values[MONITOR_EAGER].text,
+				  .starter = starter->given ? (int)starter->number : -1,
 				  .plan = PLAN_NONE};
 	struct monitor_arrival arrival = {.link = LINK_FD, .ballot = BALLOT_FD};
 	bool arrives = arguments->values[MONITOR_ARRIVAL].given;
@@ -137,16 +159,17 @@ static int run(const struct arguments *arguments, struct error *e)
 		return r;
 	if (arrives)
 		snprintf(arrival.token, sizeof arrival.token, "%s", arguments->values[MONITOR_ARRIVAL].text);
-	r = live(&session, arrives ? &arrival : NULL, starter->given ? (int)starter->number : -1, e);
+	r = live(&session, arrives ? &arrival : NULL, e);
 	registry_close(session.registry);
 	return r;
 }
 
-int monitor_clone(struct registry *registry, const struct snapshot_chain *chain, const char *name, int starter)
+int monitor_clone(struct registry *registry, const struct clone_source *source, const char *name, int starter)
 {
-	struct session session = {.registry = registry, .name = name, .chain = chain, .plan = PLAN_NONE};
+	struct session session = {
+		.registry = registry, .name = name, .source = source, .starter = starter, .plan = PLAN_NONE};
 	struct error e;
-	int r = live(&session, NULL, starter, &e);
+	int r = live(&session, NULL, &e);
 
 	if (r < 0)
 		log_line(LOG_ERROR, "monitor", "%s", e.message);

@@ -9,8 +9,14 @@
 #include "registry/registry.h"
 #include "snapshot/open.h"
 
-/* Until the machine's end: it goes on from the chain, which is open. In a copy of the process (monitor_copy_begin), which tells at
- * `starter` when it runs. The exit status. */
-int monitor_clone(struct registry *registry, const struct snapshot_chain *chain, const char *name, int starter);
+/* What a clone goes on from. */
+struct clone_source {
+	const struct snapshot_chain *chain; /* open; or NULL: */
+	int file; /* a snapshot that is being written still: it is whole when the copy may go on (monitor_copy_wait). It is closed */
+};
+
+/* Until the machine's end. In a copy of the process (monitor_copy_begin), which tells at `starter` when it runs. The exit
+ * status. */
+int monitor_clone(struct registry *registry, const struct clone_source *source, const char *name, int starter);
 
 #endif

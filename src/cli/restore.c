@@ -33,7 +33,7 @@ static int end(struct named *named, struct error *e)
 /* Nobody starts it meanwhile. */
 static int return_disk(const struct restoring *restoring, struct error *e)
 {
-	const char *layer = snapshots_layer(restoring->chain->files[0]);
+	const char *layer = snapshots_layer(restoring->chain->files[0]->facts);
 	char folder[PATH_MAX];
 	int lock, r;
 

@@ -52,7 +52,7 @@ static bool has_file(const struct importing *i, const char *name)
 static int check(struct importing *i, struct error *e)
 {
 	const struct snapshot *snapshot = i->chain.files[0];
-	const char *layer = snapshots_layer(snapshot);
+	const char *layer = snapshots_layer(snapshot->facts);
 	int r;
 
 	if (snapshot_has_parent(&snapshot->header))
@@ -92,7 +92,7 @@ static void choose_tag(struct importing *i)
 static int make_document(const struct importing *i, char **document, struct error *e)
 {
 	struct settings settings;
-	int r = snapshots_settings(i->chain.files[0], &settings, e);
+	int r = snapshots_settings(i->chain.files[0]->facts, i->chain.files[0]->name, &settings, e);
 
 	if (r < 0)
 		return r;
@@ -148,7 +148,7 @@ static int unpack_memory(struct importing *i, const char *folder, struct error *
 static int fill(void *context, const char *folder, struct error *e)
 {
 	struct importing *i = context;
-	const char *layer = snapshots_layer(i->chain.files[0]);
+	const char *layer = snapshots_layer(i->chain.files[0]->facts);
 	int r = 0;
 
 	for (unsigned n = 0; r == 0 && n < i->count; n++)

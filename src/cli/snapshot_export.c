@@ -77,7 +77,7 @@ static int add_disk(struct exporting *x, const char *layer, struct error *e)
 
 static int gather(struct exporting *x, const struct snapshot *snapshot, struct error *e)
 {
-	const char *layer = snapshots_layer(snapshot);
+	const char *layer = snapshots_layer(snapshot->facts);
 	int r = add_image(x, e);
 
 	return r < 0 || !layer ? r : add_disk(x, layer, e);

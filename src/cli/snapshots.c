@@ -97,12 +97,12 @@ const char *snapshots_fact(const struct snapshot *snapshot, const char *key)
 	return text ? text : "";
 }
 
-int snapshots_settings(const struct snapshot *snapshot, struct settings *out, struct error *e)
+int snapshots_settings(const json_t *facts, const char *name, struct settings *out, struct error *e)
 {
-	const char *text = snapshots_fact(snapshot, "document");
-	struct complaints complaints = {.source = snapshot->name};
+	const char *text = json_string_value(json_object_get(facts, "document"));
+	struct complaints complaints = {.source = name};
 	struct arguments arguments;
-	int r = machine_document_read(text, strlen(text), snapshot->name, &arguments, NULL, e);
+	int r = machine_document_read(text ? text : "", text ? strlen(text) : 0, name, &arguments, NULL, e);
 
 	if (r < 0)
 		return r;
@@ -111,9 +111,9 @@ int snapshots_settings(const struct snapshot *snapshot, struct settings *out, st
 	return r;
 }
 
-const char *snapshots_layer(const struct snapshot *snapshot)
+const char *snapshots_layer(const json_t *facts)
 {
-	const json_t *disks = json_object_get(snapshot->facts, "disks"), *disk;
+	const json_t *disks = json_object_get(facts, "disks"), *disk;
 	size_t i;
 
 	json_array_foreach(disks, i, disk) {
@@ -206,7 +206,7 @@ static void note_layer(void *context, const char *file, const struct snapshot_he
 		layers->unknown = true;
 		return;
 	}
-	layer = snapshots_layer(snapshot);
+	layer = snapshots_layer(snapshot->facts);
 	if (layer)
 		layers->names[layers->count++] = strdup(layer);
 	snapshot_close(snapshot);
@@ -364,12 +364,23 @@ static int prepare_parent(struct taking *taking, struct error *e)
 	return r;
 }
 
-static int call(const struct taking *taking, json_t **result, struct error *e)
+static void told(void *arg, const json_t *event)
 {
-	json_t *with = json_pack("{s:O}", "facts", taking->facts);
+	const struct taking *taking = arg;
+	const char *what = json_string_value(json_object_get(event, "event"));
+
+	if (what && strcmp(what, "saving") == 0)
+		taking->request->saving(taking->request->context, taking->aside, taking->facts);
+}
+
+static int call(struct taking *taking, json_t **result, struct error *e)
+{
+	json_t *with = json_pack("{s:O, s:b}", "facts", taking->facts, "bare", taking->request->passing != NULL);
 
 	if (*taking->parent)
 		json_object_set_new(with, "parent", json_string(taking->parent));
+	if (taking->request->saving)
+		control_on_event(taking->named->client, told, taking);
 	control_pass(taking->named->client, taking->fd);
 	return named_call(taking->named, "saved", "snapshot", with, -1, result, e);
 }

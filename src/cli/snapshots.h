@@ -29,8 +29,13 @@ struct snapshots_request {
 	const char *parent; /* the tag of the one that it builds on; NULL: it has all */
 	bool force;         /* takes the place of one of this name */
 	bool compress;      /* packed (snapshot/pack.h); without a parent */
-	int *passing;       /* not NULL: it is hidden, not flushed to disk, and the caller removes it soon. Here comes its
-			     * descriptor, the caller's: as long as that is open nobody sweeps the file away */
+	/* Not NULL: it is hidden, bare, not flushed to disk, and the caller removes it soon. Here comes its descriptor, the caller's:
+	 * as long as that is open nobody sweeps the file away. */
+	int *passing;
+	/* With `passing`, or NULL: the machine runs on, and its memory is being written; the file is whole when snapshots_take returns
+	 * 0. At most once; a monitor of an older version does not tell. */
+	void (*saving)(void *context, const char *path, const json_t *facts);
+	void *context;
 };
 
 /* The machine, which runs or is paused, is saved while it runs on. `path`: of the file; *result (may be NULL): what the
@@ -40,11 +45,11 @@ MUST_USE int snapshots_take(struct named *named, const struct snapshots_request 
 
 /* Texts of a snapshot's facts, "" where there is none. */
 const char *snapshots_fact(const struct snapshot *snapshot, const char *key);
-/* What its document says; settings_finish is the caller's. The file may come from elsewhere, so it is refused for what any
- * document is. */
-MUST_USE int snapshots_settings(const struct snapshot *snapshot, struct settings *out, struct error *e);
+/* What the document among a snapshot's facts says; `name` is the file's. settings_finish is the caller's. The file may come from
+ * elsewhere, so it is refused for what any document is. */
+MUST_USE int snapshots_settings(const json_t *facts, const char *name, struct settings *out, struct error *e);
 /* The layer of the machine's own disk, or NULL. */
-const char *snapshots_layer(const struct snapshot *snapshot);
+const char *snapshots_layer(const json_t *facts);
 /* Removes layers of disks that no snapshot and not the disk itself needs any more. */
 void snapshots_sweep(const struct registry *registry, const char *name);
 

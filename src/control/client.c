@@ -21,6 +21,8 @@ struct control_client {
 	bool broken;
 	struct frame_reader reader;
 	json_t *events; /* an array of those that came while an answer was waited for */
+	void (*on_event)(void *arg, const json_t *event); /* takes one of them; NULL: all are kept */
+	void *arg;
 };
 
 static int connect_error(int code, struct error *e)
@@ -64,6 +66,12 @@ void control_close(struct control_client *client)
 int control_descriptor(const struct control_client *client)
 {
 	return client->fd;
+}
+
+void control_on_event(struct control_client *client, void (*fn)(void *arg, const json_t *event), void *arg)
+{
+	client->on_event = fn;
+	client->arg = arg;
 }
 
 void control_pass(struct control_client *client, int fd)
@@ -146,6 +154,17 @@ static int keep_event(struct control_client *client, json_t *event, struct error
 	return json_array_append(client->events, event) < 0 ? error_errno(e, -ENOMEM, "an event") : 0;
 }
 
+static int meet_event(struct control_client *client, json_t *event, struct error *e)
+{
+	void (*fn)(void *arg, const json_t *event) = client->on_event;
+
+	if (!fn)
+		return keep_event(client, event, e);
+	client->on_event = NULL;
+	fn(client->arg, event);
+	return 0;
+}
+
 static void close_passed(int fd)
 {
 	if (fd >= 0)
@@ -169,7 +188,7 @@ static int take_answer(struct control_client *client, uint64_t deadline, json_t 
 			return 0;
 		}
 		close_passed(*passed);
-		r = keep_event(client, event, e);
+		r = meet_event(client, event, e);
 		json_decref(object);
 		if (r < 0)
 			return r;

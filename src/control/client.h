@@ -23,6 +23,8 @@ void control_close(struct control_client *client); /* accepts NULL */
  * every further request does: -EPIPE. */
 MUST_USE int control_request(struct control_client *client, const char *call, json_t *with, int timeout_ms,
 			     json_t **result, int *fd, struct error *e);
+/* The next event that comes while an answer is waited for goes to fn, instead of to control_next. It is the client's. */
+void control_on_event(struct control_client *client, void (*fn)(void *arg, const json_t *event), void *arg);
 /* `fd` goes along with the next request; it stays the caller's, and must stay open until then. */
 void control_pass(struct control_client *client, int fd);
 /* The next event after a call that streams: a new reference. -EPIPE: the stream has ended; -ETIMEDOUT and -EINTR (a signal

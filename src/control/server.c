@@ -119,6 +119,16 @@ void control_keep(struct control_call *call, void (*gone)(struct control_call *c
 	call->arg = arg;
 }
 
+void control_tell_caller(struct control_call *call, const json_t *event)
+{
+	json_t *object = json_pack("{s:O}", "event", event);
+	struct queue_text *text = queue_text_new(object);
+
+	put(call->client, text, -1);
+	queue_text_drop(text);
+	json_decref(object);
+}
+
 void control_subscribe(struct control_call *call)
 {
 	call->client->listens = true;

@@ -48,6 +48,8 @@ void control_fail(struct control_call *call, const struct error *e);
 /* The call is kept: `gone` (or NULL) is called when its client leaves, or the server is freed, before it is answered; the
  * call is then invalid. */
 void control_keep(struct control_call *call, void (*gone)(struct control_call *call, void *arg), void *arg);
+/* {"event": event} to the client of a call that is kept, before its answer; the reference stays the caller's. */
+void control_tell_caller(struct control_call *call, const json_t *event);
 /* Answers {} and makes the client a listener: control_tell reaches it from now on. */
 void control_subscribe(struct control_call *call);
 /* {"event": event} to every listener; the reference stays the caller's. */

@@ -99,6 +99,10 @@ struct monitor_started {
 };
 MUST_USE int monitor_copy_begin(struct registry *registry, const char *name, const struct monitor_copy *copy,
 				struct monitor_started *started, struct error *e);
+/* A copy that was begun before all that it needs was there waits for that, once; -ECANCELED: it will not be there. Who began it
+ * tells it, between begin and end. */
+MUST_USE int monitor_copy_wait(int starter, struct error *e);
+void monitor_copy_go_on(const struct monitor_started *started, bool there);
 MUST_USE int monitor_copy_end(const struct registry *registry, const char *name, const struct monitor_started *started,
 			      struct error *e);
 /* The same for a machine that arrives: returns when it is this side's, and runs or is paused as it did where it came from. */

@@ -4,10 +4,11 @@
  * {"call": "snapshot_disk", "with": {"disk": N, "path": TEXT}}, with an overlay's descriptor: the next snapshot puts disk N
  * under it.
  *
- * {"call": "snapshot", "with": {"facts": {...}, "parent": ID}}, with the descriptor of a new file: the machine is saved into it
- * while it runs on (snapshot/save.h). `parent` may be left out; with it the parent's table stands in the file already. The
- * answer comes when the file is written: {"id": ID, "stopped_us": N, "stored": PAGES, "zero": PAGES, "unchanged": PAGES}. The
- * machine does not see to it that the file gets its name: the caller does, once he has flushed it to disk.
+ * {"call": "snapshot", "with": {"facts": {...}, "parent": ID, "bare": BOOL}}, with the descriptor of a new file: the machine is saved
+ * into it while it runs on (snapshot/save.h). `parent` may be left out; with it the parent's table stands in the file already.
+ * `bare`, without a parent: SNAPSHOT_BARE; and the event {"event": "saving"} tells when the machine runs on. The answer comes when the file is written: {"id": ID, "stopped_us": N, "stored": PAGES, "zero": PAGES, "unchanged": PAGES}. The
+ * machine does not see to it that the file gets its name: the caller does, once he has flushed it to disk. So when he leaves
+ * before the answer nobody wants the file, and no more of it is written.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -86,11 +87,53 @@ void monitor_snapshot_end(struct monitor *monitor)
 	monitor->snapshotting = NULL;
 }
 
-static int check(const struct monitor *monitor, struct error *e)
+static void answer(struct snapshotting *s, const struct snapshot_counts *counts)
+{
+	char id[SNAPSHOT_ID_TEXT];
+	json_t *result, *note;
+
+	snapshot_id_text(s->id, id);
+	result = json_pack("{s:s, s:I, s:I, s:I, s:I}", "id", id, "stopped_us", (json_int_t)(s->stopped_ns / NS_PER_US),
+			   "stored", (json_int_t)counts->stored, "zero", (json_int_t)counts->zero, "unchanged",
+			   (json_int_t)counts->unchanged);
+	note = json_deep_copy(result);
+	control_answer(s->call, result, -1);
+	s->call = NULL;
+	monitor_note(s->monitor, "saved", note);
+}
+
+static void child_ended(void *arg, uint32_t events)
+{
+	struct snapshotting *s = arg;
+	struct snapshot_counts counts;
+	struct error e;
+
+	(void)events;
+	loop_unwatch(s->monitor->loop, s->watch);
+	s->watch = NULL;
+	if (snapshot_save_end(&s->save, &counts, &e) < 0)
+		fail(s, &e);
+	else if (s->call)
+		answer(s, &counts);
+	snapshot_save_reap(&s->save);
+	monitor_snapshot_end(s->monitor);
+}
+
+/* A child whose caller has left ends soon; whoever comes next waits for that. */
+static void end_given_up(struct monitor *monitor)
+{
+	struct snapshotting *s = monitor->snapshotting;
+
+	if (s && s->save.child && !s->call)
+		child_ended(s, 0);
+}
+
+static int check(struct monitor *monitor, struct error *e)
 {
 	const char *name = monitor->options->name;
 	enum machine_state state;
 
+	end_given_up(monitor);
 	if (!monitor->machine)
 		return error_set(e, ERROR_STATE, -EBUSY, "%s is just being started and can not be saved; wait a moment", name);
 	if (monitor->snapshotting && monitor->snapshotting->save.child)
@@ -107,7 +150,7 @@ static int check(const struct monitor *monitor, struct error *e)
 
 int monitor_snapshot_disks(struct control_call *call, const json_t *with, struct error *e)
 {
-	const struct monitor *monitor = control_opaque(call);
+	struct monitor *monitor = control_opaque(call);
 	const struct machine_config *config = &monitor->setup.config;
 	json_t *list = json_array();
 	int r = check(monitor, e);
@@ -183,46 +226,13 @@ static char *make_facts(struct monitor *monitor, const json_t *given, bool runni
 	return text;
 }
 
-static void answer(struct snapshotting *s, const struct snapshot_counts *counts)
-{
-	char id[SNAPSHOT_ID_TEXT];
-	json_t *result, *note;
-
-	snapshot_id_text(s->id, id);
-	result = json_pack("{s:s, s:I, s:I, s:I, s:I}", "id", id, "stopped_us", (json_int_t)(s->stopped_ns / NS_PER_US),
-			   "stored", (json_int_t)counts->stored, "zero", (json_int_t)counts->zero, "unchanged",
-			   (json_int_t)counts->unchanged);
-	note = json_deep_copy(result);
-	if (s->call)
-		control_answer(s->call, result, -1);
-	else
-		json_decref(result);
-	s->call = NULL;
-	monitor_note(s->monitor, "saved", note);
-}
-
-static void child_ended(void *arg, uint32_t events)
-{
-	struct snapshotting *s = arg;
-	struct snapshot_counts counts;
-	struct error e;
-
-	(void)events;
-	loop_unwatch(s->monitor->loop, s->watch);
-	s->watch = NULL;
-	if (snapshot_save_end(&s->save, &counts, &e) == 0)
-		answer(s, &counts);
-	else
-		fail(s, &e);
-	monitor_snapshot_end(s->monitor);
-}
-
 static void caller_gone(struct control_call *call, void *arg)
 {
 	struct snapshotting *s = arg;
 
 	(void)call;
 	s->call = NULL;
+	snapshot_save_give_up(&s->save);
 }
 
 static int freeze_disks(struct snapshotting *s, struct error *e)
@@ -292,12 +302,23 @@ static int fill(struct snapshotting *s, const json_t *with, struct snapshot_cont
 	if (parent && !parse_id(parent, contents->parent))
 		return error_set(e, ERROR_USAGE, -EINVAL, "snapshot: parent is %d hexadecimal digits",
 				 2 * SNAPSHOT_ID_BYTES);
+	contents->bare = json_is_true(json_object_get(with, "bare"));
+	if (parent && contents->bare)
+		return error_set(e, ERROR_USAGE, -EINVAL, "snapshot: what is bare has no parent");
 	if (getrandom(s->id, sizeof s->id, 0) != (ssize_t)sizeof s->id)
 		return error_errno(e, -EIO, "snapshot: random numbers");
 	memcpy(contents->id, s->id, sizeof contents->id);
 	clock_gettime(CLOCK_REALTIME, &now);
 	contents->created_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 	return 0;
+}
+
+static void tell_saving(struct control_call *call)
+{
+	json_t *event = json_pack("{s:s}", "event", "saving");
+
+	control_tell_caller(call, event);
+	json_decref(event);
 }
 
 static int begin(struct snapshotting *s, struct control_call *call, const json_t *with, int fd, struct error *e)
@@ -313,6 +334,8 @@ static int begin(struct snapshotting *s, struct control_call *call, const json_t
 		return r;
 	s->call = call;
 	control_keep(call, caller_gone, s);
+	if (contents.bare)
+		tell_saving(call);
 	return 0;
 }
 

@@ -274,6 +274,25 @@ int monitor_copy_begin(struct registry *registry, const char *name, const struct
 	return r;
 }
 
+int monitor_copy_wait(int starter, struct error *e)
+{
+	ssize_t length;
+	char text[8];
+
+	do
+		length = recv(starter, text, sizeof text, 0);
+	while (length < 0 && errno == EINTR);
+	return length > 0 ? 0 : error_set(e, ERROR_STATE, -ECANCELED, "whoever made this machine gave it up before it ran");
+}
+
+void monitor_copy_go_on(const struct monitor_started *started, bool there)
+{
+	if (there)
+		(void)!send(started->socket, "{}", 2, MSG_NOSIGNAL);
+	else
+		(void)shutdown(started->socket, SHUT_WR);
+}
+
 int monitor_copy_end(const struct registry *registry, const char *name, const struct monitor_started *started,
 		     struct error *e)
 {

@@ -83,8 +83,17 @@ static int check_wire(const struct wire_header *wire, uint64_t size, const char 
 				 "%s: the file has %" PRIu64 " bytes instead of %" PRIu64 "; it was cut or added to", name, size,
 				 le64_get(wire->length));
 	if (le32_get(wire->region_count) > MEMORY_REGIONS_MAX || le32_get(wire->section_count) > SNAPSHOT_SECTIONS ||
-	    le32_get(wire->flags) & ~(uint32_t)SNAPSHOT_PACKED)
+	    le32_get(wire->flags) & ~(uint32_t)(SNAPSHOT_PACKED | SNAPSHOT_BARE))
 		return refuse(name, "the header names more than there can be", e);
+	return 0;
+}
+
+/* What has no table of pages tells by RUNS alone what there is, and has all of it itself. */
+static int check_flags(const struct snapshot_header *header, const char *name, struct error *e)
+{
+	if (header->flags & SNAPSHOT_BARE &&
+	    (header->flags & SNAPSHOT_PACKED || header->version < 2 || snapshot_has_parent(header)))
+		return refuse(name, "the header has flags that do not go together", e);
 	return 0;
 }
 
@@ -139,7 +148,7 @@ static bool length_fits(const struct snapshot_header *header, const struct snaps
 	case SNAPSHOT_STATE:
 		return section->length <= SNAPSHOT_STATE_MAX;
 	case SNAPSHOT_PAGES:
-		return section->length == header->pages * sizeof(struct snapshot_page);
+		return !(header->flags & SNAPSHOT_BARE) && section->length == header->pages * sizeof(struct snapshot_page);
 	case SNAPSHOT_MEMORY:
 		return packed || (section->length == header->pages * GUEST_PAGE_SIZE &&
 				  section->offset % GUEST_PAGE_SIZE == 0);
@@ -158,9 +167,10 @@ static bool length_fits(const struct snapshot_header *header, const struct snaps
 
 static int check_sections(const struct snapshot_header *header, const char *name, struct error *e)
 {
-	unsigned seen = 0, needed = 1u << SNAPSHOT_FACTS | 1u << SNAPSHOT_STATE | 1u << SNAPSHOT_PAGES |
-				    1u << SNAPSHOT_MEMORY;
+	unsigned seen = 0, needed = 1u << SNAPSHOT_FACTS | 1u << SNAPSHOT_STATE | 1u << SNAPSHOT_MEMORY;
 
+	if (!(header->flags & SNAPSHOT_BARE))
+		needed |= 1u << SNAPSHOT_PAGES;
 	if (header->flags & SNAPSHOT_PACKED)
 		needed |= 1u << SNAPSHOT_CHUNKS;
 	if (header->version > 1)
@@ -195,7 +205,9 @@ int snapshot_header_get(struct snapshot_header *out, const uint8_t bytes[SNAPSHO
 	if (r < 0)
 		return r;
 	take(&header, &wire);
-	r = check_regions(&header, name, e);
+	r = check_flags(&header, name, e);
+	if (r == 0)
+		r = check_regions(&header, name, e);
 	if (r == 0)
 		r = check_sections(&header, name, e);
 	if (r == 0)

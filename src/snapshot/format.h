@@ -20,7 +20,10 @@
 #define SNAPSHOT_SECTIONS 16
 #define SNAPSHOT_ID_BYTES 16
 
-enum snapshot_flag { SNAPSHOT_PACKED = 1 };
+enum snapshot_flag {
+	SNAPSHOT_PACKED = 1,
+	SNAPSHOT_BARE = 2, /* without PAGES, so of its memory nothing can be compared; plain, without a parent */
+};
 
 enum snapshot_section_kind {
 	SNAPSHOT_FACTS = 1,

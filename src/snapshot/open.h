@@ -42,9 +42,11 @@ void snapshot_close(struct snapshot *snapshot); /* accepts NULL */
 
 /* The bytes of a page that the file has (HERE or ZERO), compared with its hash. -EBADMSG. */
 MUST_USE int snapshot_read_page(struct snapshot *snapshot, uint64_t row, uint8_t *to, struct error *e);
-/* `count` pages of a plain file, all HERE, likewise. `to` may be the guest's memory while nothing uses it. */
+/* `count` pages of a plain file, all HERE, likewise; a bare one has nothing to compare them with. `to` may be the guest's memory
+ * while nothing uses it. */
 MUST_USE int snapshot_read_pages(struct snapshot *snapshot, uint64_t row, uint64_t count, uint8_t *to, struct error *e);
-/* Reads the table of pages, unless that was done: `pages` is there from then on. */
+/* Reads the table of pages, unless that was done: `pages` is there from then on. -EOPNOTSUPP (ERROR_STATE): a bare file has
+ * none. */
 MUST_USE int snapshot_keep_rows(struct snapshot *snapshot, struct error *e);
 enum snapshot_page_kind snapshot_kind(const struct snapshot *snapshot, uint64_t row);
 /* The first row from `row` on that is not of this kind; `end` when there is none before. */

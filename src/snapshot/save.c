@@ -12,9 +12,13 @@
 #include <xxhash.h>
 
 #include "base/file.h"
+#include "base/zeros.h"
 #include "snapshot/runs.h"
 
 #define ROWS 256 /* pages that are looked at together */
+/* Fewer pages of zeros than this between others are written with them where nothing is to be kept: each gap costs a call more,
+ * and the file system small pieces. */
+#define BARE_GAP 9
 
 /* What the child tells when it is done. */
 struct report {
@@ -24,13 +28,13 @@ struct report {
 
 /* Everything the child needs, on its stack. */
 struct child {
-	int fd;
+	int fd, socket; /* the file; the monitor's other end */
 	const struct memory *memory;
 	struct snapshot_header header;
 	struct snapshot_section *table; /* of the header */
 	uint64_t memory_offset;
 	uint64_t *touched[MEMORY_REGIONS_MAX]; /* bits of pages that may be other than zeros (memory_touched) */
-	bool has_parent;
+	bool has_parent, bare;
 	struct snapshot_counts counts;
 	XXH64_state_t *sum, *runs_sum; /* of the table; of the runs */
 	struct runs_writer runs;
@@ -44,6 +48,35 @@ int snapshot_prepare(int fd, const struct snapshot_page *rows, uint64_t count, s
 }
 
 /* ---- In the child ---- */
+
+/* Only what kind it is: nobody compares it with anything. */
+static void fill_kind(struct child *child, const uint8_t *page, bool touched, struct snapshot_page *row)
+{
+	bool zero = !touched || zeros_only(page, GUEST_PAGE_SIZE);
+
+	row->kind = le32_put(zero ? SNAPSHOT_PAGE_ZERO : SNAPSHOT_PAGE_HERE);
+	child->counts.zero += zero;
+	child->counts.stored += !zero;
+}
+
+/* Short gaps between pages that are stored are stored too, unless the kernel has nothing for them. */
+static void join(struct child *child, struct snapshot_page *rows, const uint64_t *touched, unsigned count)
+{
+	unsigned gap = BARE_GAP;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (le32_get(rows[i].kind) == SNAPSHOT_PAGE_ZERO) {
+			gap = touched[i / 64] >> i % 64 & 1 ? gap + 1 : BARE_GAP;
+			continue;
+		}
+		for (; gap > 0 && gap < BARE_GAP; gap--) {
+			rows[i - gap].kind = le32_put(SNAPSHOT_PAGE_HERE);
+			child->counts.zero--;
+			child->counts.stored++;
+		}
+		gap = 0;
+	}
+}
 
 /* `touched`: it may be other than zeros. */
 static void fill_row(struct child *child, const uint8_t *page, bool touched, struct snapshot_page *row)
@@ -83,20 +116,30 @@ static int write_pages(const struct child *child, const struct snapshot_page *ro
 /* `first`: the row of its first page. `touched`: their bits, from a whole word on. */
 static int write_rows(struct child *child, const uint8_t *bytes, const uint64_t *touched, uint64_t first, unsigned count)
 {
-	uint64_t at = child->table->offset + first * sizeof(struct snapshot_page);
+	uint64_t at = SNAPSHOT_HEADER + first * sizeof(struct snapshot_page);
 	struct snapshot_page rows[ROWS];
 	int r = child->has_parent ? file_read_at(child->fd, rows, count * sizeof *rows, at) : 0;
 
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; r == 0 && i < count; i++) {
-		fill_row(child, bytes + i * GUEST_PAGE_SIZE, touched[i / 64] >> i % 64 & 1, &rows[i]);
+	for (unsigned i = 0; i < count; i++)
+		(child->bare ? fill_kind : fill_row)(child, bytes + i * GUEST_PAGE_SIZE, touched[i / 64] >> i % 64 & 1, &rows[i]);
+	if (child->bare)
+		join(child, rows, touched, count);
+	for (unsigned i = 0; r == 0 && i < count; i++)
 		r = runs_add(&child->runs, (enum snapshot_page_kind)le32_get(rows[i].kind));
-	}
 	if (r == 0)
 		r = write_pages(child, rows, count, bytes, child->memory_offset + first * GUEST_PAGE_SIZE);
+	if (r < 0 || child->bare)
+		return r;
 	XXH64_update(child->sum, rows, count * sizeof *rows);
-	return r < 0 ? r : file_write_at(child->fd, rows, count * sizeof *rows, at);
+	return file_write_at(child->fd, rows, count * sizeof *rows, at);
+}
+
+/* Or the monitor died. */
+static bool is_given_up(const struct child *child)
+{
+	return poll(&(struct pollfd){.fd = child->socket, .events = POLLIN}, 1, 0) > 0;
 }
 
 static int write_memory(struct child *child)
@@ -113,8 +156,9 @@ static int write_memory(struct child *child)
 		for (uint64_t first = 0; r == 0 && first < pages; first += ROWS) {
 			unsigned count = (unsigned)(pages - first < ROWS ? pages - first : ROWS);
 
-			r = write_rows(child, region->host + first * GUEST_PAGE_SIZE, child->touched[i] + first / 64, row + first,
-				       count);
+			r = is_given_up(child) ? -ECANCELED
+					       : write_rows(child, region->host + first * GUEST_PAGE_SIZE,
+							    child->touched[i] + first / 64, row + first, count);
 		}
 		row += pages;
 	}
@@ -129,7 +173,8 @@ static int write_header(struct child *child)
 	int r = runs_end(&child->runs, runs);
 
 	header->length += runs->length;
-	child->table->checksum = XXH64_digest(child->sum);
+	if (!child->bare)
+		child->table->checksum = XXH64_digest(child->sum);
 	snapshot_header_put(header, bytes);
 	return r < 0 ? r : file_write_at(child->fd, bytes, sizeof bytes, 0);
 }
@@ -146,17 +191,17 @@ static void close_others(int a, int b)
 	(void)close_range(high + 1, ~0u, 0);
 }
 
-__attribute__((noreturn)) static void run_child(struct child *child, int socket)
+__attribute__((noreturn)) static void run_child(struct child *child)
 {
 	struct report report;
 	ssize_t ignored;
 
-	close_others(child->fd, socket);
+	close_others(child->fd, child->socket);
 	report.code = write_memory(child);
 	if (report.code == 0)
 		report.code = write_header(child);
 	report.counts = child->counts;
-	ignored = write(socket, &report, sizeof report);
+	ignored = write(child->socket, &report, sizeof report);
 	(void)ignored;
 	_exit(0);
 }
@@ -174,6 +219,7 @@ static void plan(struct child *child, const struct snapshot_contents *contents)
 	struct snapshot_header *header = &child->header;
 	uint64_t table, facts = strlen(contents->facts);
 
+	header->flags = contents->bare ? SNAPSHOT_BARE : 0;
 	memcpy(header->id, contents->id, sizeof header->id);
 	memcpy(header->parent, contents->parent, sizeof header->parent);
 	header->created_ns = contents->created_ns;
@@ -184,24 +230,25 @@ static void plan(struct child *child, const struct snapshot_contents *contents)
 		header->regions[i] = (struct snapshot_region){region->base.value, region->size};
 		header->pages += region->size / GUEST_PAGE_SIZE;
 	}
-	table = header->pages * sizeof(struct snapshot_page);
+	table = contents->bare ? 0 : header->pages * sizeof(struct snapshot_page);
 	child->memory_offset = page_up(SNAPSHOT_HEADER + table);
-	header->section_count = 4;
-	header->sections[0] = (struct snapshot_section){.kind = SNAPSHOT_PAGES, .offset = SNAPSHOT_HEADER, .length = table};
-	header->sections[1] = (struct snapshot_section){.kind = SNAPSHOT_MEMORY,
+	header->sections[0] = (struct snapshot_section){.kind = SNAPSHOT_MEMORY,
 							.offset = child->memory_offset,
 							.length = header->pages * GUEST_PAGE_SIZE};
-	header->sections[2] = (struct snapshot_section){.kind = SNAPSHOT_STATE,
+	header->sections[1] = (struct snapshot_section){.kind = SNAPSHOT_STATE,
 							.offset = child->memory_offset + header->pages * GUEST_PAGE_SIZE,
 							.length = contents->state_length,
 							.checksum = XXH64(contents->state, contents->state_length, 0)};
-	header->sections[3] = (struct snapshot_section){.kind = SNAPSHOT_FACTS,
-							.offset = header->sections[2].offset + contents->state_length,
+	header->sections[2] = (struct snapshot_section){.kind = SNAPSHOT_FACTS,
+							.offset = header->sections[1].offset + contents->state_length,
 							.length = facts,
 							.checksum = XXH64(contents->facts, facts, 0)};
-	header->length = header->sections[3].offset + facts;
-	child->table = &header->sections[0];
+	header->length = header->sections[2].offset + facts;
+	child->table = &header->sections[3];
+	*child->table = (struct snapshot_section){.kind = SNAPSHOT_PAGES, .offset = SNAPSHOT_HEADER, .length = table};
+	header->section_count = contents->bare ? 3 : 4;
 	child->has_parent = snapshot_has_parent(header);
+	child->bare = contents->bare;
 	child->memory = contents->memory;
 }
 
@@ -220,9 +267,10 @@ static int start_child(struct snapshot_save *save, struct child *child, struct e
 		return r;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return error_errno(e, -errno, "a socket for the snapshot's child");
+	child->socket = ends[1];
 	pid = split();
 	if (pid == 0)
-		run_child(child, ends[1]);
+		run_child(child);
 	r = pid < 0 ? -errno : 0;
 	close(ends[1]);
 	(void)!memory_inherit(child->memory, false, NULL);
@@ -267,12 +315,17 @@ int snapshot_save_begin(struct snapshot_save *save, int fd, const struct snapsho
 	child.runs_sum = XXH64_createState();
 	r = child.sum && child.runs_sum ? find_touched(&child) : -ENOMEM;
 	if (r == 0)
-		r = file_write_at(fd, contents->state, contents->state_length, child.header.sections[2].offset);
+		r = file_write_at(fd, contents->state, contents->state_length, child.header.sections[1].offset);
 	if (r == 0)
-		r = file_write_at(fd, contents->facts, strlen(contents->facts), child.header.sections[3].offset);
+		r = file_write_at(fd, contents->facts, strlen(contents->facts), child.header.sections[2].offset);
 	r = r < 0 ? error_errno(e, r, "writing the snapshot") : start_child(save, &child, e);
 	release(&child);
 	return r;
+}
+
+void snapshot_save_give_up(const struct snapshot_save *save)
+{
+	(void)shutdown(save->socket, SHUT_WR);
 }
 
 int snapshot_save_end(struct snapshot_save *save, struct snapshot_counts *counts, struct error *e)
@@ -284,13 +337,20 @@ int snapshot_save_end(struct snapshot_save *save, struct snapshot_counts *counts
 		n = read(save->socket, &report, sizeof report);
 	while (n < 0 && errno == EINTR);
 	close(save->socket);
-	while (waitpid(save->child, NULL, 0) < 0 && errno == EINTR)
-		;
-	*save = (struct snapshot_save){.socket = -1};
+	save->socket = -1;
 	if (n != (ssize_t)sizeof report)
 		return error_set(e, ERROR_FAILED, -EIO, "the child that wrote the snapshot died");
+	if (report.code == -ECANCELED)
+		return error_set(e, ERROR_STATE, report.code, "the snapshot was given up");
 	if (report.code < 0)
 		return error_errno(e, report.code, "writing the snapshot");
 	*counts = report.counts;
 	return 0;
+}
+
+void snapshot_save_reap(struct snapshot_save *save)
+{
+	while (waitpid(save->child, NULL, 0) < 0 && errno == EINTR)
+		;
+	save->child = 0;
 }

@@ -5,11 +5,13 @@
  * as it was: the kernel copies a page when one of the two writes to it. The machine goes on at once; the child writes the
  * memory, then the header, and ends. A file without its header is no snapshot, so none is seen half done.
  *
+ * A bare file, which lives as long as its clones start, has no table of pages: no page is hashed.
+ *
  * With a parent the rows of its table stand in the file already (snapshot_prepare); pages whose bytes hash as there are not
  * stored again. That costs a look at each page, in the child, and nothing while the guest runs between two snapshots.
  *
- * The child uses no lock and no allocator, and closes all else that is open: locks of disks and folder are not its. If
- * the monitor dies meanwhile, it finishes a file that nobody takes for one.
+ * The child uses no lock and no allocator, and closes all else that is open: locks of disks and folder are not its. When it is
+ * given up, or the monitor dies, it ends after what it has in hand, 1 MiB at most, and the file stays none.
  *
  * Thread: the machine's owner.
  */
@@ -27,6 +29,7 @@ struct snapshot_contents {
 	const char *facts; /* JSON text */
 	uint8_t id[SNAPSHOT_ID_BYTES], parent[SNAPSHOT_ID_BYTES];
 	uint64_t created_ns;
+	bool bare; /* SNAPSHOT_BARE; without a parent */
 };
 
 struct snapshot_counts {
@@ -35,7 +38,7 @@ struct snapshot_counts {
 
 /* One that is being written. */
 struct snapshot_save {
-	pid_t child; /* 0: none */
+	pid_t child; /* 0: none, or reaped */
 	int socket;  /* becomes readable when the child has ended or died; -1 */
 };
 
@@ -45,8 +48,13 @@ MUST_USE int snapshot_prepare(int fd, const struct snapshot_page *rows, uint64_t
  * may run on when this returns. */
 MUST_USE int snapshot_save_begin(struct snapshot_save *save, int fd, const struct snapshot_contents *contents,
 				 struct error *e);
-/* The child's end is waited for. 0, or why the file is none; the disk's being full among it. Written, but not flushed to
+/* Nobody wants it any more: the child ends soon, which snapshot_save_end tells as -ECANCELED; 0 if it was done already. Of a machine
+ * in huge pages it always is. */
+void snapshot_save_give_up(const struct snapshot_save *save);
+/* The child is waited for until it is done. 0, or why the file is none; the disk's being full among it. Written, but not flushed to
  * disk. */
 MUST_USE int snapshot_save_end(struct snapshot_save *save, struct snapshot_counts *counts, struct error *e);
+/* After that: the child's process is gone, too, which takes a moment more. */
+void snapshot_save_reap(struct snapshot_save *save);
 
 #endif

@@ -131,6 +131,22 @@ static int run_tell(struct control_call *call, const json_t *with, struct error 
 	return 0;
 }
 
+/* Two events for the caller alone, before its answer. */
+static int run_whisper(struct control_call *call, const json_t *with, struct error *e)
+{
+	(void)with;
+	(void)e;
+	control_keep(call, NULL, NULL);
+	for (int i = 0; i < 2; i++) {
+		json_t *event = json_pack("{s:i}", "number", i);
+
+		control_tell_caller(call, event);
+		json_decref(event);
+	}
+	control_answer(call, json_string("done"), -1);
+	return 0;
+}
+
 static int run_long(struct control_call *call, const json_t *with, struct error *e)
 {
 	size_t size = (size_t)json_integer_value(json_object_get(with, "size"));
@@ -147,7 +163,8 @@ static int run_long(struct control_call *call, const json_t *with, struct error 
 
 static const struct control_verb verbs[] = {
 	{"echo", run_echo}, {"refuse", run_refuse}, {"pass", run_pass}, {"keep", run_keep}, {"release", run_release},
-	{"listen", run_listen}, {"tell", run_tell}, {"long", run_long}, {0},
+	{"listen", run_listen}, {"tell", run_tell},
+	{"whisper", run_whisper}, {"long", run_long}, {0},
 };
 
 static void *serve(void *arg)

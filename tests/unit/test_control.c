@@ -98,12 +98,37 @@ static void events_reach_listeners(void **state)
 	control_close(client);
 }
 
+static void take(void *arg, const json_t *event)
+{
+	*(json_int_t *)arg = 10 + json_integer_value(json_object_get(event, "number"));
+}
+
+static void one_event_can_be_taken_before_the_answer(void **state)
+{
+	struct control_client *client = connect_client(), *other = connect_client();
+	json_int_t taken = 0;
+	json_t *event = NULL;
+
+	(void)state;
+	assert_ok(control_request(other, "listen", NULL, PATIENT, NULL, NULL, &failure));
+	control_on_event(client, take, &taken);
+	assert_ok(control_request(client, "whisper", NULL, PATIENT, NULL, NULL, &failure));
+	assert_int_equal(taken, 10);
+	assert_ok(control_next(client, PATIENT, &event, &failure));
+	assert_int_equal(json_integer_value(json_object_get(event, "number")), 1);
+	json_decref(event);
+	/* Nobody else hears of it. */
+	assert_int_equal(control_next(other, 10, &event, &failure), -ETIMEDOUT);
+	control_close(other);
+	control_close(client);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with_server(a_call_is_answered),	     with_server(errors_keep_their_kind),
 		with_server(descriptors_pass_both_ways),     with_server(a_kept_call_is_answered_later),
-		with_server(events_reach_listeners),
+		with_server(events_reach_listeners),	     with_server(one_event_can_be_taken_before_the_answer),
 	};
 
 	return cmocka_run_group_tests_name("control", tests, NULL, NULL);

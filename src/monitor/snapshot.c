@@ -4,11 +4,12 @@
  * {"call": "snapshot_disk", "with": {"disk": N, "path": TEXT}}, with an overlay's descriptor: the next snapshot puts disk N
  * under it.
  *
- * {"call": "snapshot", "with": {"facts": {...}, "parent": ID, "bare": BOOL}}, with the descriptor of a new file: the machine is saved
- * into it while it runs on (snapshot/save.h). `parent` may be left out; with it the parent's table stands in the file already.
- * `bare`, without a parent: SNAPSHOT_BARE; and the event {"event": "saving"} tells when the machine runs on. The answer comes when the file is written: {"id": ID, "stopped_us": N, "stored": PAGES, "zero": PAGES, "unchanged": PAGES}. The
- * machine does not see to it that the file gets its name: the caller does, once he has flushed it to disk. So when he leaves
- * before the answer nobody wants the file, and no more of it is written.
+ * {"call": "snapshot", "with": {"facts": {...}, "parent": ID, "bare": BOOL}}, with the descriptor of a new file: the machine is
+ * saved into it while it runs on (snapshot/save.h). `parent` may be left out; with it the parent's table stands in the file
+ * already. `bare`, without a parent: SNAPSHOT_BARE; and the event {"event": "saving"} tells when the machine runs on. The answer
+ * comes when the file is written: {"id": ID, "stopped_us": N, "stored": PAGES, "zero": PAGES, "unchanged": PAGES}. The machine
+ * does not see to it that the file gets its name: the caller does, once he has flushed it to disk. So when he leaves before
+ * the answer nobody wants the file, and no more of it is written.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -98,7 +98,8 @@ MUST_USE int registry_document(const struct registry *registry, const char *name
 
 /* ---- For the machine's monitor ---- */
 
-/* Takes the lock: -EBUSY (ERROR_STATE) when a monitor has it, which is waited for if its last record is written. *fd holds it until it is closed; forks must not keep it. */
+/* Takes the lock: -EBUSY (ERROR_STATE) when a monitor has it; one whose last record is written is waited for, two seconds at most.
+ * *fd holds it until it is closed; forks must not keep it. */
 MUST_USE int registry_lock(struct registry *registry, const char *name, int *fd, struct error *e);
 /* Replaces state.json in the folder (created_s and changed_s are the caller's): by the holder of the lock, to which only
  * the descriptor of the folder may be left. */

@@ -31,16 +31,21 @@ static void page_plus(struct emit *e, enum x64_reg reg, int64_t offset)
 		x64_alu_ri(e->a, X64_ADD, 8, reg, (int32_t)offset);
 }
 
+static struct x64_mem jump_at(size_t member)
+{
+	/* pc is even: its bits from 1 on choose the entry of sixteen bytes. */
+	_Static_assert(sizeof(struct frame_jump) == 16, "an entry is pc * 8 bytes from the first");
+	return x64_at_index(X64_RBP, X64_RCX, 8, FRAME_AT(jumps[0]) + (int32_t)member);
+}
+
 /* rcx = what leads to the entry that the virtual pc in rax has in the jump table; flags: whether it is there. */
 static void find_jump(struct x64 *a)
 {
-	/* pc is even: its bits from 1 on choose the entry of sixteen bytes. */
-	_Static_assert(sizeof(struct frame_jump) == 16, "the index is pc * 8");
 	x64_load(a, 8, X64_RDX, x64_at(X64_RBP, FRAME_AT(salt)));
 	x64_alu_rr(a, X64_XOR, 8, X64_RDX, X64_RAX);
-	x64_lea(a, 4, X64_RCX, x64_at_index(X64_NONE, X64_RDX, 8, 0));
-	x64_alu_ri(a, X64_AND, 4, X64_RCX, (FRAME_JUMPS - 1) * 16);
-	x64_alu_rm(a, X64_CMP, 8, X64_RDX, x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(jumps[0].tag)));
+	x64_mov_rr(a, 4, X64_RCX, X64_RDX);
+	x64_alu_ri(a, X64_AND, 4, X64_RCX, (FRAME_JUMPS - 1) * 2);
+	x64_alu_rm(a, X64_CMP, 8, X64_RDX, jump_at(offsetof(struct frame_jump, tag)));
 }
 
 /* The page of the unit that is entered is that of rax. */
@@ -50,17 +55,12 @@ static void enter_page(struct x64 *a)
 	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(page)), X64_RAX);
 }
 
-static struct x64_mem jump_code(void)
-{
-	return x64_at_index(X64_RBP, X64_RCX, 1, FRAME_AT(jumps[0].code));
-}
-
 void emit_jump(struct x64 *a, const struct emit_runtime *runtime)
 {
 	find_jump(a);
 	x64_jcc_rel32(a, X64_NE, runtime->lookup);
 	enter_page(a);
-	x64_jmp_m(a, jump_code());
+	x64_jmp_m(a, jump_at(offsetof(struct frame_jump, code)));
 }
 
 /* Calls what rax says through the jump table, on the hot path: most calls of real programs leave the page, and a stub is
@@ -72,7 +72,7 @@ static void table_call(struct emit *e)
 	find_jump(e->a);
 	miss = x64_jcc_forward(e->a, X64_NE);
 	enter_page(e->a);
-	x64_call_m(e->a, jump_code());
+	x64_call_m(e->a, jump_at(offsetof(struct frame_jump, code)));
 	emit_stub(e, STUB_LOOKUP_CALL, miss, x64_here(e->a), 0);
 }
 

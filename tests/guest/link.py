@@ -183,7 +183,8 @@ class Link:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
         self.listener.listen()
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.accepting = threading.Thread(target=self.accept, daemon=True)
+        self.accepting.start()
 
     def accept(self):
         while True:
@@ -289,5 +290,8 @@ class Link:
     def close(self):
         self.closed = True
         self.flowing.set()
+        # Its number may be the next link's listener's: nobody waits at it any more when it is closed.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.accepting.join()
         self.listener.close()
         self.cut(self.pairs)

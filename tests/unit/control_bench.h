@@ -11,6 +11,7 @@
 #include "control/client.h"
 #include "control/frame.h"
 #include "control/server.h"
+#include "failure.h"
 
 /* What the calls do, on the loop's thread. */
 struct subject {
@@ -25,14 +26,6 @@ static struct loop *loop;
 static struct subject subject;
 static pthread_t thread;
 static bool runs;
-static struct error failure;
-
-#define assert_ok(call)                                                            \
-	do {                                                                       \
-		int result_ = (call);                                              \
-		if (result_ != 0)                                                  \
-			fail_msg("%s: %d, '%s'", #call, result_, failure.message); \
-	} while (0)
 
 static int run_echo(struct control_call *call, const json_t *with, struct error *e)
 {

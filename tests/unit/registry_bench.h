@@ -8,16 +8,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "failure.h"
+
 static char root[] = "/tmp/doppel-registry-XXXXXX";
 static struct registry *registry;
-static struct error failure;
-
-#define assert_ok(call)                                                          \
-	do {                                                                     \
-		int result_ = (call);                                            \
-		if (result_ != 0)                                                \
-			fail_msg("%s: %d, '%s'", #call, result_, failure.message); \
-	} while (0)
 
 static int delete_one(const char *path, const struct stat *status, int flag, struct FTW *at)
 {

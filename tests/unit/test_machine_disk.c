@@ -15,19 +15,12 @@
 
 #include "block/block.h"
 #include "cli/machine_disk.h"
+#include "failure.h"
 
 #define SIZE (1 << 20)
 
 static char folder[] = "/tmp/doppel-machine-disk-XXXXXX";
-static struct error failure;
 static char layer[MACHINE_LAYER_SIZE], path[PATH_MAX]; /* of what was frozen last */
-
-#define assert_ok(call)                                                          \
-	do {                                                                     \
-		int result_ = (call);                                            \
-		if (result_ != 0)                                                \
-			fail_msg("%s: %d, '%s'", #call, result_, failure.message); \
-	} while (0)
 
 static const char *in_folder(const char *file)
 {

@@ -240,6 +240,15 @@ static void prepare(int fd, const char *parent)
 	snapshot_chain_finish(&chain);
 }
 
+/* What is new since its parent. */
+static struct snapshot_counts save_onto(const char *parent, const char *name, uint8_t id)
+{
+	int fd = create(name);
+
+	prepare(fd, parent);
+	return save(fd, id, (uint8_t)(id - 1));
+}
+
 /* Pages that change, change back, become zeros, or stop being zeros. */
 static void test_chain(void **state)
 {
@@ -248,24 +257,19 @@ static void test_chain(void **state)
 	struct snapshot_chain chain;
 	uint8_t zeros[GUEST_PAGE_SIZE] = {0}, page[GUEST_PAGE_SIZE];
 	struct error e;
-	int fd;
 
 	(void)state;
 	save(create("a"), 1, 0);
 	write_page(1, 2);
 	write_page(200, 2);
 	memset(page_at(301), 0, GUEST_PAGE_SIZE);
-	fd = create("b");
-	prepare(fd, "a");
-	counts = save(fd, 2, 1);
+	counts = save_onto("a", "b", 2);
 	assert_int_equal(counts.stored, 2);
 	assert_int_equal(counts.zero, (PAGES + 2) / 3 + 1);
 	write_page(1, 3);
 	write_page(200, 1);
 	write_page(301, 1);
-	fd = create("c");
-	prepare(fd, "b");
-	counts = save(fd, 3, 2);
+	counts = save_onto("b", "c", 3);
 	assert_int_equal(counts.stored, 3);
 	generations[1] = 3;
 	chain = load("c");
@@ -290,9 +294,7 @@ static void test_collapse(void **state)
 	(void)state;
 	save(create("a"), 1, 0);
 	write_page(1, 2);
-	fd = create("b");
-	prepare(fd, "a");
-	save(fd, 2, 1);
+	save_onto("a", "b", 2);
 	chain = load("b");
 	fd = create("whole");
 	if (snapshot_collapse(&chain, fd, NULL, NULL, &e) < 0)
@@ -314,13 +316,10 @@ static void test_parent_missing(void **state)
 	struct snapshot_chain chain;
 	char path[128];
 	struct error e;
-	int fd;
 
 	(void)state;
 	save(create("a"), 1, 0);
-	fd = create("b");
-	prepare(fd, "a");
-	save(fd, 2, 1);
+	save_onto("a", "b", 2);
 	path_of("a", path);
 	unlink(path);
 	path_of("b", path);
@@ -342,13 +341,10 @@ static void test_chain_verify(void **state)
 	struct snapshot_chain chain;
 	unsigned files = 0;
 	struct error e;
-	int fd;
 
 	(void)state;
 	save(create("a"), 1, 0);
-	fd = create("b");
-	prepare(fd, "a");
-	save(fd, 2, 1);
+	save_onto("a", "b", 2);
 	chain = load("b");
 	assert_int_equal(snapshot_chain_verify(&chain, count_files, &files, &e), 0);
 	assert_int_equal(files, 2);
@@ -520,9 +516,7 @@ static void test_packed(void **state)
 	save(create("a"), 1, 0);
 	write_page(4, 2);
 	generations[4] = 2;
-	fd = create("b");
-	prepare(fd, "a");
-	save(fd, 2, 1);
+	save_onto("a", "b", 2);
 	chain = load("b");
 	packed = pack(&chain, "packed");
 	snapshot_chain_finish(&chain);

@@ -75,3 +75,12 @@ void clock_text(const struct timespec *when, char out[CLOCK_TEXT])
 	snprintf(out, CLOCK_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
 		 utc.tm_hour, utc.tm_min, utc.tm_sec, (int)(when->tv_nsec / 1000000));
 }
+
+void clock_seconds_text(int64_t seconds, char out[CLOCK_TEXT])
+{
+	time_t when = (time_t)seconds;
+	struct tm utc;
+
+	if (seconds <= 0 || !gmtime_r(&when, &utc) || !strftime(out, CLOCK_TEXT, "%Y-%m-%dT%H:%M:%SZ", &utc))
+		out[0] = '\0';
+}

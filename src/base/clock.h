@@ -43,5 +43,7 @@ uint64_t clock_host_ns(void);
 /* A moment of CLOCK_REALTIME in UTC, to the millisecond, as RFC 3339 has it: "2026-11-22T07:15:50.123Z". */
 #define CLOCK_TEXT 80
 void clock_text(const struct timespec *when, char out[CLOCK_TEXT]);
+/* Seconds since 1970 likewise, without parts of one; "" for none (0 and less) and for years that no calendar has. */
+void clock_seconds_text(int64_t seconds, char out[CLOCK_TEXT]);
 
 #endif

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "cli/arch.h"
 #include "cli/progress.h"
 #include "cli/table.h"
@@ -42,26 +42,15 @@ static const enum text_tint state_tints[IMAGE_STATES] = {
 	[IMAGE_DAMAGED] = TINT_BAD,
 };
 
-/* ISO 8601 in UTC, to the minute; empty for 0. */
-static void format_time(int64_t seconds, char *out, size_t size)
-{
-	time_t time = (time_t)seconds;
-	struct tm parts;
-
-	out[0] = '\0';
-	if (seconds > 0 && gmtime_r(&time, &parts))
-		strftime(out, size, "%Y-%m-%dT%H:%MZ", &parts);
-}
-
 static int add(struct table *table, const struct image_recipe *recipe, struct error *e)
 {
 	struct image_status status;
-	char made[32];
+	char made[CLOCK_TEXT];
 	int r = image_status(recipe, &status, e);
 
 	if (r < 0)
 		return r;
-	format_time(status.made, made, sizeof made);
+	clock_seconds_text(status.made, made);
 	table_text(table, recipe->name);
 	table_text(table, engine_arch_name(recipe->arch));
 	table_tinted(table, image_state_words[status.state], state_tints[status.state]);

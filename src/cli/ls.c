@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "cli/table.h"
 #include "cli/verb.h"
 #include "registry/registry.h"
@@ -53,11 +53,10 @@ static const enum text_tint state_tints[] = {
 
 static void add_time(struct table *table, int64_t seconds)
 {
-	time_t time = (time_t)seconds;
-	struct tm parts;
-	char text[32];
+	char text[CLOCK_TEXT];
 
-	if (seconds > 0 && gmtime_r(&time, &parts) && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts))
+	clock_seconds_text(seconds, text);
+	if (*text)
 		table_text(table, text);
 	else
 		table_nothing(table);

@@ -65,7 +65,7 @@ extern const struct verb *const verbs[];
 extern const struct verb verb_console, verb_logs, verb_run, verb_exec, verb_cp, verb_create, verb_ls, verb_ps, verb_top, verb_profile, verb_schema, verb_image, verb_disk, verb_engines, verb_doctor;
 extern const struct verb verb_start, verb_stop, verb_restart, verb_pause, verb_resume, verb_rm, verb_wait, verb_inspect;
 extern const struct verb verb_events, verb_history, verb_port, verb_set, verb_snapshot, verb_restore, verb_clone;
-extern const struct verb verb_snapshot_export, verb_snapshot_collapse;
+extern const struct verb verb_snapshot_inspect, verb_snapshot_export, verb_snapshot_collapse;
 extern const struct verb verb_migrate, verb_receive;
 extern const struct verb verb_help, verb_version;
 /* What runs a machine with a name; found by its name, and not listed. */

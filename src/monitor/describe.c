@@ -1,6 +1,6 @@
 #include <errno.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "monitor/monitor.h"
 
 /* What can be done instead: doppel VERB NAME EFFECT. */
@@ -21,13 +21,10 @@ int monitor_refuse(const char *name, enum machine_state state, const char *what,
 /* Seconds of the epoch as "2026-11-21T15:04:05Z". */
 static json_t *time_text(int64_t seconds)
 {
-	time_t when = (time_t)seconds;
-	struct tm parts;
-	char text[64];
+	char text[CLOCK_TEXT];
 
-	if (!gmtime_r(&when, &parts) || !strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts))
-		return json_null();
-	return json_string(text);
+	clock_seconds_text(seconds, text);
+	return *text ? json_string(text) : json_null();
 }
 
 json_t *monitor_describe(const struct record *record)

@@ -86,6 +86,21 @@ static void waiting_time(void **state)
 	assert_int_equal(clock_ns_until(&clock, UINT64_MAX / CLOCK_NS_PER_TICK), UINT64_MAX);
 }
 
+static void text(void **state)
+{
+	char out[CLOCK_TEXT];
+
+	(void)state;
+	clock_text(&(struct timespec){.tv_sec = 951782400, .tv_nsec = 123999999}, out);
+	assert_string_equal(out, "2000-02-29T00:00:00.123Z");
+	clock_seconds_text(951782399, out);
+	assert_string_equal(out, "2000-02-28T23:59:59Z");
+	clock_seconds_text(0, out);
+	assert_string_equal(out, "");
+	clock_seconds_text(INT64_MAX, out);
+	assert_string_equal(out, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -94,6 +109,7 @@ int main(void)
 		cmocka_unit_test(time_stops_while_stopped),
 		cmocka_unit_test(set_keeps_running_or_stopped),
 		cmocka_unit_test(waiting_time),
+		cmocka_unit_test(text),
 	};
 
 	return cmocka_run_group_tests_name("clock", tests, NULL, NULL);

@@ -1,10 +1,12 @@
 /*
  * Blocks: made from guest code, kept by physical address, checked after fence.i.
  */
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "engine/interpret/code.h"
 #include "engine/interpret/vcpu.h"
 #include "riscv/decode.h"
 
@@ -100,8 +102,8 @@ static void finish_block(struct engine_vcpu *v, struct block *block, unsigned by
 	counter_add(&v->statistics.blocks_built, 1);
 }
 
-/* Decodes from `source`, which has `room` bytes left in its page, at most `count` instructions. The bytes are copied
- * before they are looked at: the guest may be changing them. */
+/* Decodes from `source`, which has `room` bytes left in its page, at most `count` instructions. What is decoded is what is kept
+ * in `copy`: the guest may be changing them. */
 static void decode_block(struct engine_vcpu *v, struct block *block, const uint8_t *source, unsigned room,
 			 unsigned count, uint8_t *copy)
 {
@@ -112,16 +114,15 @@ static void decode_block(struct engine_vcpu *v, struct block *block, const uint8
 	block->count = 0;
 	while (block->count < count && room - at >= 2) {
 		struct insn insn;
-		uint16_t half[2] = {0};
+		uint32_t word;
+		bool whole;
 
-		memcpy(half, source + at, 2);
-		if (insn_length(half[0]) == 4) {
-			if (room - at < 4)
-				break;
-			memcpy(half, source + at, 4);
-		}
-		insn = insn_decode((uint32_t)half[1] << 16 | half[0]);
-		memcpy(copy + at, half, insn.length);
+		word = code_instruction(source + at, room - at, &whole);
+		if (!whole)
+			break;
+		insn = insn_decode(word);
+		word = htole32(word);
+		memcpy(copy + at, &word, insn.length);
 		block->ops[block->count++] = make_op(v, &insn, at);
 		at += insn.length;
 		if (insn_table[insn.id].flags & INSN_ENDS)
@@ -132,7 +133,7 @@ static void decode_block(struct engine_vcpu *v, struct block *block, const uint8
 
 static bool unchanged(const struct block *block)
 {
-	return memcmp(block->source, block->copy, block->bytes) == 0;
+	return code_equals(block->source, block->copy, block->bytes);
 }
 
 static struct block **bucket(struct engine_vcpu *v, uint64_t physical)

@@ -339,6 +339,25 @@ static void test_walks(void **state)
 	(void)state;
 }
 
+/* What moves on by more than a few bytes a round is looked up each time. */
+static void test_strides(void **state)
+{
+	struct ir *near, *far;
+
+	begin();
+	near = load(8, 12, 10, 0);
+	far = load(8, 13, 11, 0);
+	plus(10, 10, 128);
+	plus(11, 11, 65);
+	plus(11, 11, 64);
+	branch(0);
+	optimize(&unit);
+	assert_true(near->walks);
+	assert_false(far->walks);
+	expect(far, 0, false, 0);
+	(void)state;
+}
+
 /* C may change what an address means. */
 static void test_walks_and_c(void **state)
 {
@@ -586,6 +605,58 @@ static void test_far_addresses_of_code(void **state)
 	(void)state;
 }
 
+/* Between reading the float flags and writing them back: what raises none on its way, but for a way out behind it that might
+ * show them. */
+static void test_quiet(void **state)
+{
+	struct ir *equal, *round, *from, *written;
+
+	begin();
+	add(IR_FLAGS_READ, 8, 15, IR_ZERO, IR_ZERO, 0);
+	equal = add(IR_FLOAT_EQUAL, 4, 14, 1, 1, 0);
+	load(8, 12, 10, 0);
+	round = add(IR_FLOAT_TO_INT, 4, 14, 1, 0, 4);
+	from = add(IR_FLOAT_FROM_INT, 4, 2, 14, 0, 4);
+	add(IR_FLOAT_SIGN, 4, 1, 2, 1, 0);
+	written = add(IR_FLAGS_WRITE, 8, IR_ZERO, 15, IR_ZERO, 0);
+	optimize(&unit);
+	assert_true(equal->quiet && round->quiet && from->quiet && written->quiet);
+	assert_false(unit.ops[2].quiet || unit.ops[5].quiet);
+	(void)state;
+}
+
+static bool is_quiet_with(struct ir between)
+{
+	begin();
+	add(IR_FLAGS_READ, 8, 15, IR_ZERO, IR_ZERO, 0);
+	add(IR_FLOAT_TO_INT, 4, 14, 1, 0, 4);
+	*add(IR_ADD, 8, 0, 0, 0, 0) = between;
+	add(IR_FLAGS_WRITE, 8, IR_ZERO, 15, IR_ZERO, 0);
+	optimize(&unit);
+	return unit.ops[1].quiet && unit.ops[3].quiet;
+}
+
+static void test_not_quiet(void **state)
+{
+	struct ir ir = {.op = IR_ADD, .size = 8, .dst = 13, .a = 14, .b = IR_CONST, .imm = 1, .at = 8, .before = 2};
+
+	assert_true(is_quiet_with(ir));
+	ir.dst = 15; /* the flags themselves */
+	assert_false(is_quiet_with(ir));
+	ir = (struct ir){.op = IR_LOAD, .size = 8, .dst = 13, .a = 12, .at = 8, .before = 2};
+	assert_false(is_quiet_with(ir));
+	ir = (struct ir){.op = IR_FLOAT_ADD, .size = 8, .dst = 3, .a = 4, .b = 5, .at = 8, .before = 2};
+	assert_false(is_quiet_with(ir));
+	ir = (struct ir){.op = IR_FLOAT_TO_INT, .size = 4, .dst = 13, .a = 1, .imm = 4, .at = 8, .before = 2};
+	assert_false(is_quiet_with(ir));
+	/* One single is known to be boxed, the other is not. */
+	ir = (struct ir){.op = IR_FLOAT_SIGN, .size = 4, .dst = 3, .a = 1, .b = 1, .at = 8, .before = 2};
+	assert_true(is_quiet_with(ir));
+	ir.b = 4;
+	assert_false(is_quiet_with(ir));
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -597,6 +668,7 @@ int main(void)
 		cmocka_unit_test(test_words), cmocka_unit_test(test_limits), cmocka_unit_test(test_many),
 		cmocka_unit_test(test_ways_round), cmocka_unit_test(test_loops), cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_walks), cmocka_unit_test(test_walks_and_c),
+		cmocka_unit_test(test_strides), cmocka_unit_test(test_quiet), cmocka_unit_test(test_not_quiet),
 		cmocka_unit_test(test_rotation), cmocka_unit_test(test_late), cmocka_unit_test(test_barriers),
 	};
 

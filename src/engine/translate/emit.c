@@ -198,17 +198,10 @@ static void stub_call_c(struct emit *e, const struct stub *s)
 {
 	do_by_c(e, s);
 	take_again(e, s);
-	/* A quiet comparison had a NaN: the flags are written back, which the hot path does without. */
-	if (s->ir->quiet) {
-		e->ir++;
-		e->map = s->swapped ? emit_map(e) : frame_pinned;
-		emit_flags_write(e);
-		e->map = frame_pinned;
-	}
 	x64_jmp_rel32(e->a, s->back);
 }
 
-static void stub_unboxed(struct emit *e, const struct stub *s)
+static void stub_elsewhere(struct emit *e, const struct stub *s)
 {
 	do_by_c(e, s);
 	give_back(e, emit_refund(e));
@@ -263,7 +256,7 @@ static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
 	[STUB_WALK] = stub_walk,     [STUB_ADDRESS] = stub_address,
 	[STUB_AHEAD] = stub_ahead,
 	[STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
-	[STUB_CALL_C] = stub_call_c, [STUB_UNBOXED] = stub_unboxed, [STUB_BUDGET] = stub_budget, [STUB_FLOATS] = stub_floats,
+	[STUB_CALL_C] = stub_call_c, [STUB_ELSEWHERE] = stub_elsewhere, [STUB_BUDGET] = stub_budget, [STUB_FLOATS] = stub_floats,
 	[STUB_TABLE] = stub_table,   [STUB_LOOKUP_CALL] = stub_lookup_call,
 	[STUB_PLAIN_CALL] = stub_plain_call, [STUB_AGAIN] = stub_again,
 };

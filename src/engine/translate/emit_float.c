@@ -80,8 +80,14 @@ static void check_box(struct emit *e, unsigned global, unsigned size)
 	} else {
 		x64_alu_mi(e->a, X64_CMP, 4, x64_at(X64_RBP, FRAME_F(global) + 4), -1);
 	}
-	emit_stub(e, STUB_UNBOXED, x64_jcc_forward(e->a, X64_NE), NULL, 0);
+	emit_stub(e, STUB_ELSEWHERE, x64_jcc_forward(e->a, X64_NE), NULL, 0);
 	e->boxed |= 1u << global;
+}
+
+/* C does the rare case, for which `place` is the jump. What is quiet leaves the flags as they are otherwise. */
+static void rarely(struct emit *e, uint8_t *place)
+{
+	emit_stub(e, e->ir->quiet ? STUB_ELSEWHERE : STUB_CALL_C, place, NULL, 0);
 }
 
 static void check_boxes(struct emit *e)
@@ -175,6 +181,29 @@ static void keep_flag(struct emit *e)
 	emit_keep(e, reg);
 }
 
+/* al = whether a equals b. */
+static void equal(struct emit *e, enum x64_xmm a, enum x64_xmm b)
+{
+	x64_ucomi(e->a, e->ir->size, a, b);
+	if (e->ir->quiet) {
+		rarely(e, x64_jcc_forward(e->a, X64_P));
+		x64_setcc(e->a, X64_E, X64_RAX);
+		return;
+	}
+	x64_setcc(e->a, X64_E, X64_RAX);
+	x64_setcc(e->a, X64_NP, X64_RCX);
+	x64_alu_rr(e->a, X64_AND, 1, X64_RAX, X64_RCX);
+}
+
+/* al = whether a is less, turned round, so that an unordered pair sets carry and gives 0. */
+static void less(struct emit *e, enum x64_xmm a, enum x64_xmm b)
+{
+	x64_comi(e->a, e->ir->size, b, a);
+	if (e->ir->quiet)
+		rarely(e, x64_jcc_forward(e->a, X64_P));
+	x64_setcc(e->a, e->ir->op == IR_FLOAT_LESS ? X64_A : X64_AE, X64_RAX);
+}
+
 static void compare_floats(struct emit *e)
 {
 	const struct ir *ir = e->ir;
@@ -183,18 +212,10 @@ static void compare_floats(struct emit *e)
 	check_boxes(e);
 	a = float_value(e, ir->a, X64_XMM0);
 	b = float_value(e, ir->b, X64_XMM1);
-	if (ir->op == IR_FLOAT_EQUAL) {
-		x64_ucomi(e->a, ir->size, a, b);
-		x64_setcc(e->a, X64_E, X64_RAX);
-		x64_setcc(e->a, X64_NP, X64_RCX);
-		x64_alu_rr(e->a, X64_AND, 1, X64_RAX, X64_RCX);
-	} else {
-		/* Turned round, so that an unordered pair sets carry and gives 0. */
-		x64_comi(e->a, ir->size, b, a);
-		if (ir->quiet)
-			emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_P), NULL, 0);
-		x64_setcc(e->a, ir->op == IR_FLOAT_LESS ? X64_A : X64_AE, X64_RAX);
-	}
+	if (ir->op == IR_FLOAT_EQUAL)
+		equal(e, a, b);
+	else
+		less(e, a, b);
 	keep_flag(e);
 }
 
@@ -231,7 +252,7 @@ static void check_exact(struct emit *e, enum x64_reg reg)
 	x64_shift_ri(e->a, X64_SAR, 8, X64_RCX, e->ir->size == 8 ? 53 : 24);
 	x64_alu_ri(e->a, X64_ADD, 8, X64_RCX, 1);
 	x64_alu_ri(e->a, X64_CMP, 8, X64_RCX, 1);
-	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_A), NULL, 0);
+	rarely(e, x64_jcc_forward(e->a, X64_A));
 }
 
 static void from_int(struct emit *e)
@@ -239,7 +260,7 @@ static void from_int(struct emit *e)
 	enum x64_reg reg = emit_value(e, e->ir->a, X64_RAX);
 	enum x64_xmm result = float_target(e);
 
-	if (e->ir->c != IR_DYNAMIC && !(e->ir->size == 8 && e->ir->imm == 4))
+	if ((e->ir->c != IR_DYNAMIC || e->ir->quiet) && !(e->ir->size == 8 && e->ir->imm == 4))
 		check_exact(e, reg);
 	x64_flogic(e->a, X64_FXOR, result, result);
 	x64_cvtsi2f(e->a, (unsigned)e->ir->imm, e->ir->size, result, reg);
@@ -268,21 +289,29 @@ static void extreme(struct emit *e)
 	keep_sized(e, X64_XMM0);
 }
 
+static void round_float(struct emit *e, enum x64_xmm from, unsigned mode)
+{
+	if (e->ir->size == 8)
+		x64_roundsd(e->a, X64_XMM0, from, mode);
+	else
+		x64_roundss(e->a, X64_XMM0, from, mode);
+}
+
 static void round_and_convert(struct emit *e, enum x64_xmm from)
 {
 	static const enum x64_round modes[] = {
-		[IR_TO_NEAREST] = X64_ROUND_NEAREST, [IR_DOWN] = X64_ROUND_DOWN, [IR_UP] = X64_ROUND_UP};
+		[IR_TO_NEAREST] = X64_ROUND_NEAREST, [IR_TO_ZERO] = X64_ROUND_ZERO,
+		[IR_DOWN] = X64_ROUND_DOWN,          [IR_UP] = X64_ROUND_UP,
+		[IR_DYNAMIC] = X64_ROUND_MXCSR};
 	unsigned fsize = e->ir->size, isize = (unsigned)e->ir->imm;
+	bool quiet = e->ir->quiet;
 
-	if (e->ir->c == IR_DYNAMIC) {
+	if (e->ir->c == IR_DYNAMIC && !quiet) {
 		x64_cvtf2si(e->a, fsize, isize, X64_RAX, from);
 		return;
 	}
-	if (e->ir->c != IR_TO_ZERO) {
-		if (fsize == 8)
-			x64_roundsd(e->a, X64_XMM0, from, modes[e->ir->c]);
-		else
-			x64_roundss(e->a, X64_XMM0, from, modes[e->ir->c]);
+	if (e->ir->c != IR_TO_ZERO || quiet) {
+		round_float(e, from, modes[e->ir->c] + (quiet ? X64_ROUND_QUIET : 0u));
 		from = X64_XMM0;
 	}
 	x64_cvttf2si(e->a, fsize, isize, X64_RAX, from);
@@ -297,7 +326,7 @@ static void to_int(struct emit *e)
 	round_and_convert(e, float_value(e, e->ir->a, X64_XMM0));
 	/* x - 1 overflows for the least integer only. */
 	x64_alu_ri(e->a, X64_CMP, isize, X64_RAX, 1);
-	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_O), NULL, 0);
+	rarely(e, x64_jcc_forward(e->a, X64_O));
 	if (isize == 4)
 		x64_movsx_rr(e->a, 4, X64_RAX, X64_RAX);
 	emit_keep(e, X64_RAX);
@@ -324,11 +353,13 @@ static void rounding_read(struct emit *e)
 }
 
 /* The flags go into the hart; MXCSR starts to collect anew. */
-void emit_flags_write(struct emit *e)
+static void flags_write(struct emit *e)
 {
 	struct x64_mem mxcsr = x64_at(X64_RBP, FRAME_AT(mxcsr));
 	uint8_t *clean;
 
+	if (e->ir->quiet)
+		return;
 	emit_copy(e, X64_RAX, e->ir->a);
 	x64_alu_ri(e->a, X64_AND, 4, X64_RAX, 31);
 	x64_store(e->a, 1, x64_at(X64_RBP, FRAME_HART(fflags)), X64_RAX);
@@ -369,14 +400,6 @@ static void store(struct emit *e)
 	struct x64_mem place = emit_place(e, true);
 
 	x64_fstore(e->a, e->ir->size, place, float_value(e, e->ir->b, X64_XMM0));
-}
-
-static void flags_write(struct emit *e)
-{
-	bool done = e->ir > e->unit->ops && e->ir[-1].quiet;
-
-	if (!done)
-		emit_flags_write(e);
 }
 
 void emit_float(struct emit *e)

@@ -15,7 +15,7 @@ enum stub_kind {
 	STUB_LINK,    /* the first way of a patchable jump */
 	STUB_PLAIN,   /* the same, to a unit without groups */
 	STUB_CALL_C,  /* the rare case of a float operation: by C, then back */
-	STUB_UNBOXED, /* the same for a single that is not boxed, then on in another unit */
+	STUB_ELSEWHERE, /* the same, then on in another unit: a single is not boxed, or what is quiet raises a flag */
 	STUB_BUDGET,
 	STUB_AGAIN, /* a jump back within the unit that the budget does not suffice for */
 	STUB_FLOATS,
@@ -128,8 +128,6 @@ void emit_extend(struct emit *e);
 void emit_memory(struct emit *e);
 void emit_float(struct emit *e);
 void emit_control(struct emit *e);
-/* The float flags = general a. */
-void emit_flags_write(struct emit *e);
 /* rcx = what leads to the TLB entry of an address; a member of that entry. */
 void emit_tlb_index(struct x64 *a, enum frame_mode mode, enum x64_reg address);
 struct x64_mem emit_tlb_entry(enum frame_mode mode, size_t member);

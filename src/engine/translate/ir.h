@@ -89,8 +89,8 @@ struct ir {
 	uint16_t late;   /* 1 + the operation that overwrites the result unread: done off the hot path only; or 0 */
 	uint16_t narrow; /* the same of its upper half: the operation may leave anything there */
 	bool is_word;    /* the result is known to be a sign-extended word */
-	bool quiet;      /* a comparison between reading the float flags and writing them back: those two see no change
-			  * unless a NaN takes part; the writing is left to that case */
+	bool quiet;      /* a comparison or conversion between reading the float flags and writing them back: it raises
+			  * nothing, or goes on in another unit; and such writing, which then changes nothing */
 	uint8_t group;   /* of accesses with one check (optimize.h); 0: none */
 	bool leads;      /* its group: the others come behind it */
 	bool stores;     /* its group has stores, which the leader's check allows */

@@ -309,10 +309,25 @@ static void head(struct pass *p, unsigned first, unsigned last)
 	}
 }
 
-/* Of the globals, those that operations [first, last] move by constants alone, or not at all. */
+/* How far a base may move in one round of a loop for its group to walk: what leaves its page every few rounds is looked
+ * up each time, which takes little more and is the same each time. */
+#define STRIDE_MAX 128
+
+/* Of the globals, those that operations [first, last] move by constants alone, and not far, or not at all. */
 static uint32_t walking(const struct ir_unit *unit, unsigned first, unsigned last)
 {
 	uint32_t set = UINT32_MAX, before;
+	int64_t moved[IR_GLOBALS] = {0};
+
+	for (unsigned i = first; i <= last; i++) {
+		const struct ir *ir = &unit->ops[i];
+
+		if (ir->op != IR_ADD || ir->b != IR_CONST || ir->dst >= IR_GLOBALS)
+			continue;
+		moved[ir->dst] += ir->imm < 0 ? -ir->imm : ir->imm;
+		if (moved[ir->dst] > STRIDE_MAX)
+			set &= ~(UINT32_C(1) << ir->dst);
+	}
 
 	do {
 		before = set;

@@ -1,5 +1,5 @@
 /* The floating-point unit as privileged state: mstatus.FS off, initial, dirty; fcsr; rounding modes that do not
- * exist. */
+ * exist, what is raised where it must not be seen. */
 #include "bare.h"
 
 /* fmv.w.x f0, x0 */
@@ -78,6 +78,30 @@ static naked void twice_difference(void)
 static naked void single_and_double(void)
 {
 	asm(".word 0xf00000d3, 0xd21500d3, 0x0010f153, 0xe0010553; ret");
+}
+
+/* As floorf and floor do it: the flags are read, fcvt.w.s t1, f1, rdn; fcvt.s.w f2, t1, rdn; fsgnj.s f1, f2, f1, then they are
+ * written back. In a0: the bits of the result, shifted, and the flags. */
+static naked void floor_single(void)
+{
+	asm(".word 0xf20500d3; csrr t0, fflags; .word 0xc000a353, 0xd0032153, 0x201100d3; csrw fflags, t0;"
+	    ".word 0xe0008553; slli a0, a0, 32; srli a0, a0, 24; csrr t0, fflags; or a0, a0, t0; ret");
+}
+static naked void floor_double(void)
+{
+	asm(".word 0xf20500d3; csrr t0, fflags; .word 0xc220a353, 0xd2232153, 0x221100d3; csrw fflags, t0;"
+	    ".word 0xe2008553; csrr t0, fflags; slli t0, t0, 1; add a0, a0, t0; ret");
+}
+/* feq.s t1, f1, f1; flt.s t2, f1, f2 between the two. */
+static naked void compare_between(void)
+{
+	asm(".word 0xf20500d3, 0xf2058153; csrr t0, fflags; .word 0xa010a353, 0xa02093d3; csrw fflags, t0;"
+	    "slli t1, t1, 1; or a0, t1, t2; slli a0, a0, 5; csrr t0, fflags; or a0, a0, t0; ret");
+}
+/* A fault between them. */
+static naked void fault_between(void)
+{
+	asm(".word 0xf20500d3; csrr t0, fflags; .word 0xc000a353; ld t2, 0(a1); csrw fflags, t0; ret");
 }
 
 static uint64_t word[2];
@@ -179,6 +203,46 @@ static void flags(void)
 	check(run(S, read_fflags, 0, 0).a0, 0x10);
 }
 
+#define BOXED(bits) (UINT64_C(0xffffffff) << 32 | (bits))
+
+/* What is raised between reading the flags and writing them back is gone, and nothing else. */
+static void kept_flags(void)
+{
+	static const struct {
+		uint64_t number, floor;
+	} singles[] = {
+		{BOXED(0x3fc00000), 0x3f800000}, {BOXED(0xbfc00000), 0xc0000000}, {BOXED(0x40000000), 0x40000000},
+		{BOXED(0x80000000), 0x80000000}, {BOXED(0x60000000), 0x4effffff}, {BOXED(0xff800000), 0xcf000000},
+		{BOXED(0x7f800001), 0x4effffff}, {BOXED(0xffc00000), 0xceffffff}, {0x3fc00000, 0x4effffff},
+		{BOXED(0xcf000000), 0xcf000000},
+	}, doubles[] = {
+		{0x4004000000000000, 0x4000000000000000}, {0xc004000000000000, 0xc008000000000000},
+		{0x7ff0000000000001, 0x43dfffffffffffff}, {0xfe37e43c8800759c, 0xc3e0000000000000},
+		{0x43dfffffffffffff, 0x43dfffffffffffff},
+	};
+
+	unit(1);
+	for (uint64_t before = 0; before < 32; before += 4) {
+		run(S, write_fcsr, before, 0);
+		for (unsigned i = 0; i < sizeof(singles) / sizeof(singles[0]); i++) {
+			context("floor of a single: flags, number", before, i, 0);
+			check(run(S, floor_single, singles[i].number, 0).a0, singles[i].floor << 8 | before);
+		}
+		for (unsigned i = 0; i < sizeof(doubles) / sizeof(doubles[0]); i++) {
+			context("floor of a double: flags, number", before, i, 0);
+			check(run(S, floor_double, doubles[i].number, 0).a0, doubles[i].floor + 2 * before);
+		}
+		context("comparisons: flags", before, 0, 0);
+		check(run(S, compare_between, BOXED(0x3f800000), BOXED(0x40000000)).a0, 3 << 5 | before);
+		check(run(S, compare_between, BOXED(0x40000000), BOXED(0x3f800000)).a0, 2 << 5 | before);
+		check(run(S, compare_between, BOXED(0x7f800001), BOXED(0x3f800000)).a0, before);
+		check(run(S, compare_between, BOXED(0x3f800000), BOXED(0x7f800001)).a0, 2 << 5 | before);
+		check(run(S, compare_between, BOXED(0x3f800000), BOXED(0x7fc00000)).a0, 2 << 5 | before);
+		check(run(S, fault_between, BOXED(0x3fc00000), 0).cause, LOAD_ACCESS);
+		check(run(S, read_fflags, 0, 0).a0, before | 1);
+	}
+}
+
 int main(void)
 {
 	off();
@@ -186,5 +250,6 @@ int main(void)
 	rounding();
 	boxes();
 	flags();
+	kept_flags();
 	return 0;
 }

@@ -177,6 +177,33 @@ static void fused(struct oracle *o, enum x64_xmm x, enum x64_xmm y, enum x64_xmm
 			}
 }
 
+static void three(struct oracle *o, enum x64_xmm x, enum x64_xmm y, enum x64_xmm z)
+{
+	static const char *const names[] = {[X64_FADD] = "vadd", [X64_FSUB] = "vsub", [X64_FMUL] = "vmul",
+					    [X64_FDIV] = "vdiv", [X64_FMIN] = "vmin", [X64_FMAX] = "vmax"};
+
+	for (enum x64_farith op = X64_FADD; op <= X64_FMAX; op++)
+		EACH_SIZE(size, 4)
+		{
+			if (!names[op])
+				continue;
+			x64_farith3(&o->a, op, size, x, y, z);
+			oracle_wants(o, "%ss%c %s,%s,%s", names[op], suffix(size), xmm_name(x), xmm_name(y), xmm_name(z));
+		}
+}
+
+static void test_three(void **state)
+{
+	struct oracle o;
+	(void)state;
+
+	oracle_begin(&o);
+	EACH_XMM(x)
+	EACH_XMM(y)
+	three(&o, x, y, (enum x64_xmm)other_reg(x + y));
+	oracle_end(&o);
+}
+
 static void test_fused(void **state)
 {
 	struct oracle o;
@@ -197,6 +224,7 @@ int main(void)
 		cmocka_unit_test(test_float_to_integer),
 		cmocka_unit_test(test_vectors),
 		cmocka_unit_test(test_fused),
+		cmocka_unit_test(test_three),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -329,6 +329,7 @@ DOUBLE(fadd, x64_farith(a, X64_FADD, 8, FX, FY), x + y)
 DOUBLE(fsub, x64_farith(a, X64_FSUB, 8, FX, FY), x - y)
 DOUBLE(fmul, x64_farith(a, X64_FMUL, 8, FX, FY), x *y)
 DOUBLE(fdiv, x64_farith(a, X64_FDIV, 8, FX, FY), x / y)
+DOUBLE(fsub3, x64_farith3(a, X64_FSUB, 8, X64_XMM9, FX, FY); x64_fmov_rr(a, FX, X64_XMM9), x - y)
 DOUBLE(fsqrt, x64_farith(a, X64_FSQRT, 8, FX, FY), sqrt(y))
 DOUBLE(fmin, x64_farith(a, X64_FMIN, 8, FX, FY), x < y ? x : y)
 DOUBLE(fmax, x64_farith(a, X64_FMAX, 8, FX, FY), x > y ? x : y)
@@ -356,6 +357,7 @@ static const struct double_case double_cases[] = {
 	ROW(fsub),
 	ROW(fmul),
 	ROW(fdiv),
+	ROW_IF(fsub3, "avx"),
 	ROW(fsqrt),
 	ROW(fmin),
 	ROW(fmax),

@@ -188,6 +188,8 @@ static void stub_link(struct emit *e, const struct stub *s)
 /* C does the instruction. */
 static void do_by_c(struct emit *e, const struct stub *s)
 {
+	if (s->to == STUB_RESTORES)
+		x64_fmov_rr(e->a, (enum x64_xmm)frame_pinned_float[s->ir->dst], X64_XMM0);
 	put_back(e, s);
 	x64_mov_ri(e->a, X64_RDX, s->ir->word);
 	x64_mov_ri(e->a, X64_RCX, s->ir->at | emit_refund(e) << 16);

@@ -106,20 +106,35 @@ static void check_nan(struct emit *e, enum x64_xmm result)
 
 static void arithmetic(struct emit *e, enum x64_farith op)
 {
-	enum x64_xmm result = target_beside(e);
+	enum x64_xmm result = target_beside(e), a;
 	const struct ir *ir = e->ir;
 
 	check_box(e, ir->a, ir->size);
 	if (op != X64_FSQRT) {
 		if (ir->b != ir->a)
 			check_box(e, ir->b, ir->size);
-		float_copy(e, result, ir->a);
-		x64_farith(e->a, op, ir->size, result, float_value(e, ir->b, X64_XMM1));
+		a = float_value(e, ir->a, result);
+		x64_farith3(e->a, op, ir->size, result, a, float_value(e, ir->b, X64_XMM1));
 	} else {
 		x64_farith(e->a, op, ir->size, result, float_value(e, ir->a, X64_XMM1));
 	}
 	check_nan(e, result);
 	keep_sized(e, result);
+}
+
+/* A sum that grows in its own register: xmm0 has what it was, for C. */
+static void accumulate(struct emit *e, enum x64_fma op)
+{
+	const struct ir *ir = e->ir;
+	enum x64_xmm sum = float_target(e), a, b;
+
+	x64_fmov_rr(e->a, X64_XMM0, sum);
+	a = float_value(e, ir->a, X64_XMM1);
+	b = float_value(e, ir->b, X64_XMM2);
+	x64_fma(e->a, op, X64_FMA231, ir->size, sum, a, b);
+	x64_ucomi(e->a, ir->size, sum, sum);
+	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_P), NULL, STUB_RESTORES);
+	keep_sized(e, sum);
 }
 
 static void fused(struct emit *e)
@@ -131,6 +146,10 @@ static void fused(struct emit *e)
 
 	check_boxes(e);
 	check_box(e, ir->c, ir->size);
+	if (ir->dst == ir->c && ir->dst != ir->a && ir->dst != ir->b && float_is_pinned(ir->dst)) {
+		accumulate(e, ops[ir->imm & 3]);
+		return;
+	}
 	float_copy(e, result, ir->a);
 	b = float_value(e, ir->b, X64_XMM1);
 	c = float_value(e, ir->c, X64_XMM2);

@@ -24,6 +24,9 @@ enum stub_kind {
 	STUB_PLAIN_CALL, /* a call without a frame on the host stack, which is full */
 };
 
+/* As `to` of a rare case: xmm0 has what the operation's float was before. */
+#define STUB_RESTORES 1
+
 struct stub {
 	uint8_t kind;
 	uint8_t *place;      /* the jump that leads here */

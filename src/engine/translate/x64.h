@@ -313,6 +313,9 @@ void x64_fstore(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_x
 void x64_fmov_rr(struct x64 *a, enum x64_xmm dst, enum x64_xmm src);
 /* dst = dst `op` src, scalar; for X64_FSQRT dst = sqrt(src). min and max give src for NaN and equal zeros. */
 void x64_farith(struct x64 *a, enum x64_farith op, unsigned int size, enum x64_xmm dst, enum x64_xmm src);
+/* dst = a `op` b, scalar, but for X64_FSQRT; bits of dst above the float are a's. AVX. */
+void x64_farith3(struct x64 *as, enum x64_farith op, unsigned int size, enum x64_xmm dst, enum x64_xmm a,
+		 enum x64_xmm b);
 void x64_farith_m(struct x64 *a, enum x64_farith op, unsigned int size, enum x64_xmm dst, struct x64_mem mem);
 /* ZF, PF, CF of comparing x with y; ucomi raises invalid for a signaling NaN, comi for every NaN. */
 void x64_ucomi(struct x64 *a, unsigned int size, enum x64_xmm x, enum x64_xmm y);

@@ -74,6 +74,13 @@ void x64_farith_m(struct x64 *a, enum x64_farith op, unsigned int size, enum x64
 	x64_emit_rm(a, scalar(size, arithmetic[op]), dst, mem);
 }
 
+void x64_farith3(struct x64 *as, enum x64_farith op, unsigned int size, enum x64_xmm dst, enum x64_xmm a,
+		 enum x64_xmm b)
+{
+	assert(op != X64_FSQRT);
+	x64_emit_vex(as, scalar(size, arithmetic[op]), dst, a, b);
+}
+
 void x64_ucomi(struct x64 *a, unsigned int size, enum x64_xmm x, enum x64_xmm y)
 {
 	x64_emit_rr(a, packed(size, 0x2e), x, y);

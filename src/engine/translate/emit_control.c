@@ -101,7 +101,7 @@ void emit_go_rarely(struct emit *e, int64_t to)
 	x64_jmp_rel32(e->a, e->runtime->jump);
 }
 
-enum x64_cc emit_condition(const struct ir *ir)
+static enum x64_cc condition(const struct ir *ir)
 {
 	static const enum x64_cc codes[] = {
 		[IR_EQ] = X64_E, [IR_NE] = X64_NE, [IR_LT] = X64_L,
@@ -110,11 +110,39 @@ enum x64_cc emit_condition(const struct ir *ir)
 	return codes[ir->condition];
 }
 
+/* Whether the operation before the branch at hand has left flags that tell its result: by which condition. */
+static bool was_compared(const struct emit *e, enum x64_cc *cc)
+{
+	static const struct {
+		bool known;
+		enum x64_cc cc;
+	} codes[UINT8_MAX + 1] = {[IR_LESS] = {true, X64_L},
+				  [IR_LESS_UNSIGNED] = {true, X64_B},
+				  [IR_FLOAT_LESS] = {true, X64_A},
+				  [IR_FLOAT_LESS_EQUAL] = {true, X64_AE}};
+	const struct ir *ir = e->ir, *before = ir - 1;
+
+	if (ir == e->unit->ops || ir->label || ir->b != IR_ZERO || ir->a >= IR_GLOBALS || before->dst != ir->a ||
+	    !codes[before->op].known)
+		return false;
+	*cc = codes[before->op].cc;
+	return ir->condition == IR_NE || ir->condition == IR_EQ;
+}
+
+enum x64_cc emit_decide(struct emit *e)
+{
+	enum x64_cc cc;
+
+	if (was_compared(e, &cc))
+		return e->ir->condition == IR_NE ? cc : x64_cc_negate(cc);
+	emit_compare(e);
+	return condition(e->ir);
+}
+
 static void branch(struct emit *e)
 {
-	enum x64_cc cc = emit_condition(e->ir);
+	enum x64_cc cc = emit_decide(e);
 
-	emit_compare(e);
 	if (emit_refund(e) == 0 && is_linked(e, e->ir->imm) && e->map == frame_pinned)
 		emit_stub(e, STUB_LINK, x64_jcc_patchable(e->a, cc), NULL, (int32_t)e->ir->imm);
 	else

@@ -145,6 +145,23 @@ static bool by_carry(struct emit *e)
 	return true;
 }
 
+/* A difference whose subtrahend is overwritten, or from zero: the negative of b, and a. */
+static bool by_negation(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+	enum x64_reg reg = emit_target(e, X64_RAX);
+
+	if (ir->op != IR_SUB || ir->b >= IR_GLOBALS || ir->a == ir->b || !(ir->a == IR_ZERO || b_in(e, reg)))
+		return false;
+	emit_copy(e, reg, ir->b);
+	x64_neg(e->a, ir->size, reg);
+	if (ir->a != IR_ZERO)
+		with(e, X64_ADD, ir->size, reg, ir->a);
+	sign_extend_word(e, reg);
+	emit_keep(e, reg);
+	return true;
+}
+
 /* Whether the operation is shorter with its operands the other way round: b is where the result goes. */
 static bool turns(const struct emit *e, enum x64_reg reg)
 {
@@ -162,7 +179,7 @@ static void alu(struct emit *e, unsigned how)
 	enum x64_reg reg = emit_target(e, X64_RAX);
 	unsigned a = ir->a, b = ir->b;
 
-	if (by_carry(e) || by_move(e) || by_lea(e))
+	if (by_carry(e) || by_move(e) || by_lea(e) || by_negation(e))
 		return;
 	if (turns(e, reg)) {
 		a = ir->b;
@@ -319,11 +336,10 @@ static void if_zero(struct emit *e, unsigned zero_when)
 static void multiply(struct emit *e, unsigned unused)
 {
 	enum x64_reg reg = emit_target(e, X64_RAX);
+	bool turned = b_in(e, reg);
 
-	if (b_in(e, reg) && e->ir->a != e->ir->b)
-		reg = X64_RAX;
-	emit_copy(e, reg, e->ir->a);
-	x64_imul_rr(e->a, e->ir->size, reg, emit_value(e, e->ir->b, X64_RCX));
+	emit_copy(e, reg, turned ? e->ir->b : e->ir->a);
+	x64_imul_rr(e->a, e->ir->size, reg, emit_value(e, turned ? e->ir->a : e->ir->b, X64_RCX));
 	sign_extend_word(e, reg);
 	emit_keep(e, reg);
 	(void)unused;

@@ -123,8 +123,8 @@ static inline void emit_forget(struct emit *e)
 
 /* Flags of a compared with b. */
 void emit_compare(struct emit *e);
-/* As host condition of the flags that emit_compare leaves. */
-enum x64_cc emit_condition(const struct ir *ir);
+/* Flags for the branch at hand, and the condition on which it is taken. */
+enum x64_cc emit_decide(struct emit *e);
 void emit_integer(struct emit *e);
 /* Of a narrow operation: its result as it should be. */
 void emit_extend(struct emit *e);

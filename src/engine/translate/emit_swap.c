@@ -151,6 +151,7 @@ void emit_inside(struct emit *e)
 	const struct ir *ir = e->ir;
 	unsigned to = ir->inside - 1u;
 	int32_t ahead = e->unit->ops[to].before - (ir->before + 1);
+	enum x64_cc cc;
 	uint8_t *over;
 
 	if (ahead == 0)
@@ -164,20 +165,20 @@ void emit_inside(struct emit *e)
 		jump_ahead(e, to, x64_jmp_forward(e->a));
 		return;
 	}
-	emit_compare(e);
+	cc = emit_decide(e);
 	if (ahead < 0) {
-		over = x64_jcc_forward8(e->a, x64_cc_negate(emit_condition(ir)));
+		over = x64_jcc_forward8(e->a, x64_cc_negate(cc));
 		jump_back(e, to, -ahead);
 		x64_patch_here8(e->a, over);
 		return;
 	}
 	if (ahead > FEW) {
-		emit_stub(e, STUB_AHEAD, x64_jcc_forward(e->a, emit_condition(ir)), NULL, ahead);
+		emit_stub(e, STUB_AHEAD, x64_jcc_forward(e->a, cc), NULL, ahead);
 		return;
 	}
 	/* lea keeps the flags. */
 	add_budget(e, ahead);
-	jump_ahead(e, to, x64_jcc_forward(e->a, emit_condition(ir)));
+	jump_ahead(e, to, x64_jcc_forward(e->a, cc));
 	add_budget(e, -ahead);
 }
 

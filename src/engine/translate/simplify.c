@@ -303,6 +303,7 @@ static bool may_wait(const struct ir *ir)
 {
 	switch (ir->op) {
 	case IR_SET:
+	case IR_HERE:
 	case IR_ADD:
 	case IR_SUB:
 	case IR_AND:

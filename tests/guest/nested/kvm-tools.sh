@@ -52,3 +52,17 @@ fails() {
 	[[ $? != 0 && $output == *"$words"* ]]
 	result $? "$name" "expected '$words' in: $output"
 }
+# there COMMAND...: in the other registry of machines.
+there() {
+	DOPPEL_STATE=$scratch/there "$@"
+}
+# Both registries take machines that move, at here.sock and there.sock.
+receivers() {
+	mkdir "$scratch/there"
+	"$doppel" receive "unix:$scratch/here.sock" </dev/null >"$scratch/here.log" 2>&1 &
+	servers+=($!)
+	DOPPEL_STATE=$scratch/there "$doppel" receive "unix:$scratch/there.sock" </dev/null >"$scratch/there.log" 2>&1 &
+	servers+=($!)
+	within "$seconds" [ -S "$scratch/here.sock" ]
+	within "$seconds" [ -S "$scratch/there.sock" ]
+}

@@ -18,7 +18,8 @@
 #include <x86intrin.h>
 
 #define NS_PER_S UINT64_C(1000000000)
-#define BURST    200 /* readings between two sleeps */
+#define BURST    100 /* readings between two rests */
+#define REST_NS  20000000
 
 static uint64_t kernel_clock(clockid_t id)
 {
@@ -95,7 +96,7 @@ static void *watch(void *cpu)
 		for (unsigned i = 0; i < BURST; i++)
 			for (unsigned j = 0; j < CLOCKS; j++)
 				look(&seen[j]);
-		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = REST_NS}, NULL);
 	}
 	return NULL;
 }

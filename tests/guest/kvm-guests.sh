@@ -14,7 +14,10 @@ kernel=${XDG_CACHE_HOME:-$HOME/.cache}/doppel/images/debian-tiny@x86_64/kernel
 number() {
 	od -An -j "$1" -N "$2" -t "u$2" "$kernel" | tr -d ' '
 }
-{ tail -c +$((($(number 497 1) + 1) * 512 + $(number 584 4) + 1)) "$kernel" | head -c "$(number 588 4)" | zstd -dcq >"$scratch/vmlinux"; } 2>/dev/null
-files+=("$peer=/host/peer" "$pvh=/host/pvh.elf" "$multiboot=/host/multiboot.elf" "$clocks=/host/clocks" "$scratch/vmlinux" nested/kvm-guests
-	nested/kvm-tools.sh hugepages.sh bare-x86/run=/host/bare-x86/run "$(command -v flock)=/bin/flock")
+{
+	tail -c +$((($(number 497 1) + 1) * 512 + $(number 584 4) + 1)) "$kernel" | head -c "$(number 588 4)" |
+		zstd -dcq >"$scratch/vmlinux"
+} 2>/dev/null
+files+=("$peer=/host/peer" "$pvh=/host/pvh.elf" "$multiboot=/host/multiboot.elf" "$clocks=/host/clocks" "$scratch/vmlinux"
+	nested/kvm-guests nested/kvm-tools.sh hugepages.sh bare-x86/run=/host/bare-x86/run "$(command -v flock)=/bin/flock")
 nested -m 6G -t 3400 "bash kvm-guests doppel peer vmlinux ${*:6}"

@@ -1,5 +1,5 @@
-/* The only program of a guest whose kernel is tried (tests/guest/compressions.sh): it tells by the serial port that it runs, and ends
- * the machine with status 33 by the debug exit port. Nothing of it needs a device node or a driver. */
+/* The only program of a guest whose kernel is tried (tests/guest/compressions.sh): it tells by the serial port that it runs, and
+ * ends the machine with status 33 by the debug exit port. It needs no device node and no driver. */
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/io.h>

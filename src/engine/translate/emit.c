@@ -166,7 +166,9 @@ static void stub_walk(struct emit *e, const struct stub *s)
 
 static void stub_ahead(struct emit *e, const struct stub *s)
 {
+	e->map = s->swapped ? emit_map(e) : frame_pinned;
 	emit_ahead(e, s->to);
+	e->map = frame_pinned;
 }
 
 static void stub_exit(struct emit *e, const struct stub *s)

@@ -182,8 +182,45 @@ void emit_inside(struct emit *e)
 	add_budget(e, -ahead);
 }
 
+/* Operations that a way ahead copies for not having to jump to them. */
+#define COPIED 4
+
+/* The jump back to which a few plain operations lead from `to` on, or NULL. */
+static const struct ir *way_back(const struct ir_unit *unit, unsigned to)
+{
+	for (unsigned i = to; i < unit->count && i <= to + COPIED; i++) {
+		const struct ir *ir = &unit->ops[i];
+
+		if (ir->op == IR_JUMP && ir->inside && ir->inside - 1u <= i)
+			return ir;
+		if (ir->op >= IR_PURE)
+			return NULL;
+	}
+	return NULL;
+}
+
+/* From where the next round of the loop begins, which leaves `instructions` out. */
+static void go_back(struct emit *e, unsigned from, const struct ir *jump, int32_t instructions)
+{
+	unsigned to = jump->inside - 1u;
+
+	for (e->ir = &e->unit->ops[from]; e->ir < jump; e->ir++) {
+		if (!e->ir->late && e->ir->dst != IR_ZERO)
+			emit_integer(e);
+		emit_forget(e);
+	}
+	jump_back(e, to, jump->before + 1 - e->unit->ops[to].before - instructions);
+}
+
 void emit_ahead(struct emit *e, int32_t instructions)
 {
+	unsigned to = e->ir->inside - 1u;
+	const struct ir *jump = way_back(e->unit, to);
+
+	if (jump) {
+		go_back(e, to, jump, instructions);
+		return;
+	}
 	add_budget(e, instructions);
-	x64_jmp_rel32(e->a, e->labels[e->ir->inside - 1u]);
+	x64_jmp_rel32(e->a, e->labels[to]);
 }

@@ -54,6 +54,14 @@ static naked void counted_loop(void)
 {
 	asm("li t1, 1000; csrr t0, instret; 1: addi t1, t1, -1; bnez t1, 1b; csrr a0, instret; sub a0, a0, t0; ret");
 }
+/* Three rounds in four leave twelve instructions out; a1 rounds. Plus 0, if they were as many. */
+static naked void counted_ways(void)
+{
+	asm("mv t1, a1; li t3, 0; csrr t0, instret; 1: beqz t1, 3f; andi t2, t1, 3; bnez t2, 2f; addi t4, t3, 1; addi t4, t4, 1;"
+	    "addi t4, t4, 1; addi t4, t4, 1; addi t4, t4, 1; addi t4, t4, 1; addi t4, t4, 1; addi t4, t4, 1; addi t4, t4, 1;"
+	    "addi t4, t4, 1; addi t4, t4, 1; addi t4, t4, 1; 2: addi t3, t3, 1; addi t1, t1, -1; j 1b;"
+	    "3: csrr a0, instret; sub a0, a0, t0; xor t3, t3, a1; add a0, a0, t3; ret");
+}
 static naked void written(void)
 {
 	asm("li t0, 1000; csrw minstret, t0; csrr a0, minstret; ret");
@@ -72,6 +80,7 @@ static void instructions(void)
 		context("instret in mode", mode, 0, 0);
 		check(run(mode, counted, 0, 0).a0, 6);
 		check(run(mode, counted_loop, 0, 0).a0, 2001);
+		check(run(mode, counted_ways, 0, 40000).a0, 40000 * 6 + 10000 * 12 + 2);
 	}
 	/* A write takes effect after its own instruction has been counted (Privileged 3.1.11). */
 	check(run(M, written, 0, 0).a0, 1000);

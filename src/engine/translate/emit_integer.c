@@ -162,6 +162,37 @@ static bool by_negation(struct emit *e)
 	return true;
 }
 
+/* Whether the operation behind the present one reads its result, which had better be in rax then. */
+static bool is_wanted(const struct emit *e)
+{
+	const struct ir *next = e->ir + 1;
+
+	if (next == e->unit->ops + e->unit->count || next->label)
+		return false;
+	return next->a == e->ir->dst || next->b == e->ir->dst;
+}
+
+/* A change of a global that lives in memory, by a constant or a register, where it lives. */
+static bool in_memory(struct emit *e, enum x64_alu op)
+{
+	const struct ir *ir = e->ir;
+	unsigned other = ir->b;
+
+	if (ir->size != 8 || ir->dst == IR_ZERO || is_pinned(e, ir->dst) || ir->a == ir->b || is_wanted(e))
+		return false;
+	if (ir->b == ir->dst && ir->op != IR_SUB)
+		other = ir->a;
+	else if (ir->a != ir->dst)
+		return false;
+	if (in_rax(e, ir->dst) || !(other == IR_CONST || is_pinned(e, other)))
+		return false;
+	if (other == IR_CONST)
+		x64_alu_mi(e->a, op, 8, home(ir->dst), (int32_t)ir->imm);
+	else
+		x64_alu_mr(e->a, op, 8, home(ir->dst), pinned(e, other));
+	return true;
+}
+
 /* Whether the operation is shorter with its operands the other way round: b is where the result goes. */
 static bool turns(const struct emit *e, enum x64_reg reg)
 {
@@ -179,7 +210,7 @@ static void alu(struct emit *e, unsigned how)
 	enum x64_reg reg = emit_target(e, X64_RAX);
 	unsigned a = ir->a, b = ir->b;
 
-	if (by_carry(e) || by_move(e) || by_lea(e) || by_negation(e))
+	if (by_carry(e) || by_move(e) || by_lea(e) || by_negation(e) || in_memory(e, op))
 		return;
 	if (turns(e, reg)) {
 		a = ir->b;
@@ -453,7 +484,14 @@ static void unary(struct emit *e, unsigned unused)
 static void constant(struct emit *e, unsigned unused)
 {
 	enum x64_reg reg = emit_target(e, X64_RAX);
+	int64_t imm = e->ir->imm;
 
+	(void)unused;
+	if (e->ir->op == IR_SET && imm == (int32_t)imm && !is_pinned(e, e->ir->dst) && e->ir->dst != IR_ZERO &&
+	    !is_wanted(e)) {
+		x64_store_i(e->a, 8, home(e->ir->dst), (int32_t)imm);
+		return;
+	}
 	if (e->ir->op == IR_SET) {
 		x64_mov_ri(e->a, reg, (uint64_t)e->ir->imm);
 	} else {
@@ -461,7 +499,6 @@ static void constant(struct emit *e, unsigned unused)
 		x64_alu_ri(e->a, X64_ADD, 8, reg, (int32_t)e->ir->imm);
 	}
 	emit_keep(e, reg);
-	(void)unused;
 }
 
 static void pure(struct emit *e, unsigned unused)

@@ -107,7 +107,7 @@ static enum x64_cc condition(const struct ir *ir)
 		[IR_EQ] = X64_E, [IR_NE] = X64_NE, [IR_LT] = X64_L,
 		[IR_GE] = X64_GE, [IR_LTU] = X64_B, [IR_GEU] = X64_AE};
 
-	return codes[ir->condition];
+	return emit_condition(ir, codes[ir->condition]);
 }
 
 /* Whether the operation before the branch at hand has left flags that tell its result: by which condition. */
@@ -125,7 +125,7 @@ static bool was_compared(const struct emit *e, enum x64_cc *cc)
 	if (ir == e->unit->ops || ir->label || ir->b != IR_ZERO || ir->a >= IR_GLOBALS || before->dst != ir->a ||
 	    !codes[before->op].known)
 		return false;
-	*cc = codes[before->op].cc;
+	*cc = before->op < IR_LOAD ? emit_condition(before, codes[before->op].cc) : codes[before->op].cc;
 	return ir->condition == IR_NE || ir->condition == IR_EQ;
 }
 

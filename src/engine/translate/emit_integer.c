@@ -123,6 +123,12 @@ static bool by_move(struct emit *e)
 	return true;
 }
 
+/* Zero is compared with as the second of two. */
+static bool is_turned(const struct ir *ir)
+{
+	return ir->a == IR_ZERO && ir->b < IR_GLOBALS;
+}
+
 /* A sum with the result of the unsigned comparison just before it, which has left the carry flag. */
 static bool by_carry(struct emit *e)
 {
@@ -131,7 +137,7 @@ static bool by_carry(struct emit *e)
 	unsigned other = ir->b;
 
 	if (ir == e->unit->ops || ir->label || ir->late || ir->op != IR_ADD || ir->size != 8 ||
-	    before->op != IR_LESS_UNSIGNED || before->late || before->dst == IR_ZERO || ir->a == ir->b)
+	    before->op != IR_LESS_UNSIGNED || is_turned(before) || before->late || before->dst == IR_ZERO || ir->a == ir->b)
 		return false;
 	if (ir->b == before->dst)
 		other = ir->a;
@@ -308,27 +314,45 @@ void emit_extend(struct emit *e)
 	}
 }
 
-/* Flags of a compared with b. */
+enum x64_cc emit_condition(const struct ir *ir, enum x64_cc cc)
+{
+	static const enum x64_cc turned[] = {[X64_E] = X64_E, [X64_NE] = X64_NE, [X64_L] = X64_G,
+					     [X64_GE] = X64_LE, [X64_B] = X64_NE, [X64_AE] = X64_E};
+
+	return is_turned(ir) ? turned[cc] : cc;
+}
+
+static void compare_with_zero(struct emit *e, unsigned global)
+{
+	enum x64_reg reg;
+
+	if (!is_pinned(e, global) && !in_rax(e, global) && global < IR_GLOBALS) {
+		x64_alu_mi(e->a, X64_CMP, 8, home(global), 0);
+		return;
+	}
+	reg = emit_value(e, global, X64_RAX);
+	x64_test_rr(e->a, 8, reg, reg);
+}
+
 void emit_compare(struct emit *e)
 {
 	const struct ir *ir = e->ir;
-	bool zero = ir->b == IR_ZERO || (ir->b == IR_CONST && ir->imm == 0);
 
-	if (!is_pinned(e, ir->a) && !in_rax(e, ir->a) && ir->a < IR_GLOBALS && (ir->b == IR_CONST || zero)) {
-		x64_alu_mi(e->a, X64_CMP, 8, home(ir->a), ir->b == IR_CONST ? (int32_t)ir->imm : 0);
-	} else if (zero) {
-		enum x64_reg reg = emit_value(e, ir->a, X64_RAX);
-
-		x64_test_rr(e->a, 8, reg, reg);
-	} else {
+	if (is_turned(ir))
+		compare_with_zero(e, ir->b);
+	else if (ir->b == IR_ZERO || (ir->b == IR_CONST && ir->imm == 0))
+		compare_with_zero(e, ir->a);
+	else if (ir->b == IR_CONST && !is_pinned(e, ir->a) && !in_rax(e, ir->a) && ir->a < IR_GLOBALS)
+		x64_alu_mi(e->a, X64_CMP, 8, home(ir->a), (int32_t)ir->imm);
+	else
 		with(e, X64_CMP, 8, emit_value(e, ir->a, X64_RAX), ir->b);
-	}
 }
 
 static void less(struct emit *e, unsigned cc)
 {
 	const struct ir *ir = e->ir;
 
+	cc = emit_condition(ir, (enum x64_cc)cc);
 	/* To begin with zero costs no time, to extend does. */
 	if (is_pinned(e, ir->dst) && ir->dst != ir->a && ir->dst != ir->b) {
 		x64_zero(e->a, pinned(e, ir->dst));

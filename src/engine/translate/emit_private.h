@@ -121,8 +121,9 @@ static inline void emit_forget(struct emit *e)
 	e->held = IR_ZERO;
 }
 
-/* Flags of a compared with b. */
+/* Flags of a compared with b, which tell by emit_condition whether a `cc` b. */
 void emit_compare(struct emit *e);
+enum x64_cc emit_condition(const struct ir *ir, enum x64_cc cc);
 /* Flags for the branch at hand, and the condition on which it is taken. */
 enum x64_cc emit_decide(struct emit *e);
 void emit_integer(struct emit *e);

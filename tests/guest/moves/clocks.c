@@ -65,7 +65,8 @@ static void raise_to(uint64_t *most, uint64_t value)
 {
 	uint64_t old = __atomic_load_n(most, __ATOMIC_SEQ_CST);
 
-	while (old < value && !__atomic_compare_exchange_n(most, &old, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+	while (old < value &&
+	       !__atomic_compare_exchange_n(most, &old, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		continue;
 }
 
@@ -142,7 +143,8 @@ static void tell(const char *file, struct pair start, double rate)
 		double ns = i == 0 ? rate : 1;
 
 		fprintf(out, "%s %llu %llu %.0f %.0f\n", seen[i].name, (unsigned long long)seen[i].readings,
-			(unsigned long long)seen[i].back, (double)seen[i].worst / ns, (double)seen[i].longest / ns);
+			(unsigned long long)seen[i].back, (double)seen[i].worst / ns,
+			(double)seen[i].longest / ns);
 	}
 	fprintf(out, "apart %.0f\n", (double)(now.ticks - start.ticks) / rate - (double)(now.ns - start.ns));
 	if (fclose(out) != 0 || rename(other, file) != 0)
@@ -156,6 +158,8 @@ int main(int argc, char **argv)
 
 	if (argc != 3)
 		return 2;
+	/* Whoever asks for what it saw comes first. */
+	(void)!nice(19);
 	sleep(3);
 	rate = ticks_per_ns(start, read_both());
 	for (intptr_t i = 0; i < atoi(argv[1]); i++) {

@@ -16,7 +16,7 @@ void ram_clear(struct memory *memory)
 	for (unsigned i = 0; i < memory->count; i++) {
 		const struct memory_region *region = &memory->regions[i];
 
-		/* Locked pages refuse it. */
+		/* Locked pages refuse it, and those that are coming. */
 		if (memory_drop(region, 0, region->size) < 0)
 			memset(region->host, 0, region->size);
 		memory_mark_dirty(memory, region->base, region->size);

@@ -49,6 +49,8 @@ struct cloning {
 	int files[SNAPSHOT_CHAIN_MAX]; /* what they are made of: the chain's descriptors; or */
 	size_t file_count;
 	int written; /* the one that is being written; -1: none */
+	int pipe[2]; /* by which its memory is asked for meanwhile; -1: none */
+	bool usable; /* meanwhile */
 	unsigned number; /* of the last name that was tried */
 	struct start starts[STARTS_MAX];
 	uint64_t begun, finished;
@@ -206,7 +208,9 @@ static void note(const struct cloning *cloning, const char *name)
 static int be_clone(void *context, const char *name, int starter)
 {
 	const struct cloning *cloning = context;
-	const struct clone_source source = {cloning->written < 0 ? &cloning->chain : NULL, cloning->written};
+	const struct clone_source source = {.chain = cloning->written < 0 ? &cloning->chain : NULL,
+					    .file = cloning->written,
+					    .wants = cloning->usable ? cloning->pipe[1] : -1};
 
 	return monitor_clone(cloning->named->registry, &source, name, starter);
 }
@@ -287,19 +291,30 @@ static int clone_all(struct cloning *cloning, int r, struct error *e)
 
 /* ---- Saving the machine ---- */
 
+static void close_pipe(struct cloning *cloning, unsigned end)
+{
+	if (cloning->pipe[end] >= 0)
+		close(cloning->pipe[end]);
+	cloning->pipe[end] = -1;
+}
+
 /* Until the file is whole there is enough to do. */
-static void begin_early(void *context, const char *path, const json_t *facts)
+static void begin_early(void *context, const char *path, const json_t *facts, bool early)
 {
 	struct cloning *cloning = context;
 	struct error *e = &cloning->why;
 
+	/* What writes the memory has it, and whoever asks finds out when that ends. */
+	close_pipe(cloning, 0);
 	cloning->written = open(path, O_RDONLY | O_CLOEXEC);
 	if (cloning->written < 0) {
 		cloning->early = error_errno(e, -errno, "%.300s", path);
 		return;
 	}
+	cloning->usable = early;
 	cloning->files[0] = cloning->written;
-	cloning->file_count = 1;
+	cloning->files[1] = cloning->pipe[1];
+	cloning->file_count = early ? 2 : 1;
 	cloning->early = read_template(cloning, facts, path, e);
 	while (cloning->early == 0 && may_begin(cloning))
 		cloning->early = begin(cloning, e);
@@ -312,6 +327,8 @@ static void end_early(struct cloning *cloning, bool saved)
 	if (cloning->written >= 0)
 		close(cloning->written);
 	cloning->written = -1;
+	close_pipe(cloning, 0);
+	close_pipe(cloning, 1);
 }
 
 /* Who has the file open keeps it. */
@@ -327,10 +344,11 @@ static int take_file(struct cloning *cloning, const char *path, int lock, struct
 static int save_now(struct cloning *cloning, struct error *e)
 {
 	int lock, r;
-	const struct snapshots_request request = {
-		.tag = "clone", .passing = &lock, .saving = begin_early, .context = cloning};
+	struct snapshots_request request = {.tag = "clone", .passing = &lock, .saving = begin_early, .context = cloning};
 	char path[PATH_MAX];
 
+	if (pipe2(cloning->pipe, O_CLOEXEC | O_NONBLOCK) == 0)
+		request.wants = &cloning->pipe[0];
 	r = snapshots_take(cloning->named, &request, path, NULL, e);
 	end_early(cloning, r == 0);
 	if (r == 0)
@@ -353,7 +371,7 @@ static int use_snapshot(struct cloning *cloning, const char *tag, struct error *
 
 static int clone_machine(struct named *named, const struct arguments *arguments, struct error *e)
 {
-	struct cloning cloning = {.named = named, .arguments = arguments, .written = -1};
+	struct cloning cloning = {.named = named, .arguments = arguments, .written = -1, .pipe = {-1, -1}};
 	const char *tag = arguments->values[CLONE_SNAPSHOT].text;
 	int r;
 

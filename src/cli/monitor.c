@@ -1,11 +1,13 @@
 /* The process of a machine with a name: `doppel monitor NAME`, started by monitor_start. */
 #include "monitor/monitor.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "cli/machine_document.h"
@@ -14,6 +16,7 @@
 #include "cli/run_options.h"
 #include "cli/run_walls.h"
 #include "cli/verb.h"
+#include "memory/absent.h"
 #include "snapshot/folder.h"
 #include "snapshot/load.h"
 
@@ -32,6 +35,7 @@ struct session {
 	char folder[PATH_MAX];
 	struct arguments arguments; /* of the verb run, by its document */
 	struct plan plan;
+	struct filling *filling; /* of a machine that goes on before its memory is there */
 	char *lost; /* connections that the snapshot had; NULL: none */
 	struct keeper keeper; /* of sockets outside of its folder, which it cannot remove behind its walls */
 };
@@ -60,21 +64,59 @@ static int load_chain(struct session *session, const struct snapshot_chain *chai
 	return snapshot_load(chain, machine, options, e);
 }
 
-static int load_file(struct session *session, struct machine *machine, const struct snapshot_load_options *options,
-		     struct error *e)
+static int load_opened(struct session *session, struct snapshot *snapshot, struct machine *machine,
+		       const struct snapshot_load_options *options, struct error *e)
 {
 	struct snapshot_chain chain = {.count = 0};
-	struct snapshot *snapshot = NULL;
-	int r = monitor_copy_wait(session->starter, e);
+	int r = snapshot_chain_add(&chain, snapshot, e);
 
-	if (r == 0)
-		r = snapshot_open(&snapshot, session->source->file, "what was saved", e);
-	if (r == 0)
-		r = snapshot_chain_add(&chain, snapshot, e);
 	if (r == 0)
 		r = load_chain(session, &chain, machine, options, e);
 	snapshot_chain_finish(&chain);
 	return r;
+}
+
+/* With memory that comes when it is touched. 1: that can not be here, and nothing is done. */
+static int load_early(struct session *session, struct machine *machine, const struct snapshot_load_options *options,
+		      struct error *e)
+{
+	struct filling_source source = {.absent = -1, .wants = session->source->wants};
+	struct snapshot_load_options early = *options;
+	struct snapshot *snapshot;
+	int r, file;
+
+	if (source.wants < 0 || options->eager || !filling_can(&machine_board(machine)->memory) ||
+	    absent_open(&source.absent, NULL) < 0)
+		return 1;
+	file = fcntl(session->source->file, F_DUPFD_CLOEXEC, 0);
+	if (file < 0 || snapshot_open_early(&snapshot, file, "what is being saved", NULL) < 0) {
+		close(source.absent);
+		return 1;
+	}
+	early.source = &source;
+	early.filling = &session->filling;
+	r = load_opened(session, snapshot, machine, &early, e);
+	if (!session->filling)
+		close(source.absent);
+	close(session->source->file);
+	monitor_copy_ignore(session->starter);
+	return r;
+}
+
+static int load_file(struct session *session, struct machine *machine, const struct snapshot_load_options *options,
+		     struct error *e)
+{
+	struct snapshot *snapshot = NULL;
+	int r = load_early(session, machine, options, e);
+
+	if (r <= 0)
+		return r;
+	if (session->source->wants >= 0)
+		close(session->source->wants);
+	r = monitor_copy_wait(session->starter, e);
+	if (r == 0)
+		r = snapshot_open(&snapshot, session->source->file, "what was saved", e);
+	return r < 0 ? r : load_opened(session, snapshot, machine, options, e);
 }
 
 static int load(void *context, struct machine *machine, struct error *e)
@@ -105,6 +147,11 @@ static const char *lost(void *context)
 	return ((const struct session *)context)->lost;
 }
 
+static struct filling *filling(void *context)
+{
+	return ((struct session *)context)->filling;
+}
+
 static int made(void *context, int folder, struct error *e)
 {
 	const struct session *session = context;
@@ -128,7 +175,7 @@ static int live(struct session *session, const struct monitor_arrival *arrival, 
 		.starter = session->starter,
 		.loads = session->restore || session->restore_eager || source,
 		.brief = source && (!source->chain || snapshot_is_mapped(source->chain)),
-		.hooks = {.configure = configure, .load = load, .lost = lost, .made = made, .gone = gone, .context = session},
+		.hooks = {.configure = configure, .load = load, .lost = lost, .filling = filling, .made = made, .gone = gone, .context = session},
 	};
 	struct machine_outcome outcome;
 	int r;

@@ -295,7 +295,11 @@ static int freeze_disks(const struct taking *taking, struct error *e)
 {
 	json_t *disks = NULL, *disk;
 	size_t i;
-	int r = named_call(taking->named, "saved", "snapshot_disks", NULL, PATIENCE_MS, &disks, e);
+	int r;
+
+	if (taking->request->wants)
+		control_pass(taking->named->client, *taking->request->wants);
+	r = named_call(taking->named, "saved", "snapshot_disks", NULL, PATIENCE_MS, &disks, e);
 
 	/* All are looked at before any is changed. */
 	json_array_foreach(disks, i, disk) {
@@ -370,7 +374,8 @@ static void told(void *arg, const json_t *event)
 	const char *what = json_string_value(json_object_get(event, "event"));
 
 	if (what && strcmp(what, "saving") == 0)
-		taking->request->saving(taking->request->context, taking->aside, taking->facts);
+		taking->request->saving(taking->request->context, taking->aside, taking->facts,
+					json_is_true(json_object_get(event, "early")));
 }
 
 static int call(struct taking *taking, json_t **result, struct error *e)

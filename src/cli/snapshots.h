@@ -34,7 +34,10 @@ struct snapshots_request {
 	int *passing;
 	/* With `passing`, or NULL: the machine runs on, and its memory is being written; the file is whole when snapshots_take returns
 	 * 0. At most once; a monitor of an older version does not tell. */
-	void (*saving)(void *context, const char *path, const json_t *facts);
+	void (*saving)(void *context, const char *path, const json_t *facts, bool early);
+	/* With `saving`: the reading end of a pipe for whoever uses the file before it is whole (snapshot/marks.h), which `early` tells
+	 * that he can; the caller's, and not needed here any more once `saving` is called. NULL: nobody does. */
+	const int *wants;
 	void *context;
 };
 

@@ -49,6 +49,8 @@ int memory_drop(const struct memory_region *region, uint64_t offset, uint64_t le
 
 	if (length == 0)
 		return 0;
+	if (atomic_load_explicit(&region->coming, memory_order_acquire))
+		return -EBUSY;
 	if (region->huge) {
 		memory_clear_huge(host, length);
 		return 0;

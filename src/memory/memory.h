@@ -34,6 +34,7 @@ struct memory_region {
 	bool mapped;             /* some of it came from a file */
 	uint64_t *from_file;     /* one bit a page, set: where it was not touched it is what the file has; or NULL */
 	bool huge;               /* the host's reserved huge pages: memory/huge.c */
+	atomic_bool coming;      /* it is being filled with what it had elsewhere: nothing of it can be given back */
 	char name[16];
 };
 
@@ -95,7 +96,7 @@ MUST_USE int memory_map_file(struct memory *memory, unsigned index, uint64_t off
 /* The last part of a region is mapped. */
 void memory_mapped(const struct memory *memory, unsigned index);
 /* These bytes, whole pages, read as zeros and take no room, unless they are of huge pages. Marks nothing. A negative
- * errno: locked pages refuse it, or the host has no room for the mapping. memory/mapped.c */
+ * errno: locked pages refuse it, or the host has no room for the mapping; -EBUSY: the region is coming. memory/mapped.c */
 MUST_USE int memory_drop(const struct memory_region *region, uint64_t offset, uint64_t length);
 /* A child that is forked while it is on has a copy of all RAM as it was then; of huge pages it has no copy, but sees what
  * changes. memory/mapped.c */
@@ -106,6 +107,9 @@ MUST_USE int memory_inherit(const struct memory *memory, bool on, struct error *
  * host can not tell (before Linux 6.7). Nothing else writes to the region meanwhile. It takes microseconds where little is
  * touched, about a tenth of what a fork does. `bits`: memory_dirty_words of the region. memory/touched.c */
 void memory_touched(const struct memory *memory, unsigned index, uint64_t *bits);
+
+/* Sets or clears `count` bits from `first` on. */
+void memory_set_bits(uint64_t *bits, uint64_t first, uint64_t count, bool set);
 
 /* memcpy where one side is the guest's: that it changes under the copy is no error of ours. Marks nothing dirty. */
 void memory_copy(void *to, const void *from, uint64_t length);

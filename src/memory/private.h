@@ -15,7 +15,5 @@ void memory_clear_huge(uint8_t *host, uint64_t length);
  * host that has none is no failure. */
 void memory_open_map(struct memory *memory);
 void memory_close_map(struct memory *memory);
-/* Sets or clears `count` bits from `first` on. */
-void memory_set_bits(uint64_t *bits, uint64_t first, uint64_t count, bool set);
 
 #endif

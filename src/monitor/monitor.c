@@ -172,10 +172,13 @@ static int make_machine(struct monitor *monitor, struct machine **machine, struc
 		return r;
 	equip(monitor);
 	r = machine_new(machine, &monitor->setup.config, e);
-	return r < 0 || !hooks->load ? r : hooks->load(hooks->context, *machine, e);
+	if (r == 0 && hooks->load)
+		r = hooks->load(hooks->context, *machine, e);
+	monitor_begin_filling(monitor);
+	return r;
 }
 
-static void tell_starter(struct monitor *monitor, const struct error *failure)
+void monitor_tell_starter(struct monitor *monitor, const struct error *failure)
 {
 	if (monitor->starter >= 0)
 		starter_tell(monitor->starter, failure);
@@ -208,9 +211,12 @@ static int start(struct monitor *monitor, struct machine *machine, struct error 
 	const struct monitor_hooks *hooks = &monitor->options->hooks;
 	int r = let_run(monitor, machine, e);
 
+	if (r == 0 && monitor->filling)
+		r = monitor_watch_filling(monitor, e);
 	if (r < 0)
 		return r;
-	tell_starter(monitor, NULL);
+	if (!monitor->filling)
+		monitor_tell_starter(monitor, NULL);
 	monitor_drop_lost(monitor);
 	if (hooks->started)
 		hooks->started(hooks->context, monitor->machine);
@@ -262,8 +268,10 @@ static int let_live(struct monitor *monitor, struct machine *machine, struct mac
 	r = wait_for_end(monitor, outcome, e);
 	/* After a signal, its time, or because the user left. */
 	if (monitor_is_cut_off(monitor))
-		monitor_abandon(monitor);
+		monitor_abandon(monitor, MONITOR_LOST);
 	machine_stop(monitor->machine);
+	/* It ran, if not until all of its memory was there. */
+	monitor_tell_starter(monitor, NULL);
 	if (outcome->state != MACHINE_FAILED)
 		outcome->state = MACHINE_STOPPED;
 	if (hooks->ended && hooks->ended(hooks->context, monitor->machine, &own) < 0)
@@ -294,6 +302,7 @@ static int live(struct monitor *monitor, struct machine_outcome *outcome, struct
 	monitor_snapshot_end(monitor);
 	monitor_end_move(monitor);
 	monitor_end_arrival(monitor);
+	monitor_end_filling(monitor);
 	monitor->machine = NULL;
 	machine_free(machine);
 	if (monitor->options->hooks.gone)
@@ -355,11 +364,11 @@ static void finish(struct monitor *monitor)
 }
 
 /* Clients get their answers: who was told that it ended can remove it. */
-noreturn void monitor_abandon(struct monitor *monitor)
+noreturn void monitor_abandon(struct monitor *monitor, const char *why)
 {
-	struct machine_outcome outcome = {.state = MACHINE_FAILED,
-					  .message = "it was ended while some of its memory was where it came from: it is lost"};
+	struct machine_outcome outcome = {.state = MACHINE_FAILED};
 
+	snprintf(outcome.message, sizeof outcome.message, "%s", why);
 	monitor_note_arrival_done(monitor);
 	stop_listening(monitor);
 	(void)unlinkat(monitor->folder, LINK_DOOR, 0);
@@ -403,7 +412,7 @@ int monitor_run(struct registry *registry, const struct monitor_options *options
 	if (taken)
 		conclude(&monitor, r, outcome, &own);
 	if (r < 0)
-		tell_starter(&monitor, &own);
+		monitor_tell_starter(&monitor, &own);
 	finish(&monitor);
 	return r < 0 ? error_set(e, own.kind, r, "%s", own.message) : 0;
 }

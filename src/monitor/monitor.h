@@ -43,6 +43,9 @@ struct monitor_hooks {
 	/* After `load`: the connections of user networks that the loaded state had, as its snapshot tells (docs/internals/snapshot.md,
 	 * facts); NULL: none. May be NULL. */
 	const char *(*lost)(void *context);
+	/* After `load`, also when that failed: what fills the machine's memory while it runs already, the monitor's from now on; NULL: all of
+	 * it is there. May be NULL. */
+	struct filling *(*filling)(void *context);
 	/* The machine is made and starts next: the last moment for what needs power over the host. `folder` is its own, a
 	 * descriptor. May be NULL. */
 	int (*made)(void *context, int folder, struct error *e);
@@ -102,6 +105,8 @@ MUST_USE int monitor_copy_begin(struct registry *registry, const char *name, con
 /* A copy that was begun before all that it needs was there waits for that, once; -ECANCELED: it will not be there. Who began it
  * tells it, between begin and end. */
 MUST_USE int monitor_copy_wait(int starter, struct error *e);
+/* Instead: it does not need to be told. */
+void monitor_copy_ignore(int starter);
 void monitor_copy_go_on(const struct monitor_started *started, bool there);
 MUST_USE int monitor_copy_end(const struct registry *registry, const char *name, const struct monitor_started *started,
 			      struct error *e);

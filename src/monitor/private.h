@@ -11,6 +11,7 @@
 #include "control/server.h"
 #include "machine/signals.h"
 #include "monitor/monitor.h"
+#include "snapshot/filling.h"
 
 /* Somebody who waits for a state of the machine. */
 struct waiter {
@@ -45,6 +46,8 @@ struct monitor {
 	bool arriving;     /* it is received, and nobody's here so far */
 	int absent, door;  /* of a machine that arrives, until it does; -1: none */
 	struct arrival *arrival; /* arrival.c; NULL: all of it is here */
+	struct filling *filling; /* filling.c; NULL likewise */
+	struct loop_watch *filling_watch;
 	int links[MONITOR_LINKS]; /* connections for the next move of it */
 	unsigned link_count;
 	struct move *move; /* move.c; NULL: it is not being moved */
@@ -68,6 +71,11 @@ struct monitor {
 	bool signals_held;
 	int signal;
 };
+
+/* ---- monitor.c ---- */
+
+/* Once: `failure` or NULL as starter_tell has it. Later calls, and without anybody who waits, do nothing. */
+void monitor_tell_starter(struct monitor *monitor, const struct error *failure);
 
 /* ---- record.c ---- */
 
@@ -136,13 +144,25 @@ json_t *monitor_describe_arrival(const struct monitor *monitor);
 bool monitor_is_cut_off(const struct monitor *monitor);
 /* -EBUSY (ERROR_STATE) while memory of it is elsewhere. */
 MUST_USE int monitor_refuse_while_late(const struct monitor *monitor, const char *what, struct error *e);
-/* It lacks memory and shall end: ends this process. Vcpus that wait for memory can be ended in no other way that would not let
- * them run on with zeros. */
-noreturn void monitor_abandon(struct monitor *monitor);
+/* It lacks memory and shall end, for this reason: ends this process. Vcpus that wait for memory can be ended in no other way that
+ * would not let them run on with zeros. */
+#define MONITOR_LOST "it was ended while some of its memory was where it came from: it is lost"
+noreturn void monitor_abandon(struct monitor *monitor, const char *why);
 /* It needs nothing more of where it came from: whoever brings that is told so. */
 void monitor_note_arrival_done(const struct monitor *monitor);
 /* Before the machine is freed, when it does not run any more. */
 void monitor_end_arrival(struct monitor *monitor);
+
+/* ---- filling.c: memory that comes out of a file which is being written ---- */
+
+/* Right after `load`: takes what fills it, if there is any. */
+void monitor_begin_filling(struct monitor *monitor);
+/* The loop runs; there is one. Who started the machine is told when it is over. */
+MUST_USE int monitor_watch_filling(struct monitor *monitor, struct error *e);
+/* When it is over, or the machine runs no more and is not freed yet. */
+void monitor_end_filling(struct monitor *monitor);
+/* -EBUSY (ERROR_STATE) while it is under way. */
+MUST_USE int monitor_refuse_while_filling(const struct monitor *monitor, const char *what, struct error *e);
 
 /* ---- flows.c: connections that ended in sockets of a process that is none of this machine's any more ---- */
 

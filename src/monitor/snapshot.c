@@ -1,12 +1,14 @@
 /*
- * {"call": "snapshot_disks"}: the disks that the machine writes: [{"disk": N, "path": TEXT, "temporary": BOOL}, ...].
+ * {"call": "snapshot_disks"}: the disks that the machine writes: [{"disk": N, "path": TEXT, "temporary": BOOL}, ...]. With a
+ * descriptor, the reading end of a pipe: what the next bare snapshot has can be used while it is written (snapshot/marks.h).
  *
  * {"call": "snapshot_disk", "with": {"disk": N, "path": TEXT}}, with an overlay's descriptor: the next snapshot puts disk N
  * under it.
  *
  * {"call": "snapshot", "with": {"facts": {...}, "parent": ID, "bare": BOOL}}, with the descriptor of a new file: the machine is
  * saved into it while it runs on (snapshot/save.h). `parent` may be left out; with it the parent's table stands in the file
- * already. `bare`, without a parent: SNAPSHOT_BARE; and the event {"event": "saving"} tells when the machine runs on. The answer
+ * already. `bare`, without a parent: SNAPSHOT_BARE; and the event {"event": "saving", "early": BOOL} tells when the machine runs on,
+ * and whether the file can be used from then on. The answer
  * comes when the file is written: {"id": ID, "stopped_us": N, "stored": PAGES, "zero": PAGES, "unchanged": PAGES}. The machine
  * does not see to it that the file gets its name: the caller does, once he has flushed it to disk. So when he leaves before
  * the answer nobody wants the file, and no more of it is written.
@@ -39,6 +41,7 @@ struct snapshotting {
 	uint8_t id[SNAPSHOT_ID_BYTES];
 	uint64_t stopped_ns;
 	struct overlay overlays[MACHINE_DISKS_MAX];
+	int wants; /* for the next one, if it is bare; -1: none */
 };
 
 static struct snapshotting *get(struct monitor *monitor)
@@ -51,11 +54,18 @@ static struct snapshotting *get(struct monitor *monitor)
 	if (!s)
 		return NULL;
 	s->monitor = monitor;
-	s->save.socket = -1;
+	s->save.socket = s->wants = -1;
 	for (unsigned i = 0; i < MACHINE_DISKS_MAX; i++)
 		s->overlays[i].fd = -1;
 	monitor->snapshotting = s;
 	return s;
+}
+
+static void keep_wants(struct snapshotting *s, int fd)
+{
+	if (s->wants >= 0)
+		close(s->wants);
+	s->wants = fd;
 }
 
 static void fail(struct snapshotting *s, const struct error *e)
@@ -84,6 +94,7 @@ void monitor_snapshot_end(struct monitor *monitor)
 			close(s->overlays[i].fd);
 		free(s->overlays[i].path);
 	}
+	keep_wants(s, -1);
 	free(s);
 	monitor->snapshotting = NULL;
 }
@@ -133,6 +144,7 @@ static int check(struct monitor *monitor, struct error *e)
 {
 	const char *name = monitor->options->name;
 	enum machine_state state;
+	int r;
 
 	end_given_up(monitor);
 	if (!monitor->machine)
@@ -146,7 +158,24 @@ static int check(struct monitor *monitor, struct error *e)
 		return monitor_refuse(name, state, "saved", e);
 	if (machine_is_stalled(monitor->machine))
 		return error_set(e, ERROR_STATE, -EBUSY, "%s waits for room on the host's disk; make some first", name);
-	return monitor_refuse_while_late(monitor, "saved", e);
+	r = monitor_refuse_while_filling(monitor, "saved", e);
+	return r < 0 ? r : monitor_refuse_while_late(monitor, "saved", e);
+}
+
+static int take_wants(struct monitor *monitor, struct control_call *call, struct error *e)
+{
+	int fd = control_take_passed(call);
+	struct snapshotting *s;
+
+	if (fd < 0)
+		return 0;
+	s = get(monitor);
+	if (!s) {
+		close(fd);
+		return error_errno(e, -ENOMEM, "snapshot");
+	}
+	keep_wants(s, fd);
+	return 0;
 }
 
 int monitor_snapshot_disks(struct control_call *call, const json_t *with, struct error *e)
@@ -157,6 +186,8 @@ int monitor_snapshot_disks(struct control_call *call, const json_t *with, struct
 	int r = check(monitor, e);
 
 	(void)with;
+	if (r == 0)
+		r = take_wants(monitor, call, e);
 	for (unsigned i = 0; r == 0 && i < config->disk_count; i++) {
 		const struct block_options *disk = &config->disks[i];
 		const char *path = disk->overlay_path ? disk->overlay_path : disk->path;
@@ -265,6 +296,7 @@ static int save(struct snapshotting *s, int fd, const struct snapshot_contents *
 	state_writer_init(&w);
 	contents.facts = text;
 	r = text ? machine_save_state(machine, &w, e) : error_errno(e, -ENOMEM, "snapshot");
+	contents.wants = s->wants;
 	contents.memory = &machine_board(machine)->memory;
 	contents.state = w.bytes;
 	contents.state_length = w.length;
@@ -314,9 +346,9 @@ static int fill(struct snapshotting *s, const json_t *with, struct snapshot_cont
 	return 0;
 }
 
-static void tell_saving(struct control_call *call)
+static void tell_saving(struct control_call *call, bool early)
 {
-	json_t *event = json_pack("{s:s}", "event", "saving");
+	json_t *event = json_pack("{s:s, s:b}", "event", "saving", "early", early);
 
 	control_tell_caller(call, event);
 	json_decref(event);
@@ -336,7 +368,8 @@ static int begin(struct snapshotting *s, struct control_call *call, const json_t
 	s->call = call;
 	control_keep(call, caller_gone, s);
 	if (contents.bare)
-		tell_saving(call);
+		tell_saving(call, s->wants >= 0);
+	keep_wants(s, -1);
 	return 0;
 }
 

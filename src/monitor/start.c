@@ -285,6 +285,16 @@ int monitor_copy_wait(int starter, struct error *e)
 	return length > 0 ? 0 : error_set(e, ERROR_STATE, -ECANCELED, "whoever made this machine gave it up before it ran");
 }
 
+/* What stood unread there when it is closed would take the answer away from whoever waits for it. */
+void monitor_copy_ignore(int starter)
+{
+	char text[8];
+
+	(void)shutdown(starter, SHUT_RD);
+	while (recv(starter, text, sizeof text, MSG_DONTWAIT) > 0)
+		;
+}
+
 void monitor_copy_go_on(const struct monitor_started *started, bool there)
 {
 	if (there)

@@ -8,7 +8,7 @@
 static void end_now(struct monitor *monitor)
 {
 	if (monitor_is_cut_off(monitor))
-		monitor_abandon(monitor);
+		monitor_abandon(monitor, MONITOR_LOST);
 	machine_stop(monitor->machine);
 	loop_quit(monitor->loop);
 }

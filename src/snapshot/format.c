@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/zeros.h"
+#include "snapshot/marks.h"
 
 static const uint8_t magic[8] = {'D', 'O', 'P', 'L', 'S', 'N', 'A', 'P'};
 
@@ -78,12 +79,12 @@ static int check_wire(const struct wire_header *wire, uint64_t size, const char 
 				 version, SNAPSHOT_VERSION);
 	if (version == 0 || le64_get(wire->checksum) != XXH64(wire, offsetof(struct wire_header, checksum), 0))
 		return refuse(name, "the header (bytes 0 to 4095) is damaged: its checksum is wrong", e);
-	if (le64_get(wire->length) != size)
+	if (le32_get(wire->flags) & SNAPSHOT_EARLY ? le64_get(wire->length) > size : le64_get(wire->length) != size)
 		return error_set(e, ERROR_FAILED, -EBADMSG,
 				 "%s: the file has %" PRIu64 " bytes instead of %" PRIu64 "; it was cut or added to", name, size,
 				 le64_get(wire->length));
 	if (le32_get(wire->region_count) > MEMORY_REGIONS_MAX || le32_get(wire->section_count) > SNAPSHOT_SECTIONS ||
-	    le32_get(wire->flags) & ~(uint32_t)(SNAPSHOT_PACKED | SNAPSHOT_BARE))
+	    le32_get(wire->flags) & ~(uint32_t)(SNAPSHOT_PACKED | SNAPSHOT_BARE | SNAPSHOT_EARLY))
 		return refuse(name, "the header names more than there can be", e);
 	return 0;
 }
@@ -93,6 +94,8 @@ static int check_flags(const struct snapshot_header *header, const char *name, s
 {
 	if (header->flags & SNAPSHOT_BARE &&
 	    (header->flags & SNAPSHOT_PACKED || header->version < 2 || snapshot_has_parent(header)))
+		return refuse(name, "the header has flags that do not go together", e);
+	if (header->flags & SNAPSHOT_EARLY && !(header->flags & SNAPSHOT_BARE))
 		return refuse(name, "the header has flags that do not go together", e);
 	return 0;
 }
@@ -160,6 +163,9 @@ static bool length_fits(const struct snapshot_header *header, const struct snaps
 	case SNAPSHOT_RUNS:
 		return header->version > 1 && section->length % sizeof(struct snapshot_run) == 0 &&
 		       section->length / sizeof(struct snapshot_run) <= header->pages;
+	case SNAPSHOT_MARKS:
+		return header->flags & SNAPSHOT_EARLY && section->length == marks_size(header) &&
+		       section->offset % GUEST_PAGE_SIZE == 0;
 	default:
 		return false;
 	}
@@ -173,7 +179,9 @@ static int check_sections(const struct snapshot_header *header, const char *name
 		needed |= 1u << SNAPSHOT_PAGES;
 	if (header->flags & SNAPSHOT_PACKED)
 		needed |= 1u << SNAPSHOT_CHUNKS;
-	if (header->version > 1)
+	if (header->flags & SNAPSHOT_EARLY)
+		needed |= 1u << SNAPSHOT_MARKS;
+	else if (header->version > 1)
 		needed |= 1u << SNAPSHOT_RUNS;
 	for (unsigned i = 0; i < header->section_count; i++) {
 		const struct snapshot_section *section = &header->sections[i];

@@ -17,12 +17,15 @@
 
 #define SNAPSHOT_VERSION  2 /* written; 1, which has no section RUNS, is read too */
 #define SNAPSHOT_HEADER   4096 /* bytes; the table of pages follows in a file as we write it */
+#define SNAPSHOT_EARLY_AT 4096 /* where the header of one that is being written is */
 #define SNAPSHOT_SECTIONS 16
 #define SNAPSHOT_ID_BYTES 16
 
 enum snapshot_flag {
 	SNAPSHOT_PACKED = 1,
 	SNAPSHOT_BARE = 2, /* without PAGES, so of its memory nothing can be compared; plain, without a parent */
+	/* Of a second header behind the place of the first, with BARE: the memory is being written. Without RUNS. */
+	SNAPSHOT_EARLY = 4,
 };
 
 enum snapshot_section_kind {
@@ -33,6 +36,7 @@ enum snapshot_section_kind {
 	SNAPSHOT_CHUNKS = 5, /* packed files only */
 	SNAPSHOT_FILE = 6,   /* of the machine's folder; its name is among the facts, in the same order. Packed files only */
 	SNAPSHOT_RUNS = 7,   /* of PAGES */
+	SNAPSHOT_MARKS = 8,  /* with EARLY only: snapshot/marks.h */
 };
 
 struct snapshot_section {
@@ -98,7 +102,8 @@ _Static_assert(sizeof(struct snapshot_chunk) == 24, "row as in docs/internals/sn
 
 void snapshot_header_put(const struct snapshot_header *header, uint8_t out[SNAPSHOT_HEADER]);
 /* Of a file that has `size` bytes; `name` is for messages. -EBADMSG with what and where; -ENOTSUP: a newer version. Afterwards
- * every section lies in the file, each kind but FILE comes once, sizes fit each other and `pages`. */
+ * every section lies in the file, each kind but FILE comes once, sizes fit each other and `pages`. Of a file that grows, which an
+ * early header tells of, they lie in what was there when that was written. */
 MUST_USE int snapshot_header_get(struct snapshot_header *out, const uint8_t bytes[SNAPSHOT_HEADER], uint64_t size,
 				 const char *name, struct error *e);
 /* The first section of that kind, or NULL. */

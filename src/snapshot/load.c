@@ -176,6 +176,8 @@ static int load_memory(const struct loading *loading, struct error *e)
 	int r = 0;
 
 	clear(loading->memory);
+	if (base->header.flags & SNAPSHOT_EARLY)
+		return filling_begin(loading->options->filling, base, loading->memory, loading->options->source, e);
 	if (lazy)
 		r = map_all(loading, base, e);
 	if (r == 0 && !(lazy && chain->count == 1))

@@ -324,7 +324,8 @@ static int read_chunks(struct snapshot *snapshot, struct error *e)
 	return check_chunks(snapshot, e);
 }
 
-static int read_beginning(struct snapshot *snapshot, struct error *e)
+/* Header and facts. */
+static int read_begin(struct snapshot *snapshot, uint64_t at, bool early, struct error *e)
 {
 	uint8_t bytes[SNAPSHOT_HEADER];
 	struct stat stat;
@@ -335,10 +336,33 @@ static int read_beginning(struct snapshot *snapshot, struct error *e)
 	if (!S_ISREG(stat.st_mode) || stat.st_size < SNAPSHOT_HEADER)
 		return error_set(e, ERROR_FAILED, -EBADMSG, "%s: this is no snapshot: it is too short, or no file",
 				 snapshot->name);
-	r = read_at(snapshot, bytes, sizeof bytes, 0, e);
+	r = read_at(snapshot, bytes, sizeof bytes, at, e);
 	if (r == 0)
 		r = snapshot_header_get(&snapshot->header, bytes, (uint64_t)stat.st_size, snapshot->name, e);
+	if (r == 0 && early != !!(snapshot->header.flags & SNAPSHOT_EARLY))
+		r = error_set(e, ERROR_FAILED, -EBADMSG, "%s: the header is another kind of header", snapshot->name);
 	return r < 0 ? r : read_facts(snapshot, e);
+}
+
+static int read_beginning(struct snapshot *snapshot, struct error *e)
+{
+	return read_begin(snapshot, 0, false, e);
+}
+
+static int read_state(struct snapshot *snapshot, struct error *e)
+{
+	int r = read_section(snapshot, SNAPSHOT_STATE, "the state of processors and devices", &snapshot->state, e);
+
+	if (r == 0)
+		snapshot->state_length = snapshot_find(&snapshot->header, SNAPSHOT_STATE)->length;
+	return r;
+}
+
+static int read_early(struct snapshot *snapshot, struct error *e)
+{
+	int r = read_begin(snapshot, SNAPSHOT_EARLY_AT, true, e);
+
+	return r < 0 ? r : read_state(snapshot, e);
 }
 
 static int read_all(struct snapshot *snapshot, struct error *e)
@@ -346,9 +370,7 @@ static int read_all(struct snapshot *snapshot, struct error *e)
 	int r = read_beginning(snapshot, e);
 
 	if (r == 0)
-		r = read_section(snapshot, SNAPSHOT_STATE, "the state of processors and devices", &snapshot->state, e);
-	if (r == 0)
-		snapshot->state_length = snapshot_find(&snapshot->header, SNAPSHOT_STATE)->length;
+		r = read_state(snapshot, e);
 	if (r == 0)
 		r = read_chunks(snapshot, e);
 	return r < 0 ? r : read_kinds(snapshot, e);
@@ -377,6 +399,11 @@ static int open_with(struct snapshot **out, int fd, const char *name, int (*read
 int snapshot_open(struct snapshot **out, int fd, const char *name, struct error *e)
 {
 	return open_with(out, fd, name, read_all, e);
+}
+
+int snapshot_open_early(struct snapshot **out, int fd, const char *name, struct error *e)
+{
+	return open_with(out, fd, name, read_early, e);
 }
 
 int snapshot_open_facts(struct snapshot **out, int fd, const char *name, struct error *e)

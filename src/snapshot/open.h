@@ -36,6 +36,9 @@ struct snapshot {
 
 /* `fd` belongs to the snapshot, also on failure. -EBADMSG, -ENOTSUP (a newer version), -ENOMEM, errors of reading. */
 MUST_USE int snapshot_open(struct snapshot **out, int fd, const char *name, struct error *e);
+/* One whose memory is being written, by what stands in it already: header, facts, state, and where the memory will be. Nothing of
+ * its memory may be asked for here (snapshot/filling.h does). -EBADMSG: it was not begun so. */
+MUST_USE int snapshot_open_early(struct snapshot **out, int fd, const char *name, struct error *e);
 /* Header and facts only: nothing else of it may be asked for. */
 MUST_USE int snapshot_open_facts(struct snapshot **out, int fd, const char *name, struct error *e);
 void snapshot_close(struct snapshot *snapshot); /* accepts NULL */

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -13,12 +14,17 @@
 
 #include "base/file.h"
 #include "base/zeros.h"
+#include "snapshot/marks.h"
 #include "snapshot/runs.h"
 
 #define ROWS 256 /* pages that are looked at together */
 /* Fewer pages of zeros than this between others are written with them where nothing is to be kept: each gap costs a call more,
  * and the file system small pieces. */
 #define BARE_GAP 9
+/* Fewer of them where somebody waits for pages that he asked for. */
+#define EARLY_ROWS 64
+_Static_assert(ROWS % EARLY_ROWS == 0 && EARLY_ROWS % 64 == 0 && EARLY_ROWS % MARKS_GROUP == 0, "whole words, whole groups");
+#define WANTS_AT_ONCE 64
 
 /* What the child tells when it is done. */
 struct report {
@@ -38,6 +44,10 @@ struct child {
 	struct snapshot_counts counts;
 	XXH64_state_t *sum, *runs_sum; /* of the table; of the runs */
 	struct runs_writer runs;
+	/* For those who use the file before it is whole: */
+	int wants;           /* -1: nobody */
+	struct marks *marks; /* in the file; NULL likewise */
+	uint64_t marks_offset, marks_length;
 };
 
 int snapshot_prepare(int fd, const struct snapshot_page *rows, uint64_t count, struct error *e)
@@ -113,10 +123,83 @@ static int write_pages(const struct child *child, const struct snapshot_page *ro
 	return r;
 }
 
-/* `first`: the row of its first page. `touched`: their bits, from a whole word on. */
-static int write_rows(struct child *child, const uint8_t *bytes, const uint64_t *touched, uint64_t first, unsigned count)
+/* ---- For those who use the file before it is whole ---- */
+
+static bool is_touched(const struct child *child, const struct marks_place *place)
 {
-	uint64_t at = SNAPSHOT_HEADER + first * sizeof(struct snapshot_page);
+	uint64_t mask = (UINT64_C(1) << MARKS_GROUP) - 1;
+
+	return child->touched[place->region][place->page / 64] >> place->page % 64 & mask;
+}
+
+/* They need not ask for what nobody ever touched. */
+static void mark_untouched(struct child *child)
+{
+	struct marks_place place;
+
+	for (uint64_t group = 0; marks_find(child->memory, group, &place); group++)
+		if (!is_touched(child, &place))
+			marks_set(child->marks, group, MARKS_ZERO);
+}
+
+/* Those of rows that are in the file. */
+static void mark_rows(struct child *child, const struct snapshot_page *rows, uint64_t group, unsigned count)
+{
+	for (unsigned i = 0; i < count; group++) {
+		unsigned end = count - i < MARKS_GROUP ? count : i + MARKS_GROUP;
+		enum marks_kind kind = MARKS_ZERO;
+
+		for (; i < end; i++)
+			if (le32_get(rows[i].kind) == SNAPSHOT_PAGE_HERE)
+				kind = MARKS_HERE;
+		marks_set(child->marks, group, kind);
+	}
+}
+
+/* It comes again in its turn, with the same bytes. */
+static int write_wanted(struct child *child, uint64_t group)
+{
+	struct marks_place place;
+	const uint8_t *bytes;
+	uint64_t length;
+	int r = 0;
+
+	if (!marks_find(child->memory, group, &place) || marks_get(child->marks, group) != MARKS_NONE)
+		return 0;
+	bytes = child->memory->regions[place.region].host + place.page * GUEST_PAGE_SIZE;
+	length = place.pages * GUEST_PAGE_SIZE;
+	if (zeros_only(bytes, length)) {
+		marks_set(child->marks, group, MARKS_ZERO);
+		return 0;
+	}
+	r = file_write_at(child->fd, bytes, length, child->memory_offset + place.row * GUEST_PAGE_SIZE);
+	if (r == 0)
+		marks_set(child->marks, group, MARKS_HERE);
+	return r;
+}
+
+static int serve(struct child *child)
+{
+	uint32_t wanted[WANTS_AT_ONCE];
+	ssize_t n = read(child->wants, wanted, sizeof wanted);
+	int r = 0;
+
+	for (ssize_t i = 0; r == 0 && i < n / (ssize_t)sizeof *wanted; i++)
+		r = write_wanted(child, wanted[i]);
+	if (n > 0)
+		marks_wake(child->marks);
+	return r;
+}
+
+/* ---- All of it ---- */
+
+/* `place`: pages from a whole word of bits on. */
+static int write_rows(struct child *child, const struct marks_place *place)
+{
+	const uint8_t *bytes = child->memory->regions[place->region].host + place->page * GUEST_PAGE_SIZE;
+	const uint64_t *touched = child->touched[place->region] + place->page / 64;
+	uint64_t at = SNAPSHOT_HEADER + place->row * sizeof(struct snapshot_page);
+	unsigned count = (unsigned)place->pages;
 	struct snapshot_page rows[ROWS];
 	int r = child->has_parent ? file_read_at(child->fd, rows, count * sizeof *rows, at) : 0;
 
@@ -129,7 +212,9 @@ static int write_rows(struct child *child, const uint8_t *bytes, const uint64_t 
 	for (unsigned i = 0; r == 0 && i < count; i++)
 		r = runs_add(&child->runs, (enum snapshot_page_kind)le32_get(rows[i].kind));
 	if (r == 0)
-		r = write_pages(child, rows, count, bytes, child->memory_offset + first * GUEST_PAGE_SIZE);
+		r = write_pages(child, rows, count, bytes, child->memory_offset + place->row * GUEST_PAGE_SIZE);
+	if (r == 0 && child->marks)
+		mark_rows(child, rows, marks_group(child->memory, place->region, place->page), count);
 	if (r < 0 || child->bare)
 		return r;
 	XXH64_update(child->sum, rows, count * sizeof *rows);
@@ -142,25 +227,46 @@ static bool is_given_up(const struct child *child)
 	return poll(&(struct pollfd){.fd = child->socket, .events = POLLIN}, 1, 0) > 0;
 }
 
+/* Nobody ever touched it: looking around in between would take longer. */
+static bool is_nothing(const struct child *child, const struct marks_place *place)
+{
+	for (uint64_t page = place->page; page < place->page + place->pages; page += 64)
+		if (child->touched[place->region][page / 64])
+			return false;
+	return true;
+}
+
+static int write_some(struct child *child, const struct marks_place *place)
+{
+	int r = 0;
+
+	if (is_nothing(child, place))
+		return write_rows(child, place);
+	if (is_given_up(child))
+		return -ECANCELED;
+	if (child->marks)
+		r = serve(child);
+	return r < 0 ? r : write_rows(child, place);
+}
+
 static int write_memory(struct child *child)
 {
-	uint64_t row = 0;
+	struct marks_place place = {.row = 0};
 	int r = 0;
 
 	XXH64_reset(child->sum, 0);
 	runs_begin(&child->runs, child->fd, child->header.length, child->runs_sum);
-	for (unsigned i = 0; i < child->memory->count; i++) {
-		const struct memory_region *region = &child->memory->regions[i];
-		uint64_t pages = region->size / GUEST_PAGE_SIZE;
+	if (child->marks)
+		mark_untouched(child);
+	for (; place.region < child->memory->count; place.region++) {
+		uint64_t pages = child->memory->regions[place.region].size / GUEST_PAGE_SIZE;
+		uint64_t most = child->marks ? EARLY_ROWS : ROWS;
 
-		for (uint64_t first = 0; r == 0 && first < pages; first += ROWS) {
-			unsigned count = (unsigned)(pages - first < ROWS ? pages - first : ROWS);
-
-			r = is_given_up(child) ? -ECANCELED
-					       : write_rows(child, region->host + first * GUEST_PAGE_SIZE,
-							    child->touched[i] + first / 64, row + first, count);
+		for (place.page = 0; r == 0 && place.page < pages; place.page += place.pages) {
+			place.pages = pages - place.page < most ? pages - place.page : most;
+			r = write_some(child, &place);
+			place.row += place.pages;
 		}
-		row += pages;
 	}
 	return r;
 }
@@ -179,16 +285,31 @@ static int write_header(struct child *child)
 	return r < 0 ? r : file_write_at(child->fd, bytes, sizeof bytes, 0);
 }
 
-/* Nothing but the file and the socket: whoever holds a lock by a descriptor would hold it as long as this lives. */
-static void close_others(int a, int b)
+/* Whoever holds a lock by a descriptor would hold it as long as this lives. */
+static void close_between(int low, int high)
 {
-	unsigned low = (unsigned)(a < b ? a : b), high = (unsigned)(a < b ? b : a);
-
-	if (low > 0)
-		(void)close_range(0, low - 1, 0);
 	if (high > low + 1)
-		(void)close_range(low + 1, high - 1, 0);
-	(void)close_range(high + 1, ~0u, 0);
+		(void)close_range((unsigned)(low + 1), (unsigned)(high - 1), 0);
+}
+
+static void exchange(int *a, int *b)
+{
+	int low = *a < *b ? *a : *b, high = *a < *b ? *b : *a;
+
+	*a = low;
+	*b = high;
+}
+
+/* Nothing but the file, the socket and the pipe. */
+static void close_others(int a, int b, int c)
+{
+	exchange(&a, &b);
+	exchange(&b, &c);
+	exchange(&a, &b);
+	close_between(-1, a);
+	close_between(a, b);
+	close_between(b, c);
+	(void)close_range((unsigned)c + 1, ~0u, 0);
 }
 
 __attribute__((noreturn)) static void run_child(struct child *child)
@@ -196,7 +317,7 @@ __attribute__((noreturn)) static void run_child(struct child *child)
 	struct report report;
 	ssize_t ignored;
 
-	close_others(child->fd, child->socket);
+	close_others(child->fd, child->socket, child->wants);
 	report.code = write_memory(child);
 	if (report.code == 0)
 		report.code = write_header(child);
@@ -231,7 +352,10 @@ static void plan(struct child *child, const struct snapshot_contents *contents)
 		header->pages += region->size / GUEST_PAGE_SIZE;
 	}
 	table = contents->bare ? 0 : header->pages * sizeof(struct snapshot_page);
-	child->memory_offset = page_up(SNAPSHOT_HEADER + table);
+	child->wants = contents->bare ? contents->wants : -1;
+	child->marks_offset = SNAPSHOT_EARLY_AT + SNAPSHOT_HEADER;
+	child->marks_length = child->wants < 0 ? 0 : marks_size(header);
+	child->memory_offset = child->wants < 0 ? page_up(SNAPSHOT_HEADER + table) : child->marks_offset + child->marks_length;
 	header->sections[0] = (struct snapshot_section){.kind = SNAPSHOT_MEMORY,
 							.offset = child->memory_offset,
 							.length = header->pages * GUEST_PAGE_SIZE};
@@ -285,6 +409,38 @@ static int start_child(struct snapshot_save *save, struct child *child, struct e
 	return 0;
 }
 
+/* Zeros are written, as a file system that has no room would tell of it by a signal later. */
+static int write_early(const struct child *child)
+{
+	static const uint8_t zeros[GUEST_PAGE_SIZE];
+	struct snapshot_header header = child->header;
+	uint8_t bytes[SNAPSHOT_HEADER];
+	int r = 0;
+
+	header.flags |= SNAPSHOT_EARLY;
+	header.section_count = 4;
+	header.sections[3] = (struct snapshot_section){
+		.kind = SNAPSHOT_MARKS, .offset = child->marks_offset, .length = child->marks_length};
+	snapshot_header_put(&header, bytes);
+	for (uint64_t at = 0; r == 0 && at < child->marks_length; at += sizeof zeros)
+		r = file_write_at(child->fd, zeros, sizeof zeros, child->marks_offset + at);
+	return r < 0 ? r : file_write_at(child->fd, bytes, sizeof bytes, SNAPSHOT_EARLY_AT);
+}
+
+static int begin_early(struct child *child)
+{
+	int r = child->wants < 0 ? 0 : write_early(child);
+	void *marks;
+
+	if (r < 0 || child->wants < 0)
+		return r;
+	marks = mmap(NULL, child->marks_length, PROT_READ | PROT_WRITE, MAP_SHARED, child->fd, (off_t)child->marks_offset);
+	if (marks == MAP_FAILED)
+		return -errno;
+	child->marks = marks;
+	return 0;
+}
+
 static int find_touched(struct child *child)
 {
 	for (unsigned i = 0; i < child->memory->count; i++) {
@@ -301,6 +457,8 @@ static void release(struct child *child)
 {
 	for (unsigned i = 0; i < MEMORY_REGIONS_MAX; i++)
 		free(child->touched[i]);
+	if (child->marks)
+		munmap(child->marks, child->marks_length);
 	XXH64_freeState(child->sum);
 	XXH64_freeState(child->runs_sum);
 }
@@ -318,6 +476,8 @@ int snapshot_save_begin(struct snapshot_save *save, int fd, const struct snapsho
 		r = file_write_at(fd, contents->state, contents->state_length, child.header.sections[1].offset);
 	if (r == 0)
 		r = file_write_at(fd, contents->facts, strlen(contents->facts), child.header.sections[2].offset);
+	if (r == 0)
+		r = begin_early(&child);
 	r = r < 0 ? error_errno(e, r, "writing the snapshot") : start_child(save, &child, e);
 	release(&child);
 	return r;

@@ -5,7 +5,8 @@
  * as it was: the kernel copies a page when one of the two writes to it. The machine goes on at once; the child writes the
  * memory, then the header, and ends. A file without its header is no snapshot, so none is seen half done.
  *
- * A bare file, which lives as long as its clones start, has no table of pages: no page is hashed.
+ * A bare file, which lives as long as its clones start, has no table of pages: no page is hashed. It can be used before it is
+ * whole (snapshot/filling.h): a header of its own tells of what is there when the machine runs on, and marks of the memory.
  *
  * With a parent the rows of its table stand in the file already (snapshot_prepare); pages whose bytes hash as there are not
  * stored again. That costs a look at each page, in the child, and nothing while the guest runs between two snapshots.
@@ -30,6 +31,9 @@ struct snapshot_contents {
 	uint8_t id[SNAPSHOT_ID_BYTES], parent[SNAPSHOT_ID_BYTES];
 	uint64_t created_ns;
 	bool bare; /* SNAPSHOT_BARE; without a parent */
+	/* With `bare`: the reading end of a pipe by which those who use the file early ask for memory (snapshot/marks.h), which does not
+	 * block; the caller's, who closes it afterwards. -1: nobody does. */
+	int wants;
 };
 
 struct snapshot_counts {

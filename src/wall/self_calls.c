@@ -42,7 +42,7 @@ const struct wall_list wall_self_calls[THREAD_KINDS][WALL_SELF_LISTS] = {
 	[THREAD_MOVER] = {
 		{"the link to where a machine moves", CALLS("poll", "sendmsg", "recvfrom")},
 		{"further links of a machine that arrives", CALLS("accept4", "recvmsg", "shutdown", "close")},
-		{"memory that comes when it is touched", CALLS("read", "ioctl:absent")},
+		{"memory that comes when it is touched", CALLS("read", "ioctl:absent", "pread64")},
 		{"pages that KVM saw written", CALLS("ioctl:kvm-memory")},
 		{"disks that move along", DISK_CALLS},
 	},

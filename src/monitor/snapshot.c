@@ -296,7 +296,7 @@ static int save(struct snapshotting *s, int fd, const struct snapshot_contents *
 	state_writer_init(&w);
 	contents.facts = text;
 	r = text ? machine_save_state(machine, &w, e) : error_errno(e, -ENOMEM, "snapshot");
-	contents.wants = s->wants;
+	contents.wants = s->wants < 0 ? NULL : &s->wants;
 	contents.memory = &machine_board(machine)->memory;
 	contents.state = w.bytes;
 	contents.state_length = w.length;

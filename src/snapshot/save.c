@@ -352,7 +352,7 @@ static void plan(struct child *child, const struct snapshot_contents *contents)
 		header->pages += region->size / GUEST_PAGE_SIZE;
 	}
 	table = contents->bare ? 0 : header->pages * sizeof(struct snapshot_page);
-	child->wants = contents->bare ? contents->wants : -1;
+	child->wants = contents->bare && contents->wants ? *contents->wants : -1;
 	child->marks_offset = SNAPSHOT_EARLY_AT + SNAPSHOT_HEADER;
 	child->marks_length = child->wants < 0 ? 0 : marks_size(header);
 	child->memory_offset = child->wants < 0 ? page_up(SNAPSHOT_HEADER + table) : child->marks_offset + child->marks_length;

@@ -32,8 +32,8 @@ struct snapshot_contents {
 	uint64_t created_ns;
 	bool bare; /* SNAPSHOT_BARE; without a parent */
 	/* With `bare`: the reading end of a pipe by which those who use the file early ask for memory (snapshot/marks.h), which does not
-	 * block; the caller's, who closes it afterwards. -1: nobody does. */
-	int wants;
+	 * block; the caller's, who closes it afterwards. NULL: nobody does. */
+	const int *wants;
 };
 
 struct snapshot_counts {

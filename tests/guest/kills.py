@@ -262,7 +262,7 @@ class Kill:
                       "%s\nsaid: %s\nmonitor: %s" % (wrong, "".join(self.said), self.machines.read("web", "monitor.log")[-500:]))
 
 
-def catch_writer(machines):
+def catch_writer_of(machines, work, undo):
     """A command that saves and its writing process, which is stopped; or nothing, when that was done before."""
     def state(pid):
         with open("/proc/%d/stat" % pid) as file:
@@ -270,7 +270,7 @@ def catch_writer(machines):
 
     monitor = machines.list()["web"]["pid"]
     before, found = set(children(monitor)), []
-    command = machines.begin("snapshot", "web", "given-up")
+    command = machines.begin(*work)
     while not found and command.poll() is None:
         found = sorted(set(children(monitor)) - before)
     try:
@@ -281,15 +281,20 @@ def catch_writer(machines):
     except (IndexError, OSError):
         pass
     command.communicate(timeout=5 * PATIENCE)
-    machines.doppel("snapshot", "rm", "web", "given-up")
+    machines.doppel(*undo)
     return None
+
+
+def catch_writer(machines, work, undo):
+    caught, attempts = None, 0
+    while not caught and attempts < 20:
+        caught, attempts = catch_writer_of(machines, work, undo), attempts + 1
+    return caught
 
 
 def save_for_nobody(machines):
     """What a killed command leaves is neither waited for nor kept."""
-    caught, attempts = None, 0
-    while not caught and attempts < 20:
-        caught, attempts = catch_writer(machines), attempts + 1
+    caught = catch_writer(machines, ["snapshot", "web", "given-up"], ["snapshot", "rm", "web", "given-up"])
     if not caught:
         return result(False, "a save whose command is killed is given up", "its writer was never met")
     command, writer = caught
@@ -304,6 +309,81 @@ def save_for_nobody(machines):
         machines.must("snapshot", "rm", "web", tag)
     return result(following.returncode == 0 and set(tags) == {"base", "following"} and machines.goes_on("web"),
                   "a save whose command is killed is given up", "%s\n%s" % (output, tags))
+
+
+def can_run_early():
+    """Where the kernel tells of memory that a device touches, clones do not wait for theirs."""
+    try:
+        os.close(os.open("/dev/userfaultfd", os.O_RDWR))
+        return True
+    except OSError:
+        with open("/proc/sys/vm/unprivileged_userfaultfd") as file:
+            return file.read().strip() == "1"
+
+
+def begin_early(machines):
+    """A clone that runs, and whose memory is not written before its writer goes on."""
+    caught = catch_writer(machines, ["clone", "web", "--name", "early"], ["rm", "--force", "early"])
+    if not caught:
+        raise RuntimeError("its writer was never met")
+    if not until(lambda: machines.list().get("early", {}).get("state") == "running"):
+        raise RuntimeError("it does not run before its memory is written: %s" % machines.list())
+    return caught
+
+
+def clone_in_time(machines):
+    command, writer = begin_early(machines)
+    refused = [machines.doppel("snapshot", "early", "new"), machines.doppel("clone", "early")]
+    waits = command.poll() is None
+    os.kill(writer, signal.SIGCONT)
+    output = command.communicate(timeout=5 * PATIENCE)[0]
+    good = waits and command.returncode == 0 and all(status and "memory is there" in said for status, said in refused)
+    good = good and machines.goes_on("early") and machines.goes_on("web")
+    again = machines.must("clone", "early").split() if good else []
+    good = good and machines.goes_on(again[0])
+    machines.must("rm", "--force", "early", *again)
+    return result(good, "a clone runs before its memory is written, and has all of it then", "%s %s" % (refused, output))
+
+
+def clone_without_writer(machines):
+    command, writer = begin_early(machines)
+    os.kill(writer, signal.SIGKILL)
+    output = command.communicate(timeout=5 * PATIENCE)[0]
+    return result(command.returncode != 0 and "early" not in machines.list() and machines.goes_on("web"),
+                  "a clone whose writer dies is none, and its source runs on", "%s %s" % (output, machines.list()))
+
+
+def clone_without_command(machines):
+    command, writer = begin_early(machines)
+    command.kill()
+    command.communicate(timeout=5 * PATIENCE)
+    os.kill(writer, signal.SIGCONT)
+    ended = until(lambda: machines.list()["early"]["state"] == "failed")
+    said = machines.must("inspect", "early")
+    machines.must("rm", "early")
+    return result(ended and "ended amid" in said and machines.goes_on("web"),
+                  "a clone whose command is killed amid fails plainly", said)
+
+
+def clone_without_source(machines):
+    command, writer = begin_early(machines)
+    machines.must("stop", "--force", "web")
+    os.kill(writer, signal.SIGCONT)
+    output = command.communicate(timeout=5 * PATIENCE)[0]
+    gone = "early" not in machines.list()
+    machines.must("start", "web")
+    return result(command.returncode != 0 and gone and machines.goes_on("web"),
+                  "a clone whose source is stopped amid is none", "%s %s" % (output, machines.list()))
+
+
+def early_clones(machines):
+    if not can_run_early():
+        return
+    for test in (clone_in_time, clone_without_writer, clone_without_command, clone_without_source):
+        try:
+            test(machines)
+        except RuntimeError as error:
+            result(False, test.__name__, str(error))
 
 
 def return_to_base(machines):
@@ -323,6 +403,7 @@ def main():
     try:
         machines.make(pattern)
         save_for_nobody(machines)
+        early_clones(machines)
         processes = machines.processes()
         for i in range(count):
             if not Kill(machines, random.Random(seed + i), lasts).meet("seed %d" % (seed + i), processes):

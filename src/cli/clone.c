@@ -4,7 +4,7 @@
  * What is done once for all of them: the machine is saved (unless a snapshot is named), the snapshot is opened and
  * checked, and its document is read. Then each gets a folder with a document and links to the machine's files, an overlay
  * over the disk's layer, and a monitor, a copy of this process, that maps the snapshot's memory. The first of them are made
- * while the memory is still being written, and wait for it when all else of them is there.
+ * while the memory is still being written, and run before it is (snapshot/filling.h), or wait for it when all else of them is there.
  */
 #include <errno.h>
 #include <fcntl.h>

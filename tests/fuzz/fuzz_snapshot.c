@@ -2,6 +2,7 @@
  * A snapshot file from outside: as it is, and (since a fuzzer does not guess checksums) with the checksums of its header and
  * sections put right, so that what they protect is judged too.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,6 +40,8 @@ static void try_file(const uint8_t *data, size_t size)
 
 	if (fd < 0 || write(fd, data, size) != (ssize_t)size)
 		abort();
+	if (snapshot_open_early(&snapshot, fcntl(fd, F_DUPFD_CLOEXEC, 0), "fuzz", &e) == 0)
+		snapshot_close(snapshot);
 	if (snapshot_open(&snapshot, fd, "fuzz", &e) < 0) {
 		if (!*e.message)
 			abort();

@@ -50,7 +50,6 @@ struct cloning {
 	size_t file_count;
 	int written; /* the one that is being written; -1: none */
 	int pipe[2]; /* by which its memory is asked for meanwhile; -1: none */
-	bool usable; /* meanwhile */
 	unsigned number; /* of the last name that was tried */
 	struct start starts[STARTS_MAX];
 	uint64_t begun, finished;
@@ -210,7 +209,7 @@ static int be_clone(void *context, const char *name, int starter)
 	const struct cloning *cloning = context;
 	const struct clone_source source = {.chain = cloning->written < 0 ? &cloning->chain : NULL,
 					    .file = cloning->written,
-					    .wants = cloning->usable ? cloning->pipe[1] : -1};
+					    .wants = cloning->pipe[1]};
 
 	return monitor_clone(cloning->named->registry, &source, name, starter);
 }
@@ -298,32 +297,55 @@ static void close_pipe(struct cloning *cloning, unsigned end)
 	cloning->pipe[end] = -1;
 }
 
-/* Until the file is whole there is enough to do. */
-static void begin_early(void *context, const char *path, const json_t *facts, bool early)
+static int begin_some(struct cloning *cloning)
+{
+	int r = 0;
+
+	while (r == 0 && may_begin(cloning))
+		r = begin(cloning, &cloning->why);
+	return r;
+}
+
+/* Before the machine is saved: its disk, if it has one, is not frozen yet, and nobody's whose command is killed may have that. */
+static void begin_before(void *context, const char *path, const json_t *facts)
 {
 	struct cloning *cloning = context;
-	struct error *e = &cloning->why;
 
 	/* What writes the memory has it, and whoever asks finds out when that ends. */
 	close_pipe(cloning, 0);
 	cloning->written = open(path, O_RDONLY | O_CLOEXEC);
 	if (cloning->written < 0) {
-		cloning->early = error_errno(e, -errno, "%.300s", path);
+		cloning->early = error_errno(&cloning->why, -errno, "%.300s", path);
 		return;
 	}
-	cloning->usable = early;
 	cloning->files[0] = cloning->written;
 	cloning->files[1] = cloning->pipe[1];
-	cloning->file_count = early ? 2 : 1;
-	cloning->early = read_template(cloning, facts, path, e);
-	while (cloning->early == 0 && may_begin(cloning))
-		cloning->early = begin(cloning, e);
+	cloning->file_count = cloning->pipe[1] < 0 ? 1 : 2;
+	cloning->early = read_template(cloning, facts, path, &cloning->why);
+	if (cloning->early == 0 && !*cloning->layer)
+		cloning->early = begin_some(cloning);
+}
+
+static void tell_all(const struct cloning *cloning, enum monitor_copy_news news)
+{
+	for (uint64_t i = 0; i < cloning->begun; i++)
+		monitor_copy_tell(&cloning->starts[i].started, news);
+}
+
+/* Until the file is whole there is enough to do. */
+static void begin_early(void *context, bool early)
+{
+	struct cloning *cloning = context;
+
+	if (cloning->early == 0)
+		cloning->early = begin_some(cloning);
+	if (early)
+		tell_all(cloning, MONITOR_COPY_EARLY);
 }
 
 static void end_early(struct cloning *cloning, bool saved)
 {
-	for (uint64_t i = 0; i < cloning->begun; i++)
-		monitor_copy_go_on(&cloning->starts[i].started, saved);
+	tell_all(cloning, saved ? MONITOR_COPY_THERE : MONITOR_COPY_NEVER);
 	if (cloning->written >= 0)
 		close(cloning->written);
 	cloning->written = -1;
@@ -344,7 +366,8 @@ static int take_file(struct cloning *cloning, const char *path, int lock, struct
 static int save_now(struct cloning *cloning, struct error *e)
 {
 	int lock, r;
-	struct snapshots_request request = {.tag = "clone", .passing = &lock, .saving = begin_early, .context = cloning};
+	struct snapshots_request request = {
+		.tag = "clone", .passing = &lock, .asking = begin_before, .saving = begin_early, .context = cloning};
 	char path[PATH_MAX];
 
 	if (pipe2(cloning->pipe, O_CLOEXEC | O_NONBLOCK) == 0)

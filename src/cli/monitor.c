@@ -85,7 +85,7 @@ static int load_early(struct session *session, struct machine *machine, const st
 	struct snapshot *snapshot;
 	int r, file;
 
-	if (source.wants < 0 || options->eager || !filling_can(&machine_board(machine)->memory) ||
+	if (options->eager || !filling_can(&machine_board(machine)->memory) ||
 	    absent_open(&source.absent, NULL) < 0)
 		return 1;
 	file = fcntl(session->source->file, F_DUPFD_CLOEXEC, 0);
@@ -103,17 +103,29 @@ static int load_early(struct session *session, struct machine *machine, const st
 	return r;
 }
 
+/* 1: it may not be done, or can not. */
+static int try_early(struct session *session, enum monitor_copy_news news, struct machine *machine,
+		     const struct snapshot_load_options *options, struct error *e)
+{
+	int r = news == MONITOR_COPY_EARLY && session->source->wants >= 0 ? load_early(session, machine, options, e) : 1;
+
+	if (r == 1 && session->source->wants >= 0)
+		close(session->source->wants);
+	return r;
+}
+
 static int load_file(struct session *session, struct machine *machine, const struct snapshot_load_options *options,
 		     struct error *e)
 {
+	enum monitor_copy_news news;
 	struct snapshot *snapshot = NULL;
-	int r = load_early(session, machine, options, e);
+	int r = monitor_copy_wait(session->starter, &news, e);
 
+	if (r == 0)
+		r = try_early(session, news, machine, options, e);
 	if (r <= 0)
 		return r;
-	if (session->source->wants >= 0)
-		close(session->source->wants);
-	r = monitor_copy_wait(session->starter, e);
+	r = news == MONITOR_COPY_THERE ? 0 : monitor_copy_wait(session->starter, &news, e);
 	if (r == 0)
 		r = snapshot_open(&snapshot, session->source->file, "what was saved", e);
 	return r < 0 ? r : load_opened(session, snapshot, machine, options, e);

@@ -12,8 +12,8 @@
 /* What a clone goes on from. */
 struct clone_source {
 	const struct snapshot_chain *chain; /* open; or NULL: */
-	int file; /* a snapshot that is being written still: it is whole when the copy may go on (monitor_copy_wait). It is closed */
-	int wants; /* where its memory is asked for, when it may be used before (snapshot/filling.h); -1: it may not */
+	int file; /* a snapshot that is being written still, or will be: the copy is told when (monitor_copy_wait). It is closed */
+	int wants; /* where its memory is asked for meanwhile (snapshot/filling.h), likewise; -1: nowhere */
 };
 
 /* Until the machine's end. In a copy of the process (monitor_copy_begin), which tells at `starter` when it runs. The exit

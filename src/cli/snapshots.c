@@ -374,14 +374,15 @@ static void told(void *arg, const json_t *event)
 	const char *what = json_string_value(json_object_get(event, "event"));
 
 	if (what && strcmp(what, "saving") == 0)
-		taking->request->saving(taking->request->context, taking->aside, taking->facts,
-					json_is_true(json_object_get(event, "early")));
+		taking->request->saving(taking->request->context, json_is_true(json_object_get(event, "early")));
 }
 
 static int call(struct taking *taking, json_t **result, struct error *e)
 {
 	json_t *with = json_pack("{s:O, s:b}", "facts", taking->facts, "bare", taking->request->passing != NULL);
 
+	if (taking->request->asking)
+		taking->request->asking(taking->request->context, taking->aside, taking->facts);
 	if (*taking->parent)
 		json_object_set_new(with, "parent", json_string(taking->parent));
 	if (taking->request->saving)

@@ -32,11 +32,13 @@ struct snapshots_request {
 	/* Not NULL: it is hidden, bare, not flushed to disk, and the caller removes it soon. Here comes its descriptor, the caller's:
 	 * as long as that is open nobody sweeps the file away. */
 	int *passing;
+	/* With `passing`, or NULL: the machine is saved next, after this; `facts` have its disks. At most once. */
+	void (*asking)(void *context, const char *path, const json_t *facts);
 	/* With `passing`, or NULL: the machine runs on, and its memory is being written; the file is whole when snapshots_take returns
 	 * 0. At most once; a monitor of an older version does not tell. */
-	void (*saving)(void *context, const char *path, const json_t *facts, bool early);
+	void (*saving)(void *context, bool early);
 	/* With `saving`: the reading end of a pipe for whoever uses the file before it is whole (snapshot/marks.h), which `early` tells
-	 * that he can; the caller's, and not needed here any more once `saving` is called. NULL: nobody does. */
+	 * that he can; the caller's, and not needed here any more once `asking` is called. NULL: nobody does. */
 	const int *wants;
 	void *context;
 };

@@ -102,12 +102,17 @@ struct monitor_started {
 };
 MUST_USE int monitor_copy_begin(struct registry *registry, const char *name, const struct monitor_copy *copy,
 				struct monitor_started *started, struct error *e);
-/* A copy that was begun before all that it needs was there waits for that, once; -ECANCELED: it will not be there. Who began it
- * tells it, between begin and end. */
-MUST_USE int monitor_copy_wait(int starter, struct error *e);
-/* Instead: it does not need to be told. */
+/* A copy that was begun before all that it needs was there waits for that; -ECANCELED: it will not be there. Who began it tells
+ * it, between begin and end, in this order; a copy need not wait for both. */
+enum monitor_copy_news {
+	MONITOR_COPY_EARLY, /* there is enough to begin with; may be left out */
+	MONITOR_COPY_THERE, /* all of it */
+	MONITOR_COPY_NEVER,
+};
+MUST_USE int monitor_copy_wait(int starter, enum monitor_copy_news *news, struct error *e);
+/* The copy waits no more. */
 void monitor_copy_ignore(int starter);
-void monitor_copy_go_on(const struct monitor_started *started, bool there);
+void monitor_copy_tell(const struct monitor_started *started, enum monitor_copy_news news);
 MUST_USE int monitor_copy_end(const struct registry *registry, const char *name, const struct monitor_started *started,
 			      struct error *e);
 /* The same for a machine that arrives: returns when it is this side's, and runs or is paused as it did where it came from. */

@@ -274,33 +274,38 @@ int monitor_copy_begin(struct registry *registry, const char *name, const struct
 	return r;
 }
 
-int monitor_copy_wait(int starter, struct error *e)
+int monitor_copy_wait(int starter, enum monitor_copy_news *news, struct error *e)
 {
 	ssize_t length;
-	char text[8];
+	uint8_t byte;
 
 	do
-		length = recv(starter, text, sizeof text, 0);
+		length = recv(starter, &byte, sizeof byte, 0);
 	while (length < 0 && errno == EINTR);
-	return length > 0 ? 0 : error_set(e, ERROR_STATE, -ECANCELED, "whoever made this machine gave it up before it ran");
+	if (length <= 0)
+		return error_set(e, ERROR_STATE, -ECANCELED, "whoever made this machine gave it up before it ran");
+	*news = byte;
+	return 0;
 }
 
 /* What stood unread there when it is closed would take the answer away from whoever waits for it. */
 void monitor_copy_ignore(int starter)
 {
-	char text[8];
+	uint8_t byte;
 
 	(void)shutdown(starter, SHUT_RD);
-	while (recv(starter, text, sizeof text, MSG_DONTWAIT) > 0)
+	while (recv(starter, &byte, sizeof byte, MSG_DONTWAIT) > 0)
 		;
 }
 
-void monitor_copy_go_on(const struct monitor_started *started, bool there)
+void monitor_copy_tell(const struct monitor_started *started, enum monitor_copy_news news)
 {
-	if (there)
-		(void)!send(started->socket, "{}", 2, MSG_NOSIGNAL);
-	else
+	const uint8_t byte = (uint8_t)news;
+
+	if (news == MONITOR_COPY_NEVER)
 		(void)shutdown(started->socket, SHUT_WR);
+	else
+		(void)!send(started->socket, &byte, sizeof byte, MSG_NOSIGNAL);
 }
 
 int monitor_copy_end(const struct registry *registry, const char *name, const struct monitor_started *started,

@@ -358,6 +358,32 @@ static void test_strides(void **state)
 	(void)state;
 }
 
+/* What lies at a known place is reached from the page; the register is made for those who look only, once it is overwritten. */
+static void test_known_places(void **state)
+{
+	struct ir *here, *read, *beside, *across, *used;
+
+	begin();
+	here = add(IR_HERE, 8, 15, IR_ZERO, IR_ZERO, 0x12340);
+	read = load(8, 15, 15, 0x10);
+	used = add(IR_HERE, 8, 14, IR_ZERO, IR_ZERO, 0x12350);
+	beside = store(4, 14, 15, 8);
+	across = load(4, 13, 14, 0xcae);
+	optimize(&unit);
+	assert_int_equal(read->a, IR_PAGE);
+	assert_int_equal(read->imm, 0x12350);
+	assert_int_equal(here->late, 2);
+	assert_int_equal(used->late, 0);
+	assert_int_equal(beside->a, IR_PAGE);
+	expect(read, 1, true, 0);
+	expect(beside, 1, false, 8);
+	assert_int_equal(read->from, IR_PAGE);
+	assert_int_equal(read->from_low, 0x12350);
+	assert_int_equal(across->a, 14);
+	expect(across, 0, false, 0);
+	(void)state;
+}
+
 /* C may change what an address means. */
 static void test_walks_and_c(void **state)
 {
@@ -668,7 +694,7 @@ int main(void)
 		cmocka_unit_test(test_words), cmocka_unit_test(test_limits), cmocka_unit_test(test_many),
 		cmocka_unit_test(test_ways_round), cmocka_unit_test(test_loops), cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_walks), cmocka_unit_test(test_walks_and_c),
-		cmocka_unit_test(test_strides), cmocka_unit_test(test_quiet), cmocka_unit_test(test_not_quiet),
+		cmocka_unit_test(test_strides), cmocka_unit_test(test_known_places), cmocka_unit_test(test_quiet), cmocka_unit_test(test_not_quiet),
 		cmocka_unit_test(test_rotation), cmocka_unit_test(test_late), cmocka_unit_test(test_barriers),
 	};
 

@@ -126,6 +126,7 @@ static void stub_access(struct emit *e, const struct stub *s)
 	do_late(e, s);
 	address(e, s, emit_lowest_address);
 	slow_access(e, s);
+	emit_known_page(e);
 	looked_up(e, s);
 }
 
@@ -147,6 +148,7 @@ static void stub_group(struct emit *e, const struct stub *s)
 	address(e, s, emit_lowest_address);
 	if (s->to && is_load(s->ir))
 		no_store = emit_recheck(e, s->ir->span, true);
+	emit_known_page(e);
 	looked_up(e, s);
 	x64_patch_here(e->a, crosses);
 	if (no_store)

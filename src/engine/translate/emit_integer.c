@@ -25,6 +25,8 @@ void emit_copy(struct emit *e, enum x64_reg reg, unsigned global)
 		x64_mov_ri(e->a, reg, 0);
 	else if (global == IR_CONST)
 		x64_mov_ri(e->a, reg, (uint64_t)e->ir->imm);
+	else if (global == IR_PAGE)
+		x64_load(e->a, 8, reg, x64_at(X64_RBP, FRAME_AT(page)));
 	else if (held && reg != X64_RAX)
 		x64_mov_rr(e->a, 8, reg, X64_RAX);
 	else if (!held && !is_pinned(e, global))

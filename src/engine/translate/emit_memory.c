@@ -36,21 +36,34 @@ static void guest_address(struct emit *e, unsigned global, int64_t offset)
 struct place {
 	enum x64_reg reg;
 	int32_t low;
+	bool is_page; /* the register has the page itself */
 };
 
 /* How far from its base an access may lie for the base to choose the TLB entry. Where the base lies in another page, the
  * entry never matches, and the stub looks once more. */
 #define NEAR 128
 
-/* Where `span` bytes begin, `low` bytes from a global: near it, or rax has the address. */
+/* rax = the page of what lies `low` bytes from the unit's page. */
+static void known_page(struct emit *e, int64_t low)
+{
+	emit_copy(e, X64_RAX, IR_PAGE);
+	if (low & -(int64_t)GUEST_PAGE_SIZE)
+		x64_alu_ri(e->a, X64_ADD, 8, X64_RAX, (int32_t)(low & -(int64_t)GUEST_PAGE_SIZE));
+}
+
+/* Where `span` bytes begin, `low` bytes from a global: near it, or rax has the address, or the page if that is known. */
 static struct place place_of(struct emit *e, unsigned global, int64_t low, unsigned span)
 {
 	int64_t away = low >= 0 ? low : -(low + (int64_t)span - 1);
 
+	if (global == IR_PAGE) {
+		known_page(e, low);
+		return (struct place){X64_RAX, (int32_t)(low & (int64_t)(GUEST_PAGE_SIZE - 1)), true};
+	}
 	if (global < IR_GLOBALS && away >= 0 && away <= NEAR)
-		return (struct place){emit_value(e, global, X64_RAX), (int32_t)low};
+		return (struct place){emit_value(e, global, X64_RAX), (int32_t)low, false};
 	guest_address(e, global, low);
-	return (struct place){X64_RAX, 0};
+	return (struct place){X64_RAX, 0, false};
 }
 
 /* Compares the page of `span` bytes with the TLB entry of their base, which rcx is left to lead to. The byte whose page
@@ -63,6 +76,10 @@ static uint8_t *check(struct emit *e, struct place place, unsigned span, bool st
 	struct x64 *a = e->a;
 
 	emit_tlb_index(a, e->mode, place.reg);
+	if (place.is_page) {
+		x64_alu_rm(a, X64_CMP, 8, place.reg, emit_tlb_entry(e->mode, tag));
+		return x64_jcc_forward(a, X64_NE);
+	}
 	if (farthest)
 		x64_lea(a, 8, X64_RDX, x64_at(place.reg, farthest));
 	else
@@ -92,7 +109,7 @@ static void look_up(struct emit *e, struct place place, unsigned span, bool stor
 void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size, bool store)
 {
 	guest_address(e, global, offset);
-	look_up(e, (struct place){X64_RAX, 0}, size, store, STUB_ADDRESS);
+	look_up(e, (struct place){X64_RAX, 0, false}, size, store, STUB_ADDRESS);
 	x64_alu_rr(e->a, X64_ADD, 8, X64_RAX, X64_RCX);
 }
 
@@ -106,6 +123,14 @@ void emit_lowest_address(struct emit *e)
 		guest_address(e, ir->a, ir->imm);
 }
 
+void emit_known_page(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+
+	if (ir->group ? ir->from == IR_PAGE : ir->a == IR_PAGE)
+		known_page(e, ir->group ? ir->from_low : ir->imm);
+}
+
 void emit_own_address(struct emit *e)
 {
 	guest_address(e, e->ir->a, e->ir->imm);
@@ -113,7 +138,7 @@ void emit_own_address(struct emit *e)
 
 uint8_t *emit_recheck(struct emit *e, unsigned span, bool store)
 {
-	return find_addend(e, (struct place){X64_RAX, 0}, span, store);
+	return find_addend(e, (struct place){X64_RAX, 0, false}, span, store);
 }
 
 static struct x64_mem group_slot(const struct ir *ir)

@@ -141,6 +141,8 @@ void emit_address(struct emit *e, unsigned global, int64_t offset, unsigned size
 struct x64_mem emit_place(struct emit *e, bool store);
 /* rax = the guest address of the lowest byte that the present access, or the group it leads, checks. */
 void emit_lowest_address(struct emit *e);
+/* rax = its page, if that is known: what the hot path has there. */
+void emit_known_page(struct emit *e);
 /* rax = its own guest address. */
 void emit_own_address(struct emit *e);
 /* Whether an operation's code leaves rcx alone, but for accesses, which set e->pointer. */

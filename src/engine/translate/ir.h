@@ -21,6 +21,7 @@
 
 #define IR_GLOBALS 32
 #define IR_CONST   0xff /* as operand b: the immediate instead of a global */
+#define IR_PAGE    0xfd /* as the base of an access: the page's start */
 #define IR_ZERO    0xfe /* as an operand: zero; as a destination: nothing is kept */
 
 enum ir_op {

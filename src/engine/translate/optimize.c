@@ -78,7 +78,12 @@ const uint8_t ir_traits[UINT8_MAX + 1] = {
 
 static bool is_access(const struct ir *ir)
 {
-	return ir->op >= IR_LOAD && ir->op <= IR_FLOAT_STORE && ir->a < IR_GLOBALS;
+	return ir->op >= IR_LOAD && ir->op <= IR_FLOAT_STORE && (ir->a < IR_GLOBALS || ir->a == IR_PAGE);
+}
+
+static struct sum sum_at(const struct pass *p, unsigned global)
+{
+	return global == IR_PAGE ? (struct sum){.root = ROOT_PAGE} : p->sums[global];
 }
 
 static int32_t least(int32_t a, int32_t b)
@@ -123,12 +128,12 @@ static bool tells(const struct pass *p, unsigned global, struct sum of)
 	       !(made && (made->late || made->narrow));
 }
 
-/* A global from which a group can be checked that an access leads; IR_GLOBALS: there is none. */
+/* A global, or IR_PAGE, from which a group can be checked that an access leads; IR_GLOBALS: there is none. */
 static unsigned teller(const struct pass *p, unsigned base)
 {
 	unsigned global = 0;
 
-	if (!p->sums[base].range)
+	if (!sum_at(p, base).range)
 		return base;
 	while (global < IR_GLOBALS && !tells(p, global, p->sums[base]))
 		global++;
@@ -138,7 +143,7 @@ static unsigned teller(const struct pass *p, unsigned base)
 static void place(struct pass *p, struct ir *ir)
 {
 	bool store = ir->op == IR_STORE || ir->op == IR_FLOAT_STORE;
-	struct sum base = p->sums[ir->a];
+	struct sum base = sum_at(p, ir->a);
 	int32_t low = base.distance + (int32_t)ir->imm, high = low + base.range + ir->size;
 	unsigned i = find(p, base.root, store, low, high);
 
@@ -153,7 +158,7 @@ static void place(struct pass *p, struct ir *ir)
 					      .low = low,
 					      .high = high,
 					      .from = (uint8_t)from,
-					      .from_distance = p->sums[from].distance,
+					      .from_distance = sum_at(p, from).distance,
 					      .store = store};
 	}
 	p->groups[i].ranged |= base.range != 0;
@@ -345,6 +350,11 @@ static uint32_t walking(const struct ir_unit *unit, unsigned first, unsigned las
 	return set;
 }
 
+static bool stays_or_walks(uint32_t set, unsigned from)
+{
+	return from == IR_PAGE || (set >> from & 1);
+}
+
 /* Which groups walk: their leader is in a loop that moves its base so. */
 static void walks(struct pass *p)
 {
@@ -359,7 +369,7 @@ static void walks(struct pass *p)
 			unsigned leader = p->groups[g].leader;
 
 			if (leader >= to - 1 && leader <= i)
-				p->walks[g] |= set >> p->groups[g].from & 1;
+				p->walks[g] |= stays_or_walks(set, p->groups[g].from);
 		}
 	}
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/translate/optimize.h"
+#include "memory/memory.h"
 
 struct forward {
 	struct ir_unit *unit;
@@ -70,6 +71,22 @@ static void constants(const struct forward *f, struct ir *ir)
 		set(ir, from->imm + ir->imm);
 		ir->op = IR_HERE;
 	}
+}
+
+/* How far from its page a unit accesses a known place. */
+#define ACCESS_MAX (1 << 30)
+
+/* An access at a known place: whoever wants the base's register makes it. */
+static void access(const struct forward *f, struct ir *ir)
+{
+	const struct ir *from = maker(f, ir->a);
+	int64_t at = from ? from->imm + ir->imm : 0;
+
+	if (!from || from->op != IR_HERE || at < -ACCESS_MAX || at > ACCESS_MAX ||
+	    at >> GUEST_PAGE_SHIFT != (at + ir->size - 1) >> GUEST_PAGE_SHIFT)
+		return;
+	ir->a = IR_PAGE;
+	ir->imm = at;
 }
 
 /* Shifts left and right by as much are an extension, of the same source or in the same register. */
@@ -280,6 +297,8 @@ static void together(struct ir_unit *unit)
 			rotation(&f, ir);
 			extended(&f, ir);
 		}
+		if (ir->op >= IR_LOAD && ir->op <= IR_FLOAT_STORE)
+			access(&f, ir);
 		if (ir->op == IR_FLAGS_WRITE)
 			quiet(unit, i);
 		ir->is_word = makes_word(&f, ir);

@@ -77,6 +77,16 @@ static naked void grow(void)
 	    "addi a1, a1, -1; bnez a1, 1b; ret");
 }
 
+/* A place a gigabyte from here, in a register that is overwritten by what lies there; and a store to it. */
+static naked void known(void)
+{
+	asm("auipc a0, 0x40000; ld a0, 16(a0); ret");
+}
+static naked void known_store(void)
+{
+	asm("auipc a0, 0x40000; sd a1, 16(a0); li a0, 0; ret");
+}
+
 static void ends(const void *code, uint64_t from, uint64_t a1, uint64_t cause, uint64_t at, uint64_t tval)
 {
 	last = run(S, code, from, a1);
@@ -94,6 +104,10 @@ static void faults(void)
 		ends(up, VIRTUAL + i * 8, 0, page_fault('r'), end - (i & 1 ? 8 : 0), end);
 	context("down", 0, 0, 0);
 	ends(down, end, 0, page_fault('r'), VIRTUAL, VIRTUAL - 1);
+	context("known", 0, 0, 0);
+	ends(known, 0, 0, page_fault('r'), (uint64_t)known + (UINT64_C(1) << 30), (uint64_t)known + (UINT64_C(1) << 30) + 16);
+	ends(known_store, 0, 0, page_fault('w'), (uint64_t)known_store + (UINT64_C(1) << 30),
+	     (uint64_t)known_store + (UINT64_C(1) << 30) + 16);
 	context("crooked", 0, 0, 0);
 	ends(crooked, VIRTUAL, 0, page_fault('r'), end - 4, end);
 }

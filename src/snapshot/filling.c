@@ -29,7 +29,6 @@ struct filling {
 	uint64_t offset; /* of the memory, in the file */
 	const struct marks *marks;
 	size_t marks_length;
-	uint64_t groups;
 	uint64_t *placed; /* a bit each group: it is in place, or was given */
 	uint8_t *buffer;  /* a group */
 	int result;
@@ -196,9 +195,8 @@ static int place_rest(struct filling *f)
 {
 	int r = 0;
 
-	for (uint64_t group = 0; group < f->groups; group++)
-		if (marks_get(f->marks, group) == MARKS_NONE)
-			return -EPIPE;
+	if (!atomic_load(&f->marks->whole))
+		return -EPIPE;
 	for (unsigned i = 0; r == 0 && i < f->memory->count; i++)
 		r = place_region(f, i);
 	return r;
@@ -292,8 +290,7 @@ static int open_all(struct filling *f, const struct snapshot *early)
 		return -errno;
 	f->marks = mapped;
 	f->offset = snapshot_find(&early->header, SNAPSHOT_MEMORY)->offset;
-	f->groups = marks_count(f->memory);
-	f->placed = calloc(f->groups / 64 + 1, sizeof *f->placed);
+	f->placed = calloc(marks_count(f->memory) / 64 + 1, sizeof *f->placed);
 	f->buffer = malloc(GROUP_BYTES);
 	return f->placed && f->buffer ? 0 : -ENOMEM;
 }

@@ -3,8 +3,8 @@
  *
  * The writer maps the section MARKS, sets a group's mark when its pages are in the file, and ends; whoever uses the file before
  * that maps the section too, for reading only, and waits for the marks that it needs. What it asks for by a pipe (numbers of
- * groups) the writer writes next. The pipe has no reader any more when the writer has ended, which is told by POLLERR: then each
- * group has a mark, or the file never becomes whole.
+ * groups) the writer writes next. The pipe has no reader any more when the writer has ended, which is told by POLLERR: then the
+ * file is whole, or never becomes so.
  *
  * Thread: any; what the writer does here needs no lock and no allocator.
  */
@@ -25,7 +25,8 @@ enum marks_kind {
 
 struct marks {
 	_Atomic uint32_t turn; /* a futex: it changes when somebody who asked shall look again */
-	uint8_t unused[60];
+	_Atomic uint32_t whole; /* not 0: so is the file */
+	uint8_t unused[56];
 	_Atomic uint8_t groups[]; /* region by region; each begins with a group of its own */
 };
 

@@ -21,7 +21,7 @@
 /* Fewer pages of zeros than this between others are written with them where nothing is to be kept: each gap costs a call more,
  * and the file system small pieces. */
 #define BARE_GAP 9
-/* Fewer of them where somebody waits for pages that he asked for. */
+/* Fewer of them where somebody may wait for pages. */
 #define EARLY_ROWS 64
 _Static_assert(ROWS % EARLY_ROWS == 0 && EARLY_ROWS % 64 == 0 && EARLY_ROWS % MARKS_GROUP == 0, "whole words, whole groups");
 #define WANTS_AT_ONCE 64
@@ -107,14 +107,25 @@ static void fill_row(struct child *child, const uint8_t *page, bool touched, str
 	*row = new;
 }
 
-/* Pages that are to be stored, in runs. */
-static int write_pages(const struct child *child, const struct snapshot_page *rows, unsigned count, const uint8_t *bytes,
-		       uint64_t offset)
+/* Row `i` of those from a place on is to be stored, and was not when somebody wanted it. */
+static bool is_due(const struct child *child, const struct snapshot_page *rows, const struct marks_place *place, unsigned i)
 {
+	if (le32_get(rows[i].kind) != SNAPSHOT_PAGE_HERE)
+		return false;
+	return !child->marks ||
+	       marks_get(child->marks, marks_group(child->memory, place->region, place->page + i)) == MARKS_NONE;
+}
+
+/* Pages that are to be stored, in runs. */
+static int write_pages(const struct child *child, const struct snapshot_page *rows, const struct marks_place *place)
+{
+	const uint8_t *bytes = child->memory->regions[place->region].host + place->page * GUEST_PAGE_SIZE;
+	uint64_t offset = child->memory_offset + place->row * GUEST_PAGE_SIZE;
+	unsigned count = (unsigned)place->pages;
 	int r = 0;
 
 	for (unsigned i = 0, run; r == 0 && i < count; i += run ? run : 1) {
-		for (run = 0; i + run < count && le32_get(rows[i + run].kind) == SNAPSHOT_PAGE_HERE; run++)
+		for (run = 0; i + run < count && is_due(child, rows, place, i + run); run++)
 			;
 		if (run)
 			r = file_write_at(child->fd, bytes + i * GUEST_PAGE_SIZE, run * GUEST_PAGE_SIZE,
@@ -156,7 +167,6 @@ static void mark_rows(struct child *child, const struct snapshot_page *rows, uin
 	}
 }
 
-/* It comes again in its turn, with the same bytes. */
 static int write_wanted(struct child *child, uint64_t group)
 {
 	struct marks_place place;
@@ -212,7 +222,7 @@ static int write_rows(struct child *child, const struct marks_place *place)
 	for (unsigned i = 0; r == 0 && i < count; i++)
 		r = runs_add(&child->runs, (enum snapshot_page_kind)le32_get(rows[i].kind));
 	if (r == 0)
-		r = write_pages(child, rows, count, bytes, child->memory_offset + place->row * GUEST_PAGE_SIZE);
+		r = write_pages(child, rows, place);
 	if (r == 0 && child->marks)
 		mark_rows(child, rows, marks_group(child->memory, place->region, place->page), count);
 	if (r < 0 || child->bare)
@@ -321,6 +331,8 @@ __attribute__((noreturn)) static void run_child(struct child *child)
 	report.code = write_memory(child);
 	if (report.code == 0)
 		report.code = write_header(child);
+	if (report.code == 0 && child->marks)
+		atomic_store(&child->marks->whole, 1);
 	report.counts = child->counts;
 	ignored = write(child->socket, &report, sizeof report);
 	(void)ignored;

@@ -82,8 +82,9 @@ class Archive:
 
     def add(self, name, mode, data=b"", device=(0, 0)):
         self.number += 1
-        fields = [self.number, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(name) + 1, 0]
-        head = b"070701" + b"".join(b"%08X" % f for f in fields) + name.encode() + b"\0"
+        name = name.encode() + b"\0"
+        fields = [self.number, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(name), 0]
+        head = b"070701" + b"".join(b"%08X" % f for f in fields) + name
         self.out.write(head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4))
 
     def directory(self, name):

@@ -264,25 +264,56 @@ static void from_bits(struct emit *e)
 /* An integer that the float holds whatever the rounding; the others are C's. */
 static void check_exact(struct emit *e, enum x64_reg reg)
 {
-	if (e->ir->imm == 4)
+	if (e->ir->imm == 4 && e->ir->is_signed)
 		x64_movsx_rr(e->a, 4, X64_RCX, reg);
 	else
 		x64_mov_rr(e->a, 8, X64_RCX, reg);
-	x64_shift_ri(e->a, X64_SAR, 8, X64_RCX, e->ir->size == 8 ? 53 : 24);
+	x64_shift_ri(e->a, e->ir->is_signed ? X64_SAR : X64_SHR, 8, X64_RCX, e->ir->size == 8 ? 53 : 24);
 	x64_alu_ri(e->a, X64_ADD, 8, X64_RCX, 1);
 	x64_alu_ri(e->a, X64_CMP, 8, X64_RCX, 1);
 	rarely(e, x64_jcc_forward(e->a, X64_A));
 }
 
+/* From what the host has no conversion for, as a signed number: half of it, whose last bit stands for the two that it
+ * had (it decides the same roundings), and that twice. rax has the number, rcx is free. */
+static void from_large(struct emit *e, enum x64_xmm result)
+{
+	uint8_t *fits, *done;
+
+	x64_test_rr(e->a, 8, X64_RAX, X64_RAX);
+	fits = x64_jcc_forward8(e->a, X64_NS);
+	x64_mov_rr(e->a, 8, X64_RCX, X64_RAX);
+	x64_alu_ri(e->a, X64_AND, 4, X64_RCX, 1);
+	x64_shift_ri(e->a, X64_SHR, 8, X64_RAX, 1);
+	x64_alu_rr(e->a, X64_OR, 8, X64_RAX, X64_RCX);
+	x64_cvtsi2f(e->a, 8, e->ir->size, result, X64_RAX);
+	x64_farith(e->a, X64_FADD, e->ir->size, result, result);
+	done = x64_jmp_forward8(e->a);
+	x64_patch_here8(e->a, fits);
+	x64_cvtsi2f(e->a, 8, e->ir->size, result, X64_RAX);
+	x64_patch_here8(e->a, done);
+	emit_forget(e);
+}
+
 static void from_int(struct emit *e)
 {
-	enum x64_reg reg = emit_value(e, e->ir->a, X64_RAX);
+	const struct ir *ir = e->ir;
+	enum x64_reg reg = emit_value(e, ir->a, X64_RAX);
 	enum x64_xmm result = float_target(e);
+	unsigned isize = (unsigned)ir->imm;
 
-	if ((e->ir->c != IR_DYNAMIC || e->ir->quiet) && !(e->ir->size == 8 && e->ir->imm == 4))
+	if (!ir->is_signed) {
+		x64_mov_rr(e->a, isize, X64_RAX, reg);
+		reg = X64_RAX;
+		emit_forget(e);
+	}
+	if ((ir->c != IR_DYNAMIC || ir->quiet) && !(ir->size == 8 && isize == 4))
 		check_exact(e, reg);
 	x64_flogic(e->a, X64_FXOR, result, result);
-	x64_cvtsi2f(e->a, (unsigned)e->ir->imm, e->ir->size, result, reg);
+	if (!ir->is_signed && isize == 8)
+		from_large(e, result);
+	else
+		x64_cvtsi2f(e->a, ir->is_signed ? isize : 8, ir->size, result, reg);
 	keep_sized(e, result);
 }
 
@@ -336,18 +367,92 @@ static void round_and_convert(struct emit *e, enum x64_xmm from)
 	x64_cvttf2si(e->a, fsize, isize, X64_RAX, from);
 }
 
+/* rax = the sign and the exponent of a float: of so many bits in all. */
+static unsigned sign_and_exponent(struct emit *e, enum x64_xmm from)
+{
+	if (e->ir->size == 8)
+		x64_movq_rx(e->a, X64_RAX, from);
+	else
+		x64_movd_rx(e->a, X64_RAX, from);
+	x64_shift_ri(e->a, X64_SHR, e->ir->size, X64_RAX, e->ir->size == 8 ? 52 : 23);
+	return e->ir->size == 8 ? 12 : 9;
+}
+
+/* To an unsigned integer, by the host's conversion to a signed one of 64 bits. What has a sign or is too large for
+ * either is C's, before it has left a flag. */
+static void to_unsigned(struct emit *e, enum x64_xmm from)
+{
+	const struct ir *ir = e->ir;
+	int32_t bias = ir->size == 8 ? 1023 : 127;
+
+	sign_and_exponent(e, from);
+	x64_alu_ri(e->a, X64_CMP, 4, X64_RAX, bias + (ir->imm == 4 ? 32 : 63));
+	rarely(e, x64_jcc_forward(e->a, X64_AE));
+	if (ir->quiet) {
+		round_float(e, from, X64_ROUND_ZERO + X64_ROUND_QUIET);
+		from = X64_XMM0;
+	}
+	x64_cvttf2si(e->a, ir->size, 8, X64_RAX, from);
+}
+
 /* The host gives the least integer for all that does not fit; C tells that from a true one. */
 static void to_int(struct emit *e)
 {
 	unsigned isize = (unsigned)e->ir->imm;
+	enum x64_xmm from;
 
 	check_box(e, e->ir->a, e->ir->size);
-	round_and_convert(e, float_value(e, e->ir->a, X64_XMM0));
-	/* x - 1 overflows for the least integer only. */
-	x64_alu_ri(e->a, X64_CMP, isize, X64_RAX, 1);
-	rarely(e, x64_jcc_forward(e->a, X64_O));
+	from = float_value(e, e->ir->a, X64_XMM0);
+	if (e->ir->is_signed) {
+		round_and_convert(e, from);
+		/* x - 1 overflows for the least integer only. */
+		x64_alu_ri(e->a, X64_CMP, isize, X64_RAX, 1);
+		rarely(e, x64_jcc_forward(e->a, X64_O));
+	} else {
+		to_unsigned(e, from);
+	}
 	if (isize == 4)
 		x64_movsx_rr(e->a, 4, X64_RAX, X64_RAX);
+	emit_keep(e, X64_RAX);
+}
+
+/* rax = one number with the sign of rcx (not 0), or another without. */
+static void by_sign(struct emit *e, uint64_t with, uint64_t without)
+{
+	x64_mov_ri(e->a, X64_RAX, without);
+	x64_mov_ri(e->a, X64_RDX, with);
+	x64_test_rr(e->a, 4, X64_RCX, X64_RCX);
+	x64_cmov(e->a, X64_NE, 4, X64_RAX, X64_RDX);
+}
+
+/* Normal numbers and zeros; the others are C's. The least exponent and the greatest are those where adding one leaves
+ * nothing but the last bit. */
+static void class(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+	uint8_t *normal, *done;
+	enum x64_xmm from;
+	unsigned bits;
+
+	check_box(e, ir->a, ir->size);
+	from = float_value(e, ir->a, X64_XMM0);
+	bits = sign_and_exponent(e, from);
+	x64_lea(e->a, 4, X64_RDX, x64_at(X64_RAX, 1));
+	x64_mov_rr(e->a, 4, X64_RCX, X64_RAX);
+	x64_shift_ri(e->a, X64_SHR, 4, X64_RCX, bits - 1);
+	x64_test_ri(e->a, 4, X64_RDX, (1 << (bits - 1)) - 2);
+	normal = x64_jcc_forward8(e->a, X64_NE);
+	if (ir->size == 8)
+		x64_movq_rx(e->a, X64_RDX, from);
+	else
+		x64_movd_rx(e->a, X64_RDX, from);
+	x64_alu_rr(e->a, X64_ADD, ir->size, X64_RDX, X64_RDX);
+	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_NE), NULL, 0);
+	by_sign(e, IR_CLASS_MINUS_ZERO, IR_CLASS_ZERO);
+	done = x64_jmp_forward8(e->a);
+	x64_patch_here8(e->a, normal);
+	by_sign(e, IR_CLASS_MINUS_NORMAL, IR_CLASS_NORMAL);
+	x64_patch_here8(e->a, done);
 	emit_keep(e, X64_RAX);
 }
 
@@ -433,7 +538,8 @@ void emit_float(struct emit *e)
 		[IR_FLOAT_EQUAL] = compare_floats, [IR_FLOAT_LESS] = compare_floats,
 		[IR_FLOAT_LESS_EQUAL] = compare_floats, [IR_FLOAT_TO_BITS] = to_bits,
 		[IR_BITS_TO_FLOAT] = from_bits,   [IR_FLOAT_FROM_INT] = from_int,
-		[IR_FLOAT_TO_INT] = to_int,       [IR_FLOAT_WIDEN] = resize,
+		[IR_FLOAT_TO_INT] = to_int,       [IR_FLOAT_CLASS] = class,
+		[IR_FLOAT_WIDEN] = resize,
 		[IR_FLOAT_NARROW] = resize,       [IR_FLOAT_MIN] = extreme,
 		[IR_FLOAT_MAX] = extreme,         [IR_FLAGS_READ] = flags_read,
 		[IR_FLAGS_WRITE] = flags_write,   [IR_ROUNDING_READ] = rounding_read};

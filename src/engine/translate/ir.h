@@ -57,8 +57,10 @@ enum ir_op {
 	IR_FLOAT_MIN, IR_FLOAT_MAX, /* the number where one is a NaN; -0 is less than 0 */
 	IR_FLOAT_EQUAL, IR_FLOAT_LESS, IR_FLOAT_LESS_EQUAL, /* general dst */
 	IR_FLOAT_TO_BITS, IR_BITS_TO_FLOAT,
-	IR_FLOAT_FROM_INT,    /* from the signed integer of imm bytes (4, 8) in general a, rounded as c says */
-	IR_FLOAT_TO_INT,      /* general dst = signed integer of imm bytes, rounded as c says: enum ir_rounding */
+	IR_FLOAT_FROM_INT,    /* from the integer (is_signed) of imm bytes (4, 8) in general a, rounded as c says */
+	IR_FLOAT_TO_INT,      /* general dst = integer of imm bytes, a word sign-extended, rounded as c says: enum
+			       * ir_rounding; IR_TO_ZERO unless is_signed */
+	IR_FLOAT_CLASS,       /* general dst = the bit of a's class: as fclass of RISC-V counts them */
 	IR_FLAGS_READ,        /* general dst = the accrued float flags */
 	IR_FLAGS_WRITE,       /* the float flags = general a */
 	IR_ROUNDING_READ,     /* general dst = the dynamic rounding mode */
@@ -77,6 +79,11 @@ enum ir_op {
 
 enum ir_rounding { IR_TO_NEAREST, IR_TO_ZERO, IR_DOWN, IR_UP, IR_DYNAMIC = 7 };
 
+/* What IR_FLOAT_CLASS gives for most numbers. */
+enum ir_float_class {
+	IR_CLASS_MINUS_NORMAL = 1 << 1, IR_CLASS_MINUS_ZERO = 1 << 3, IR_CLASS_ZERO = 1 << 4, IR_CLASS_NORMAL = 1 << 6
+};
+
 enum ir_condition { IR_EQ, IR_NE, IR_LT, IR_GE, IR_LTU, IR_GEU };
 
 struct ir {
@@ -84,7 +91,7 @@ struct ir {
 	uint8_t size; /* bytes */
 	uint8_t dst, a, b, c;
 	uint8_t condition; /* enum ir_condition */
-	bool is_signed;
+	bool is_signed; /* of loads and conversions */
 	uint16_t inside; /* of a branch or jump: 1 + the operation of this unit that it leads to, or 0 */
 	bool label;      /* an operation of this unit leads here */
 	uint16_t late;   /* 1 + the operation that overwrites the result unread: done off the hot path only; or 0 */

@@ -40,9 +40,11 @@ static uint64_t (*const pure[INSN_IDS])(uint64_t a, uint64_t b) = {
 
 /* Instructions that are one operation: operands follow from the instruction's format. */
 struct row {
-	uint8_t op, size, extra; /* extra: condition, is_signed, or the operation's imm */
+	uint8_t op, size, extra; /* extra: condition, is_signed, or the operation's imm, with UNSIGNED of conversions */
 	bool known;
 };
+
+#define UNSIGNED 0x80
 
 #define ROW(op_, size_, extra_) {.op = (op_), .size = (size_), .extra = (extra_), .known = true}
 
@@ -141,6 +143,11 @@ static const struct row rows[INSN_IDS] = {
 	[INSN_FCVT_S_W] = ROW(IR_FLOAT_FROM_INT, 4, 4), [INSN_FCVT_S_L] = ROW(IR_FLOAT_FROM_INT, 4, 8),
 	[INSN_FCVT_W_D] = ROW(IR_FLOAT_TO_INT, 8, 4), [INSN_FCVT_L_D] = ROW(IR_FLOAT_TO_INT, 8, 8),
 	[INSN_FCVT_W_S] = ROW(IR_FLOAT_TO_INT, 4, 4), [INSN_FCVT_L_S] = ROW(IR_FLOAT_TO_INT, 4, 8),
+	[INSN_FCVT_D_WU] = ROW(IR_FLOAT_FROM_INT, 8, 4 | UNSIGNED), [INSN_FCVT_D_LU] = ROW(IR_FLOAT_FROM_INT, 8, 8 | UNSIGNED),
+	[INSN_FCVT_S_WU] = ROW(IR_FLOAT_FROM_INT, 4, 4 | UNSIGNED), [INSN_FCVT_S_LU] = ROW(IR_FLOAT_FROM_INT, 4, 8 | UNSIGNED),
+	[INSN_FCVT_WU_D] = ROW(IR_FLOAT_TO_INT, 8, 4 | UNSIGNED), [INSN_FCVT_LU_D] = ROW(IR_FLOAT_TO_INT, 8, 8 | UNSIGNED),
+	[INSN_FCVT_WU_S] = ROW(IR_FLOAT_TO_INT, 4, 4 | UNSIGNED), [INSN_FCVT_LU_S] = ROW(IR_FLOAT_TO_INT, 4, 8 | UNSIGNED),
+	[INSN_FCLASS_D] = ROW(IR_FLOAT_CLASS, 8, 0), [INSN_FCLASS_S] = ROW(IR_FLOAT_CLASS, 4, 0),
 	[INSN_FCVT_D_S] = ROW(IR_FLOAT_WIDEN, 8, 0), [INSN_FCVT_S_D] = ROW(IR_FLOAT_NARROW, 4, 0),
 
 	[INSN_BEQ] = ROW(IR_BRANCH, 8, IR_EQ),   [INSN_BNE] = ROW(IR_BRANCH, 8, IR_NE),
@@ -158,6 +165,8 @@ static bool rounding_fits(const struct insn *insn, const struct row *row)
 {
 	switch (insn_table[insn->id].format) {
 	case INSN_FORMAT_FTOXRM:
+		if (row->extra & UNSIGNED)
+			return insn->rm == FLOAT_RTZ;
 		/* The inexact flag of a double out of a word's range would be raised wrongly. */
 		return insn->rm == FLOAT_DYN || insn->rm == FLOAT_RTZ ||
 		       (insn->rm < FLOAT_RMM && !(row->size == 8 && row->extra == 4));
@@ -354,6 +363,9 @@ static void by_table(struct builder *b, const struct insn *insn, const struct ro
 		leads_to(b, insn, ir->imm);
 	} else if (row->op == IR_LOAD) {
 		ir->is_signed = row->extra;
+	} else if (row->op == IR_FLOAT_FROM_INT || row->op == IR_FLOAT_TO_INT) {
+		ir->is_signed = !(row->extra & UNSIGNED);
+		ir->imm = row->extra & ~UNSIGNED;
 	} else if (row->extra || row->op == IR_FLOAT_SIGN || row->op == IR_FLOAT_FMA) {
 		ir->imm = row->extra;
 	}

@@ -337,6 +337,38 @@ static void put_compressed(struct generator *g)
 	}
 }
 
+/* What compilers make rotations, extensions and places of elements of, among few registers, in any order: a translator
+ * may take several for one. */
+static void put_shifts(struct generator *g)
+{
+	static const uint32_t sums[] = {0x00000033 /* add */, 0x0000003b /* addw */, 0x00006033 /* or */,
+					0x00004033 /* xor */};
+	uint32_t regs[3] = {temporary(g), temporary(g), temporary(g)};
+	uint32_t left = 1 + below(g, 31), index = 29 + below(g, 4);
+
+	for (unsigned left_over = 3 + below(g, 10); left_over > 0 && room(g, 4); left_over--) {
+		uint32_t rd = regs[below(g, 3)], rs = regs[below(g, 3)];
+		const uint32_t words[] = {
+			encode_i(0x1013, rd, rs, left),       /* slli */
+			encode_i(0x5013, rd, rs, 64 - left),  /* srli */
+			encode_i(0x101b, rd, rs, left),       /* slliw */
+			encode_i(0x501b, rd, rs, 32 - left),  /* srliw */
+			encode_i(0x1013, rd, rs, 1 + left % 3),
+			encode_i(0x1013, rd, rs, 32),
+			encode_i(0x5013, rd, rs, index),
+			encode_i(0x7013, rd, rs, 0xff),       /* andi */
+			sums[below(g, 4)] | rd << 7 | rs << 15 | regs[below(g, 3)] << 20,
+			sums[below(g, 4)] | rd << 7 | rd << 15 | rs << 20,
+			sums[below(g, 4)] | rd << 7 | rs << 15 | rd << 20,
+		};
+
+		if (below(g, 16) == 0)
+			put_access(g, INSN_LB + below(g, 11));
+		else
+			emit(g, words[below(g, sizeof words / sizeof *words)]);
+	}
+}
+
 static void put_one(struct generator *g);
 
 static void put_loop(struct generator *g)
@@ -360,8 +392,10 @@ static void put_one(struct generator *g)
 {
 	unsigned kind = below(g, 100);
 
-	if (kind < 50)
+	if (kind < 44)
 		put_any(g);
+	else if (kind < 50)
+		put_shifts(g);
 	else if (kind < 75)
 		put_compressed(g);
 	else if (kind < 90)

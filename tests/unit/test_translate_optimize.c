@@ -470,6 +470,82 @@ static void test_rotation(void **state)
 	(void)state;
 }
 
+/* One of the shifts overwrites what both are made from: the one whose register the whole goes to rotates. */
+static void test_rotation_in_place(void **state)
+{
+	struct ir *left, *right, *whole;
+
+	for (unsigned dst = 6; dst <= 8; dst++) {
+		begin();
+		left = add(IR_SHL, 8, 6, 7, IR_CONST, 13);
+		right = add(IR_SHR, 8, 7, 7, IR_CONST, 51);
+		whole = add(IR_XOR, 8, dst, 7, 6, 0);
+		optimize(&unit);
+		assert_int_equal(whole->dst, dst == 8 ? 8 : IR_ZERO);
+		assert_int_equal(left->op, dst == 6 ? IR_ROR : IR_SHL);
+		assert_int_equal(right->op, dst == 7 ? IR_ROR : IR_SHR);
+		if (dst != 8)
+			assert_int_equal((dst == 6 ? left : right)->imm, 51);
+	}
+	/* What lies in between reads the part, or may have to show it. */
+	for (unsigned shown = 0; shown < 2; shown++) {
+		begin();
+		left = add(IR_SHL, 8, 6, 7, IR_CONST, 13);
+		right = add(IR_SHR, 8, 7, 7, IR_CONST, 51);
+		if (shown)
+			load(8, 12, 2, 0);
+		else
+			plus(9, 7, 1);
+		whole = add(IR_OR, 8, 7, 7, 6, 0);
+		optimize(&unit);
+		assert_int_equal(whole->op, IR_OR);
+		assert_int_equal(right->op, IR_SHR);
+	}
+	(void)state;
+}
+
+/* The shift of an index is part of the sum with the array's place, also when it was extended before. */
+static void test_index(void **state)
+{
+	struct ir *shift, *right, *sum;
+
+	begin();
+	shift = add(IR_SHL, 8, 15, 15, IR_CONST, 3);
+	sum = add(IR_ADD, 8, 15, 14, 15, 0);
+	optimize(&unit);
+	assert_int_equal(shift->dst, IR_ZERO);
+	assert_int_equal(sum->op, IR_SHIFT_ADD);
+	assert_int_equal(sum->size, 8);
+	assert_int_equal(sum->imm, 3);
+	assert_int_equal(sum->a, 15);
+	assert_int_equal(sum->b, 14);
+
+	begin();
+	shift = add(IR_SHL, 8, 15, 13, IR_CONST, 32);
+	right = add(IR_SHR, 8, 15, 15, IR_CONST, 30);
+	sum = add(IR_ADD, 8, 15, 15, 14, 0);
+	optimize(&unit);
+	assert_int_equal(shift->dst, IR_ZERO);
+	assert_int_equal(right->dst, IR_ZERO);
+	assert_int_equal(sum->op, IR_SHIFT_ADD);
+	assert_int_equal(sum->size, 4);
+	assert_int_equal(sum->imm, 2);
+	assert_int_equal(sum->a, 13);
+
+	/* Too far, another destination, a load that may have to show the index. */
+	for (unsigned i = 0; i < 3; i++) {
+		begin();
+		shift = add(IR_SHL, 8, 15, 15, IR_CONST, i == 0 ? 4 : 2);
+		if (i == 2)
+			load(8, 12, 2, 0);
+		sum = add(IR_ADD, 8, i == 1 ? 16 : 15, 15, 14, 0);
+		optimize(&unit);
+		assert_int_equal(sum->op, IR_ADD);
+		assert_int_equal(shift->dst, 15);
+	}
+	(void)state;
+}
+
 /* A result that an access between may have to show is done late, if it still can be. */
 static void test_late(void **state)
 {
@@ -695,7 +771,8 @@ int main(void)
 		cmocka_unit_test(test_ways_round), cmocka_unit_test(test_loops), cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_walks), cmocka_unit_test(test_walks_and_c),
 		cmocka_unit_test(test_strides), cmocka_unit_test(test_known_places), cmocka_unit_test(test_quiet), cmocka_unit_test(test_not_quiet),
-		cmocka_unit_test(test_rotation), cmocka_unit_test(test_late), cmocka_unit_test(test_barriers),
+		cmocka_unit_test(test_rotation), cmocka_unit_test(test_rotation_in_place), cmocka_unit_test(test_index),
+		cmocka_unit_test(test_late), cmocka_unit_test(test_barriers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

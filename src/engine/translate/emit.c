@@ -307,6 +307,7 @@ bool emit_keeps_rcx(const struct ir *ir)
 	case IR_LESS_UNSIGNED:
 	case IR_SIGN_EXTEND:
 	case IR_ZERO_EXTEND:
+	case IR_SHIFT_ADD:
 	case IR_BRANCH:
 	case IR_LOAD: /* these set e->pointer */
 	case IR_STORE:

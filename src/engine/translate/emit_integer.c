@@ -462,20 +462,37 @@ static void divide(struct emit *e, unsigned unused)
 	(void)unused;
 }
 
+/* reg = the low word of a, shifted. */
+static void shift_word(struct emit *e)
+{
+	enum x64_reg reg = emit_target(e, X64_RAX);
+
+	x64_mov_rr(e->a, 4, reg, emit_value(e, e->ir->a, X64_RAX));
+	if (e->ir->imm)
+		x64_shift_ri(e->a, X64_SHL, 8, reg, (unsigned)e->ir->imm);
+	emit_keep(e, reg);
+}
+
 static void shift_add(struct emit *e, unsigned unused)
 {
+	enum x64_reg reg = emit_target(e, X64_RAX), a, b;
 	const struct ir *ir = e->ir;
 
+	(void)unused;
+	if (ir->b == IR_ZERO && ir->size == 4) {
+		shift_word(e);
+		return;
+	}
+	b = emit_value(e, ir->b, X64_RDX);
+	a = emit_value(e, ir->a, X64_RAX);
 	/* A 32-bit move clears the upper half. */
-	emit_copy(e, X64_RAX, ir->a);
 	if (ir->size == 4) {
-		x64_mov_rr(e->a, 4, X64_RAX, X64_RAX);
+		x64_mov_rr(e->a, 4, X64_RAX, a);
+		a = X64_RAX;
 		emit_forget(e);
 	}
-	x64_lea(e->a, 8, X64_RAX,
-		x64_at_index(emit_value(e, ir->b, X64_RCX), X64_RAX, (uint8_t)(1u << ir->imm), 0));
-	emit_keep(e, X64_RAX);
-	(void)unused;
+	x64_lea(e->a, 8, reg, x64_at_index(b, a, (uint8_t)(1u << ir->imm), 0));
+	emit_keep(e, reg);
 }
 
 static void unary(struct emit *e, unsigned unused)

@@ -190,12 +190,29 @@ static struct sum small(const struct pass *p, const struct ir *ir)
 	return number(RANGE_MAX);
 }
 
+/* An element of a small array: its place and a small number that is shifted. */
+static struct sum element(const struct pass *p, const struct ir *ir)
+{
+	struct sum index = ir->a < IR_GLOBALS ? p->sums[ir->a] : number(RANGE_MAX), sum;
+	unsigned range = (unsigned)index.range << ir->imm;
+
+	if (ir->size != 8 || ir->b >= IR_GLOBALS || index.root != ROOT_ZERO || index.distance)
+		return number(RANGE_MAX);
+	sum = p->sums[ir->b];
+	if (sum.range + range >= RANGE_MAX)
+		return number(RANGE_MAX);
+	sum.range = (uint16_t)(sum.range + range);
+	return sum;
+}
+
 /* A value plus a constant or a small number; else its range is RANGE_MAX. */
 static struct sum sum_of(const struct pass *p, const struct ir *ir)
 {
 	struct sum a, b = {.root = ROOT_ZERO};
 	int64_t distance, most;
 
+	if (ir->op == IR_SHIFT_ADD)
+		return element(p, ir);
 	if (ir->op != IR_ADD || ir->size != 8 || ir->a >= IR_GLOBALS || (ir->b >= IR_GLOBALS && ir->b != IR_CONST))
 		return number(RANGE_MAX);
 	a = p->sums[ir->a];

@@ -56,6 +56,11 @@ static void alone(struct ir *ir)
 		ir->op = IR_SIGN_EXTEND;
 		ir->b = IR_ZERO;
 	}
+	if (ir->op == IR_AND && ir->b == IR_CONST && (ir->imm == UINT8_MAX || ir->imm == UINT16_MAX)) {
+		ir->op = IR_ZERO_EXTEND;
+		ir->size = ir->imm == UINT8_MAX ? 1 : 2;
+		ir->b = IR_ZERO;
+	}
 }
 
 /* A constant, or an address of the page, plus a constant. */
@@ -89,51 +94,163 @@ static void access(const struct forward *f, struct ir *ir)
 	ir->imm = at;
 }
 
-/* Shifts left and right by as much are an extension, of the same source or in the same register. */
-static void extension(const struct forward *f, struct ir *ir)
+/* Whether nothing between two operations writes a global; `alone`: nor reads it, nor may have to show it. */
+static bool is_left(const struct ir *from, const struct ir *to, unsigned global, bool alone)
 {
-	struct ir *before = ir > f->unit->ops ? ir - 1 : NULL;
-	const struct ir *from;
+	for (const struct ir *ir = from + 1; ir < to; ir++) {
+		bool reads = (ir_reads_a(ir) && ir->a == global) || (ir_reads_b(ir) && ir->b == global);
 
-	if (!is_const(ir, IR_SHR, 8) || (ir->imm != 32 && ir->imm != 48))
-		return;
-	from = maker(f, ir->a);
-	if (before && !ir->label && before->dst == ir->a && ir->dst == ir->a && before->a == ir->a &&
-	    is_const(before, IR_SHL, 8) && before->imm == ir->imm) {
-		before->dst = IR_ZERO;
-	} else if (from && is_const(from, IR_SHL, 8) && from->imm == ir->imm) {
-		ir->a = from->a;
-	} else {
-		return;
+		if ((ir_writes_global(ir) && ir->dst == global) || (alone && (reads || ir->op >= IR_LOAD)))
+			return false;
 	}
-	ir->op = IR_ZERO_EXTEND;
-	ir->size = (uint8_t)((64 - ir->imm) / 8);
-	ir->b = IR_ZERO;
+	return true;
 }
 
-/* Two shifts of one value that fill a word between them, put together, are a rotation. */
-static void rotation(const struct forward *f, struct ir *ir)
+/* Has the operation that made operand `global` of `ir` done as part of `ir`, which reads what that one was made from: if
+ * it is still there, or if that one overwrites it in a register that `ir` writes and nobody looks at in between. */
+static bool takes_in(const struct forward *f, const struct ir *ir, unsigned global, struct ir *from)
 {
-	const struct ir *left, *right;
+	if (maker(f, global) == from)
+		return true;
+	if (from->a != global || ir->dst != global || !is_left(from, ir, global, true))
+		return false;
+	from->dst = IR_ZERO;
+	return true;
+}
 
-	if (ir->op != IR_OR && ir->op != IR_XOR && ir->op != IR_ADD)
+/* The operation that made operand `global`, if it is known. */
+static struct ir *made(const struct forward *f, unsigned global)
+{
+	return global < IR_GLOBALS && f->made[global] ? &f->unit->ops[f->made[global] - 1] : NULL;
+}
+
+/* The greatest shift of an index that is part of a sum. */
+#define INDEX_SHIFT 3
+
+/* Shifts left and right by as much are an extension; by somewhat less to the right, they are that and a shift left. */
+static void extension(const struct forward *f, struct ir *ir)
+{
+	struct ir *from = is_const(ir, IR_SHR, 8) ? made(f, ir->a) : NULL;
+	bool shifted;
+
+	if (!from || !is_const(from, IR_SHL, 8))
 		return;
-	left = maker(f, ir->a);
-	right = maker(f, ir->b);
-	if (left && left->op == IR_SHR) {
+	shifted = from->imm == 32 && ir->imm < 32 && ir->imm >= 32 - INDEX_SHIFT;
+	if (!shifted && (from->imm != ir->imm || (ir->imm != 32 && ir->imm != 48)))
+		return;
+	if (!takes_in(f, ir, ir->a, from))
+		return;
+	ir->a = from->a;
+	ir->b = IR_ZERO;
+	if (shifted) {
+		ir->op = IR_SHIFT_ADD;
+		ir->size = 4;
+		ir->imm = 32 - ir->imm;
+	} else {
+		ir->op = IR_ZERO_EXTEND;
+		ir->size = (uint8_t)((64 - ir->imm) / 8);
+	}
+}
+
+static bool is_index(const struct ir *ir)
+{
+	return (is_const(ir, IR_SHL, 8) && ir->imm > 0 && ir->imm <= INDEX_SHIFT) ||
+	       (ir->op == IR_SHIFT_ADD && ir->b == IR_ZERO && ir->a < IR_GLOBALS);
+}
+
+/* An index that was shifted into the register where its sum with an array's place goes. */
+static bool indexed(const struct forward *f, struct ir *ir, unsigned index, unsigned place)
+{
+	struct ir *from = made(f, index);
+
+	if (!from || ir->dst != index || !is_index(from) || !takes_in(f, ir, index, from))
+		return false;
+	ir->op = IR_SHIFT_ADD;
+	ir->size = from->size;
+	ir->imm = from->imm;
+	ir->a = from->a;
+	ir->b = (uint8_t)place;
+	return true;
+}
+
+static void element(const struct forward *f, struct ir *ir)
+{
+	unsigned a = ir->a, b = ir->b;
+
+	if (ir->op == IR_ADD && ir->size == 8 && a < IR_GLOBALS && b < IR_GLOBALS && a != b && !indexed(f, ir, a, b))
+		indexed(f, ir, b, a);
+}
+
+/* Whether the two shift one value by constants that fill a word between them: how far right; or 0. */
+static int64_t fill_word(const struct ir *left, const struct ir *right)
+{
+	if (left->op == IR_SHR) {
 		const struct ir *other = left;
 
 		left = right;
 		right = other;
 	}
-	if (!left || !right || !is_const(left, IR_SHL, left->size) || !is_const(right, IR_SHR, left->size) ||
-	    left->a != right->a || left->imm + right->imm != left->size * 8 || (left->size == 8 && ir->size == 4))
-		return;
+	if (!is_const(left, IR_SHL, left->size) || !is_const(right, IR_SHR, left->size) || left->a != right->a ||
+	    left->imm + right->imm != left->size * 8)
+		return 0;
+	return right->imm;
+}
+
+static bool puts_together(const struct ir *ir)
+{
+	return (ir->op == IR_OR || ir->op == IR_XOR || ir->op == IR_ADD) && ir->a < IR_GLOBALS && ir->b < IR_GLOBALS;
+}
+
+static void rotate(struct ir *ir, const struct ir *shift, int64_t count)
+{
 	ir->op = IR_ROR;
-	ir->size = left->size;
-	ir->a = left->a;
+	ir->size = shift->size;
+	ir->a = shift->a;
 	ir->b = IR_CONST;
-	ir->imm = right->imm;
+	ir->imm = count;
+}
+
+/* Two shifts of one value that fill a word between them, put together, are a rotation. */
+static void rotation(const struct forward *f, struct ir *ir)
+{
+	const struct ir *one, *other;
+	int64_t count;
+
+	if (!puts_together(ir))
+		return;
+	one = maker(f, ir->a);
+	other = maker(f, ir->b);
+	count = one && other ? fill_word(one, other) : 0;
+	if (count && !(one->size == 8 && ir->size == 4))
+		rotate(ir, one, count);
+}
+
+/* The same where the second shift has overwritten the value: the shift in whose place the result goes rotates, and what
+ * puts them together goes. In between nobody looks. */
+static void rotation_in_place(const struct forward *f, struct ir *ir)
+{
+	struct ir *first, *second, *place;
+	int64_t count;
+
+	if (!puts_together(ir) || !f->made[ir->a] || !f->made[ir->b] || ir->a == ir->b)
+		return;
+	first = &f->unit->ops[f->made[ir->a] - 1];
+	second = &f->unit->ops[f->made[ir->b] - 1];
+	if (first > second) {
+		place = first;
+		first = second;
+		second = place;
+	}
+	count = fill_word(first, second);
+	if (!count || second->dst != second->a || (first->size == 8 && ir->size == 4) ||
+	    !is_left(first, second, second->a, false))
+		return;
+	place = ir->dst == first->dst ? first : second;
+	if (ir->dst != place->dst || !is_left(place, ir, place->dst, true))
+		return;
+	rotate(place, place, count);
+	set(ir, 0);
+	ir->dst = IR_ZERO;
 }
 
 /* Looks back from an operation that writes the float flags for the one that read them. */
@@ -254,9 +371,14 @@ static bool makes_word(const struct forward *f, const struct ir *ir)
 	case IR_SET:
 		return ir->imm == (int32_t)ir->imm;
 	case IR_AND:
+		if (ir->b == IR_CONST && ir->imm >= 0 && ir->imm <= INT32_MAX)
+			return true;
+		return holds_word(f, ir, ir->a) && holds_word(f, ir, ir->b);
 	case IR_OR:
 	case IR_XOR:
 		return holds_word(f, ir, ir->a) && holds_word(f, ir, ir->b);
+	case IR_ZERO_EXTEND:
+		return ir->size <= 2;
 	case IR_LESS:
 	case IR_LESS_UNSIGNED:
 		return true;
@@ -294,7 +416,9 @@ static void together(struct ir_unit *unit)
 			alone(ir);
 			constants(&f, ir);
 			extension(&f, ir);
+			element(&f, ir);
 			rotation(&f, ir);
+			rotation_in_place(&f, ir);
 			extended(&f, ir);
 		}
 		if (ir->op >= IR_LOAD && ir->op <= IR_FLOAT_STORE)
@@ -330,6 +454,7 @@ static bool may_wait(const struct ir *ir)
 	case IR_XOR:
 	case IR_SIGN_EXTEND:
 	case IR_ZERO_EXTEND:
+	case IR_SHIFT_ADD:
 		return true;
 	case IR_SHL:
 	case IR_SHR:

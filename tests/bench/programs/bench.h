@@ -19,7 +19,7 @@ struct bench {
 };
 
 extern const struct bench benches_integer[], benches_float[], benches_memory[], benches_text[], benches_system[],
-	benches_code[], benches_more[];
+	benches_code[], benches_more[], benches_kinds[];
 
 /* A generator good enough for data, the same everywhere. */
 static inline uint32_t bench_random(uint64_t *seed)

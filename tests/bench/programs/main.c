@@ -7,7 +7,7 @@
 #include <time.h>
 
 static const struct bench *const tables[] = {benches_integer, benches_float, benches_memory, benches_text,
-					     benches_code,    benches_more,  benches_system};
+					     benches_code,    benches_more,  benches_kinds, benches_system};
 
 double bench_now(void)
 {

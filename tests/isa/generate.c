@@ -337,8 +337,8 @@ static void put_compressed(struct generator *g)
 	}
 }
 
-/* What compilers make rotations, extensions and places of elements of, among few registers, in any order: a translator
- * may take several for one. */
+/* What compilers make rotations, extensions, carries and places of elements of, among few registers, in any order: a
+ * translator may take several for one. */
 static void put_shifts(struct generator *g)
 {
 	static const uint32_t sums[] = {0x00000033 /* add */, 0x0000003b /* addw */, 0x00006033 /* or */,
@@ -357,6 +357,8 @@ static void put_shifts(struct generator *g)
 			encode_i(0x1013, rd, rs, 32),
 			encode_i(0x5013, rd, rs, index),
 			encode_i(0x7013, rd, rs, 0xff),       /* andi */
+			0x00003033u | rd << 7 | (below(g, 2) ? rs : 0) << 15 | regs[below(g, 3)] << 20, /* sltu */
+			0x00002033u | rd << 7 | (below(g, 2) ? rs : 0) << 15 | regs[below(g, 3)] << 20, /* slt */
 			sums[below(g, 4)] | rd << 7 | rs << 15 | regs[below(g, 3)] << 20,
 			sums[below(g, 4)] | rd << 7 | rd << 15 | rs << 20,
 			sums[below(g, 4)] | rd << 7 | rs << 15 | rd << 20,

@@ -18,11 +18,14 @@ static const char *const cloud_modules[] = {
 	"virtio_input", "evdev",     "button",     "pvpanic_mmio",   "overlay",    NULL,
 };
 
+/* Debian 13's Java does not start where Linux uses five levels of page tables, which it does if it may. */
+#define FOUR_LEVELS "no5lvl"
+
 static const struct image_recipe debian_tiny = {
 	.name = "debian-tiny",
 	.help = "Debian's kernel and a busybox shell, in memory only",
 	.arch = ENGINE_RISCV64,
-	.append = "console=ttyS0 quiet psi=0 cgroup_disable=memory",
+	.append = "console=ttyS0 quiet " FOUR_LEVELS " psi=0 cgroup_disable=memory",
 	.download_bytes = 123 * MIB,
 	.suite = "trixie",
 	.kernel = "linux-image-riscv64",
@@ -55,7 +58,7 @@ static const struct image_recipe debian = {
 	.name = "debian",
 	.help = "Debian 13 with systemd on a disk; log in as root",
 	.arch = ENGINE_RISCV64,
-	.append = "console=ttyS0 quiet root=/dev/vda rw",
+	.append = "console=ttyS0 quiet " FOUR_LEVELS " root=/dev/vda rw",
 	.download_bytes = 172 * MIB,
 	.suite = "trixie",
 	.kernel = "linux-image-riscv64",

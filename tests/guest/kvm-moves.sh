@@ -1,6 +1,6 @@
 #!/bin/bash
 # connections.py with x86-64 guests, on hosts with KVM in hardware, as QEMU emulates them: one for each number of CPUs and way of
-# moving, because the longer such a host lives the likelier its emulation stands still. Prints TAP; on stderr as it comes.
+# moving, so that one which crashes takes little with it. Prints TAP; on stderr as it comes.
 # usage: kvm-moves.sh DOPPEL HEART [CPUS,... [MOVES]]
 set -u
 doppel=$(realpath "$1")

@@ -13,7 +13,7 @@ for file in kernel initramfs manifest; do
 	files+=("${XDG_CACHE_HOME:-$HOME/.cache}/$place=/root/.cache/$place")
 done
 
-# A host that crashed or stood still (125), which QEMU's emulation of one does now and then, says nothing of us: once more. So
+# A host that crashed or stood still (125), which QEMU's emulation of one may do (boot-tests.md), says nothing of us: once more. So
 # its lines are known to be of the right try only at the end; until then they are on stderr.
 nested() {
 	local told=$scratch/told try status

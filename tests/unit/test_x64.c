@@ -257,6 +257,10 @@ static void test_loads_and_stores(void **state)
 		oracle_wants(&o, "lock xadd %s,%s", mem_name(size, mem), reg_name(size, reg));
 		x64_lock_cmpxchg(&o.a, size, mem, reg);
 		oracle_wants(&o, "lock cmpxchg %s,%s", mem_name(size, mem), reg_name(size, reg));
+		x64_xadd(&o.a, size, mem, reg);
+		oracle_wants(&o, "xadd %s,%s", mem_name(size, mem), reg_name(size, reg));
+		x64_cmpxchg(&o.a, size, mem, reg);
+		oracle_wants(&o, "cmpxchg %s,%s", mem_name(size, mem), reg_name(size, reg));
 	}
 	EACH_SIZE(size, 1)
 	EACH_MEM(mem)

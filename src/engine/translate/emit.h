@@ -28,6 +28,7 @@ struct emit_runtime {
 	/* emit_system.c; edx: address in the page, of the instruction or (SUM) of the next one. */
 	const void *user_call, *supervisor_return, *sum_on, *sum_off;
 	const void *pure;         /* rcx: function; rax, rdx: operands; the result in rax */
+	bool alone;               /* no other hart: atomic operations need no lock. The owner's to set; false after emit_runtime */
 };
 
 /* Why generated code came back. hart->pc is exact in every case; frame.budget holds what is left. */

@@ -334,14 +334,28 @@ static void keep_old(struct emit *e, enum x64_reg reg)
 	emit_keep(e, reg);
 }
 
-static void exchange(struct emit *e)
+/* A hart alone needs no locks: devices share no word with it that both of them change, and order is what fences are for. */
+static void swap(struct emit *e)
+{
+	struct x64_mem place = x64_at(X64_RAX, 0);
+
+	atomic_address(e, true);
+	emit_copy(e, X64_RDX, e->ir->b);
+	if (!e->runtime->alone) {
+		x64_xchg_mr(e->a, e->ir->size, place, X64_RDX);
+		keep_old(e, X64_RDX);
+		return;
+	}
+	x64_load(e->a, e->ir->size, X64_RCX, place);
+	x64_store(e->a, e->ir->size, place, X64_RDX);
+	keep_old(e, X64_RCX);
+}
+
+static void add(struct emit *e)
 {
 	atomic_address(e, true);
 	emit_copy(e, X64_RDX, e->ir->b);
-	if (e->ir->op == IR_ATOMIC_SWAP)
-		x64_xchg_mr(e->a, e->ir->size, x64_at(X64_RAX, 0), X64_RDX);
-	else
-		x64_lock_xadd(e->a, e->ir->size, x64_at(X64_RAX, 0), X64_RDX);
+	(e->runtime->alone ? x64_xadd : x64_lock_xadd)(e->a, e->ir->size, x64_at(X64_RAX, 0), X64_RDX);
 	keep_old(e, X64_RDX);
 }
 
@@ -367,8 +381,12 @@ static void combine(struct emit *e)
 		x64_alu_rr(e->a, op, size, X64_RDX, pinned(e, e->ir->b));
 	else
 		x64_alu_rm(e->a, op, size, X64_RDX, home(e->ir->b));
-	x64_lock_cmpxchg(e->a, size, x64_at(X64_RCX, 0), X64_RDX);
-	x64_jcc_rel32(e->a, X64_NE, again);
+	if (e->runtime->alone) {
+		x64_store(e->a, size, x64_at(X64_RCX, 0), X64_RDX);
+	} else {
+		x64_lock_cmpxchg(e->a, size, x64_at(X64_RCX, 0), X64_RDX);
+		x64_jcc_rel32(e->a, X64_NE, again);
+	}
 	keep_old(e, X64_RAX);
 }
 
@@ -400,7 +418,7 @@ static void store_conditional(struct emit *e)
 	x64_alu_mi(e->a, X64_CMP, 4, x64_at(X64_RBP, FRAME_AT(reserved_size)), (int32_t)size);
 	other_size = x64_jcc_forward8(e->a, X64_NE);
 	x64_load(e->a, 8, X64_RAX, x64_at(X64_RBP, FRAME_AT(reserved_value)));
-	x64_lock_cmpxchg(e->a, size, x64_at(X64_RCX, 0), X64_RDX);
+	(e->runtime->alone ? x64_cmpxchg : x64_lock_cmpxchg)(e->a, size, x64_at(X64_RCX, 0), X64_RDX);
 	/* Here "not equal" says that nothing was stored, on each way. */
 	x64_patch_here8(e->a, elsewhere);
 	x64_patch_here8(e->a, other_size);
@@ -427,8 +445,8 @@ void emit_memory(struct emit *e)
 		[IR_LOAD] = load,
 		[IR_STORE] = store,
 		[IR_FENCE] = fence,
-		[IR_ATOMIC_SWAP] = exchange,
-		[IR_ATOMIC_ADD] = exchange,
+		[IR_ATOMIC_SWAP] = swap,
+		[IR_ATOMIC_ADD] = add,
 		[IR_ATOMIC_AND] = combine,
 		[IR_ATOMIC_OR] = combine,
 		[IR_ATOMIC_XOR] = combine,

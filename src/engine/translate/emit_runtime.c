@@ -286,6 +286,7 @@ void emit_runtime(struct x64 *a, struct emit_runtime *out, const struct emit_cal
 {
 	const void *saved = make_leave_saved(a), *leave = make_leave(a, saved), *resume = make_resume(a);
 
+	out->alone = false;
 	out->enter = make_enter(a);
 	out->leave_link = x64_here(a);
 	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(link)), X64_RDX);

@@ -253,10 +253,12 @@ void x64_bit_rr(struct x64 *a, enum x64_bit op, unsigned int size, enum x64_reg 
 
 /* [mem] and reg change places, atomically. */
 void x64_xchg_mr(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_reg reg);
-/* old = [mem]; [mem] += reg; reg = old. */
+/* old = [mem]; [mem] += reg; reg = old. Without the lock another thread may come in between. */
 void x64_lock_xadd(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_reg reg);
-/* if ([mem] == rax) ZF = 1, [mem] = src; else ZF = 0, rax = [mem]. */
+void x64_xadd(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_reg reg);
+/* if ([mem] == rax) ZF = 1, [mem] = src; else ZF = 0, rax = [mem]. Likewise. */
 void x64_lock_cmpxchg(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_reg src);
+void x64_cmpxchg(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_reg src);
 /* [mem] = [mem] `op` src, atomically; not X64_CMP. */
 void x64_lock_alu_mr(struct x64 *a, enum x64_alu op, unsigned int size, struct x64_mem mem, enum x64_reg src);
 void x64_mfence(struct x64 *a);

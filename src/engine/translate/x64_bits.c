@@ -98,21 +98,33 @@ void x64_xchg_mr(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_
 	x64_emit_rm(a, x64_sized(size, 0x86, 0x87), reg, mem);
 }
 
-static void locked(struct x64 *a, struct x64_op op, enum x64_reg reg, struct x64_mem mem)
+static struct x64_op exchange(unsigned int size, uint8_t byte_form, bool lock)
 {
-	op.lock = true;
+	struct x64_op op = x64_sized(size, byte_form, (uint8_t)(byte_form + 1));
+
 	op.map = X64_MAP_0F;
-	x64_emit_rm(a, op, reg, mem);
+	op.lock = lock;
+	return op;
 }
 
 void x64_lock_xadd(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_reg reg)
 {
-	locked(a, x64_sized(size, 0xc0, 0xc1), reg, mem);
+	x64_emit_rm(a, exchange(size, 0xc0, true), reg, mem);
+}
+
+void x64_xadd(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_reg reg)
+{
+	x64_emit_rm(a, exchange(size, 0xc0, false), reg, mem);
 }
 
 void x64_lock_cmpxchg(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_reg src)
 {
-	locked(a, x64_sized(size, 0xb0, 0xb1), src, mem);
+	x64_emit_rm(a, exchange(size, 0xb0, true), src, mem);
+}
+
+void x64_cmpxchg(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_reg src)
+{
+	x64_emit_rm(a, exchange(size, 0xb0, false), src, mem);
 }
 
 void x64_mfence(struct x64 *a)

@@ -31,7 +31,7 @@ struct filling {
 	size_t marks_length;
 	uint64_t *placed; /* a bit each group: it is in place, or was given */
 	uint8_t *buffer;  /* a group */
-	int result;
+	atomic_int result; /* before `over` is told */
 	pthread_t thread;
 };
 
@@ -240,7 +240,7 @@ static void *fill(void *arg)
 
 	if (r == 0)
 		r = place_rest(f);
-	f->result = r;
+	atomic_store(&f->result, r);
 	if (r == 0)
 		let_go(f);
 	(void)!write(f->over, &one, sizeof one);
@@ -342,11 +342,13 @@ int filling_descriptor(const struct filling *filling)
 
 int filling_result(const struct filling *filling, struct error *e)
 {
-	if (filling->result == -EPIPE)
+	int r = atomic_load(&filling->result);
+
+	if (r == -EPIPE)
 		return error_set(e, ERROR_FAILED, -EIO,
 				 "what wrote this machine's memory ended amid it: whoever cloned it was killed, or the machine that it "
 				 "is a clone of ended");
-	return filling->result < 0 ? error_errno(e, filling->result, "this machine's memory could not be filled") : 0;
+	return r < 0 ? error_errno(e, r, "this machine's memory could not be filled") : 0;
 }
 
 void filling_end(struct filling *filling)

@@ -224,9 +224,14 @@ void x64_emit_vex(struct x64 *a, struct x64_op op, unsigned int reg, unsigned in
 	struct code c = {scratch};
 
 	assert(reg < 16 && vvvv < 16 && rm < 16);
-	put(&c, 0xc4);
-	put(&c, (high(reg) << 7 | 0x40 | high(rm) << 5 | op.map) ^ 0xa0);
-	put(&c, (unsigned int)op.wide << 7 | (~vvvv & 15) << 3 | pp);
+	if (op.map == X64_MAP_0F && !op.wide && !high(rm)) {
+		put(&c, 0xc5);
+		put(&c, (high(reg) ^ 1) << 7 | (~vvvv & 15) << 3 | pp);
+	} else {
+		put(&c, 0xc4);
+		put(&c, (high(reg) << 7 | 0x40 | high(rm) << 5 | op.map) ^ 0xa0);
+		put(&c, (unsigned int)op.wide << 7 | (~vvvv & 15) << 3 | pp);
+	}
 	put(&c, op.byte);
 	put(&c, modrm(MOD_REGISTER, reg, rm));
 	put_value(&c, op.imm, op.imm_size);

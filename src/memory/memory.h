@@ -87,10 +87,12 @@ MUST_USE int memory_write(struct memory *memory, gpa_t address, const void *from
  * huge pages, or the host's errno (pages locked by the host's administrator stay as they are). */
 MUST_USE int memory_discard(struct memory *memory, gpa_t address, uint64_t length);
 
+/* How many parts of RAM may be mapped from files, as a logarithm: Linux lets a process have some 65,000 mappings. */
+#define MEMORY_MAPPINGS_LOG 15
 /* Some of a region is what a file has there from now on, read when it is touched, and private: what is written stays
  * here. `offset`: in the region; all are multiples of GUEST_PAGE_SIZE. The file must stay as it is and not be cut. No
- * vCPU or device uses the region, and no process is started, before memory_mapped. Into huge pages it is read at once.
- * memory/mapped.c */
+ * process is started before memory_mapped, and no vCPU or device touches that part, unless it is absent and they wait for
+ * it (memory/absent.h). Into huge pages it is read at once. memory/mapped.c */
 MUST_USE int memory_map_file(struct memory *memory, unsigned index, uint64_t offset, uint64_t length, int fd,
 			     uint64_t file_offset, struct error *e);
 /* The last part of a region is mapped. */

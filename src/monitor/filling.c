@@ -39,10 +39,10 @@ void monitor_end_filling(struct monitor *monitor)
 	monitor->filling = NULL;
 }
 
-int monitor_refuse_while_filling(const struct monitor *monitor, const char *what, struct error *e)
+int monitor_refuse_incomplete(const struct monitor *monitor, const char *what, struct error *e)
 {
 	if (!monitor->filling)
-		return 0;
+		return monitor_refuse_while_late(monitor, what, e);
 	return error_set(e, ERROR_STATE, -EBUSY, "%s is just being cloned, and can not be %s before all of its memory is there; wait a moment",
 			 monitor->options->name, what);
 }

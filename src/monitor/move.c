@@ -288,9 +288,7 @@ int monitor_migrate(struct control_call *call, const json_t *with, struct error 
 	int r = check(monitor, e);
 
 	if (r == 0)
-		r = monitor_refuse_while_filling(monitor, "moved", e);
-	if (r == 0)
-		r = monitor_refuse_while_late(monitor, "moved", e);
+		r = monitor_refuse_incomplete(monitor, "moved", e);
 	if (r == 0 && (!offer || !to || !migrate_token_valid(token)))
 		r = error_set(e, ERROR_USAGE, -EINVAL, "migrate: offer, token and to are texts");
 	if (r < 0)

@@ -161,8 +161,8 @@ void monitor_begin_filling(struct monitor *monitor);
 MUST_USE int monitor_watch_filling(struct monitor *monitor, struct error *e);
 /* When it is over, or the machine runs no more and is not freed yet. */
 void monitor_end_filling(struct monitor *monitor);
-/* -EBUSY (ERROR_STATE) while it is under way. */
-MUST_USE int monitor_refuse_while_filling(const struct monitor *monitor, const char *what, struct error *e);
+/* -EBUSY (ERROR_STATE) while it is under way, or as monitor_refuse_while_late: for what needs all of its memory. */
+MUST_USE int monitor_refuse_incomplete(const struct monitor *monitor, const char *what, struct error *e);
 
 /* ---- flows.c: connections that ended in sockets of a process that is none of this machine's any more ---- */
 

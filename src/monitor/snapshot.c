@@ -144,7 +144,6 @@ static int check(struct monitor *monitor, struct error *e)
 {
 	const char *name = monitor->options->name;
 	enum machine_state state;
-	int r;
 
 	end_given_up(monitor);
 	if (!monitor->machine)
@@ -158,8 +157,7 @@ static int check(struct monitor *monitor, struct error *e)
 		return monitor_refuse(name, state, "saved", e);
 	if (machine_is_stalled(monitor->machine))
 		return error_set(e, ERROR_STATE, -EBUSY, "%s waits for room on the host's disk; make some first", name);
-	r = monitor_refuse_while_filling(monitor, "saved", e);
-	return r < 0 ? r : monitor_refuse_while_late(monitor, "saved", e);
+	return monitor_refuse_incomplete(monitor, "saved", e);
 }
 
 static int take_wants(struct monitor *monitor, struct control_call *call, struct error *e)

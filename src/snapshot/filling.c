@@ -17,8 +17,6 @@
 #define AT_ONCE       64
 /* How long the owner may take to end a process that lacks memory. */
 #define LAST_WORDS_MS 2000
-/* A process can only have so many mappings: shorter runs are read. As in load.c. */
-#define MAPPINGS_LOG  15
 /* Fewer groups of zeros between two others are mapped with them. */
 #define GAP           4
 
@@ -175,7 +173,7 @@ static int place_run(struct filling *f, uint64_t group, uint64_t until, uint64_t
 static int place_region(struct filling *f, unsigned index)
 {
 	uint64_t group = marks_group(f->memory, index, 0), end = marks_group(f->memory, index + 1, 0);
-	uint64_t least = (memory_size(f->memory) / GROUP_BYTES >> MAPPINGS_LOG) + 1, until;
+	uint64_t least = (memory_size(f->memory) / GROUP_BYTES >> MEMORY_MAPPINGS_LOG) + 1, until;
 	uint64_t gap = least > GAP ? least : GAP;
 	int r = 0;
 

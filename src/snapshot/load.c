@@ -5,9 +5,8 @@
 #include <sys/random.h>
 
 #define READ_PAGES   256
-/* Fewer pages of zeros than this between two runs are mapped with them: a process can only have so many mappings. */
+/* Fewer pages of zeros than this between two runs are mapped with them. */
 #define GAP_PAGES    64
-#define MAPPINGS_LOG 15
 
 struct loading {
 	const struct snapshot_chain *chain;
@@ -135,7 +134,7 @@ static int map_region(const struct loading *loading, struct snapshot *base, unsi
 {
 	uint64_t start = snapshot_find(&base->header, SNAPSHOT_MEMORY)->offset, row = first;
 	uint64_t end = first + loading->memory->regions[index].size / GUEST_PAGE_SIZE;
-	uint64_t gap = loading->total >> MAPPINGS_LOG;
+	uint64_t gap = loading->total >> MEMORY_MAPPINGS_LOG;
 	int r = 0;
 
 	if (gap < GAP_PAGES)

@@ -128,7 +128,7 @@ int depot_join(struct translator *t, struct error *e)
 	t->allowance = s->allowance;
 	s->harts[hart->cpu.id] = t;
 	s->users++;
-	s->runtime.alone = s->users == 1 && cluster->count == 1;
+	s->runtime.alone = cluster->count == 1;
 	return 0;
 }
 

@@ -367,13 +367,19 @@ static void round_and_convert(struct emit *e, enum x64_xmm from)
 	x64_cvttf2si(e->a, fsize, isize, X64_RAX, from);
 }
 
+/* reg = the bits of a float, and zeros above them. */
+static void bits_of(struct emit *e, enum x64_reg reg, enum x64_xmm from)
+{
+	if (e->ir->size == 8)
+		x64_movq_rx(e->a, reg, from);
+	else
+		x64_movd_rx(e->a, reg, from);
+}
+
 /* rax = the sign and the exponent of a float: of so many bits in all. */
 static unsigned sign_and_exponent(struct emit *e, enum x64_xmm from)
 {
-	if (e->ir->size == 8)
-		x64_movq_rx(e->a, X64_RAX, from);
-	else
-		x64_movd_rx(e->a, X64_RAX, from);
+	bits_of(e, X64_RAX, from);
 	x64_shift_ri(e->a, X64_SHR, e->ir->size, X64_RAX, e->ir->size == 8 ? 52 : 23);
 	return e->ir->size == 8 ? 12 : 9;
 }
@@ -442,10 +448,7 @@ static void class(struct emit *e)
 	x64_shift_ri(e->a, X64_SHR, 4, X64_RCX, bits - 1);
 	x64_test_ri(e->a, 4, X64_RDX, (1 << (bits - 1)) - 2);
 	normal = x64_jcc_forward8(e->a, X64_NE);
-	if (ir->size == 8)
-		x64_movq_rx(e->a, X64_RDX, from);
-	else
-		x64_movd_rx(e->a, X64_RDX, from);
+	bits_of(e, X64_RDX, from);
 	x64_alu_rr(e->a, X64_ADD, ir->size, X64_RDX, X64_RDX);
 	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_NE), NULL, 0);
 	by_sign(e, IR_CLASS_MINUS_ZERO, IR_CLASS_ZERO);

@@ -232,10 +232,12 @@ static void rotation_in_place(const struct forward *f, struct ir *ir)
 	struct ir *first, *second, *place;
 	int64_t count;
 
-	if (!puts_together(ir) || !f->made[ir->a] || !f->made[ir->b] || ir->a == ir->b)
+	if (!puts_together(ir) || ir->a == ir->b)
 		return;
-	first = &f->unit->ops[f->made[ir->a] - 1];
-	second = &f->unit->ops[f->made[ir->b] - 1];
+	first = made(f, ir->a);
+	second = made(f, ir->b);
+	if (!first || !second)
+		return;
 	if (first > second) {
 		place = first;
 		first = second;

@@ -118,7 +118,7 @@ def verdict(data):
 
 def everything(data):
     parts = [f"Measured {data['date']} on {data['host']}; load average {data['load'][0]} before, "
-             f"{data['load'][1]} after; rounds: {data['rounds']} (interpreter 1), the {data['pick']} of them. "
+             f"{data['load'][1]} after; rounds: {data['rounds']} (interpreter 1), own programs {data.get('times', 1)} times in each; the {data['pick']} of all. "
              f"Peer: {data['peer']}. Guest: {data['guest']}, one hart."]
     if data["boot"] or data["idle"] or "loop" in data["seconds"]:
         parts.append("The machine:\n\n" + machine_table(data))

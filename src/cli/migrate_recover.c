@@ -85,46 +85,71 @@ static int ask_once(struct named *named, const struct migrate_target *target, js
 	return r;
 }
 
-/* The monitor is gone, and only its folder knows of the move. */
-static int ask_for_folder(struct named *named, const struct migrate_target *target, struct error *e)
+/* 1: it is there, for ever; 0: it is not, and never will be by this token. */
+static int ask_whose(const struct migrate_target *target, const char *token, struct error *e)
 {
 	struct stream_frame frame;
-	struct registry_move move;
 	struct stream stream;
-	int folder, fd = -1, r = registry_folder(named->registry, named->name, &folder, e);
+	int fd, r = endpoint_connect(target->endpoint, &fd, e);
 
 	if (r < 0)
 		return r;
-	r = registry_read_move(folder, &move, e);
-	if (r == 0)
-		r = error_set(e, ERROR_STATE, -EBUSY, "%s is not in doubt: it was not being moved", named->name);
-	if (r > 0 && move.late)
-		r = error_set(
-			e, ERROR_FAILED, -ENOTRECOVERABLE,
-			"%s is lost: it ran at %.80s already, but some of its memory was in its monitor here, "
-			"which is gone; doppel rm --force %s removes what is left of it, here and there",
-			named->name, move.to, named->name);
-	if (r > 0)
-		r = endpoint_connect(target->endpoint, &fd, e);
-	if (r < 0) {
-		close(folder);
-		return r;
-	}
 	stream_init(&stream, fd, -1);
 	r = stream_greet(&stream, true, e);
 	if (r == 0)
-		r = stream_send_bytes(&stream, STREAM_ASK, move.token, strlen(move.token), e);
+		r = stream_send_bytes(&stream, STREAM_ASK, token, strlen(token), e);
 	if (r == 0)
 		r = stream_expect(&stream, STREAM_VERDICT, -1, &frame, e);
-	if (r == 0 && *frame.bytes == 0)
-		r = registry_clear_move(folder, e);
-	else if (r == 0)
-		r = registry_remove(named->registry, named->name, e);
 	if (r == 0)
-		printf(*frame.bytes ? "%s is at %s\n" : "%s was not taken at %s: doppel start starts it\n",
-		       named->name, target->to);
+		r = *frame.bytes != 0;
 	stream_finish(&stream);
 	close(fd);
+	return r;
+}
+
+static int read_doubt(struct named *named, int folder, struct registry_move *move, struct error *e)
+{
+	int r = registry_read_move(folder, move, e);
+
+	if (r == 0)
+		return error_set(e, ERROR_STATE, -EBUSY, "%s is not in doubt: it was not being moved", named->name);
+	if (r > 0 && move->gone && move->late)
+		return error_set(e, ERROR_FAILED, -ENOTRECOVERABLE,
+				 "%s is lost: it ran at %.80s already, but some of its memory was in its monitor here, "
+				 "which is gone; doppel rm --force %s removes what is left of it, here and there",
+				 named->name, move->to, named->name);
+	return r;
+}
+
+/* What its folder here is good for. */
+static int settle_folder(struct named *named, const struct migrate_target *target, int folder, bool taken, bool late,
+			 struct error *e)
+{
+	int r = taken ? registry_remove(named->registry, named->name, e) : registry_clear_move(folder, e);
+
+	if (r == 0 && taken && late)
+		return error_set(e, ERROR_FAILED, -ENOTRECOVERABLE,
+				 "%s is at %s, but some of its memory was in its monitor here, which ended before it heard so; "
+				 "if it stands still there, that is lost, and doppel rm --force %s there removes it",
+				 named->name, target->to, named->name);
+	if (r == 0)
+		printf(taken ? "%s is at %s\n" : "%s was not taken at %s: doppel start starts it\n", named->name, target->to);
+	return r;
+}
+
+/* The monitor is gone, and only its folder knows of the move. */
+static int ask_for_folder(struct named *named, const struct migrate_target *target, struct error *e)
+{
+	struct registry_move move;
+	int folder, r = registry_folder(named->registry, named->name, &folder, e);
+
+	if (r < 0)
+		return r;
+	r = read_doubt(named, folder, &move, e);
+	if (r > 0)
+		r = ask_whose(target, move.token, e);
+	if (r >= 0)
+		r = settle_folder(named, target, folder, r > 0, move.late, e);
 	close(folder);
 	return r;
 }

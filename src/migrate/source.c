@@ -139,7 +139,8 @@ static int reserve(struct source *source, struct error *e)
 static int fence_doubt(void *arg, struct error *e)
 {
 	struct source *source = arg;
-	int r = source->options.hooks.fence(source->options.hooks.opaque, SOURCE_FENCE_DOUBT, e);
+	enum source_fence which = source->progress.post_copy ? SOURCE_FENCE_LATE_DOUBT : SOURCE_FENCE_DOUBT;
+	int r = source->options.hooks.fence(source->options.hooks.opaque, which, e);
 
 	source->fenced = r == 0;
 	return r;

@@ -30,10 +30,11 @@ enum source_end {
 
 /* What has to survive this process: written to disk when the hook returns. */
 enum source_fence {
-	SOURCE_FENCE_DOUBT, /* from now on it may become the destination's */
-	SOURCE_FENCE_NONE,  /* it did not, and never will by this token */
-	SOURCE_FENCE_LATE,  /* it did, and needs memory of this process still */
-	SOURCE_FENCE_GONE,  /* it did, and needs nothing any more */
+	SOURCE_FENCE_DOUBT,      /* from now on it may become the destination's */
+	SOURCE_FENCE_LATE_DOUBT, /* the same, and then it needs memory of this process */
+	SOURCE_FENCE_NONE,       /* it did not, and never will by this token */
+	SOURCE_FENCE_LATE,       /* it did, and needs memory of this process still */
+	SOURCE_FENCE_GONE,       /* it did, and needs nothing any more */
 };
 
 /* All are called by the owner's loop. */

@@ -25,8 +25,8 @@ static int fence(void *opaque, enum source_fence which, struct error *e)
 
 	if (which == SOURCE_FENCE_NONE)
 		return registry_clear_move(move->monitor->folder, e);
-	move->record.gone = which != SOURCE_FENCE_DOUBT;
-	move->record.late = which == SOURCE_FENCE_LATE;
+	move->record.gone = which == SOURCE_FENCE_LATE || which == SOURCE_FENCE_GONE;
+	move->record.late = which == SOURCE_FENCE_LATE || which == SOURCE_FENCE_LATE_DOUBT;
 	return registry_write_move(move->monitor->folder, &move->record, e);
 }
 

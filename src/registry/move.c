@@ -9,12 +9,15 @@
 #include <unistd.h>
 
 #include "base/hex.h"
+#include "base/types.h"
 #include "registry/private.h"
 
-/* What move.json says of it. */
-#define DOUBT "doubt"
-#define LATE  "late"
-#define GONE  "gone"
+/* What move.json says of it, by what is known. */
+static const struct {
+	const char *state;
+	bool gone, late;
+} states[] = {{"doubt", false, false}, {"late doubt", false, true}, {"late", true, true}, {"gone", true, false}};
+
 #define MOVE_FILE  "move.json"
 #define MOVE_MAX   2048
 #define ARRIVING   "arriving" /* holds the token */
@@ -26,10 +29,30 @@
 
 /* ---- The source's side ---- */
 
+static const char *state_of(const struct registry_move *move)
+{
+	size_t i = 0;
+
+	while (states[i].gone != move->gone || states[i].late != move->late)
+		i++;
+	return states[i].state;
+}
+
+static bool understand_state(const char *state, struct registry_move *out)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++)
+		if (strcmp(state, states[i].state) == 0) {
+			out->gone = states[i].gone;
+			out->late = states[i].late;
+			return true;
+		}
+	return false;
+}
+
 int registry_write_move(int folder, const struct registry_move *move, struct error *e)
 {
-	json_t *object = json_pack("{s:i, s:s, s:s, s:s}", "version", 1, "state", !move->gone ? DOUBT : move->late ? LATE : GONE,
-				   "token", move->token, "to", move->to);
+	json_t *object = json_pack("{s:i, s:s, s:s, s:s}", "version", 1, "state", state_of(move), "token", move->token, "to",
+				   move->to);
 	char *text = object ? json_dumps(object, JSON_INDENT(1)) : NULL;
 	int r = text ? registry_replace_file(folder, MOVE_FILE, text, strlen(text), true) : -ENOMEM;
 
@@ -54,11 +77,8 @@ static bool understand(const json_t *object, struct registry_move *out)
 	const char *token = json_string_value(json_object_get(object, "token"));
 	const char *to = json_string_value(json_object_get(object, "to"));
 
-	if (!state || !token || !to || json_integer_value(json_object_get(object, "version")) != 1 ||
-	    (strcmp(state, GONE) != 0 && strcmp(state, DOUBT) != 0 && strcmp(state, LATE) != 0))
+	if (!state || !token || !to || json_integer_value(json_object_get(object, "version")) != 1 || !understand_state(state, out))
 		return false;
-	out->gone = strcmp(state, DOUBT) != 0;
-	out->late = strcmp(state, LATE) == 0;
 	return snprintf(out->token, sizeof out->token, "%s", token) < (int)sizeof out->token &&
 	       snprintf(out->to, sizeof out->to, "%s", to) < (int)sizeof out->to;
 }

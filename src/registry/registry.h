@@ -113,7 +113,7 @@ MUST_USE int registry_flush_record(int folder, struct error *e);
 
 struct registry_move {
 	bool gone; /* it is the destination's; else that is in doubt */
-	bool late; /* gone, but it needed memory of the monitor here still */
+	bool late; /* where it is gone to, it needed memory of the monitor here still */
 	char token[REGISTRY_TOKEN_SIZE];
 	char to[256]; /* where it went, as the user wrote it */
 };

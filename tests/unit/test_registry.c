@@ -103,6 +103,49 @@ static void names_are_found_by_their_beginning(void **state)
 	assert_string_equal(name, "web-two");
 }
 
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static void a_move_is_noted_with_all_that_is_known(void **state)
+{
+	static const struct registry_move moves[] = {
+		{.gone = false, .late = false, .token = "0123456789abcdef0123456789abcdef", .to = "there"},
+		{.gone = false, .late = true, .token = "0", .to = "unix:/run/there"},
+		{.gone = true, .late = true, .token = "1", .to = "there:1"},
+		{.gone = true, .late = false, .token = "2", .to = "there:2"},
+	};
+	struct registry_move found;
+	char path[PATH_MAX];
+	int folder;
+
+	(void)state;
+	assert_ok(create("web"));
+	assert_ok(registry_folder(registry, "web", &folder, &failure));
+	assert_int_equal(registry_read_move(folder, &found, &failure), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(moves); i++) {
+		assert_ok(registry_write_move(folder, &moves[i], &failure));
+		assert_int_equal(registry_read_move(folder, &found, &failure), 1);
+		assert_int_equal(found.gone, moves[i].gone);
+		assert_int_equal(found.late, moves[i].late);
+		assert_string_equal(found.token, moves[i].token);
+		assert_string_equal(found.to, moves[i].to);
+		assert_int_equal(registry_refuse_moved("web", folder, &failure), -EBUSY);
+	}
+	registry_path(registry, "web", "move.json", path);
+	write_file(path, "{\"version\": 1, \"state\": \"later\", \"token\": \"0\", \"to\": \"there\"}");
+	assert_int_equal(registry_read_move(folder, &found, &failure), -EBADMSG);
+	assert_ok(registry_clear_move(folder, &failure));
+	assert_int_equal(registry_read_move(folder, &found, &failure), 0);
+	close(folder);
+	assert_ok(registry_remove(registry, "web", &failure));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -110,6 +153,7 @@ int main(void)
 		with_registry(a_machine_is_made_read_and_removed),
 		with_registry(only_the_folder_that_is_meant_is_removed),
 		with_registry(names_are_found_by_their_beginning),
+		with_registry(a_move_is_noted_with_all_that_is_known),
 	};
 
 	return cmocka_run_group_tests_name("registry", tests, NULL, NULL);

@@ -60,30 +60,45 @@ struct frame_jump {
 	uint64_t code; /* where it runs */
 };
 
+/*
+ * AMD's processors guess from the base register and the low ten bits of the displacement which store a load from memory
+ * reads, and pay some forty cycles for a wrong guess, time and again: a guest register in memory that is written and a
+ * field that is read soon after, 1 KiB or a multiple from it, made one call out of the page as dear as five. Hence what
+ * generated code uses often lies beside none of the guest's registers.
+ */
+#define FRAME_GUESSED  1024
+#define FRAME_APART    offsetof(struct hart, pc)
+_Static_assert(HART_ENGINE_AREA_AT % FRAME_GUESSED == 0, "as far from the frame's start as from the hart's");
+
 struct frame {
+	/* Read by the float unit, or seldom. */
+	_Alignas(16) uint64_t box[2], sign32[2], sign64[2]; /* constants for float logic */
+	uint8_t flags_of_mxcsr[64]; /* guest float flags by the six low bits of MXCSR */
+	uint8_t unused[FRAME_APART - 112];
+
 	uint64_t page;        /* virtual address of the page that the running unit lies in */
 	uint64_t salt;        /* of jump entries that are valid now: salt_of_mode[mode] */
-	uint64_t salt_of_mode[FRAME_MODES];
-	uint64_t stack_limit; /* no guest call is pushed below this */
-	uint64_t host_stack;
-	uint64_t barrier;     /* in the stack, below the frames of the mode that was left last (emit_system.c) */
-	uint64_t budget;
-	uint64_t link;        /* which exit was taken */
-	uint64_t trapped;     /* instructions used that did not retire */
-	uint32_t mode;        /* enum frame_mode of the code that runs */
-	uint32_t floats_live; /* floats are in host registers, MXCSR is the guest's */
-	uint32_t mxcsr;       /* scratch */
 	/* The load reservation while generated code runs (translate.c carries it in and out). */
 	uint64_t reserved_host, reserved_value; /* address, 0 for none; sign-extended value */
 	uint32_t reserved_size;
-	uint8_t flags_of_mxcsr[64]; /* guest float flags by the six low bits of MXCSR */
+	uint32_t mode;        /* enum frame_mode of the code that runs */
+	uint64_t stack_limit; /* no guest call is pushed below this */
+	uint64_t budget;
+	uint64_t host_stack;
+	uint64_t barrier;     /* in the stack, below the frames of the mode that was left last (emit_system.c) */
+	uint32_t floats_live; /* floats are in host registers, MXCSR is the guest's */
+	uint32_t mxcsr;       /* scratch */
+	uint64_t salt_of_mode[FRAME_MODES];
+	uint64_t link;        /* which exit was taken */
+	uint64_t trapped;     /* instructions used that did not retire */
 	uint64_t address;     /* rax while late operations are done */
 	uint64_t groups[IR_GROUPS + 1]; /* host address of the lowest byte of each group of accesses */
 	struct frame_walk walks[IR_GROUPS + 1]; /* of groups that walk, instead */
-	_Alignas(16) uint64_t box[2], sign32[2], sign64[2]; /* constants for float logic */
 	struct frame_jump jumps[FRAME_JUMPS];
 	_Alignas(64) struct frame_tlb tlb[FRAME_TLB];
 };
+_Static_assert(offsetof(struct frame, page) == FRAME_APART && offsetof(struct frame, walks) < FRAME_GUESSED,
+	       "only the walks of units with many of them lie beside registers");
 
 static inline struct frame *frame_of(struct hart *hart)
 {

@@ -440,11 +440,13 @@ void emit_unit(struct x64 *a, const struct ir_unit *unit, enum frame_mode mode, 
 	out->link_count = 0;
 	e.ir = &unit->ops[0];
 	entry(&e);
-	emit_no_walks(&e);
+	if (unit->grouped)
+		emit_no_walks(&e);
 	emit_choose(&e);
 	emit_swap_in(&e);
 	e.map = emit_map(&e);
-	emit_kinds_of_groups(&e);
+	if (unit->grouped)
+		emit_kinds_of_groups(&e);
 	for (unsigned i = 0; i < unit->count && !a->overflow; i++) {
 		e.ir = &unit->ops[i];
 		operation(&e);

@@ -128,6 +128,10 @@ struct ir_unit {
 	uint16_t at, bytes;    /* where in the page, and how long */
 	uint16_t tail, tail_bytes; /* the same of what it goes on with behind its last jump; no bytes: nothing */
 	bool floats;           /* has operations on floats: they need IR's float state */
+	/* What optimize found, so that nobody looks for what is not there; false in a unit that it has not seen. */
+	bool inside;  /* branches or jumps to operations of the unit */
+	bool loops;   /* some of them back */
+	bool grouped; /* accesses in groups */
 	int32_t straddles;     /* where in the page code lies that goes on in the next one, which may be another each time: no
 				* jump is linked to it; -1: nowhere */
 };

@@ -56,7 +56,8 @@ static void fresh(struct pass *p, unsigned global)
 static void all_fresh(struct pass *p)
 {
 	for (unsigned i = 0; i < IR_GLOBALS; i++)
-		fresh(p, i);
+		p->sums[i] = (struct sum){.root = (uint16_t)(p->roots + i)};
+	p->roots = (uint16_t)(p->roots + IR_GLOBALS);
 	p->first = p->count + 1;
 }
 
@@ -229,14 +230,34 @@ static struct sum sum_of(const struct pass *p, const struct ir *ir)
 	return (struct sum){.root = a.root, .range = (uint16_t)(a.range + b.range), .distance = (int32_t)distance};
 }
 
+static struct sum here(const struct ir *ir)
+{
+	if (ir->imm <= -PAGE_DISTANCE_MAX || ir->imm >= PAGE_DISTANCE_MAX)
+		return number(RANGE_MAX);
+	return (struct sum){.root = ROOT_PAGE, .distance = (int32_t)ir->imm};
+}
+
 static void follow(struct pass *p, const struct ir *ir)
 {
-	struct sum sum = small(p, ir);
+	struct sum sum;
 
-	if (ir->op == IR_HERE && ir->imm > -PAGE_DISTANCE_MAX && ir->imm < PAGE_DISTANCE_MAX)
-		sum = (struct sum){.root = ROOT_PAGE, .distance = (int32_t)ir->imm};
-	else if (sum.range == RANGE_MAX)
+	switch (ir->op) {
+	case IR_HERE:
+		sum = here(ir);
+		break;
+	case IR_AND:
+	case IR_SHR:
+	case IR_SHL:
+		sum = small(p, ir);
+		break;
+	case IR_ADD:
+	case IR_SHIFT_ADD:
 		sum = sum_of(p, ir);
+		break;
+	default:
+		fresh(p, ir->dst);
+		return;
+	}
 	if (sum.range == RANGE_MAX)
 		fresh(p, ir->dst);
 	else
@@ -254,6 +275,7 @@ static void settle(struct pass *p, unsigned i)
 		ir->group = 0;
 		return;
 	}
+	p->unit->grouped = true;
 	ir->leads = g->leader == i;
 	ir->ranged = g->ranged;
 	ir->from = g->from;
@@ -278,28 +300,40 @@ static unsigned find_at(const struct ir_unit *unit, int64_t at)
 }
 
 /* Branches within the unit. */
-static void resolve(struct pass *p)
+static void resolve_one(struct pass *p, unsigned i)
 {
 	struct ir_unit *unit = p->unit;
+	struct ir *ir = &unit->ops[i];
+	unsigned to;
 
-	memset(p->first_from, 0, unit->count * sizeof p->first_from[0]);
-	memset(p->last_from, 0, unit->count * sizeof p->last_from[0]);
+	ir->inside = (uint16_t)find_at(unit, ir->imm);
+	if (!ir->inside)
+		return;
+	if (!unit->inside) {
+		memset(p->first_from, 0, unit->count * sizeof p->first_from[0]);
+		memset(p->last_from, 0, unit->count * sizeof p->last_from[0]);
+		unit->inside = true;
+	}
+	to = ir->inside - 1u;
+	unit->ops[to].label = true;
+	unit->loops |= to <= i;
+	if (to <= i)
+		p->last_from[to] = (uint16_t)(i + 1);
+	else if (!p->first_from[to])
+		p->first_from[to] = (uint16_t)(i + 1);
+}
+
+static void resolve(struct pass *p)
+{
+	const struct ir_unit *unit = p->unit;
+	int64_t end = unit->at + unit->bytes;
+
 	for (unsigned i = 0; i < unit->count; i++) {
-		struct ir *ir = &unit->ops[i];
-		unsigned to;
+		const struct ir *ir = &unit->ops[i];
 
-		if (!(ir->op == IR_BRANCH || (ir->op == IR_JUMP && ir->dst == IR_ZERO)) || ir->imm < unit->at ||
-		    ir->imm >= unit->at + unit->bytes)
-			continue;
-		ir->inside = (uint16_t)find_at(unit, ir->imm);
-		if (!ir->inside)
-			continue;
-		to = ir->inside - 1u;
-		unit->ops[to].label = true;
-		if (to <= i)
-			p->last_from[to] = (uint16_t)(i + 1);
-		else if (!p->first_from[to])
-			p->first_from[to] = (uint16_t)(i + 1);
+		if ((ir->op == IR_BRANCH || (ir->op == IR_JUMP && ir->dst == IR_ZERO)) && ir->imm >= unit->at &&
+		    ir->imm < end)
+			resolve_one(p, i);
 	}
 }
 
@@ -377,7 +411,6 @@ static void walks(struct pass *p)
 {
 	const struct ir_unit *unit = p->unit;
 
-	memset(p->walks, 0, sizeof p->walks);
 	for (unsigned i = 0; i < unit->count; i++) {
 		unsigned to = unit->ops[i].inside;
 		uint32_t set = to && to - 1 <= i ? walking(unit, to - 1, i) : 0;
@@ -391,6 +424,22 @@ static void walks(struct pass *p)
 	}
 }
 
+/* Ways of the unit join before this operation, or may part behind it. */
+static void ways(struct pass *p, unsigned i)
+{
+	const struct ir *ir = &p->unit->ops[i];
+
+	if (p->first_from[i])
+		join(p, p->first_from[i]);
+	if (p->last_from[i])
+		head(p, i, p->last_from[i]);
+	if (p->last_from[i] > p->loop)
+		p->loop = p->last_from[i];
+	/* Not in a loop, unless the store follows for certain: it may run over pages that are but read. */
+	if (i < p->loop && (ir->label || ir->op >= IR_BRANCH))
+		p->straight = ir->label ? i : i + 1;
+}
+
 static void groups(struct pass *p)
 {
 	struct ir_unit *unit = p->unit;
@@ -398,15 +447,8 @@ static void groups(struct pass *p)
 	for (unsigned i = 0; i < unit->count; i++) {
 		struct ir *ir = &unit->ops[i];
 
-		if (p->first_from[i])
-			join(p, p->first_from[i]);
-		if (p->last_from[i])
-			head(p, i, p->last_from[i]);
-		if (p->last_from[i] > p->loop)
-			p->loop = p->last_from[i];
-		/* Not in a loop, unless the store follows for certain: it may run over pages that are but read. */
-		if (i < p->loop && (ir->label || ir->op >= IR_BRANCH))
-			p->straight = ir->label ? i : i + 1;
+		if (unit->inside)
+			ways(p, i);
 		if (is_access(ir))
 			place(p, ir);
 		if (ir->op == IR_CALL_C) {
@@ -416,7 +458,11 @@ static void groups(struct pass *p)
 			p->written[ir->dst] = (uint16_t)(i + 1);
 		}
 	}
-	walks(p);
+	if (!p->count)
+		return;
+	memset(p->walks, 0, sizeof p->walks);
+	if (unit->loops)
+		walks(p);
 	for (unsigned i = 0; i < unit->count; i++)
 		if (unit->ops[i].group)
 			settle(p, i);
@@ -431,6 +477,7 @@ void optimize(struct ir_unit *unit)
 	p.count = 0;
 	p.straight = p.loop = 0;
 	memset(p.written, 0, sizeof p.written);
+	unit->inside = unit->loops = unit->grouped = false;
 	all_fresh(&p);
 	resolve(&p);
 	simplify(unit);

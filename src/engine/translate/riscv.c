@@ -527,7 +527,7 @@ static struct builder begin(struct ir_unit *unit, unsigned at, bool straddles)
 	unit->count = unit->instructions = 0;
 	unit->at = (uint16_t)at;
 	unit->tail = unit->tail_bytes = 0;
-	unit->floats = false;
+	unit->floats = unit->inside = unit->loops = unit->grouped = false;
 	unit->straddles = straddles ? (int32_t)LAST_HALF : -1;
 	return (struct builder){.unit = unit, .at = at};
 }

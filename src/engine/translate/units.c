@@ -106,7 +106,7 @@ static bool still_holds(const struct unit *unit, const uint8_t *bytes)
 /* The page's bytes are these now: units that were made of others are stale. */
 static void absorb(struct depot *s, struct code_page *page, const uint8_t *bytes)
 {
-	uint64_t changed = page_changed(page, bytes), used = 0;
+	uint64_t changed = page_changed(page, bytes, UINT64_MAX), used = 0;
 	struct unit *next;
 
 	for (struct unit *unit = changed ? page->units : NULL; unit; unit = next) {
@@ -129,7 +129,7 @@ static void verify(struct depot *s, struct code_page *page)
 	uint64_t now = atomic_load(&s->clock);
 	uint8_t bytes[GUEST_PAGE_SIZE];
 
-	if (unlikely(page_changed(page, page->source))) {
+	if (unlikely(page_changed(page, page->source, UINT64_MAX))) {
 		memcpy(bytes, page->source, sizeof bytes);
 		absorb(s, page, bytes);
 	}
@@ -204,20 +204,29 @@ static void publish(struct depot *s, struct unit *unit, struct unit *stale)
 	atomic_store_explicit(bucket, unit, memory_order_release);
 }
 
-/* Makes the bytes, which units at `at` are made of, those of the page; NULL without memory. */
-static struct code_page *page_with(struct depot *s, const uint8_t *source, const uint8_t *bytes, uint64_t lines,
-				   uint64_t now)
+/* Whether what is kept of the page is what it was at `now`, for all that is known, and in the lines that were looked at. */
+static bool is_new(const struct code_page *page, const struct page_copy *copy, uint64_t now)
 {
-	struct code_page *page = page_get(&s->pages, source);
+	return !page->lines || (page->verified == now && !page_changed(page, copy->bytes, copy->lines));
+}
+
+/* Makes the bytes of these lines, which a unit is made of, those of the page, which was copied after `now`; NULL without
+ * memory. */
+static struct code_page *page_with(struct depot *s, struct page_copy *copy, uint64_t lines, uint64_t now)
+{
+	struct code_page *page = page_get(&s->pages, copy->source);
 
 	if (!page)
 		return NULL;
-	absorb(s, page, bytes);
-	/* It went with its last unit. */
-	page = page_get(&s->pages, source);
-	if (!page)
-		return NULL;
-	if (!page_keep(&s->pages, page, bytes, lines & ~page->lines, UINT64_MAX)) {
+	if (!is_new(page, copy, now)) {
+		page_look_at_all(copy);
+		absorb(s, page, copy->bytes);
+		/* It may have gone with its last unit. */
+		page = page_get(&s->pages, copy->source);
+		if (!page)
+			return NULL;
+	}
+	if (!page_keep(&s->pages, page, copy->bytes, lines & ~page->lines, UINT64_MAX)) {
 		if (!page->units)
 			page_put(&s->pages, page);
 		return NULL;
@@ -227,15 +236,13 @@ static struct code_page *page_with(struct depot *s, const uint8_t *source, const
 	return page;
 }
 
-/* The operations for the code of `key`, of which `page` is a copy; false: there are none. */
-static bool translate(struct translator *t, const struct key *key, const uint8_t *page)
+/* The operations for the code of `key`, in `page`; false: there are none. */
+static bool translate(struct translator *t, const struct key *key, struct page_copy *page)
 {
 	unsigned at = (unsigned)((uintptr_t)key->source & ~PAGE_MASK);
-	uint16_t half;
 
 	if (key->kind & UNIT_STRADDLES) {
-		memcpy(&half, page + at, sizeof half);
-		riscv_straddling_to_ir(&t->ir, (uint32_t)key->rest << 16 | half);
+		riscv_straddling_to_ir(&t->ir, (uint32_t)key->rest << 16 | page_half(page, at));
 	} else if (!riscv_to_ir(&t->ir, page, at, INSTRUCTIONS)) {
 		return false;
 	}
@@ -244,18 +251,18 @@ static bool translate(struct translator *t, const struct key *key, const uint8_t
 	return true;
 }
 
-/* A unit for the code of `key`; NULL when there is no room now, or nothing to translate. The page is copied first,
+/* A unit for the code of `key`; NULL when there is no room now, or nothing to translate. Lines are copied as they are read,
  * so that what is compared later is what was translated. */
 static struct unit *build(struct translator *t, const struct key *key)
 {
-	const uint8_t *page = (const uint8_t *)((uintptr_t)key->source & PAGE_MASK);
 	uint64_t now = atomic_load(&t->depot->clock);
-	uint8_t bytes[GUEST_PAGE_SIZE];
 	struct depot *s = t->depot;
+	struct page_copy page;
 	struct unit *unit;
 
-	memcpy(bytes, page, sizeof bytes);
-	if (!translate(t, key, bytes))
+	page.source = (const uint8_t *)((uintptr_t)key->source & PAGE_MASK);
+	page.lines = 0;
+	if (!translate(t, key, &page))
 		return NULL;
 	unit = emit(t, key->kind);
 	if (!unit && depot_advance(s))
@@ -267,7 +274,7 @@ static struct unit *build(struct translator *t, const struct key *key)
 	unit->source = key->source;
 	unit->rest = key->rest;
 	/* To advance has cut off units, perhaps pages: they are looked up only now. */
-	unit->page = page_with(s, page, bytes, lines_of(unit), now);
+	unit->page = page_with(s, &page, lines_of(unit), now);
 	if (!unit->page) {
 		unit->stale = true;
 		return NULL;

@@ -82,19 +82,24 @@ static bool is_load(const struct ir *ir)
 	return ir->op == IR_LOAD || ir->op == IR_FLOAT_LOAD;
 }
 
-/* rcx = the addend for the address in rax, by the TLB once more, then by C. */
-static void slow_access(struct emit *e, const struct stub *s)
+/* edx = what C must know of the access. */
+static void describe(struct emit *e, const struct stub *s)
 {
 	uint32_t access = s->ir->at | (uint32_t)s->ir->size << 12 | (emit_refund(e) + 1u) << EMIT_ACCESS_REFUND;
-	bool store = s->to && !is_load(s->ir);
 
-	if (store)
+	if (s->to && !is_load(s->ir))
 		access |= EMIT_ACCESS_STORE;
 	if (s->ir->op >= IR_ATOMIC_SWAP && s->ir->op <= IR_STORE_CONDITIONAL)
 		access |= EMIT_ACCESS_ALIGNED;
-	put_back(e, s);
 	x64_mov_ri(e->a, X64_RDX, access);
-	x64_call_rel32(e->a, e->runtime->slow_access[e->mode][store]);
+}
+
+/* rcx = the addend for the address in rax, by the TLB once more, then by C. */
+static void slow_access(struct emit *e, const struct stub *s)
+{
+	put_back(e, s);
+	describe(e, s);
+	x64_call_rel32(e->a, e->runtime->slow_access[e->mode][s->to && !is_load(s->ir)]);
 	take_again(e, s);
 }
 
@@ -130,9 +135,15 @@ static void stub_access(struct emit *e, const struct stub *s)
 	looked_up(e, s);
 }
 
-/* Within one page the slow path helps; what lies in two is done without groups, from here to the unit's end, and so is a
- * load that leads stores, for the first store to say what it must. */
-static void stub_group(struct emit *e, const struct stub *s)
+/* On without groups, from here to the unit's end. */
+static void without_groups(struct emit *e, const struct stub *s)
+{
+	give_back(e, emit_refund(e) + 1);
+	emit_stub(e, STUB_PLAIN, x64_jmp_patchable(e->a), NULL, s->ir->at);
+}
+
+/* The same as below, where only a register says how far the leader is from the lowest byte. */
+static void stub_ranged(struct emit *e, const struct stub *s)
 {
 	uint8_t *crosses, *no_store = NULL;
 
@@ -154,8 +165,33 @@ static void stub_group(struct emit *e, const struct stub *s)
 	if (no_store)
 		x64_patch_here(e->a, no_store);
 	put_back(e, s);
-	give_back(e, emit_refund(e) + 1);
-	emit_stub(e, STUB_PLAIN, x64_jmp_patchable(e->a), NULL, s->ir->at);
+	without_groups(e, s);
+}
+
+/* Within one page the slow path helps; what lies in two is done without groups, and so is a load that leads stores, for the
+ * first store to say what it must. */
+static void stub_group(struct emit *e, const struct stub *s)
+{
+	const struct ir *ir = s->ir;
+	enum emit_group kind = !s->to ? EMIT_LOADS : is_load(ir) ? EMIT_LOAD_BEFORE_STORES : EMIT_STORES;
+	uint8_t *plain;
+
+	if (ir->ranged) {
+		stub_ranged(e, s);
+		return;
+	}
+	do_late(e, s);
+	address(e, s, emit_lowest_address);
+	put_back(e, s);
+	describe(e, s);
+	x64_mov_ri(e->a, X64_RCX, ir->low | (ir->span - 1u) << 16);
+	x64_call_rel32(e->a, e->runtime->slow_group[e->mode][kind]);
+	plain = x64_jcc_forward8(e->a, X64_NE);
+	take_again(e, s);
+	emit_known_page(e);
+	looked_up(e, s);
+	x64_patch_here8(e->a, plain);
+	without_groups(e, s);
 }
 
 static void stub_walk(struct emit *e, const struct stub *s)

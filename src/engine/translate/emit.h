@@ -11,6 +11,9 @@
 #include "engine/translate/frame.h"
 #include "engine/translate/ir.h"
 
+/* What leads a group, and what is in it. */
+enum emit_group { EMIT_LOADS, EMIT_STORES, EMIT_LOAD_BEFORE_STORES, EMIT_GROUPS };
+
 /* Addresses of the code that units share, as they run. emit_runtime makes it once at the start of a cache. */
 struct emit_runtime {
 	/* unsigned enter(struct hart *hart, const void *code): runs units until one leaves; an enum emit_exit. */
@@ -24,6 +27,10 @@ struct emit_runtime {
 	/* By mode, and whether it is a store; rax: address; edx: access, as below. Returns with rax as it was, and in rcx what
 	 * to add to it for the host address. */
 	const void *slow_access[FRAME_MODES][2];
+	/* The same for the leader of a group, by mode and enum emit_group. rax: the group's lowest address; edx: access, of the
+	 * leader; ecx: from there to the leader, and in bits 16 to 31 to the group's last byte. Returns with ZF and rcx as
+	 * above, or without ZF: the group lies in two pages, or does not allow what its members want. */
+	const void *slow_group[FRAME_MODES][EMIT_GROUPS];
 	const void *call_c;       /* edx: instruction; ecx: address in the page | instructions behind << 16 */
 	/* emit_system.c; edx: address in the page, of the instruction or (SUM) of the next one. */
 	const void *user_call, *supervisor_return, *sum_on, *sum_off;

@@ -69,6 +69,17 @@ static inline uint16_t page_half(struct page_copy *copy, unsigned at)
 	return half;
 }
 
+/* Four bytes at `at`, which may lie on two lines. The latter's are looked at without need if they are not the code's. */
+static inline uint32_t page_word(struct page_copy *copy, unsigned at)
+{
+	uint32_t word;
+
+	page_look(copy, at);
+	page_look(copy, at + 2);
+	memcpy(&word, copy->bytes + at, sizeof word);
+	return word;
+}
+
 /* All lines are here. */
 void page_look_at_all(struct page_copy *copy);
 

@@ -455,13 +455,12 @@ static bool fetch(struct page_copy *page, unsigned at, struct insn *insn)
 {
 	uint32_t word;
 
-	if (at + 2 > GUEST_PAGE_SIZE)
-		return false;
-	word = page_half(page, at);
-	if (insn_length((uint16_t)word) == 4) {
-		if (at + 4 > GUEST_PAGE_SIZE)
+	if (unlikely(at + 4 > GUEST_PAGE_SIZE)) {
+		if (at + 2 > GUEST_PAGE_SIZE || insn_length(page_half(page, at)) == 4)
 			return false;
-		word |= (uint32_t)page_half(page, at + 2) << 16;
+		word = page_half(page, at);
+	} else {
+		word = page_word(page, at);
 	}
 	*insn = insn_decode(word);
 	return true;

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "engine/translate/emit_private.h"
-#include "engine/translate/optimize.h"
 
 void emit_stub(struct emit *e, enum stub_kind kind, uint8_t *place, const void *back, int32_t to)
 {
@@ -83,19 +82,24 @@ static bool is_load(const struct ir *ir)
 	return ir->op == IR_LOAD || ir->op == IR_FLOAT_LOAD;
 }
 
-/* rcx = the addend for the address in rax, by the TLB once more, then by C. */
-static void slow_access(struct emit *e, const struct stub *s)
+/* edx = what C must know of the access. */
+static void describe(struct emit *e, const struct stub *s)
 {
 	uint32_t access = s->ir->at | (uint32_t)s->ir->size << 12 | (emit_refund(e) + 1u) << EMIT_ACCESS_REFUND;
-	bool store = s->to && !is_load(s->ir);
 
-	if (store)
+	if (s->to && !is_load(s->ir))
 		access |= EMIT_ACCESS_STORE;
 	if (s->ir->op >= IR_ATOMIC_SWAP && s->ir->op <= IR_STORE_CONDITIONAL)
 		access |= EMIT_ACCESS_ALIGNED;
-	put_back(e, s);
 	x64_mov_ri(e->a, X64_RDX, access);
-	x64_call_rel32(e->a, e->runtime->slow_access[e->mode][store]);
+}
+
+/* rcx = the addend for the address in rax, by the TLB once more, then by C. */
+static void slow_access(struct emit *e, const struct stub *s)
+{
+	put_back(e, s);
+	describe(e, s);
+	x64_call_rel32(e->a, e->runtime->slow_access[e->mode][s->to && !is_load(s->ir)]);
 	take_again(e, s);
 }
 
@@ -131,36 +135,15 @@ static void stub_access(struct emit *e, const struct stub *s)
 	looked_up(e, s);
 }
 
-static void two_pages(struct emit *e, const struct stub *s)
+/* On without groups, from here to the unit's end. */
+static void without_groups(struct emit *e, const struct stub *s)
 {
-	put_back(e, s);
-	emit_two_pages(e);
-	take_again(e, s);
-}
-
-/* Goes back if the two pages of the group, whose lowest address is in rax, will do. */
-static void side_by_side(struct emit *e, const struct stub *s)
-{
-	uint8_t *apart;
-
-	two_pages(e, s);
-	x64_alu_rr(e->a, X64_CMP, 8, X64_RCX, X64_RDX);
-	apart = x64_jcc_forward(e->a, X64_NE);
-	looked_up(e, s);
-	x64_patch_here(e->a, apart);
-}
-
-/* The operation and what comes behind it is done by a unit of another kind. */
-static void go_elsewhere(struct emit *e, const struct stub *s, enum stub_kind kind)
-{
-	put_back(e, s);
 	give_back(e, emit_refund(e) + 1);
-	emit_stub(e, kind, x64_jmp_patchable(e->a), NULL, s->ir->at);
+	emit_stub(e, STUB_PLAIN, x64_jmp_patchable(e->a), NULL, s->ir->at);
 }
 
-/* Within one page the slow path helps; what lies in two is done without groups, from here to the unit's end, and so is a
- * load that leads stores, for the first store to say what it must. */
-static void stub_group(struct emit *e, const struct stub *s)
+/* The same as below, where only a register says how far the leader is from the lowest byte. */
+static void stub_ranged(struct emit *e, const struct stub *s)
 {
 	uint8_t *crosses, *no_store = NULL;
 
@@ -179,30 +162,36 @@ static void stub_group(struct emit *e, const struct stub *s)
 	emit_known_page(e);
 	looked_up(e, s);
 	x64_patch_here(e->a, crosses);
-	if (s->ir->stays || s->ir->table)
-		side_by_side(e, s);
 	if (no_store)
 		x64_patch_here(e->a, no_store);
-	go_elsewhere(e, s, s->ir->table ? STUB_APART : STUB_PLAIN);
+	put_back(e, s);
+	without_groups(e, s);
 }
 
-/* Pages of a table that may lie apart. */
-static void stub_tables(struct emit *e, const struct stub *s)
+/* Within one page the slow path helps; what lies in two is done without groups, and so is a load that leads stores, for the
+ * first store to say what it must. */
+static void stub_group(struct emit *e, const struct stub *s)
 {
-	uint8_t *crooked, *none;
+	const struct ir *ir = s->ir;
+	enum emit_group kind = !s->to ? EMIT_LOADS : is_load(ir) ? EMIT_LOAD_BEFORE_STORES : EMIT_STORES;
+	uint8_t *plain;
 
+	if (ir->ranged) {
+		stub_ranged(e, s);
+		return;
+	}
 	do_late(e, s);
 	address(e, s, emit_lowest_address);
-	x64_test_ri(e->a, 4, X64_RAX, s->ir->aligned - 1);
-	crooked = x64_jcc_forward(e->a, X64_NE);
-	two_pages(e, s);
-	x64_test_rr(e->a, 8, X64_RCX, X64_RCX);
-	none = x64_jcc_forward(e->a, X64_E);
-	emit_keep_pages(e);
+	put_back(e, s);
+	describe(e, s);
+	x64_mov_ri(e->a, X64_RCX, ir->low | (ir->span - 1u) << 16);
+	x64_call_rel32(e->a, e->runtime->slow_group[e->mode][kind]);
+	plain = x64_jcc_forward8(e->a, X64_NE);
+	take_again(e, s);
+	emit_known_page(e);
 	looked_up(e, s);
-	x64_patch_here(e->a, crooked);
-	x64_patch_here(e->a, none);
-	go_elsewhere(e, s, STUB_NO_TABLES);
+	x64_patch_here8(e->a, plain);
+	without_groups(e, s);
 }
 
 static void stub_walk(struct emit *e, const struct stub *s)
@@ -230,15 +219,10 @@ static void stub_exit(struct emit *e, const struct stub *s)
 
 static void stub_link(struct emit *e, const struct stub *s)
 {
-	static const enum emit_kind kinds[] = {[STUB_LINK] = EMIT_SAME,
-					       [STUB_PLAIN] = EMIT_PLAIN,
-					       [STUB_APART] = EMIT_APART,
-					       [STUB_NO_TABLES] = EMIT_NO_TABLES};
-
 	x64_mov_ri(e->a, X64_RDX, e->first_link + e->out->link_count);
 	x64_jmp_rel32(e->a, e->runtime->leave_link);
 	e->out->links[e->out->link_count++] =
-		(struct emit_link){.place = s->place, .to = s->to, .to_kind = (uint8_t)kinds[s->kind]};
+		(struct emit_link){.place = s->place, .to = s->to, .plain = s->kind == STUB_PLAIN};
 }
 
 /* C does the instruction. */
@@ -311,7 +295,6 @@ static void stub_plain_call(struct emit *e, const struct stub *s)
 
 static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
 	[STUB_ACCESS] = stub_access, [STUB_GROUP] = stub_group,   [STUB_PLAIN] = stub_link,
-	[STUB_APART] = stub_link,    [STUB_NO_TABLES] = stub_link,  [STUB_TABLES] = stub_tables,
 	[STUB_WALK] = stub_walk,     [STUB_ADDRESS] = stub_address,
 	[STUB_AHEAD] = stub_ahead,
 	[STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
@@ -433,8 +416,6 @@ static void operation(struct emit *e)
 		e->map = emit_map(e);
 		if (op == IR_PURE || op == IR_CALL_C)
 			emit_swap_in(e);
-		if (op == IR_CALL_C)
-			emit_no_walks(e);
 		/* C may have written any float. */
 		e->boxed = 0;
 	} else {
@@ -442,8 +423,6 @@ static void operation(struct emit *e)
 	}
 	if (!emit_keeps_rcx(e->ir))
 		e->pointer = 0;
-	if (ir_writes_global(e->ir))
-		emit_moved(e, e->ir->dst);
 	/* What is left in rax otherwise is not worth knowing, but for a base; after C there may be anything in it. */
 	if (!(e->kept || op == IR_LOAD || op == IR_STORE) || op > IR_FENCE)
 		emit_forget(e);
@@ -497,11 +476,13 @@ void emit_unit(struct x64 *a, const struct ir_unit *unit, enum frame_mode mode, 
 	out->link_count = 0;
 	e.ir = &unit->ops[0];
 	entry(&e);
-	emit_no_walks(&e);
+	if (unit->grouped)
+		emit_no_walks(&e);
 	emit_choose(&e);
 	emit_swap_in(&e);
 	e.map = emit_map(&e);
-	emit_kinds_of_groups(&e);
+	if (unit->grouped)
+		emit_kinds_of_groups(&e);
 	for (unsigned i = 0; i < unit->count && !a->overflow; i++) {
 		e.ir = &unit->ops[i];
 		operation(&e);

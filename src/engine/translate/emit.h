@@ -11,6 +11,9 @@
 #include "engine/translate/frame.h"
 #include "engine/translate/ir.h"
 
+/* What leads a group, and what is in it. */
+enum emit_group { EMIT_LOADS, EMIT_STORES, EMIT_LOAD_BEFORE_STORES, EMIT_GROUPS };
+
 /* Addresses of the code that units share, as they run. emit_runtime makes it once at the start of a cache. */
 struct emit_runtime {
 	/* unsigned enter(struct hart *hart, const void *code): runs units until one leaves; an enum emit_exit. */
@@ -24,9 +27,10 @@ struct emit_runtime {
 	/* By mode, and whether it is a store; rax: address; edx: access, as below. Returns with rax as it was, and in rcx what
 	 * to add to it for the host address. */
 	const void *slow_access[FRAME_MODES][2];
-	/* By mode, and whether it is for stores; rax: lowest address, edx: bytes from there to the highest, at most in the next
-	 * page. Returns in rcx and rdx what to add to addresses of the two pages; 0 and 1: they can not be had. */
-	const void *two_pages[FRAME_MODES][2];
+	/* The same for the leader of a group, by mode and enum emit_group. rax: the group's lowest address; edx: access, of the
+	 * leader; ecx: from there to the leader, and in bits 16 to 31 to the group's last byte. Returns with ZF and rcx as
+	 * above, or without ZF: the group lies in two pages, or does not allow what its members want. */
+	const void *slow_group[FRAME_MODES][EMIT_GROUPS];
 	const void *call_c;       /* edx: instruction; ecx: address in the page | instructions behind << 16 */
 	/* emit_system.c; edx: address in the page, of the instruction or (SUM) of the next one. */
 	const void *user_call, *supervisor_return, *sum_on, *sum_off;
@@ -54,8 +58,6 @@ struct emit_callbacks {
 	 * above. NULL: the TLB has it now. Else where to go on, with pc and budget set, all registers loaded from the hart
 	 * and no return expected. */
 	const void *(*slow_access)(struct hart *hart, uint64_t address, uint32_t access);
-	/* Has the TLB have the address's page, if it can; nothing else happens. False: it has not. */
-	bool (*probe)(struct hart *hart, uint64_t address, bool store);
 	/* Does one instruction. `place`: bits 0 to 15 its place in the page, from 16 how many of the unit's
 	 * instructions come behind it. NULL, not for IR_SYSTEM: go on behind it; else as above. */
 	const void *(*call_c)(struct hart *hart, uint32_t word, uint32_t place);
@@ -63,18 +65,11 @@ struct emit_callbacks {
 	const void *(*lookup)(struct hart *hart);
 };
 
-enum emit_kind {
-	EMIT_SAME,
-	EMIT_PLAIN,    /* its accesses are not grouped */
-	EMIT_APART,    /* those of tables may be to two pages that lie apart */
-	EMIT_NO_TABLES /* those of tables are not grouped */
-};
-
 /* A place in the code where a jump to another unit of the same page can be put. */
 struct emit_link {
 	uint8_t *place;   /* for x64_patch, in the writer's view */
 	int32_t to;       /* address in the page */
-	uint8_t to_kind;  /* enum emit_kind: of the unit that it leads to */
+	bool plain;       /* to a unit whose accesses are not grouped */
 };
 
 #define EMIT_LINKS_MAX (UNIT_OPS * 3 + IR_GROUPS + 2)

@@ -19,7 +19,7 @@
 
 struct use {
 	uint32_t weight[IR_GLOBALS];
-	bool written[IR_GLOBALS];
+	uint32_t written; /* a bit for each */
 };
 
 /* Branches leave, loops run. */
@@ -34,11 +34,28 @@ static void guess(const struct ir_unit *unit, uint16_t often[UNIT_OPS])
 		often[i] = (uint16_t)here;
 		if (ir->op == IR_BRANCH && !to)
 			here = here * 5 / 8;
-		if (!to || to - 1 > i)
+		if (!unit->loops || !to || to - 1 > i)
 			continue;
 		for (unsigned j = to - 1; j <= i; j++)
 			if (often[j] * LOOP_WEIGHT <= OFTEN_MAX)
 				often[j] = (uint16_t)(often[j] * LOOP_WEIGHT);
+	}
+}
+
+static void count_one(struct use *use, const struct ir *ir, unsigned often)
+{
+	unsigned traits = ir_traits[ir->op];
+
+	/* Ways out have the common assignment back already. */
+	if (ir->op >= IR_JUMP)
+		return;
+	if ((traits & IR_READS_A) && ir->a < IR_GLOBALS && (!ir->group || ir->leads || ir->walks || ir->ranged))
+		use->weight[ir->a] += often;
+	if ((traits & IR_READS_B) && ir->b < IR_GLOBALS)
+		use->weight[ir->b] += often;
+	if ((traits & IR_WRITES) && ir->dst < IR_GLOBALS) {
+		use->weight[ir->dst] += often;
+		use->written |= UINT32_C(1) << ir->dst;
 	}
 }
 
@@ -47,21 +64,18 @@ static void count(const struct ir_unit *unit, struct use *use)
 	uint16_t often[UNIT_OPS];
 
 	guess(unit, often);
-	for (unsigned i = 0; i < unit->count; i++) {
-		const struct ir *ir = &unit->ops[i];
+	for (unsigned i = 0; i < unit->count; i++)
+		count_one(use, &unit->ops[i], often[i]);
+}
 
-		/* Ways out have the common assignment back already. */
-		if (ir->op >= IR_JUMP)
-			continue;
-		if (ir_reads_a(ir) && emit_needs_base(ir))
-			use->weight[ir->a] += often[i];
-		if (ir_reads_b(ir))
-			use->weight[ir->b] += often[i];
-		if (ir_writes_global(ir)) {
-			use->weight[ir->dst] += often[i];
-			use->written[ir->dst] = true;
-		}
-	}
+/* Most units are so short that nothing is to be gained. */
+static bool is_worth_it(const struct use *use)
+{
+	bool worth = false;
+
+	for (unsigned i = 1; i < IR_GLOBALS; i++)
+		worth |= use->weight[i] >= SWAP_WORTH * ONCE && frame_pinned[i] == X64_NONE;
+	return worth;
 }
 
 static unsigned busiest(const struct emit *e, const struct use *use)
@@ -89,8 +103,10 @@ void emit_choose(struct emit *e)
 {
 	struct use use = {0};
 
-	memcpy(e->own, frame_pinned, sizeof e->own);
 	count(e->unit, &use);
+	if (!is_worth_it(&use))
+		return;
+	memcpy(e->own, frame_pinned, sizeof e->own);
 	while (e->swap_count < SWAPS_MAX) {
 		unsigned in = busiest(e, &use), out = IR_GLOBALS;
 
@@ -101,7 +117,7 @@ void emit_choose(struct emit *e)
 		e->own[in] = e->own[out];
 		e->own[out] = X64_NONE;
 		e->swaps[e->swap_count++] =
-			(struct swap){.in = (uint8_t)in, .out = (uint8_t)out, .written = use.written[in]};
+			(struct swap){.in = (uint8_t)in, .out = (uint8_t)out, .written = use.written >> in & 1};
 	}
 }
 
@@ -205,10 +221,8 @@ static void go_back(struct emit *e, unsigned from, const struct ir *jump, int32_
 	unsigned to = jump->inside - 1u;
 
 	for (e->ir = &e->unit->ops[from]; e->ir < jump; e->ir++) {
-		if (!e->ir->late && e->ir->dst != IR_ZERO) {
+		if (!e->ir->late && e->ir->dst != IR_ZERO)
 			emit_integer(e);
-			emit_moved(e, e->ir->dst);
-		}
 		emit_forget(e);
 	}
 	jump_back(e, to, jump->before + 1 - e->unit->ops[to].before - instructions);

@@ -103,10 +103,6 @@ struct ir {
 	bool leads;      /* its group: the others come behind it */
 	bool stores;     /* its group has stores, which the leader's check allows */
 	bool walks;      /* its group runs in a loop that moves it by constants: the page of the last time will mostly do */
-	bool stays;      /* it walks, and the base stays where it is: what leads to the page holds until the base is written */
-	bool table;      /* its group may lie in two pages, side by side in the host's memory */
-	bool apart;      /* or anywhere: the address says in which page it is */
-	uint8_t aligned; /* of a leader of such a group: its lowest address must be a multiple of this */
 	uint16_t low;    /* from the lowest byte that the group accesses to this access */
 	bool ranged;     /* its group has members that lie somewhere in the span: their own registers say where */
 	uint8_t from;    /* of a leader: the group's lowest byte lies from_low bytes from this global */
@@ -132,6 +128,10 @@ struct ir_unit {
 	uint16_t at, bytes;    /* where in the page, and how long */
 	uint16_t tail, tail_bytes; /* the same of what it goes on with behind its last jump; no bytes: nothing */
 	bool floats;           /* has operations on floats: they need IR's float state */
+	/* What optimize found, so that nobody looks for what is not there; false in a unit that it has not seen. */
+	bool inside;  /* branches or jumps to operations of the unit */
+	bool loops;   /* some of them back */
+	bool grouped; /* accesses in groups */
 	int32_t straddles;     /* where in the page code lies that goes on in the next one, which may be another each time: no
 				* jump is linked to it; -1: nowhere */
 };

@@ -136,17 +136,23 @@ void page_put(struct code_pages *pages, struct code_page *page)
 	pages->count--;
 }
 
+void page_look_at_all(struct page_copy *copy)
+{
+	for (unsigned at = 0; at < GUEST_PAGE_SIZE; at += PAGE_LINE_BYTES)
+		page_look(copy, at);
+}
+
 static uint8_t *line_at(const struct code_page *page, unsigned line)
 {
 	return page->pieces[line / PIECE_LINES] + line % PIECE_LINES * PAGE_LINE_BYTES;
 }
 
 /* Most lines are as they were, which a branch tells at the least cost. The engine runs on hosts with AVX2 alone. */
-__attribute__((target("avx2"))) uint64_t page_changed(const struct code_page *page, const uint8_t *bytes)
+__attribute__((target("avx2"))) uint64_t page_changed(const struct code_page *page, const uint8_t *bytes, uint64_t lines)
 {
 	uint64_t changed = 0;
 
-	for (uint64_t left = page->lines; left; left &= left - 1) {
+	for (uint64_t left = page->lines & lines; left; left &= left - 1) {
 		unsigned line = (unsigned)__builtin_ctzll(left);
 		const __m256i *x = (const __m256i *)(const void *)line_at(page, line);
 		const __m256i *y = (const __m256i *)(const void *)(bytes + line * PAGE_LINE_BYTES);

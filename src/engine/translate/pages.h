@@ -10,6 +10,8 @@
 #ifndef DOPPEL_ENGINE_TRANSLATE_PAGES_H
 #define DOPPEL_ENGINE_TRANSLATE_PAGES_H
 
+#include <string.h>
+
 #include "base/types.h"
 #include "memory/memory.h"
 
@@ -39,6 +41,48 @@ struct code_pages {
 	unsigned count; /* in use */
 };
 
+/* A page of guest code, as it was when each of its lines was first looked at: the guest may change it meanwhile. Most units
+ * are made of two lines or three. */
+struct page_copy {
+	const uint8_t *source;
+	uint64_t lines; /* a bit for each that is here */
+	uint8_t bytes[GUEST_PAGE_SIZE];
+};
+
+static inline void page_look(struct page_copy *copy, unsigned at)
+{
+	unsigned line = at / PAGE_LINE_BYTES;
+
+	if (copy->lines >> line & 1)
+		return;
+	copy->lines |= UINT64_C(1) << line;
+	memcpy(copy->bytes + line * PAGE_LINE_BYTES, copy->source + line * PAGE_LINE_BYTES, PAGE_LINE_BYTES);
+}
+
+/* Two bytes at `at`, a multiple of two. */
+static inline uint16_t page_half(struct page_copy *copy, unsigned at)
+{
+	uint16_t half;
+
+	page_look(copy, at);
+	memcpy(&half, copy->bytes + at, sizeof half);
+	return half;
+}
+
+/* Four bytes at `at`, which may lie on two lines. The latter's are looked at without need if they are not the code's. */
+static inline uint32_t page_word(struct page_copy *copy, unsigned at)
+{
+	uint32_t word;
+
+	page_look(copy, at);
+	page_look(copy, at + 2);
+	memcpy(&word, copy->bytes + at, sizeof word);
+	return word;
+}
+
+/* All lines are here. */
+void page_look_at_all(struct page_copy *copy);
+
 void pages_finish(struct code_pages *pages);
 /* As new. No page is in use, and no hart looks at one. */
 void pages_reset(struct code_pages *pages);
@@ -54,8 +98,8 @@ static inline uint64_t page_lines(unsigned at, unsigned length)
 
 	return UINT64_MAX >> (PAGE_LINES - 1 - last) & UINT64_MAX << first;
 }
-/* Of the kept lines, those that differ from `bytes`, which is a whole page. */
-uint64_t page_changed(const struct code_page *page, const uint8_t *bytes);
+/* Of the kept lines among `lines`, those that differ from `bytes`, which is a whole page. */
+uint64_t page_changed(const struct code_page *page, const uint8_t *bytes, uint64_t lines);
 /* Whether `length` bytes at `at`, on kept lines, are those of `bytes`. */
 bool page_holds(const struct code_page *page, const uint8_t *bytes, unsigned at, unsigned length);
 /* Keeps these lines as they are in `bytes`, and of the others kept so far those in `others`. False: no memory. */

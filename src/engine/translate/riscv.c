@@ -451,19 +451,18 @@ static void one(struct builder *b, const struct insn *insn)
 }
 
 /* The instruction at `at`, if it lies wholly in the page. */
-static bool fetch(const uint8_t *page, unsigned at, struct insn *insn)
+static bool fetch(struct page_copy *page, unsigned at, struct insn *insn)
 {
-	uint16_t half[2] = {0};
+	uint32_t word;
 
-	if (at + 2 > GUEST_PAGE_SIZE)
-		return false;
-	memcpy(half, page + at, 2);
-	if (insn_length(half[0]) == 4) {
-		if (at + 4 > GUEST_PAGE_SIZE)
+	if (unlikely(at + 4 > GUEST_PAGE_SIZE)) {
+		if (at + 2 > GUEST_PAGE_SIZE || insn_length(page_half(page, at)) == 4)
 			return false;
-		memcpy(half, page + at, 4);
+		word = page_half(page, at);
+	} else {
+		word = page_word(page, at);
 	}
-	*insn = insn_decode((uint32_t)half[1] << 16 | half[0]);
+	*insn = insn_decode(word);
 	return true;
 }
 
@@ -476,7 +475,7 @@ static bool is_plain(const struct insn *insn)
 }
 
 /* A few plain instructions from `at` on up to a computed jump: how many in all; 0: it is something else. */
-static unsigned find_dispatch(const uint8_t *page, unsigned at, struct insn insns[DISPATCH])
+static unsigned find_dispatch(struct page_copy *page, unsigned at, struct insn insns[DISPATCH])
 {
 	for (unsigned i = 0; i < DISPATCH && fetch(page, at, &insns[i]); at += insns[i++].length) {
 		if (insns[i].id == INSN_JALR)
@@ -489,7 +488,7 @@ static unsigned find_dispatch(const uint8_t *page, unsigned at, struct insn insn
 
 /* The handlers of an interpreter jump to one dispatch. With a copy of it behind each, the host predicts the computed
  * jump for each handler by itself. */
-static void copy_dispatch(struct builder *b, const uint8_t *page, unsigned limit)
+static void copy_dispatch(struct builder *b, struct page_copy *page, unsigned limit)
 {
 	struct ir_unit *unit = b->unit;
 	const struct ir *last = &unit->ops[unit->count - 1];
@@ -527,7 +526,7 @@ static struct builder begin(struct ir_unit *unit, unsigned at, bool straddles)
 	unit->count = unit->instructions = 0;
 	unit->at = (uint16_t)at;
 	unit->tail = unit->tail_bytes = 0;
-	unit->floats = false;
+	unit->floats = unit->inside = unit->loops = unit->grouped = false;
 	unit->straddles = straddles ? (int32_t)LAST_HALF : -1;
 	return (struct builder){.unit = unit, .at = at};
 }
@@ -550,9 +549,9 @@ static bool goes_on(const struct builder *b, unsigned limit)
 	return unit->instructions < limit || unit->instructions - b->straight >= STRAIGHT;
 }
 
-bool riscv_to_ir(struct ir_unit *unit, const uint8_t *page, unsigned at, unsigned limit)
+bool riscv_to_ir(struct ir_unit *unit, struct page_copy *page, unsigned at, unsigned limit)
 {
-	struct builder b = begin(unit, at, riscv_straddles(page));
+	struct builder b = begin(unit, at, riscv_straddles(page->source));
 
 	while (!ends(&b) && goes_on(&b, limit) && unit->count + 3 < UNIT_OPS) {
 		struct insn insn;

@@ -403,6 +403,50 @@ static bool makes_word(const struct forward *f, const struct ir *ir)
 	}
 }
 
+static void of_sums(const struct forward *f, struct ir *ir)
+{
+	alone(ir);
+	constants(f, ir);
+	if (puts_together(ir)) {
+		element(f, ir);
+		rotation(f, ir);
+		rotation_in_place(f, ir);
+	}
+	extended(f, ir);
+}
+
+/* Only what may be part of something is looked at. */
+static void with_those_before(const struct forward *f, struct ir *ir)
+{
+	switch (ir->op) {
+	case IR_ADD:
+	case IR_OR:
+	case IR_XOR:
+		of_sums(f, ir);
+		break;
+	case IR_AND:
+		alone(ir);
+		break;
+	case IR_SHR:
+		extension(f, ir);
+		break;
+	case IR_SIGN_EXTEND:
+		extended(f, ir);
+		break;
+	case IR_LOAD:
+	case IR_STORE:
+	case IR_FLOAT_LOAD:
+	case IR_FLOAT_STORE:
+		access(f, ir);
+		break;
+	case IR_FLAGS_WRITE:
+		quiet(f->unit, (unsigned)(ir - f->unit->ops));
+		break;
+	default:
+		break;
+	}
+}
+
 static void together(struct ir_unit *unit)
 {
 	struct forward f = {.unit = unit};
@@ -414,19 +458,7 @@ static void together(struct ir_unit *unit)
 			memset(f.made, 0, sizeof f.made);
 			f.words = 0;
 		}
-		if (ir->op < IR_LOAD) {
-			alone(ir);
-			constants(&f, ir);
-			extension(&f, ir);
-			element(&f, ir);
-			rotation(&f, ir);
-			rotation_in_place(&f, ir);
-			extended(&f, ir);
-		}
-		if (ir->op >= IR_LOAD && ir->op <= IR_FLOAT_STORE)
-			access(&f, ir);
-		if (ir->op == IR_FLAGS_WRITE)
-			quiet(unit, i);
+		with_those_before(&f, ir);
 		ir->is_word = makes_word(&f, ir);
 		if (ir_writes_global(ir)) {
 			f.made[ir->dst] = (uint16_t)(i + 1);
@@ -517,25 +549,19 @@ static bool may_be_narrow(const struct ir *ir)
 	       (ir->size == 4 && ir->b == IR_CONST && (ir->op == IR_SHL || ir->op == IR_ROR));
 }
 
-static void narrow(struct behind *b, struct ir *ir, unsigned i)
+/* The operation reads a global. */
+static void reads(struct behind *b, unsigned global, bool low_word)
 {
-	bool words, stores_word = ir->op == IR_STORE && ir->size <= 4;
-
-	if (ir_writes_global(ir) && may_be_narrow(ir) && !ir->late)
-		ir->narrow = b->narrow[ir->dst];
-	words = is_of_words(ir) && !ir->late;
-	if (ir_writes_global(ir))
-		b->narrow[ir->dst] = (uint16_t)(i + 1);
-	if (ir_reads_a(ir) && !words)
-		b->narrow[ir->a] = 0;
-	if (ir_reads_b(ir) && !words && !stores_word)
-		b->narrow[ir->b] = 0;
+	b->over[global] = 0;
+	if (!low_word)
+		b->narrow[global] = 0;
 }
 
 static void look(struct ir_unit *unit, struct behind *b, unsigned i)
 {
 	struct ir *ir = &unit->ops[i];
-	unsigned over = ir_writes_global(ir) ? b->over[ir->dst] : 0;
+	bool writes = ir_writes_global(ir), words;
+	unsigned over = writes ? b->over[ir->dst] : 0;
 
 	if (over && may_wait(ir)) {
 		if (!b->exit || b->exit > over)
@@ -545,13 +571,15 @@ static void look(struct ir_unit *unit, struct behind *b, unsigned i)
 	}
 	if (ir->op < IR_LOAD && ir->dst == IR_ZERO)
 		return;
-	narrow(b, ir, i);
-	if (ir_writes_global(ir))
-		b->over[ir->dst] = b->write[ir->dst] = (uint16_t)(i + 1);
+	if (writes && !ir->late && may_be_narrow(ir))
+		ir->narrow = b->narrow[ir->dst];
+	words = !ir->late && is_of_words(ir);
+	if (writes)
+		b->over[ir->dst] = b->write[ir->dst] = b->narrow[ir->dst] = (uint16_t)(i + 1);
 	if (ir_reads_a(ir))
-		b->over[ir->a] = 0;
+		reads(b, ir->a, words);
 	if (ir_reads_b(ir))
-		b->over[ir->b] = 0;
+		reads(b, ir->b, words || (ir->op == IR_STORE && ir->size <= 4));
 	if (ir->op >= IR_LOAD)
 		b->exit = (uint16_t)(i + 1);
 }

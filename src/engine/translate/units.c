@@ -106,7 +106,7 @@ static bool still_holds(const struct unit *unit, const uint8_t *bytes)
 /* The page's bytes are these now: units that were made of others are stale. */
 static void absorb(struct depot *s, struct code_page *page, const uint8_t *bytes)
 {
-	uint64_t changed = page_changed(page, bytes), used = 0;
+	uint64_t changed = page_changed(page, bytes, UINT64_MAX), used = 0;
 	struct unit *next;
 
 	for (struct unit *unit = changed ? page->units : NULL; unit; unit = next) {
@@ -129,24 +129,14 @@ static void verify(struct depot *s, struct code_page *page)
 	uint64_t now = atomic_load(&s->clock);
 	uint8_t bytes[GUEST_PAGE_SIZE];
 
-	if (unlikely(page_changed(page, page->source))) {
+	if (unlikely(page_changed(page, page->source, UINT64_MAX))) {
 		memcpy(bytes, page->source, sizeof bytes);
 		absorb(s, page, bytes);
 	}
 	atomic_store_explicit(&page->verified, now, memory_order_release);
 }
 
-static uint8_t link_kind(const struct emit_link *from, unsigned kind)
-{
-	static const uint8_t kinds[] = {
-		[EMIT_PLAIN] = UNIT_PLAIN, [EMIT_APART] = UNIT_APART, [EMIT_NO_TABLES] = UNIT_NO_TABLES};
-
-	if (from->to_kind == EMIT_SAME)
-		return kind & (UNIT_APART | UNIT_NO_TABLES);
-	return kinds[from->to_kind];
-}
-
-static struct unit *write_record(struct depot *s, const struct emit_result *result, unsigned kind, struct link *links)
+static struct unit *write_record(struct depot *s, const struct emit_result *result, struct link *links)
 {
 	struct unit *unit = (struct unit *)(links + result->link_count);
 
@@ -156,7 +146,7 @@ static struct unit *write_record(struct depot *s, const struct emit_result *resu
 		links[i] = (struct link){.place = from->place,
 					 .stub = (int32_t)(x64_patched(from->place) - from->place),
 					 .to = (uint16_t)from->to,
-					 .kind = link_kind(from, kind)};
+					 .plain = from->plain};
 	}
 	memset(unit, 0, sizeof *unit);
 	unit->links = (uint16_t)result->link_count;
@@ -179,11 +169,11 @@ static struct unit *emit(struct translator *t, unsigned kind)
 	if (!record || !code_cache_begin(s->cache, room, &write, &run))
 		return NULL;
 	a = x64_begin(write, room, run);
-	emit_unit(&a, &t->ir, (enum frame_mode)(kind & ~UNIT_FLAGS), &s->runtime, link_number(s, record), &t->result);
+	emit_unit(&a, &t->ir, (enum frame_mode)(kind & ~(UNIT_PLAIN | UNIT_STRADDLES)), &s->runtime, link_number(s, record), &t->result);
 	if (a.overflow)
 		return NULL;
 	code_cache_end(s->cache, (size_t)(a.at - write));
-	unit = write_record(s, &t->result, kind, record);
+	unit = write_record(s, &t->result, record);
 	unit->bytes = kind & UNIT_STRADDLES ? 2 : t->ir.bytes; /* those in its page */
 	unit->tail = t->ir.tail;
 	unit->tail_bytes = t->ir.tail_bytes;
@@ -214,20 +204,29 @@ static void publish(struct depot *s, struct unit *unit, struct unit *stale)
 	atomic_store_explicit(bucket, unit, memory_order_release);
 }
 
-/* Makes the bytes, which units at `at` are made of, those of the page; NULL without memory. */
-static struct code_page *page_with(struct depot *s, const uint8_t *source, const uint8_t *bytes, uint64_t lines,
-				   uint64_t now)
+/* Whether what is kept of the page is what it was at `now`, for all that is known, and in the lines that were looked at. */
+static bool is_new(const struct code_page *page, const struct page_copy *copy, uint64_t now)
 {
-	struct code_page *page = page_get(&s->pages, source);
+	return !page->lines || (page->verified == now && !page_changed(page, copy->bytes, copy->lines));
+}
+
+/* Makes the bytes of these lines, which a unit is made of, those of the page, which was copied after `now`; NULL without
+ * memory. */
+static struct code_page *page_with(struct depot *s, struct page_copy *copy, uint64_t lines, uint64_t now)
+{
+	struct code_page *page = page_get(&s->pages, copy->source);
 
 	if (!page)
 		return NULL;
-	absorb(s, page, bytes);
-	/* It went with its last unit. */
-	page = page_get(&s->pages, source);
-	if (!page)
-		return NULL;
-	if (!page_keep(&s->pages, page, bytes, lines & ~page->lines, UINT64_MAX)) {
+	if (!is_new(page, copy, now)) {
+		page_look_at_all(copy);
+		absorb(s, page, copy->bytes);
+		/* It may have gone with its last unit. */
+		page = page_get(&s->pages, copy->source);
+		if (!page)
+			return NULL;
+	}
+	if (!page_keep(&s->pages, page, copy->bytes, lines & ~page->lines, UINT64_MAX)) {
 		if (!page->units)
 			page_put(&s->pages, page);
 		return NULL;
@@ -237,42 +236,33 @@ static struct code_page *page_with(struct depot *s, const uint8_t *source, const
 	return page;
 }
 
-static enum optimize_tables tables_of(unsigned kind)
-{
-	if (kind & UNIT_NO_TABLES)
-		return OPTIMIZE_NO_TABLES;
-	return kind & UNIT_APART ? OPTIMIZE_TABLES_APART : OPTIMIZE_TABLES;
-}
-
-/* The operations for the code of `key`, of which `page` is a copy; false: there are none. */
-static bool translate(struct translator *t, const struct key *key, const uint8_t *page)
+/* The operations for the code of `key`, in `page`; false: there are none. */
+static bool translate(struct translator *t, const struct key *key, struct page_copy *page)
 {
 	unsigned at = (unsigned)((uintptr_t)key->source & ~PAGE_MASK);
-	uint16_t half;
 
 	if (key->kind & UNIT_STRADDLES) {
-		memcpy(&half, page + at, sizeof half);
-		riscv_straddling_to_ir(&t->ir, (uint32_t)key->rest << 16 | half);
+		riscv_straddling_to_ir(&t->ir, (uint32_t)key->rest << 16 | page_half(page, at));
 	} else if (!riscv_to_ir(&t->ir, page, at, INSTRUCTIONS)) {
 		return false;
 	}
 	if (!(key->kind & UNIT_PLAIN))
-		optimize(&t->ir, tables_of(key->kind));
+		optimize(&t->ir);
 	return true;
 }
 
-/* A unit for the code of `key`; NULL when there is no room now, or nothing to translate. The page is copied first,
+/* A unit for the code of `key`; NULL when there is no room now, or nothing to translate. Lines are copied as they are read,
  * so that what is compared later is what was translated. */
 static struct unit *build(struct translator *t, const struct key *key)
 {
-	const uint8_t *page = (const uint8_t *)((uintptr_t)key->source & PAGE_MASK);
 	uint64_t now = atomic_load(&t->depot->clock);
-	uint8_t bytes[GUEST_PAGE_SIZE];
 	struct depot *s = t->depot;
+	struct page_copy page;
 	struct unit *unit;
 
-	memcpy(bytes, page, sizeof bytes);
-	if (!translate(t, key, bytes))
+	page.source = (const uint8_t *)((uintptr_t)key->source & PAGE_MASK);
+	page.lines = 0;
+	if (!translate(t, key, &page))
 		return NULL;
 	unit = emit(t, key->kind);
 	if (!unit && depot_advance(s))
@@ -284,7 +274,7 @@ static struct unit *build(struct translator *t, const struct key *key)
 	unit->source = key->source;
 	unit->rest = key->rest;
 	/* To advance has cut off units, perhaps pages: they are looked up only now. */
-	unit->page = page_with(s, page, bytes, lines_of(unit), now);
+	unit->page = page_with(s, &page, lines_of(unit), now);
 	if (!unit->page) {
 		unit->stale = true;
 		return NULL;
@@ -402,7 +392,7 @@ static struct unit *unit_for(struct translator *t, uint64_t pc, unsigned kind)
 		return NULL;
 	unit = unit_at(t, &key);
 	/* The salt may be another since it was looked at. */
-	if (unit && !(kind & UNIT_LINKED)) {
+	if (unit && !(kind & UNIT_PLAIN)) {
 		enter_jump(t->frame, pc, depot_code(t->depot, unit));
 		note(t, pc ^ t->frame->salt, unit);
 	}
@@ -470,11 +460,11 @@ bool units_connect(struct translator *t, uint32_t number)
 	struct unit *unit;
 
 	hart->pc = t->frame->page + here.to;
-	unit = unit_for(t, hart->pc, t->frame->mode | here.kind);
+	unit = unit_for(t, hart->pc, t->frame->mode | (here.plain ? UNIT_PLAIN : 0));
 	if (!unit)
 		return false;
 	if (unit->kind & UNIT_STRADDLES)
-		return !here.kind;
+		return !here.plain;
 	pthread_mutex_lock(&t->depot->lock);
 	link_connect(t->depot, link, unit);
 	pthread_mutex_unlock(&t->depot->lock);

@@ -29,13 +29,6 @@ static int32_t seen(unsigned int size, int32_t imm)
 	return size == 1 ? (int8_t)imm : size == 2 ? (int16_t)imm : imm;
 }
 
-static struct x64_op with_immediate(struct x64_op op, unsigned int imm_size, int32_t imm)
-{
-	op.imm_size = (uint8_t)imm_size;
-	op.imm = imm;
-	return op;
-}
-
 /* ---- Arithmetic and logic ---- */
 
 static struct x64_op alu(enum x64_alu op, unsigned int size, unsigned int form)
@@ -56,7 +49,7 @@ static struct x64_op alu_immediate(unsigned int size, int32_t imm)
 {
 	bool is_short = x64_fits_i8(seen(size, imm));
 
-	return with_immediate(x64_group(size, 0x80, is_short ? 0x83 : 0x81), is_short ? 1 : immediate_size(size),
+	return x64_immediate(x64_group(size, 0x80, is_short ? 0x83 : 0x81), is_short ? 1 : immediate_size(size),
 			      imm);
 }
 
@@ -65,7 +58,7 @@ void x64_alu_ri(struct x64 *a, enum x64_alu op, unsigned int size, enum x64_reg 
 	bool is_short = size != 1 && x64_fits_i8(seen(size, imm));
 
 	if (dst == X64_RAX && !is_short) {
-		x64_emit_o(a, with_immediate(alu(op, size, ALU_RAX_IMM), immediate_size(size), imm), 0);
+		x64_emit_o(a, x64_immediate(alu(op, size, ALU_RAX_IMM), immediate_size(size), imm), 0);
 	} else {
 		x64_emit_rr(a, alu_immediate(size, imm), op, dst);
 	}
@@ -91,8 +84,7 @@ void x64_lock_alu_mr(struct x64 *a, enum x64_alu op, unsigned int size, struct x
 	struct x64_op locked = alu(op, size, ALU_TO_RM);
 
 	assert(op != X64_CMP);
-	locked.lock = true;
-	x64_emit_rm(a, locked, src, mem);
+	x64_emit_rm(a, x64_with(locked, X64_LOCK), src, mem);
 }
 
 void x64_test_rr(struct x64 *a, unsigned int size, enum x64_reg x, enum x64_reg y)
@@ -112,14 +104,14 @@ void x64_test_ri(struct x64 *a, unsigned int size, enum x64_reg x, int32_t imm)
 {
 	size = test_size(size, imm);
 	if (x == X64_RAX)
-		x64_emit_o(a, with_immediate(x64_sized(size, 0xa8, 0xa9), immediate_size(size), imm), 0);
+		x64_emit_o(a, x64_immediate(x64_sized(size, 0xa8, 0xa9), immediate_size(size), imm), 0);
 	else
-		x64_emit_rr(a, with_immediate(x64_group(size, 0xf6, 0xf7), immediate_size(size), imm), 0, x);
+		x64_emit_rr(a, x64_immediate(x64_group(size, 0xf6, 0xf7), immediate_size(size), imm), 0, x);
 }
 
 void x64_test_mi(struct x64 *a, unsigned int size, struct x64_mem mem, int32_t imm)
 {
-	x64_emit_rm(a, with_immediate(x64_group(size, 0xf6, 0xf7), immediate_size(size), imm), 0, mem);
+	x64_emit_rm(a, x64_immediate(x64_group(size, 0xf6, 0xf7), immediate_size(size), imm), 0, mem);
 }
 
 /* The group of opcodes f6 and f7, SDM 2, table A-6. */
@@ -171,7 +163,7 @@ void x64_imul_rri(struct x64 *a, unsigned int size, enum x64_reg dst, enum x64_r
 
 	assert(size != 1);
 	x64_emit_rr(a,
-		    with_immediate(x64_sized(size, 0, is_short ? 0x6b : 0x69), is_short ? 1 : immediate_size(size),
+		    x64_immediate(x64_sized(size, 0, is_short ? 0x6b : 0x69), is_short ? 1 : immediate_size(size),
 				   imm),
 		    dst, src);
 }
@@ -205,9 +197,9 @@ static void movabs(struct x64 *a, enum x64_reg dst, uint64_t imm)
 void x64_mov_ri(struct x64 *a, enum x64_reg dst, uint64_t imm)
 {
 	if (imm <= UINT32_MAX)
-		x64_emit_o(a, with_immediate(x64_sized(4, 0, 0xb8), 4, (int32_t)imm), dst);
+		x64_emit_o(a, x64_immediate(x64_sized(4, 0, 0xb8), 4, (int32_t)imm), dst);
 	else if (x64_fits_i32((int64_t)imm))
-		x64_emit_rr(a, with_immediate(x64_group(8, 0, 0xc7), 4, (int32_t)imm), 0, dst);
+		x64_emit_rr(a, x64_immediate(x64_group(8, 0, 0xc7), 4, (int32_t)imm), 0, dst);
 	else
 		movabs(a, dst, imm);
 }
@@ -229,20 +221,20 @@ void x64_store(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_re
 
 void x64_store_i(struct x64 *a, unsigned int size, struct x64_mem mem, int32_t imm)
 {
-	x64_emit_rm(a, with_immediate(x64_group(size, 0xc6, 0xc7), immediate_size(size), imm), 0, mem);
+	x64_emit_rm(a, x64_immediate(x64_group(size, 0xc6, 0xc7), immediate_size(size), imm), 0, mem);
 }
 
 /* movsx to 64 bits, and a plain move of 64. */
 static struct x64_op sign_extending(unsigned int size)
 {
 	static const struct x64_op ops[] = {
-		[1] = {.map = X64_MAP_0F, .byte = 0xbe, .wide = true},
-		[2] = {.map = X64_MAP_0F, .byte = 0xbf, .wide = true},
-		[4] = {.byte = 0x63, .wide = true},
-		[8] = {.byte = 0x8b, .wide = true},
+		[1] = {.bits = 0xbe | X64_MAP_0F | X64_WIDE},
+		[2] = {.bits = 0xbf | X64_MAP_0F | X64_WIDE},
+		[4] = {.bits = 0x63 | X64_WIDE},
+		[8] = {.bits = 0x8b | X64_WIDE},
 	};
 
-	assert(size == 1 || size == 2 || size == 4 || size == 8);
+	assert(x64_is_size(size));
 	return ops[size];
 }
 
@@ -250,13 +242,13 @@ static struct x64_op sign_extending(unsigned int size)
 static struct x64_op zero_extending(unsigned int size)
 {
 	static const struct x64_op ops[] = {
-		[1] = {.map = X64_MAP_0F, .byte = 0xb6, .byte_rm = true},
-		[2] = {.map = X64_MAP_0F, .byte = 0xb7},
-		[4] = {.byte = 0x8b},
-		[8] = {.byte = 0x8b, .wide = true},
+		[1] = {.bits = 0xb6 | X64_MAP_0F | X64_BYTE_RM},
+		[2] = {.bits = 0xb7 | X64_MAP_0F},
+		[4] = {.bits = 0x8b},
+		[8] = {.bits = 0x8b | X64_WIDE},
 	};
 
-	assert(size == 1 || size == 2 || size == 4 || size == 8);
+	assert(x64_is_size(size));
 	return ops[size];
 }
 
@@ -312,27 +304,27 @@ void x64_cmov_rm(struct x64 *a, enum x64_cc cc, unsigned int size, enum x64_reg 
 
 void x64_setcc(struct x64 *a, enum x64_cc cc, enum x64_reg reg)
 {
-	x64_emit_rr(a, (struct x64_op){.map = X64_MAP_0F, .byte = (uint8_t)(0x90 | cc), .byte_rm = true}, 0, reg);
+	x64_emit_rr(a, x64_with(x64_opcode(0, X64_MAP_0F, 0x90u | cc), X64_BYTE_RM), 0, reg);
 }
 
 void x64_push_r(struct x64 *a, enum x64_reg reg)
 {
-	x64_emit_o(a, (struct x64_op){.byte = 0x50}, reg);
+	x64_emit_o(a, x64_opcode(0, X64_MAP_ONE_BYTE, 0x50), reg);
 }
 
 void x64_pop_r(struct x64 *a, enum x64_reg reg)
 {
-	x64_emit_o(a, (struct x64_op){.byte = 0x58}, reg);
+	x64_emit_o(a, x64_opcode(0, X64_MAP_ONE_BYTE, 0x58), reg);
 }
 
 void x64_push_i(struct x64 *a, int32_t imm)
 {
 	bool is_short = x64_fits_i8(imm);
 
-	x64_emit_o(a, with_immediate((struct x64_op){.byte = is_short ? 0x6a : 0x68}, is_short ? 1 : 4, imm), 0);
+	x64_emit_o(a, x64_immediate(x64_opcode(0, X64_MAP_ONE_BYTE, is_short ? 0x6a : 0x68), is_short ? 1 : 4, imm), 0);
 }
 
 void x64_push_m(struct x64 *a, struct x64_mem mem)
 {
-	x64_emit_rm(a, (struct x64_op){.byte = 0xff}, 6, mem);
+	x64_emit_rm(a, x64_opcode(0, X64_MAP_ONE_BYTE, 0xff), 6, mem);
 }

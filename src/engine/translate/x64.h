@@ -117,9 +117,10 @@ enum x64_round {
 	X64_ROUND_QUIET = 8, /* raises no inexact */
 };
 
-/* A place in memory: base + index * scale + disp. The index is not rsp. */
+/* A place in memory: base + index * scale + disp. The index is not rsp. It fits one register of the host. */
 struct x64_mem {
-	enum x64_reg base, index;
+	enum x64_reg base : 8;
+	enum x64_reg index : 8;
 	uint8_t scale; /* 1, 2, 4 or 8 */
 	int32_t disp;
 };

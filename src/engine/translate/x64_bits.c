@@ -10,13 +10,10 @@ static const uint8_t shift_digit[] = {
 
 void x64_shift_ri(struct x64 *a, enum x64_shift op, unsigned int size, enum x64_reg reg, unsigned int count)
 {
-	struct x64_op by_one = x64_group(size, 0xd0, 0xd1);
-	struct x64_op by_imm = x64_group(size, 0xc0, 0xc1);
+	struct x64_op by_imm = x64_immediate(x64_group(size, 0xc0, 0xc1), 1, (int32_t)count);
 
 	assert(count < size * 8);
-	by_imm.imm_size = 1;
-	by_imm.imm = (int32_t)count;
-	x64_emit_rr(a, count == 1 ? by_one : by_imm, shift_digit[op], reg);
+	x64_emit_rr(a, count == 1 ? x64_group(size, 0xd0, 0xd1) : by_imm, shift_digit[op], reg);
 }
 
 void x64_shift_rcl(struct x64 *a, enum x64_shift op, unsigned int size, enum x64_reg reg)
@@ -30,15 +27,15 @@ void x64_shiftx(struct x64 *a, enum x64_shift op, unsigned int size, enum x64_re
 	static const uint8_t prefix[] = {[X64_SHL] = 0x66, [X64_SHR] = 0xf2, [X64_SAR] = 0xf3};
 
 	assert(op >= X64_SHL && (size == 4 || size == 8));
-	x64_emit_vex(a, (struct x64_op){prefix[op], X64_MAP_0F38, 0xf7, .wide = size == 8}, dst, count, src);
+	x64_emit_vex(a, x64_wide_if(x64_opcode(prefix[op], X64_MAP_0F38, 0xf7), size == 8), dst, count, src);
 }
 
 void x64_rorx(struct x64 *a, unsigned int size, enum x64_reg dst, enum x64_reg src, unsigned int count)
 {
-	struct x64_op op = {0xf2, X64_MAP_0F3A, 0xf0, .wide = size == 8, .imm_size = 1, .imm = (int32_t)count};
+	struct x64_op op = x64_wide_if(x64_opcode(0xf2, X64_MAP_0F3A, 0xf0), size == 8);
 
 	assert((size == 4 || size == 8) && count < size * 8);
-	x64_emit_vex(a, op, dst, 0, src);
+	x64_emit_vex(a, x64_immediate(op, 1, (int32_t)count), dst, 0, src);
 }
 
 void x64_bswap(struct x64 *a, unsigned int size, enum x64_reg reg)
@@ -49,10 +46,7 @@ void x64_bswap(struct x64 *a, unsigned int size, enum x64_reg reg)
 
 static void count_bits(struct x64 *a, uint8_t byte, unsigned int size, enum x64_reg dst, enum x64_reg src)
 {
-	struct x64_op op = x64_sized_0f(size, byte);
-
-	op.prefix = 0xf3;
-	x64_emit_rr(a, op, dst, src);
+	x64_emit_rr(a, x64_with(x64_sized_0f(size, byte), 0xf3 << X64_PREFIX_SHIFT), dst, src);
 }
 
 void x64_lzcnt(struct x64 *a, unsigned int size, enum x64_reg dst, enum x64_reg src)
@@ -73,17 +67,13 @@ void x64_popcnt(struct x64 *a, unsigned int size, enum x64_reg dst, enum x64_reg
 void x64_andn(struct x64 *a, unsigned int size, enum x64_reg dst, enum x64_reg inverted, enum x64_reg src)
 {
 	assert(size == 4 || size == 8);
-	x64_emit_vex(a, (struct x64_op){0, X64_MAP_0F38, 0xf2, .wide = size == 8}, dst, inverted, src);
+	x64_emit_vex(a, x64_wide_if(x64_opcode(0, X64_MAP_0F38, 0xf2), size == 8), dst, inverted, src);
 }
 
 void x64_bit_ri(struct x64 *a, enum x64_bit op, unsigned int size, enum x64_reg reg, unsigned int bit)
 {
-	struct x64_op group = x64_sized_0f(size, 0xba);
-
 	assert(bit < size * 8);
-	group.imm_size = 1;
-	group.imm = (int32_t)bit;
-	x64_emit_rr(a, group, 4 + (unsigned int)op, reg);
+	x64_emit_rr(a, x64_immediate(x64_sized_0f(size, 0xba), 1, (int32_t)bit), 4 + (unsigned int)op, reg);
 }
 
 void x64_bit_rr(struct x64 *a, enum x64_bit op, unsigned int size, enum x64_reg reg, enum x64_reg bit)
@@ -100,11 +90,7 @@ void x64_xchg_mr(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_
 
 static struct x64_op exchange(unsigned int size, uint8_t byte_form, bool lock)
 {
-	struct x64_op op = x64_sized(size, byte_form, (uint8_t)(byte_form + 1));
-
-	op.map = X64_MAP_0F;
-	op.lock = lock;
-	return op;
+	return x64_with(x64_sized(size, byte_form, (uint8_t)(byte_form + 1)), X64_MAP_0F | (lock ? X64_LOCK : 0));
 }
 
 void x64_lock_xadd(struct x64 *a, unsigned int size, struct x64_mem mem, enum x64_reg reg)

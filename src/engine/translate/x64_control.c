@@ -12,17 +12,33 @@ static int64_t distance_to(const struct x64 *a, const void *target, size_t lengt
 	return (int64_t)((uintptr_t)target - (uintptr_t)x64_here(a) - length);
 }
 
-/* An opcode of `count` bytes and the rel32; false when the target is out of reach. */
-static bool near_branch(struct x64 *a, const uint8_t *opcode, size_t count, const void *target)
+/* Opcodes of branches, by bytes from the lowest. */
+#define OPCODE_JCC32(cc) (0x0fu | (JCC32 | (unsigned int)(cc)) << 8)
+
+/* An opcode of `count` bytes, at most two, and a displacement of `size`. */
+static inline void put_branch(struct x64 *a, unsigned int opcode, size_t count, int32_t distance, size_t size)
 {
 	uint8_t bytes[6];
+
+	if (x64_has_room(a)) {
+		memcpy(a->at, &opcode, 2);
+		memcpy(a->at + count, &distance, 4);
+		a->at += count + size;
+	} else {
+		memcpy(bytes, &opcode, 2);
+		memcpy(bytes + count, &distance, 4);
+		x64_emit_bytes(a, bytes, count + size);
+	}
+}
+
+/* The same with the distance to the target; false when that is out of reach. */
+static inline bool near_branch(struct x64 *a, unsigned int opcode, size_t count, const void *target)
+{
 	int64_t distance = distance_to(a, target, count + 4);
 
 	if (!x64_fits_i32(distance))
 		return false;
-	memcpy(bytes, opcode, count);
-	memcpy(bytes + count, &distance, 4);
-	x64_emit_bytes(a, bytes, count + 4);
+	put_branch(a, opcode, count, (int32_t)distance, 4);
 	return true;
 }
 
@@ -41,7 +57,7 @@ void x64_jmp_rel32(struct x64 *a, const void *target)
 	/* jmp [rip] */
 	static const uint8_t far_jump[] = {0xff, 0x25, 0, 0, 0, 0};
 
-	if (!near_branch(a, (const uint8_t[]){JMP32}, 1, target))
+	if (!near_branch(a, JMP32, 1, target))
 		far_branch(a, far_jump, sizeof(far_jump), target);
 }
 
@@ -50,7 +66,7 @@ void x64_jcc_rel32(struct x64 *a, enum x64_cc cc, const void *target)
 	/* j!cc over the rest; jmp [rip] */
 	const uint8_t far_jump[] = {(uint8_t)(JCC8 | x64_cc_negate(cc)), 14, 0xff, 0x25, 0, 0, 0, 0};
 
-	if (!near_branch(a, (const uint8_t[]){0x0f, (uint8_t)(JCC32 | cc)}, 2, target))
+	if (!near_branch(a, OPCODE_JCC32(cc), 2, target))
 		far_branch(a, far_jump, sizeof(far_jump), target);
 }
 
@@ -59,14 +75,14 @@ void x64_call_rel32(struct x64 *a, const void *target)
 	/* call [rip + 2]; jmp over the address */
 	static const uint8_t far_call[] = {0xff, 0x15, 2, 0, 0, 0, JMP8, 8};
 
-	if (!near_branch(a, (const uint8_t[]){CALL32}, 1, target))
+	if (!near_branch(a, CALL32, 1, target))
 		far_branch(a, far_call, sizeof(far_call), target);
 }
 
 /* The group of opcode ff, SDM 2, table A-6. */
 enum { INDIRECT_CALL = 2, INDIRECT_JMP = 4 };
 
-static const struct x64_op indirect = {.byte = 0xff};
+static const struct x64_op indirect = {.bits = 0xff};
 
 void x64_jmp_r(struct x64 *a, enum x64_reg reg)
 {
@@ -94,23 +110,20 @@ void x64_ret(struct x64 *a)
 }
 
 /* An opcode of `count` bytes and a displacement of `size` zero bytes, whose place is the result. */
-static uint8_t *branch(struct x64 *a, const uint8_t *opcode, size_t count, size_t size)
+static inline uint8_t *branch(struct x64 *a, unsigned int opcode, size_t count, size_t size)
 {
-	uint8_t bytes[8] = {0};
-
-	memcpy(bytes, opcode, count);
-	x64_emit_bytes(a, bytes, count + size);
+	put_branch(a, opcode, count, 0, size);
 	return a->overflow ? a->at : a->at - size;
 }
 
 uint8_t *x64_jmp_forward(struct x64 *a)
 {
-	return branch(a, (const uint8_t[]){JMP32}, 1, 4);
+	return branch(a, JMP32, 1, 4);
 }
 
 uint8_t *x64_jcc_forward(struct x64 *a, enum x64_cc cc)
 {
-	return branch(a, (const uint8_t[]){0x0f, (uint8_t)(JCC32 | cc)}, 2, 4);
+	return branch(a, OPCODE_JCC32(cc), 2, 4);
 }
 
 void x64_patch_here(struct x64 *a, uint8_t *place)
@@ -125,12 +138,12 @@ void x64_patch_here(struct x64 *a, uint8_t *place)
 
 uint8_t *x64_jmp_forward8(struct x64 *a)
 {
-	return branch(a, (const uint8_t[]){JMP8}, 1, 1);
+	return branch(a, JMP8, 1, 1);
 }
 
 uint8_t *x64_jcc_forward8(struct x64 *a, enum x64_cc cc)
 {
-	return branch(a, (const uint8_t[]){(uint8_t)(JCC8 | cc)}, 1, 1);
+	return branch(a, JCC8 | (unsigned int)cc, 1, 1);
 }
 
 void x64_patch_here8(struct x64 *a, uint8_t *place)
@@ -145,27 +158,33 @@ void x64_patch_here8(struct x64 *a, uint8_t *place)
 
 /* A store is atomic for the fetching of instructions, too, where it stays in one cache line; aligned it does. Prefixes of a
  * segment, which mean nothing to a jump, fill the gap at no cost. */
-static uint8_t *patchable(struct x64 *a, const uint8_t *opcode, size_t count)
+static uint8_t *patchable(struct x64 *a, unsigned int opcode, size_t count)
 {
-	static const uint8_t prefixes[3] = {SEGMENT_CS, SEGMENT_CS, SEGMENT_CS};
+	static const uint8_t prefixes[4] = {SEGMENT_CS, SEGMENT_CS, SEGMENT_CS};
+	size_t gap = -((uintptr_t)a->at + count) & 3;
 
-	x64_emit_bytes(a, prefixes, -((uintptr_t)a->at + count) & 3);
+	if (x64_has_room(a)) {
+		memcpy(a->at, prefixes, sizeof prefixes);
+		a->at += gap;
+	} else {
+		x64_emit_bytes(a, prefixes, gap);
+	}
 	return branch(a, opcode, count, 4);
 }
 
 uint8_t *x64_jmp_patchable(struct x64 *a)
 {
-	return patchable(a, (const uint8_t[]){JMP32}, 1);
+	return patchable(a, JMP32, 1);
 }
 
 uint8_t *x64_jcc_patchable(struct x64 *a, enum x64_cc cc)
 {
-	return patchable(a, (const uint8_t[]){0x0f, (uint8_t)(JCC32 | cc)}, 2);
+	return patchable(a, OPCODE_JCC32(cc), 2);
 }
 
 uint8_t *x64_call_patchable(struct x64 *a)
 {
-	return patchable(a, (const uint8_t[]){CALL32}, 1);
+	return patchable(a, CALL32, 1);
 }
 
 static int32_t *displacement(const uint8_t *place)

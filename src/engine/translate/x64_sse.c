@@ -7,21 +7,20 @@
 static struct x64_op scalar(unsigned int size, uint8_t byte)
 {
 	assert(size == 4 || size == 8);
-	return (struct x64_op){size == 4 ? 0xf3 : 0xf2, X64_MAP_0F, byte, .half = false};
+	return x64_opcode(size == 4 ? 0xf3 : 0xf2, X64_MAP_0F, byte);
 }
 
 /* An instruction on whole registers, told single or double by the prefix 66 or none. */
 static struct x64_op packed(unsigned int size, uint8_t byte)
 {
 	assert(size == 4 || size == 8);
-	return (struct x64_op){size == 4 ? 0 : 0x66, X64_MAP_0F, byte, .half = false};
+	return x64_opcode(size == 4 ? 0 : 0x66, X64_MAP_0F, byte);
 }
 
 static struct x64_op wide(struct x64_op op, unsigned int isize)
 {
 	assert(isize == 4 || isize == 8);
-	op.wide = isize == 8;
-	return op;
+	return x64_wide_if(op, isize == 8);
 }
 
 void x64_movq_xr(struct x64 *a, enum x64_xmm dst, enum x64_reg src)
@@ -118,12 +117,12 @@ void x64_cvtss2sd(struct x64 *a, enum x64_xmm dst, enum x64_xmm src)
 
 void x64_cvtph2ps(struct x64 *a, enum x64_xmm dst, enum x64_xmm src)
 {
-	x64_emit_vex(a, (struct x64_op){0x66, X64_MAP_0F38, 0x13, .wide = false}, dst, 0, src);
+	x64_emit_vex(a, x64_opcode(0x66, X64_MAP_0F38, 0x13), dst, 0, src);
 }
 
 void x64_cvtps2ph(struct x64 *a, enum x64_xmm dst, enum x64_xmm src, enum x64_round mode)
 {
-	struct x64_op op = {0x66, X64_MAP_0F3A, 0x1d, .imm_size = 1, .imm = (int32_t)mode};
+	struct x64_op op = x64_immediate(x64_opcode(0x66, X64_MAP_0F3A, 0x1d), 1, (int32_t)mode);
 
 	assert(mode <= X64_ROUND_MXCSR);
 	x64_emit_vex(a, op, src, 0, dst);
@@ -135,7 +134,7 @@ void x64_fma(struct x64 *a, enum x64_fma op, enum x64_fma_order order, unsigned 
 	unsigned int byte = 0x99 + ((unsigned int)order << 4) + ((unsigned int)op << 1);
 
 	assert(size == 4 || size == 8);
-	x64_emit_vex(a, (struct x64_op){0x66, X64_MAP_0F38, (uint8_t)byte, .wide = size == 8}, dst, b, c);
+	x64_emit_vex(a, x64_wide_if(x64_opcode(0x66, X64_MAP_0F38, byte), size == 8), dst, b, c);
 }
 
 void x64_flogic(struct x64 *a, enum x64_flogic op, enum x64_xmm dst, enum x64_xmm src)
@@ -151,20 +150,20 @@ void x64_flogic_m(struct x64 *a, enum x64_flogic op, enum x64_xmm dst, struct x6
 void x64_pcmpeq(struct x64 *a, unsigned int size, enum x64_xmm dst, enum x64_xmm src)
 {
 	static const struct x64_op ops[] = {
-		[1] = {0x66, X64_MAP_0F, 0x74, .wide = false},
-		[2] = {0x66, X64_MAP_0F, 0x75, .wide = false},
-		[4] = {0x66, X64_MAP_0F, 0x76, .wide = false},
-		[8] = {0x66, X64_MAP_0F38, 0x29, .wide = false},
+		[1] = {.bits = 0x66 << X64_PREFIX_SHIFT | X64_MAP_0F | 0x74},
+		[2] = {.bits = 0x66 << X64_PREFIX_SHIFT | X64_MAP_0F | 0x75},
+		[4] = {.bits = 0x66 << X64_PREFIX_SHIFT | X64_MAP_0F | 0x76},
+		[8] = {.bits = 0x66 << X64_PREFIX_SHIFT | X64_MAP_0F38 | 0x29},
 	};
 
-	assert(size == 1 || size == 2 || size == 4 || size == 8);
+	assert(x64_is_size(size));
 	x64_emit_rr(a, ops[size], dst, src);
 }
 
 /* An instruction of the map 0f3a with a control byte. */
 static void controlled(struct x64 *a, uint8_t byte, enum x64_xmm dst, enum x64_xmm src, unsigned int control)
 {
-	struct x64_op op = {0x66, X64_MAP_0F3A, byte, .imm_size = 1, .imm = (int32_t)control};
+	struct x64_op op = x64_immediate(x64_opcode(0x66, X64_MAP_0F3A, byte), 1, (int32_t)control);
 
 	x64_emit_rr(a, op, dst, src);
 }

@@ -155,18 +155,67 @@ static void resume_elsewhere(struct x64 *a, const void *resume)
 	x64_jcc_rel32(a, X64_NE, resume);
 }
 
-/* rcx leads to the TLB entry of the address in rax, and flags say whether it is for all `size` bytes, as in rdx. */
+static size_t tag_of(bool store)
+{
+	return store ? offsetof(struct frame_tlb, store) : offsetof(struct frame_tlb, load);
+}
+
+/* rcx leads to the TLB entry of the address in rax, rdx is the page of the last of `size` bytes, as rdx had it, and flags
+ * say whether the entry is for all of them. */
 static void look_up(struct x64 *a, enum frame_mode mode, bool store)
 {
-	x64_push_r(a, X64_RDX);
 	x64_shift_ri(a, X64_SHR, 4, X64_RDX, 12);
 	x64_alu_ri(a, X64_AND, 4, X64_RDX, 15);
 	x64_lea(a, 8, X64_RDX, x64_at_index(X64_RAX, X64_RDX, 1, -1));
 	x64_alu_ri(a, X64_AND, 8, X64_RDX, -(int32_t)GUEST_PAGE_SIZE);
 	emit_tlb_index(a, mode, X64_RAX);
-	x64_alu_rm(a, X64_CMP, 8, X64_RDX,
-		   emit_tlb_entry(mode, store ? offsetof(struct frame_tlb, store) : offsetof(struct frame_tlb, load)));
+	x64_alu_rm(a, X64_CMP, 8, X64_RDX, emit_tlb_entry(mode, tag_of(store)));
+}
+
+/* What rcx and `other` lead to change places, by way of rax and rdx. */
+static void change_places(struct x64 *a, enum frame_mode mode, enum x64_reg other)
+{
+	static const size_t members[] = {offsetof(struct frame_tlb, load), offsetof(struct frame_tlb, store),
+					 offsetof(struct frame_tlb, addend)};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(members); i++) {
+		struct x64_mem there = emit_tlb_entry(mode, members[i]), here = there;
+
+		here.index = other;
+		x64_load(a, 8, X64_RAX, there);
+		x64_load(a, 8, X64_RDX, here);
+		x64_store(a, 8, there, X64_RDX);
+		x64_store(a, 8, here, X64_RAX);
+	}
+}
+
+/* Behind a look-up that missed: the page may be in its other slot, and comes back to its own. rcx is as before. Returns the
+ * jump on a miss. */
+static uint8_t *look_at_other(struct x64 *a, enum frame_mode mode, bool store)
+{
+	int32_t away = (int32_t)(FRAME_TLB_OTHER * sizeof(struct frame_tlb));
+	uint8_t *miss;
+
+	x64_alu_ri(a, X64_XOR, 4, X64_RCX, away);
+	x64_alu_rm(a, X64_CMP, 8, X64_RDX, emit_tlb_entry(mode, tag_of(store)));
+	miss = x64_jcc_forward(a, X64_NE);
+	x64_push_r(a, X64_RAX);
+	x64_push_r(a, X64_RBX);
+	x64_mov_rr(a, 8, X64_RBX, X64_RCX);
+	x64_alu_ri(a, X64_XOR, 4, X64_RBX, away);
+	change_places(a, mode, X64_RBX);
+	x64_mov_rr(a, 8, X64_RCX, X64_RBX);
+	x64_pop_r(a, X64_RBX);
+	x64_pop_r(a, X64_RAX);
+	return miss;
+}
+
+/* rcx = the addend of what it leads to, for who called. */
+static void found(struct x64 *a, enum frame_mode mode)
+{
 	x64_pop_r(a, X64_RDX);
+	x64_load(a, 8, X64_RCX, emit_tlb_entry(mode, offsetof(struct frame_tlb, addend)));
+	x64_ret(a);
 }
 
 static const void *make_slow_access(struct x64 *a, const void *resume, const struct emit_callbacks *callbacks,
@@ -175,11 +224,17 @@ static const void *make_slow_access(struct x64 *a, const void *resume, const str
 	const void *here = x64_here(a);
 	uint8_t *miss;
 
+	x64_push_r(a, X64_RDX);
 	look_up(a, mode, store);
 	miss = x64_jcc_forward(a, X64_NE);
-	x64_load(a, 8, X64_RCX, emit_tlb_entry(mode, offsetof(struct frame_tlb, addend)));
-	x64_ret(a);
+	found(a, mode);
 	x64_patch_here(a, miss);
+	if (mode == FRAME_USER) {
+		miss = look_at_other(a, mode, store);
+		found(a, mode);
+		x64_patch_here(a, miss);
+	}
+	x64_pop_r(a, X64_RDX);
 	x64_push_r(a, X64_RAX);
 	x64_push_r(a, X64_RDX);
 	x64_push_r(a, X64_RDX); /* so that the stack is aligned */

@@ -55,6 +55,15 @@ static inline unsigned frame_slot(unsigned mode, uint64_t address)
 	return frame_parts[mode].first + (unsigned)(address / 4096 & (frame_parts[mode].count - 1u));
 }
 
+/* The other slot that a user's page may be in, when another page has taken its own: C puts it there, and generated code
+ * changes the two before it calls C. */
+#define FRAME_TLB_OTHER 2048u
+_Static_assert(FRAME_TLB_OTHER * 2 == 4096, "half of the user's TLB away");
+static inline unsigned frame_slot_other(unsigned slot)
+{
+	return slot ^ FRAME_TLB_OTHER;
+}
+
 struct frame_jump {
 	uint64_t tag;  /* virtual pc ^ salt */
 	uint64_t code; /* where it runs */

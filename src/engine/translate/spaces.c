@@ -174,6 +174,18 @@ static uint64_t second_tag(struct spaces *s, uint64_t page, bool store)
 	return page | number_of(s) << 2 | (uint64_t)store << 1 | 1;
 }
 
+/* Before a slot of the user's TLB is filled: what it has for another page goes to that page's other slot. */
+static void make_room(struct translator *t, unsigned slot, uint64_t page)
+{
+	struct frame_tlb *entry = &t->frame->tlb[slot];
+	unsigned other = frame_slot_other(slot);
+
+	if (entry->load == page || entry->load == FRAME_NO_PAGE)
+		return;
+	t->frame->tlb[other] = *entry;
+	note_local(&t->spaces, other);
+}
+
 /* Fills an entry of the user's TLB from the second level; false: it is not there. */
 static bool second_find(struct translator *t, uint64_t page, bool store)
 {
@@ -183,6 +195,7 @@ static bool second_find(struct translator *t, uint64_t page, bool store)
 
 	if (second->tag != second_tag(&t->spaces, page, may_store) || (store && !may_store))
 		return false;
+	make_room(t, slot, page);
 	t->frame->tlb[slot] = (struct frame_tlb){
 		.load = page, .store = may_store ? page : FRAME_NO_PAGE, .addend = second->addend};
 	t->spaces.filled[FRAME_USER] = true;
@@ -200,6 +213,13 @@ static bool was_fenced(const struct spaces *s, const struct space_entry *entry, 
 	return false;
 }
 
+static bool is_users(unsigned slot)
+{
+	const struct frame_part *part = &frame_parts[FRAME_USER];
+
+	return slot - part->first < part->count;
+}
+
 static void put_back(struct translator *t)
 {
 	struct spaces *s = &t->spaces;
@@ -214,6 +234,9 @@ static void put_back(struct translator *t)
 		t->frame->tlb[entry->slot] = (struct frame_tlb){
 			.load = entry->load, .store = entry->store, .addend = entry->addend};
 		note_local(s, entry->slot);
+		/* Generated code may change its place. */
+		if (is_users(entry->slot))
+			note_local(s, frame_slot_other(entry->slot));
 	}
 	if (space->count)
 		memset(s->filled, true, sizeof s->filled);
@@ -329,6 +352,7 @@ static void flush_page(struct translator *t, uint64_t address)
 
 	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
 		forget_page(&t->frame->tlb[frame_slot(mode, page)]);
+	forget_page(&t->frame->tlb[frame_slot_other(frame_slot(FRAME_USER, page))]);
 	second_of(s, page)->tag = 0;
 	s->fenced[s->fences++ % FENCES_KNOWN] = page;
 	for (unsigned i = 0; i <= SPACES; i++) {
@@ -428,6 +452,8 @@ enum spaces_filled spaces_fill(struct translator *t, uint64_t address, unsigned 
 	/* Who loads often stores next. While changes are tracked only stores may mark a page. */
 	if (page.reusable & 1u << MMU_STORE && !memory_tracking(t->interpreter.memory))
 		store = true;
+	if (mode == FRAME_USER)
+		make_room(t, slot, tag);
 	fill(t, &t->frame->tlb[slot], tag, &page, store, host);
 	if (mode == FRAME_USER)
 		*second_of(&t->spaces, tag) = (struct second_entry){

@@ -269,57 +269,69 @@ static void crowd(unsigned pages)
 	}
 }
 
-static void crowded(void)
+/* A page that moves, becomes read-only and goes away while `pages` others have taken its place: with one of them a cache
+ * may still have it in a second place. */
+static void crowded(uint64_t fence, unsigned pages)
 {
-	for (unsigned i = 0; i < sizeof(fences) / sizeof(fences[0]); i++) {
-		uint64_t asid = 6, *entry;
+	uint64_t asid = 6, *entry;
 
-		paging_reset(3);
-		paging_map(0x80000000, 0x80000000, 2, PTE_ALL | PTE_U);
-		entry = paging_map(VIRTUAL, (uint64_t)first, 0, PTE_ALL | PTE_U);
-		for (unsigned k = 0; k < PAGES_APART; k++)
-			paging_map(VIRTUAL + apart[k], (uint64_t)second, 0, PTE_ALL | PTE_U);
-		paging_on(asid);
-		context("crowded, fence", i, 0, 0);
-		check(user_sees(VIRTUAL), 1);
-		check(user_stores(VIRTUAL), 0);
-		crowd(PAGES_APART);
-		check(user_stores(VIRTUAL), 0);
-		check(user_sees(VIRTUAL), 1);
-		crowd(2);
-		*entry = pte((uint64_t)second, PTE_ALL | PTE_U);
-		fences[i](VIRTUAL, asid);
-		check(user_sees(VIRTUAL), 2);
-		crowd(2);
-		*entry = pte((uint64_t)first, (PTE_ALL & ~PTE_W) | PTE_U);
-		fences[i](VIRTUAL + 0xfff, asid);
-		check(user_sees(VIRTUAL), 1);
-		crowd(2);
-		check(user_stores(VIRTUAL), STORE_PAGE);
-		check(user_sees(VIRTUAL), 1);
-		crowd(2);
-		*entry = 0;
-		fences[i](VIRTUAL, asid);
-		check(user_stores(VIRTUAL), STORE_PAGE);
-		check(user_sees(VIRTUAL), FAULT(LOAD_PAGE));
-	}
+	paging_reset(3);
+	paging_map(0x80000000, 0x80000000, 2, PTE_ALL | PTE_U);
+	entry = paging_map(VIRTUAL, (uint64_t)first, 0, PTE_ALL | PTE_U);
+	for (unsigned k = 0; k < PAGES_APART; k++)
+		paging_map(VIRTUAL + apart[k], (uint64_t)second, 0, PTE_ALL | PTE_U);
+	paging_on(asid);
+	context("crowded, fence and pages", fence, pages, 0);
+	check(user_sees(VIRTUAL), 1);
+	check(user_stores(VIRTUAL), 0);
+	crowd(PAGES_APART);
+	check(user_stores(VIRTUAL), 0);
+	check(user_sees(VIRTUAL), 1);
+	crowd(pages);
+	*entry = pte((uint64_t)second, PTE_ALL | PTE_U);
+	fences[fence](VIRTUAL, asid);
+	check(user_sees(VIRTUAL), 2);
+	crowd(pages);
+	*entry = pte((uint64_t)first, (PTE_ALL & ~PTE_W) | PTE_U);
+	fences[fence](VIRTUAL + 0xfff, asid);
+	check(user_sees(VIRTUAL), 1);
+	crowd(pages);
+	check(user_stores(VIRTUAL), STORE_PAGE);
+	check(user_sees(VIRTUAL), 1);
+	crowd(pages);
+	*entry = 0;
+	fences[fence](VIRTUAL, asid);
+	check(user_stores(VIRTUAL), STORE_PAGE);
+	check(user_sees(VIRTUAL), FAULT(LOAD_PAGE));
+}
+
+/* What the pages of one space hold: the first again behind the second, which takes its place. */
+static void sees_both(uint64_t one, uint64_t other)
+{
+	check(user_sees(VIRTUAL), one);
+	check(user_sees(VIRTUAL + apart[0]), other);
+	check(user_sees(VIRTUAL), one);
 }
 
 /* Two spaces whose pages crowd each other out of every cache. */
 static void crowded_spaces(void)
 {
-	uint64_t one, two, *root, *middle, *low;
+	uint64_t one, two, *root, *middle;
 
 	paging_reset(3);
 	paging_map(0x80000000, 0x80000000, 2, PTE_ALL | PTE_U);
 	paging_map(VIRTUAL, (uint64_t)first, 0, PTE_ALL | PTE_U);
+	paging_map(VIRTUAL + apart[0], (uint64_t)second, 0, PTE_ALL | PTE_U);
 	root = paging_page();
 	middle = paging_page();
-	low = paging_page();
 	root[2] = pte(0x80000000, PTE_ALL | PTE_U);
 	root[VIRTUAL >> 30 & 511] = pte((uint64_t)middle, PTE_V);
-	middle[VIRTUAL >> 21 & 511] = pte((uint64_t)low, PTE_V);
-	low[VIRTUAL >> 12 & 511] = pte((uint64_t)second, PTE_ALL | PTE_U);
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t address = VIRTUAL + (i ? apart[0] : 0), *low = paging_page();
+
+		middle[address >> 21 & 511] = pte((uint64_t)low, PTE_V);
+		low[address >> 12 & 511] = pte((uint64_t)(i ? first : second), PTE_ALL | PTE_U);
+	}
 	paging_on(1);
 	one = csr_read(satp);
 	/* More ASIDs than any cache has numbers for; the first comes back each time. */
@@ -327,9 +339,9 @@ static void crowded_spaces(void)
 		two = UINT64_C(8) << 60 | asid << 44 | (uint64_t)root >> 12;
 		context("crowded spaces", asid, 0, 0);
 		csr_write(satp, two);
-		check(user_sees(VIRTUAL), 2);
+		sees_both(2, 1);
 		csr_write(satp, one);
-		check(user_sees(VIRTUAL), 1);
+		sees_both(1, 2);
 	}
 	csr_write(satp, 0);
 }
@@ -348,7 +360,9 @@ int main(void)
 	status_bits();
 	inval_privilege();
 	from_supervisor();
-	crowded();
+	for (unsigned i = 0; i < sizeof(fences) / sizeof(fences[0]); i++)
+		for (unsigned pages = 1; pages <= 2; pages++)
+			crowded(i, pages);
 	crowded_spaces();
 	return 0;
 }

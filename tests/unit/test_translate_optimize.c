@@ -71,7 +71,7 @@ static void test_frame(void **state)
 	second = store(8, 2, 1, 40);
 	plus(2, 2, 48);
 	last = load(4, 10, 2, -48);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	expect(first, 1, true, 32);
 	expect(second, 1, false, 40);
 	expect(last, 1, false, 0);
@@ -91,7 +91,7 @@ static void test_kinds(void **state)
 	ops[2] = store(8, 10, 11, 16);
 	ops[3] = load(8, 13, 10, 24);
 	ops[4] = store(1, 10, 11, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	expect(ops[0], 1, true, 0);
 	expect(ops[1], 1, false, 8);
 	expect(ops[2], 1, false, 16);
@@ -118,7 +118,7 @@ static void test_tables(void **state)
 	ops[2] = load(1, 14, 10, 4);
 	add(IR_ADD, 8, 14, 14, 10, 0);
 	ops[3] = load(8, 15, 14, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(ops[i]->group, 1);
 		assert_true(ops[i]->ranged);
@@ -143,7 +143,7 @@ static void test_no_tables(void **state)
 	add(IR_XOR, 8, 10, 10, 12, 0);
 	first = load(1, 12, 11, 0);
 	second = load(1, 13, 11, 16);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(first->group, 0);
 	assert_int_equal(second->group, 0);
 	(void)state;
@@ -162,7 +162,7 @@ static void test_kinds_in_loops(void **state)
 	branch(4000);
 	ops[3] = store(8, 13, 12, 8);
 	branch(0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	expect(ops[0], 1, true, 0);
 	expect(ops[1], 1, false, 8);
 	assert_true(ops[0]->stores);
@@ -183,7 +183,7 @@ static void test_change(void **state)
 	branch(4000);
 	ops[2] = load(8, 12, 10, 16);
 	ops[3] = store(8, 10, 12, 16);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	expect(ops[0], 1, true, 0);
 	expect(ops[1], 1, false, 0);
 	expect(ops[2], 1, false, 8);
@@ -204,7 +204,7 @@ static void test_bases(void **state)
 	ops[1] = load(8, 10, 10, 8);
 	ops[2] = load(8, 13, 10, 16);
 	ops[3] = load(2, 13, 11, -2);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	expect(ops[0], 1, true, 0);
 	expect(ops[1], 1, false, 8);
 	expect(ops[2], 0, false, 0);
@@ -222,7 +222,7 @@ static void test_words(void **state)
 	ops[0] = load(8, 12, 10, 0);
 	add(IR_ADD, 4, 10, 10, IR_CONST, 8);
 	ops[1] = load(8, 12, 10, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	expect(ops[0], 0, false, 0);
 	expect(ops[1], 0, false, 0);
 	(void)state;
@@ -241,7 +241,7 @@ static void test_limits(void **state)
 	add(IR_CALL_C, 8, IR_ZERO, IR_ZERO, IR_ZERO, 0);
 	ops[4] = load(8, 12, 2, 0);
 	ops[5] = load(8, 12, 2, 8);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	expect(ops[0], 1, true, 0);
 	expect(ops[1], 1, false, OPTIMIZE_SPAN - 8);
 	expect(ops[2], 0, false, 0);
@@ -263,7 +263,7 @@ static void test_ways_round(void **state)
 	ops[2] = load(8, 13, 10, 8);
 	ops[3] = load(8, 13, 10, 16);
 	ops[4] = load(8, 14, 2, 8);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(unit.ops[1].inside, 5);
 	assert_true(ops[3]->label);
 	expect(ops[0], 1, true, 0);
@@ -279,7 +279,7 @@ static void test_ways_round(void **state)
 	plus(15, 15, 1);
 	plus(14, 14, 1);
 	branch(8);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(unit.ops[0].inside, 5);
 	assert_int_equal(unit.ops[5].inside, 3);
 	expect(ops[0], 0, false, 0);
@@ -300,7 +300,7 @@ static void test_loops(void **state)
 	ops[3] = load(8, 13, 2, 8);
 	plus(10, 10, 16);
 	branch(8);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(unit.ops[5].inside, 3);
 	expect(ops[0], 0, false, 0);
 	expect(ops[1], 2, true, 0);
@@ -308,6 +308,194 @@ static void test_loops(void **state)
 	expect(ops[3], 2, false, 8);
 	assert_true(ops[2]->walks);
 	assert_false(ops[1]->walks || ops[3]->walks);
+	(void)state;
+}
+
+/* r11 = an element of `size` bytes at r10 that a byte of r12 chooses, and its place in r13. */
+static struct ir *element(unsigned size, unsigned shift, int64_t more)
+{
+	add(IR_ZERO_EXTEND, 1, 13, 12, IR_ZERO, 0);
+	plus(13, 13, more);
+	add(IR_SHIFT_ADD, 8, 13, 13, 10, shift);
+	return load(size, 11, 13, 0);
+}
+
+static void expect_table(const struct ir *ir, unsigned low, unsigned span)
+{
+	assert_true(ir->table && ir->walks && ir->stays && ir->ranged);
+	assert_int_equal(ir->from, 10);
+	assert_int_equal(ir->low, low);
+	assert_int_equal(ir->span, span);
+}
+
+/* Two tables of 256 words behind each other, in a loop: one group, which may lie in two pages, also when these lie apart. */
+static void test_large_tables(void **state)
+{
+	static const enum optimize_tables kinds[] = {OPTIMIZE_TABLES, OPTIMIZE_TABLES_APART};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct ir *first, *second;
+
+		begin();
+		first = element(4, 2, 0);
+		second = element(4, 2, 256);
+		branch(0);
+		optimize(&unit, kinds[i]);
+		expect(first, 1, true, 0);
+		expect(second, 1, false, 1024);
+		expect_table(first, 0, 2048);
+		expect_table(second, 1024, 2048);
+		assert_int_equal(first->apart, kinds[i] == OPTIMIZE_TABLES_APART);
+		assert_int_equal(second->apart, kinds[i] == OPTIMIZE_TABLES_APART);
+		assert_int_equal(first->aligned, 4);
+	}
+	(void)state;
+}
+
+/* Not out of loops, not where the loop moves it, not where it is larger, and not where that is forbidden. */
+static void test_no_large_tables(void **state)
+{
+	static const struct {
+		unsigned shift;
+		int64_t moved;
+		bool loop;
+		enum optimize_tables tables;
+	} cases[] = {{3, 0, false, OPTIMIZE_TABLES},
+		     {3, 8, true, OPTIMIZE_TABLES},
+		     {5, 0, true, OPTIMIZE_TABLES},
+		     {3, 0, true, OPTIMIZE_NO_TABLES}};
+
+	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct ir *ir;
+
+		begin();
+		ir = element(8, cases[i].shift, 0);
+		if (cases[i].moved)
+			plus(10, 10, cases[i].moved);
+		branch(cases[i].loop ? 0 : 4000);
+		optimize(&unit, cases[i].tables);
+		expect(ir, 0, false, 0);
+		assert_false(ir->table || ir->walks);
+	}
+	(void)state;
+}
+
+/* Out of loops, checking a whole table is worth the while for some elements; else members of one element are a group. */
+static void test_tables_in_a_row(void **state)
+{
+	for (unsigned count = 2; count <= 3; count++) {
+		struct ir *ops[3], *member;
+
+		begin();
+		for (unsigned i = 0; i < count; i++) {
+			ops[i] = element(4, 3, 0);
+			plus(12, 14, 0);
+		}
+		member = load(4, 14, 13, 4);
+		branch(4000);
+		optimize(&unit, OPTIMIZE_TABLES);
+		for (unsigned i = 0; i + 1 < count; i++) {
+			expect(ops[i], count > 2, i == 0 && count > 2, 0);
+			assert_int_equal(ops[i]->table, count > 2);
+		}
+		expect(member, count > 2 ? 1 : count, false, 4);
+		assert_int_equal(member->table, count > 2);
+		assert_false(ops[0]->walks || ops[0]->apart);
+		optimize(&unit, OPTIMIZE_TABLES_APART);
+		assert_int_equal(ops[0]->group, 0);
+	}
+	(void)state;
+}
+
+/* What an index tells of itself: masks, shifts, bytes that are loaded, and what is made of these. */
+static void test_indices(void **state)
+{
+	static const struct {
+		enum ir_op op;
+		unsigned size, b, span;
+		int64_t imm;
+	} cases[] = {{IR_AND, 8, IR_CONST, 512, 511},       {IR_SHR, 4, IR_CONST, 256, 24}, {IR_SHR, 8, IR_CONST, 1024, 54},
+		     {IR_LOAD, 1, IR_ZERO, 256, 0},         {IR_AND, 8, 15, 256, 0},        {IR_XOR, 8, 15, 0, 0},
+		     {IR_LOAD, 2, IR_ZERO, 0, 0},           {IR_AND, 8, IR_CONST, 0, 4096}, {IR_SHR, 4, IR_CONST, 0, 2},
+		     {IR_ZERO_EXTEND, 2, IR_ZERO, 0, 0}};
+
+	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct ir *ir;
+
+		begin();
+		add(IR_ZERO_EXTEND, 1, 15, 15, IR_ZERO, 0);
+		add(cases[i].op, cases[i].size, 12, 14, cases[i].b, cases[i].imm);
+		add(IR_ADD, 8, 12, 12, 10, 0);
+		ir = load(1, 11, 12, 0);
+		branch(0);
+		optimize(&unit, OPTIMIZE_TABLES);
+		assert_int_equal(ir->table, cases[i].span != 0);
+		if (cases[i].span)
+			assert_int_equal(ir->span, cases[i].span);
+	}
+	(void)state;
+}
+
+/* An element that may lie in two pages does not say in which it is: bytes that are read as words, words at odd places. */
+static void test_crooked_tables(void **state)
+{
+	static const struct {
+		unsigned shift;
+		int64_t at;
+	} cases[] = {{1, 0}, {2, 2}};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct ir *straight, *crooked;
+
+		begin();
+		straight = element(4, 2, 0);
+		crooked = element(4, cases[i].shift, 0);
+		crooked->imm = cases[i].at;
+		branch(0);
+		optimize(&unit, OPTIMIZE_TABLES);
+		assert_true(straight->table && crooked->table);
+		optimize(&unit, OPTIMIZE_TABLES_APART);
+		assert_int_equal(straight->group, 0);
+		assert_int_equal(crooked->group, 0);
+		assert_false(straight->table || crooked->table || crooked->walks || crooked->apart);
+	}
+	(void)state;
+}
+
+/* What chooses an element of a table is a value like others where members of the element are accessed. */
+static void test_members_of_elements(void **state)
+{
+	struct ir *first, *second;
+
+	begin();
+	first = element(8, 4, 0);
+	second = load(8, 11, 13, 8);
+	optimize(&unit, OPTIMIZE_TABLES);
+	expect(first, 1, true, 0);
+	expect(second, 1, false, 8);
+	assert_int_equal(first->span, 16);
+	assert_int_equal(first->from, 13);
+	assert_false(first->table || first->ranged);
+	(void)state;
+}
+
+/* A group stays where nothing in its unit moves it, and walks where an outer loop does. A table stays in either case. */
+static void test_stays(void **state)
+{
+	for (unsigned moved = 0; moved < 2; moved++) {
+		struct ir *one, *table;
+
+		begin();
+		one = load(8, 14, 10, 4000);
+		table = element(4, 2, 0);
+		branch(0);
+		if (moved)
+			plus(10, 10, 8);
+		branch(0);
+		optimize(&unit, OPTIMIZE_TABLES);
+		assert_true(one->walks && table->walks && table->stays);
+		assert_int_equal(one->stays, !moved);
+	}
 	(void)state;
 }
 
@@ -326,7 +514,7 @@ static void test_walks(void **state)
 	loaded = load(8, 17, 14, 0);
 	plus(10, 10, 8);
 	branch(0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	expect(moves, 1, true, 0);
 	expect(copied, 1, false, 0);
 	expect(stays, 2, true, 0);
@@ -351,7 +539,7 @@ static void test_strides(void **state)
 	plus(11, 11, 65);
 	plus(11, 11, 64);
 	branch(0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_true(near->walks);
 	assert_false(far->walks);
 	expect(far, 0, false, 0);
@@ -369,7 +557,7 @@ static void test_known_places(void **state)
 	used = add(IR_HERE, 8, 14, IR_ZERO, IR_ZERO, 0x12350);
 	beside = store(4, 14, 15, 8);
 	across = load(4, 13, 14, 0xcae);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(read->a, IR_PAGE);
 	assert_int_equal(read->imm, 0x12350);
 	assert_int_equal(here->late, 2);
@@ -394,7 +582,7 @@ static void test_walks_and_c(void **state)
 	plus(10, 10, 8);
 	add(IR_CALL_C, 8, IR_ZERO, IR_ZERO, IR_ZERO, 0);
 	branch(0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	expect(moves, 0, false, 0);
 	assert_false(moves->walks);
 	(void)state;
@@ -412,7 +600,7 @@ static void test_alone(void **state)
 	extended = add(IR_ADD, 4, 14, 14, IR_CONST, 0);
 	upper = add(IR_SHL, 8, 15, 15, IR_CONST, 32);
 	cut = add(IR_SHR, 8, 15, 15, IR_CONST, 32);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(copy->a, 11);
 	assert_int_equal(copy->b, IR_CONST);
 	assert_int_equal(copy->imm, 0);
@@ -440,7 +628,7 @@ static void test_rotation(void **state)
 	begin();
 	rotate_parts(10, 7);
 	whole = add(IR_OR, 8, 6, 6, 7, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(whole->op, IR_ROR);
 	assert_int_equal(whole->size, 4);
 	assert_int_equal(whole->a, 10);
@@ -453,19 +641,19 @@ static void test_rotation(void **state)
 	begin();
 	rotate_parts(10, 6);
 	whole = add(IR_OR, 8, 6, 6, 7, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(whole->op, IR_OR);
 	begin();
 	add(IR_SHL, 4, 6, 10, IR_CONST, 7);
 	add(IR_SHR, 4, 7, 11, IR_CONST, 25);
 	whole = add(IR_OR, 8, 6, 6, 7, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(whole->op, IR_OR);
 	begin();
 	rotate_parts(10, 7);
 	plus(10, 10, 1);
 	whole = add(IR_OR, 8, 6, 6, 7, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(whole->op, IR_OR);
 	(void)state;
 }
@@ -480,7 +668,7 @@ static void test_rotation_in_place(void **state)
 		left = add(IR_SHL, 8, 6, 7, IR_CONST, 13);
 		right = add(IR_SHR, 8, 7, 7, IR_CONST, 51);
 		whole = add(IR_XOR, 8, dst, 7, 6, 0);
-		optimize(&unit);
+		optimize(&unit, OPTIMIZE_TABLES);
 		assert_int_equal(whole->dst, dst == 8 ? 8 : IR_ZERO);
 		assert_int_equal(left->op, dst == 6 ? IR_ROR : IR_SHL);
 		assert_int_equal(right->op, dst == 7 ? IR_ROR : IR_SHR);
@@ -497,7 +685,7 @@ static void test_rotation_in_place(void **state)
 		else
 			plus(9, 7, 1);
 		whole = add(IR_OR, 8, 7, 7, 6, 0);
-		optimize(&unit);
+		optimize(&unit, OPTIMIZE_TABLES);
 		assert_int_equal(whole->op, IR_OR);
 		assert_int_equal(right->op, IR_SHR);
 	}
@@ -512,7 +700,7 @@ static void test_index(void **state)
 	begin();
 	shift = add(IR_SHL, 8, 15, 15, IR_CONST, 3);
 	sum = add(IR_ADD, 8, 15, 14, 15, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(shift->dst, IR_ZERO);
 	assert_int_equal(sum->op, IR_SHIFT_ADD);
 	assert_int_equal(sum->size, 8);
@@ -524,7 +712,7 @@ static void test_index(void **state)
 	shift = add(IR_SHL, 8, 15, 13, IR_CONST, 32);
 	right = add(IR_SHR, 8, 15, 15, IR_CONST, 30);
 	sum = add(IR_ADD, 8, 15, 15, 14, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(shift->dst, IR_ZERO);
 	assert_int_equal(right->dst, IR_ZERO);
 	assert_int_equal(sum->op, IR_SHIFT_ADD);
@@ -539,7 +727,7 @@ static void test_index(void **state)
 		if (i == 2)
 			load(8, 12, 2, 0);
 		sum = add(IR_ADD, 8, i == 1 ? 16 : 15, 15, 14, 0);
-		optimize(&unit);
+		optimize(&unit, OPTIMIZE_TABLES);
 		assert_int_equal(sum->op, IR_ADD);
 		assert_int_equal(shift->dst, 15);
 	}
@@ -561,7 +749,7 @@ static void test_late(void **state)
 	load(8, 12, 3, 0);
 	own = add(IR_SUB, 8, 6, 10, 11, 0);
 	add(IR_SUB, 8, 6, 6, 11, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(unread->dst, IR_ZERO);
 	assert_int_equal(shown->dst, 5);
 	assert_int_equal(shown->late, 4);
@@ -582,7 +770,7 @@ static void test_barriers(void **state)
 	branch(12);
 	add(IR_SET, 8, 5, IR_ZERO, IR_ZERO, 1);
 	last = add(IR_SET, 8, 5, IR_ZERO, IR_ZERO, 2);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(unit.ops[1].inside, 4);
 	assert_int_equal(before->dst, 5);
 	assert_int_equal(before->late, 0);
@@ -598,7 +786,7 @@ static void test_many(void **state)
 		load(8, IR_ZERO, i, 0);
 		load(8, IR_ZERO, i, 8);
 	}
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	for (unsigned i = 0; i < IR_GROUPS; i++)
 		expect(&unit.ops[2 * i], i + 1, true, 0);
 	for (unsigned i = 2 * IR_GROUPS; i < unit.count; i++)
@@ -618,7 +806,7 @@ static void test_narrow(void **state)
 	mixed = add(IR_XOR, 8, 10, 10, 13, 0);
 	last = add(IR_ADD, 4, 10, 10, 13, 0);
 	store(8, 14, 10, 8);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(first->narrow, 3);
 	assert_int_equal(mixed->narrow, 4);
 	assert_int_equal(last->narrow, 0);
@@ -641,7 +829,7 @@ static void test_not_narrow(void **state)
 	add(IR_ADD, 4, 13, 13, 15, 0);
 	add(IR_ADD, 4, 5, 5, 15, 0);
 	add(IR_ADD, 4, 14, 14, 15, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(sum->narrow, 0);
 	assert_int_equal(unknown->narrow, 0);
 	assert_int_equal(compared->narrow, 0);
@@ -660,7 +848,7 @@ static void test_narrow_in_loops(void **state)
 	extension = add(IR_SIGN_EXTEND, 4, 11, 10, IR_ZERO, 0);
 	branch(0);
 	add(IR_ADD, 4, 10, 12, 13, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(sum->narrow, 0);
 	assert_int_equal(extension->op, IR_ADD);
 	assert_int_equal(extension->size, 8);
@@ -681,7 +869,7 @@ static void test_addresses_of_code(void **state)
 	behind = load(8, 13, 13, 0xe0);
 	add(IR_HERE, 8, 12, IR_ZERO, IR_ZERO, 0x4f2a);
 	other = load(8, 12, 12, 0xd0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	expect(first, 1, true, 0);
 	expect(second, 1, false, 0x18);
 	assert_int_equal(first->span, 0x20);
@@ -701,7 +889,7 @@ static void test_far_addresses_of_code(void **state)
 	add(IR_HERE, 8, 14, IR_ZERO, IR_ZERO, INT64_C(0x7ffffff0));
 	plus(14, 14, 2047);
 	high = load(8, 11, 14, 2047);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_int_equal(low->group, 0);
 	assert_int_equal(high->group, 0);
 	(void)state;
@@ -721,7 +909,7 @@ static void test_quiet(void **state)
 	from = add(IR_FLOAT_FROM_INT, 4, 2, 14, 0, 4);
 	add(IR_FLOAT_SIGN, 4, 1, 2, 1, 0);
 	written = add(IR_FLAGS_WRITE, 8, IR_ZERO, 15, IR_ZERO, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	assert_true(equal->quiet && round->quiet && from->quiet && written->quiet);
 	assert_false(unit.ops[2].quiet || unit.ops[5].quiet);
 	(void)state;
@@ -734,7 +922,7 @@ static bool is_quiet_with(struct ir between)
 	add(IR_FLOAT_TO_INT, 4, 14, 1, 0, 4);
 	*add(IR_ADD, 8, 0, 0, 0, 0) = between;
 	add(IR_FLAGS_WRITE, 8, IR_ZERO, 15, IR_ZERO, 0);
-	optimize(&unit);
+	optimize(&unit, OPTIMIZE_TABLES);
 	return unit.ops[1].quiet && unit.ops[3].quiet;
 }
 
@@ -769,6 +957,9 @@ int main(void)
 		cmocka_unit_test(test_change),  cmocka_unit_test(test_bases),
 		cmocka_unit_test(test_words), cmocka_unit_test(test_limits), cmocka_unit_test(test_many),
 		cmocka_unit_test(test_ways_round), cmocka_unit_test(test_loops), cmocka_unit_test(test_alone),
+		cmocka_unit_test(test_large_tables), cmocka_unit_test(test_no_large_tables),
+		cmocka_unit_test(test_indices), cmocka_unit_test(test_tables_in_a_row), cmocka_unit_test(test_crooked_tables),
+		cmocka_unit_test(test_members_of_elements), cmocka_unit_test(test_stays),
 		cmocka_unit_test(test_walks), cmocka_unit_test(test_walks_and_c),
 		cmocka_unit_test(test_strides), cmocka_unit_test(test_known_places), cmocka_unit_test(test_quiet), cmocka_unit_test(test_not_quiet),
 		cmocka_unit_test(test_rotation), cmocka_unit_test(test_rotation_in_place), cmocka_unit_test(test_index),

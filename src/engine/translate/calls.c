@@ -70,6 +70,16 @@ static const void *slow_access(struct hart *hart, uint64_t address, uint32_t acc
 	return raise_trap(t, cause, address);
 }
 
+static bool probe(struct hart *hart, uint64_t address, bool store)
+{
+	struct translator *t = translator_of(hart);
+	const struct frame_tlb *entry = &t->frame->tlb[frame_slot(t->frame->mode, address)];
+	uint64_t page = address & PAGE_MASK;
+	enum riscv_cause cause;
+
+	return spaces_fill(t, address, 1, false, &cause) == SPACES_FILLED && (store ? entry->store : entry->load) == page;
+}
+
 static const void *lookup(struct hart *hart)
 {
 	struct translator *t = translator_of(hart);
@@ -161,4 +171,5 @@ static const void *call_c(struct hart *hart, uint32_t word, uint32_t place)
 	return raise_trap(t, cause, tval_of(t, cause, word));
 }
 
-const struct emit_callbacks translator_callbacks = {.slow_access = slow_access, .call_c = call_c, .lookup = lookup};
+const struct emit_callbacks translator_callbacks = {
+	.slow_access = slow_access, .probe = probe, .call_c = call_c, .lookup = lookup};

@@ -40,15 +40,21 @@ struct link {
 	struct link *next;   /* among those of the target */
 	int32_t stub;        /* from `place` */
 	uint16_t to;         /* address in the page */
-	bool plain;          /* to a plain unit */
+	uint8_t kind;        /* of the unit that it leads to: flags for those reached by links alone */
 };
 
 /* What a unit was made for: an enum frame_mode, and perhaps that its accesses are not grouped. Plain units are reached by
  * links alone. */
 #define UNIT_PLAIN 0x80u
+/* Tables may lie in two pages that lie apart, or are not grouped. Reached by links alone: from a unit that found it so, and
+ * from others of this kind. */
+#define UNIT_APART     0x20u
+#define UNIT_NO_TABLES 0x10u
 /* The unit of an instruction that ends in the next page. Reached through the jump table alone, which forgets it when either
  * page may have changed. */
 #define UNIT_STRADDLES 0x40u
+#define UNIT_LINKED (UNIT_PLAIN | UNIT_APART | UNIT_NO_TABLES)
+#define UNIT_FLAGS (UNIT_LINKED | UNIT_STRADDLES)
 
 /* Lies behind its links. Once a unit is stale it is in no page. What a look-up reads comes first: it never lies in two lines
  * of the host's cache, since records are aligned to 32 bytes. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/translate/emit_private.h"
+#include "engine/translate/optimize.h"
 
 void emit_stub(struct emit *e, enum stub_kind kind, uint8_t *place, const void *back, int32_t to)
 {
@@ -135,11 +136,36 @@ static void stub_access(struct emit *e, const struct stub *s)
 	looked_up(e, s);
 }
 
-/* On without groups, from here to the unit's end. */
-static void without_groups(struct emit *e, const struct stub *s)
+static void two_pages(struct emit *e, const struct stub *s)
+{
+	put_back(e, s);
+	emit_two_pages(e);
+	take_again(e, s);
+}
+
+/* Goes back if the two pages of the group, whose lowest address is in rax, will do. */
+static void side_by_side(struct emit *e, const struct stub *s)
+{
+	uint8_t *apart;
+
+	two_pages(e, s);
+	x64_alu_rr(e->a, X64_CMP, 8, X64_RCX, X64_RDX);
+	apart = x64_jcc_forward(e->a, X64_NE);
+	looked_up(e, s);
+	x64_patch_here(e->a, apart);
+}
+
+/* The operation and what comes behind it is done by a unit of another kind. The common assignment is in force. */
+static void go_on_in(struct emit *e, const struct stub *s, enum stub_kind kind)
 {
 	give_back(e, emit_refund(e) + 1);
-	emit_stub(e, STUB_PLAIN, x64_jmp_patchable(e->a), NULL, s->ir->at);
+	emit_stub(e, kind, x64_jmp_patchable(e->a), NULL, s->ir->at);
+}
+
+static void go_elsewhere(struct emit *e, const struct stub *s, enum stub_kind kind)
+{
+	put_back(e, s);
+	go_on_in(e, s, kind);
 }
 
 /* The same as below, where only a register says how far the leader is from the lowest byte. */
@@ -162,10 +188,11 @@ static void stub_ranged(struct emit *e, const struct stub *s)
 	emit_known_page(e);
 	looked_up(e, s);
 	x64_patch_here(e->a, crosses);
+	if (s->ir->stays || s->ir->table)
+		side_by_side(e, s);
 	if (no_store)
 		x64_patch_here(e->a, no_store);
-	put_back(e, s);
-	without_groups(e, s);
+	go_elsewhere(e, s, s->ir->table ? STUB_APART : STUB_PLAIN);
 }
 
 /* Within one page the slow path helps; what lies in two is done without groups, and so is a load that leads stores, for the
@@ -191,7 +218,26 @@ static void stub_group(struct emit *e, const struct stub *s)
 	emit_known_page(e);
 	looked_up(e, s);
 	x64_patch_here8(e->a, plain);
-	without_groups(e, s);
+	go_on_in(e, s, STUB_PLAIN);
+}
+
+/* Pages of a table that may lie apart. */
+static void stub_tables(struct emit *e, const struct stub *s)
+{
+	uint8_t *crooked, *none;
+
+	do_late(e, s);
+	address(e, s, emit_lowest_address);
+	x64_test_ri(e->a, 4, X64_RAX, s->ir->aligned - 1);
+	crooked = x64_jcc_forward(e->a, X64_NE);
+	two_pages(e, s);
+	x64_test_rr(e->a, 8, X64_RCX, X64_RCX);
+	none = x64_jcc_forward(e->a, X64_E);
+	emit_keep_pages(e);
+	looked_up(e, s);
+	x64_patch_here(e->a, crooked);
+	x64_patch_here(e->a, none);
+	go_elsewhere(e, s, STUB_NO_TABLES);
 }
 
 static void stub_walk(struct emit *e, const struct stub *s)
@@ -219,10 +265,15 @@ static void stub_exit(struct emit *e, const struct stub *s)
 
 static void stub_link(struct emit *e, const struct stub *s)
 {
+	static const enum emit_kind kinds[] = {[STUB_LINK] = EMIT_SAME,
+					       [STUB_PLAIN] = EMIT_PLAIN,
+					       [STUB_APART] = EMIT_APART,
+					       [STUB_NO_TABLES] = EMIT_NO_TABLES};
+
 	x64_mov_ri(e->a, X64_RDX, e->first_link + e->out->link_count);
 	x64_jmp_rel32(e->a, e->runtime->leave_link);
 	e->out->links[e->out->link_count++] =
-		(struct emit_link){.place = s->place, .to = s->to, .plain = s->kind == STUB_PLAIN};
+		(struct emit_link){.place = s->place, .to = s->to, .to_kind = (uint8_t)kinds[s->kind]};
 }
 
 /* C does the instruction. */
@@ -295,6 +346,7 @@ static void stub_plain_call(struct emit *e, const struct stub *s)
 
 static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
 	[STUB_ACCESS] = stub_access, [STUB_GROUP] = stub_group,   [STUB_PLAIN] = stub_link,
+	[STUB_APART] = stub_link,    [STUB_NO_TABLES] = stub_link,  [STUB_TABLES] = stub_tables,
 	[STUB_WALK] = stub_walk,     [STUB_ADDRESS] = stub_address,
 	[STUB_AHEAD] = stub_ahead,
 	[STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
@@ -416,6 +468,8 @@ static void operation(struct emit *e)
 		e->map = emit_map(e);
 		if (op == IR_PURE || op == IR_CALL_C)
 			emit_swap_in(e);
+		if (op == IR_CALL_C)
+			emit_no_walks(e);
 		/* C may have written any float. */
 		e->boxed = 0;
 	} else {
@@ -423,6 +477,8 @@ static void operation(struct emit *e)
 	}
 	if (!emit_keeps_rcx(e->ir))
 		e->pointer = 0;
+	if (ir_writes_global(e->ir))
+		emit_moved(e, e->ir->dst);
 	/* What is left in rax otherwise is not worth knowing, but for a base; after C there may be anything in it. */
 	if (!(e->kept || op == IR_LOAD || op == IR_STORE) || op > IR_FENCE)
 		emit_forget(e);

@@ -31,6 +31,9 @@ struct emit_runtime {
 	 * leader; ecx: from there to the leader, and in bits 16 to 31 to the group's last byte. Returns with ZF and rcx as
 	 * above, or without ZF: the group lies in two pages, or does not allow what its members want. */
 	const void *slow_group[FRAME_MODES][EMIT_GROUPS];
+	/* By mode, and whether it is for stores; rax: lowest address, edx: bytes from there to the highest, at most in the next
+	 * page. Returns in rcx and rdx what to add to addresses of the two pages; 0 and 1: they can not be had. */
+	const void *two_pages[FRAME_MODES][2];
 	const void *call_c;       /* edx: instruction; ecx: address in the page | instructions behind << 16 */
 	/* emit_system.c; edx: address in the page, of the instruction or (SUM) of the next one. */
 	const void *user_call, *supervisor_return, *sum_on, *sum_off;
@@ -58,6 +61,8 @@ struct emit_callbacks {
 	 * above. NULL: the TLB has it now. Else where to go on, with pc and budget set, all registers loaded from the hart
 	 * and no return expected. */
 	const void *(*slow_access)(struct hart *hart, uint64_t address, uint32_t access);
+	/* Has the TLB have the address's page, if it can; nothing else happens. False: it has not. */
+	bool (*probe)(struct hart *hart, uint64_t address, bool store);
 	/* Does one instruction. `place`: bits 0 to 15 its place in the page, from 16 how many of the unit's
 	 * instructions come behind it. NULL, not for IR_SYSTEM: go on behind it; else as above. */
 	const void *(*call_c)(struct hart *hart, uint32_t word, uint32_t place);
@@ -65,11 +70,18 @@ struct emit_callbacks {
 	const void *(*lookup)(struct hart *hart);
 };
 
+enum emit_kind {
+	EMIT_SAME,
+	EMIT_PLAIN,    /* its accesses are not grouped */
+	EMIT_APART,    /* those of tables may be to two pages that lie apart */
+	EMIT_NO_TABLES /* those of tables are not grouped */
+};
+
 /* A place in the code where a jump to another unit of the same page can be put. */
 struct emit_link {
 	uint8_t *place;   /* for x64_patch, in the writer's view */
 	int32_t to;       /* address in the page */
-	bool plain;       /* to a unit whose accesses are not grouped */
+	uint8_t to_kind;  /* enum emit_kind: of the unit that it leads to */
 };
 
 #define EMIT_LINKS_MAX (UNIT_OPS * 3 + IR_GROUPS + 2)

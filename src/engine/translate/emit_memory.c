@@ -141,6 +141,12 @@ uint8_t *emit_recheck(struct emit *e, unsigned span, bool store)
 	return find_addend(e, (struct place){X64_RAX, 0, false}, span, store);
 }
 
+void emit_two_pages(struct emit *e)
+{
+	x64_mov_ri(e->a, X64_RDX, e->ir->span - 1u);
+	x64_call_rel32(e->a, e->runtime->two_pages[e->mode][e->ir->stores]);
+}
+
 static struct x64_mem group_slot(const struct ir *ir)
 {
 	return x64_at(X64_RBP, FRAME_AT(groups) + 8 * ir->group);
@@ -166,9 +172,18 @@ void emit_kinds_of_groups(struct emit *e)
 	for (unsigned i = 0; i < e->unit->count; i++) {
 		const struct ir *ir = &e->unit->ops[i];
 
-		if (ir->group && !ir->ranged && !is_pinned(e, ir->a))
+		if (ir->group && !ir->ranged && (ir->stays || !is_pinned(e, ir->a)))
 			e->host_groups |= UINT32_C(1) << ir->group;
+		if (ir->stays && ir->leads && ir->from < IR_GLOBALS)
+			e->anchors |= UINT32_C(1) << ir->from;
 	}
+}
+
+bool emit_needs_base(const struct ir *ir)
+{
+	if (ir->stays)
+		return ir->ranged;
+	return !ir->group || ir->leads || ir->walks || ir->ranged;
 }
 
 /* Whether a member of the group that the present access leads comes when rcx holds something else. */
@@ -204,13 +219,30 @@ static struct x64_mem walk_slot(const struct ir *ir, size_t member)
 	return x64_at(X64_RBP, FRAME_AT(walks) + (int32_t)(sizeof(struct frame_walk) * ir->group + member));
 }
 
+static void no_walk(struct emit *e, const struct ir *ir)
+{
+	size_t member = ir->stays ? offsetof(struct frame_walk, addend) : offsetof(struct frame_walk, room);
+
+	x64_store_i(e->a, 8, walk_slot(ir, member), 0);
+}
+
 void emit_no_walks(struct emit *e)
 {
 	for (unsigned i = 0; i < e->unit->count; i++) {
 		const struct ir *ir = &e->unit->ops[i];
 
 		if (ir->walks && ir->leads)
-			x64_store_i(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, room)), 0);
+			no_walk(e, ir);
+	}
+}
+
+void emit_forget_pages(struct emit *e, unsigned global)
+{
+	for (unsigned i = 0; i < e->unit->count; i++) {
+		const struct ir *ir = &e->unit->ops[i];
+
+		if (ir->stays && ir->leads && ir->from == global)
+			no_walk(e, ir);
 	}
 }
 
@@ -240,13 +272,61 @@ static void stay(struct emit *e)
 	emit_stub(e, STUB_WALK, elsewhere, x64_here(e->a), e->ir->stores);
 }
 
-/* For the stub of `stay`. */
+/* The same of one that stays: rcx = what it shares. Where that is really zero, it is looked up each time. */
+static void still(struct emit *e)
+{
+	uint8_t *nowhere;
+
+	x64_load(e->a, 8, X64_RCX, walk_slot(e->ir, offsetof(struct frame_walk, addend)));
+	x64_test_rr(e->a, 8, X64_RCX, X64_RCX);
+	nowhere = x64_jcc_forward(e->a, X64_E);
+	emit_stub(e, e->ir->apart ? STUB_TABLES : STUB_WALK, nowhere, x64_here(e->a), e->ir->stores);
+}
+
+void emit_keep_pages(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+
+	x64_store(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, addend)), X64_RCX);
+	x64_store(e->a, 8, group_slot(ir), X64_RCX);
+	x64_store(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, other)), X64_RDX);
+	x64_alu_ri(e->a, X64_OR, 8, X64_RAX, GUEST_PAGE_SIZE - 1);
+	x64_alu_ri(e->a, X64_ADD, 8, X64_RAX, 1);
+	x64_store(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, page)), X64_RAX);
+}
+
+/* An element of a table that may lie in two pages, from where the second begins. */
+static struct x64_mem chosen(struct emit *e)
+{
+	const struct ir *ir = e->ir;
+	enum x64_reg reg;
+
+	if (ir->leads)
+		still(e);
+	else
+		x64_load(e->a, 8, X64_RCX, group_slot(ir));
+	e->pointer = 0;
+	reg = emit_value(e, ir->a, X64_RAX);
+	if (ir->imm)
+		x64_lea(e->a, 8, X64_RDX, x64_at(reg, (int32_t)ir->imm));
+	x64_alu_rm(e->a, X64_CMP, 8, ir->imm ? X64_RDX : reg, walk_slot(ir, offsetof(struct frame_walk, page)));
+	x64_cmov_rm(e->a, X64_AE, 8, X64_RCX, walk_slot(ir, offsetof(struct frame_walk, other)));
+	return x64_at_index(X64_RCX, reg, 1, (int32_t)ir->imm);
+}
+
+/* For the stubs of `stay` and `still`. */
 void emit_walk(struct emit *e)
 {
 	const struct ir *ir = e->ir;
 	struct place place = look_up_group(e);
 
+	if (ir->stays && has_host_address(e, ir->group))
+		x64_lea(e->a, 8, X64_RCX, x64_at_index(X64_RCX, place.reg, 1, place.low));
 	x64_store(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, addend)), X64_RCX);
+	if (ir->stays) {
+		x64_store(e->a, 8, group_slot(ir), X64_RCX);
+		return;
+	}
 	x64_lea(e->a, 8, X64_RDX, x64_at(place.reg, place.low));
 	x64_alu_ri(e->a, X64_AND, 8, X64_RDX, -(int32_t)GUEST_PAGE_SIZE);
 	x64_store(e->a, 8, walk_slot(ir, offsetof(struct frame_walk, page)), X64_RDX);
@@ -281,9 +361,13 @@ struct x64_mem emit_place(struct emit *e, bool store)
 
 	if (!ir->group)
 		return alone(e, store);
-	if (ir->walks)
+	if (ir->apart)
+		return chosen(e);
+	if (ir->walks && !ir->stays)
 		return walk_place(e);
-	if (ir->leads)
+	if (ir->leads && ir->stays)
+		still(e);
+	else if (ir->leads)
 		lead(e);
 	else if (e->pointer != ir->group)
 		x64_load(e->a, 8, X64_RCX, group_slot(ir));

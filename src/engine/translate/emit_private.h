@@ -8,12 +8,15 @@
 enum stub_kind {
 	STUB_ACCESS,  /* a TLB miss, or the base is in another page: by the exact address, then back with rcx */
 	STUB_ADDRESS, /* the same, where rax has the address already */
-	STUB_GROUP,   /* the same for a group, which may lie in two pages: then on without groups */
+	STUB_GROUP,   /* the same for a group, which may lie in two pages: then on without groups, mostly */
 	STUB_WALK,    /* a group has left its page: the TLB, then back */
 	STUB_AHEAD,   /* a taken branch within the unit: give back `to` instructions, then there */
 	STUB_EXIT,    /* a taken branch: give back what was not run, then to `to` */
 	STUB_LINK,    /* the first way of a patchable jump */
 	STUB_PLAIN,   /* the same, to a unit without groups */
+	STUB_APART,   /* the same, to a unit whose tables may lie in two pages that lie apart */
+	STUB_NO_TABLES, /* the same, to a unit without groups of tables */
+	STUB_TABLES,  /* a table that may lie so has no pages yet: both, then back */
 	STUB_CALL_C,  /* the rare case of a float operation: by C, then back */
 	STUB_ELSEWHERE, /* the same, then on in another unit: a single is not boxed, or what is quiet raises a flag */
 	STUB_BUDGET,
@@ -74,6 +77,7 @@ struct emit {
 	unsigned forward_count;
 	bool any_late;
 	uint8_t pointer; /* the group whose slot rcx holds; or 0 */
+	uint32_t anchors; /* globals that say where groups lie that stay */
 	uint32_t host_groups; /* whose slot is the host address of their lowest byte; of the others, the addend */
 
 	/* Written before they are read: emit_unit does not clear them, which would cost more than many a unit. */
@@ -147,11 +151,24 @@ void emit_known_page(struct emit *e);
 void emit_own_address(struct emit *e);
 /* Whether an operation's code leaves rcx alone, but for accesses, which set e->pointer. */
 bool emit_keeps_rcx(const struct ir *ir);
-/* Which groups of the unit keep a host address: those with a base in memory. */
+/* Whether an access reads its base on the hot path. */
+bool emit_needs_base(const struct ir *ir);
+/* Which groups of the unit keep a host address (those with a base in memory, and those that stay), and which globals move them. */
 void emit_kinds_of_groups(struct emit *e);
 /* No group has a page yet: at the entry of a unit. */
 void emit_no_walks(struct emit *e);
+/* The global was written: groups that stay lie elsewhere. */
+void emit_forget_pages(struct emit *e, unsigned global);
+static inline void emit_moved(struct emit *e, unsigned global)
+{
+	if (e->anchors >> global & 1)
+		emit_forget_pages(e, global);
+}
 void emit_walk(struct emit *e);
+/* For a group from rax on that may lie in two pages: rcx and rdx = what runtime->two_pages says. */
+void emit_two_pages(struct emit *e);
+/* It lies so: keeps what was said. rax is not kept. */
+void emit_keep_pages(struct emit *e);
 /* As the look-up of an access, for the address in rax, off the hot path. Returns the jump on a miss. */
 uint8_t *emit_recheck(struct emit *e, unsigned span, bool store);
 /* Instructions that were counted at the unit's entry and come behind the present one. */

@@ -290,6 +290,74 @@ static const void *make_slow_group(struct x64 *a, const void *slow_access, enum 
 	return here;
 }
 
+/* rcx = the addend of the page of the address in rdx, which is not kept. Returns the jump on a miss. */
+static uint8_t *addend_of(struct x64 *a, enum frame_mode mode, bool store)
+{
+	uint8_t *miss;
+
+	emit_tlb_index(a, mode, X64_RDX);
+	x64_alu_ri(a, X64_AND, 8, X64_RDX, -(int32_t)GUEST_PAGE_SIZE);
+	x64_alu_rm(a, X64_CMP, 8, X64_RDX,
+		   emit_tlb_entry(mode, store ? offsetof(struct frame_tlb, store) : offsetof(struct frame_tlb, load)));
+	miss = x64_jcc_forward(a, X64_NE);
+	x64_load(a, 8, X64_RCX, emit_tlb_entry(mode, offsetof(struct frame_tlb, addend)));
+	return miss;
+}
+
+/* C is asked for the page of the address that lies at [rsp + at]; then all over again. */
+static void probe(struct x64 *a, bool store, int32_t at, const struct emit_callbacks *callbacks, const void *again)
+{
+	uint8_t *none;
+
+	save_all(a);
+	x64_lea(a, 8, X64_RDI, x64_at(X64_RBP, -FRAME_BIAS));
+	x64_load(a, 8, X64_RSI, x64_at(X64_RSP, at));
+	x64_mov_ri(a, X64_RDX, store);
+	call_function(a, (const void *)(uintptr_t)callbacks->probe);
+	x64_mov_rr(a, 4, X64_RCX, X64_RAX);
+	general(a, false, false);
+	floats(a, false);
+	x64_test_rr(a, 1, X64_RCX, X64_RCX);
+	none = x64_jcc_forward(a, X64_E);
+	x64_pop_r(a, X64_RDX);
+	x64_pop_r(a, X64_RAX);
+	x64_alu_rr(a, X64_SUB, 8, X64_RDX, X64_RAX);
+	x64_pop_r(a, X64_RCX);
+	x64_jmp_rel32(a, again);
+	x64_patch_here(a, none);
+	x64_pop_r(a, X64_RDX);
+	x64_pop_r(a, X64_RAX);
+	x64_pop_r(a, X64_RCX);
+	x64_zero(a, X64_RCX);
+	x64_mov_ri(a, X64_RDX, 1);
+	x64_ret(a);
+}
+
+/* On the stack: the highest address, the lowest, and room for an addend, so that it is aligned for C. */
+static const void *make_two_pages(struct x64 *a, const struct emit_callbacks *callbacks, enum frame_mode mode, bool store)
+{
+	const void *here = x64_here(a);
+	uint8_t *low, *high;
+
+	x64_push_r(a, X64_RCX);
+	x64_push_r(a, X64_RAX);
+	x64_alu_rr(a, X64_ADD, 8, X64_RDX, X64_RAX);
+	x64_push_r(a, X64_RDX);
+	high = addend_of(a, mode, store);
+	x64_store(a, 8, x64_at(X64_RSP, 16), X64_RCX);
+	x64_mov_rr(a, 8, X64_RDX, X64_RAX);
+	low = addend_of(a, mode, store);
+	x64_pop_r(a, X64_RDX);
+	x64_pop_r(a, X64_RAX);
+	x64_pop_r(a, X64_RDX);
+	x64_ret(a);
+	x64_patch_here(a, high);
+	probe(a, store, 0, callbacks, here);
+	x64_patch_here(a, low);
+	probe(a, store, 8, callbacks, here);
+	return here;
+}
+
 static const void *make_call_c(struct x64 *a, const void *resume, const struct emit_callbacks *callbacks)
 {
 	const void *here = x64_here(a);
@@ -395,9 +463,11 @@ void emit_runtime(struct x64 *a, struct emit_runtime *out, const struct emit_cal
 	out->jump = x64_here(a);
 	emit_jump(a, out);
 	for (unsigned mode = 0; mode < FRAME_MODES; mode++) {
-		for (unsigned store = 0; store < 2; store++)
+		for (unsigned store = 0; store < 2; store++) {
 			out->slow_access[mode][store] =
 				make_slow_access(a, resume, callbacks, (enum frame_mode)mode, store);
+			out->two_pages[mode][store] = make_two_pages(a, callbacks, (enum frame_mode)mode, store);
+		}
 		for (unsigned kind = 0; kind < EMIT_GROUPS; kind++)
 			out->slow_group[mode][kind] = make_slow_group(a, out->slow_access[mode][kind == EMIT_STORES],
 								      (enum frame_mode)mode, (enum emit_group)kind);

@@ -49,7 +49,7 @@ static void count_one(struct use *use, const struct ir *ir, unsigned often)
 	/* Ways out have the common assignment back already. */
 	if (ir->op >= IR_JUMP)
 		return;
-	if ((traits & IR_READS_A) && ir->a < IR_GLOBALS && (!ir->group || ir->leads || ir->walks || ir->ranged))
+	if ((traits & IR_READS_A) && ir->a < IR_GLOBALS && emit_needs_base(ir))
 		use->weight[ir->a] += often;
 	if ((traits & IR_READS_B) && ir->b < IR_GLOBALS)
 		use->weight[ir->b] += often;
@@ -221,8 +221,10 @@ static void go_back(struct emit *e, unsigned from, const struct ir *jump, int32_
 	unsigned to = jump->inside - 1u;
 
 	for (e->ir = &e->unit->ops[from]; e->ir < jump; e->ir++) {
-		if (!e->ir->late && e->ir->dst != IR_ZERO)
+		if (!e->ir->late && e->ir->dst != IR_ZERO) {
 			emit_integer(e);
+			emit_moved(e, e->ir->dst);
+		}
 		emit_forget(e);
 	}
 	jump_back(e, to, jump->before + 1 - e->unit->ops[to].before - instructions);

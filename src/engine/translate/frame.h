@@ -35,7 +35,11 @@ struct frame_tlb {
 
 /* Where a group was last, as long as its unit runs: `room` addresses from `page` on are good for its lowest byte. */
 struct frame_walk {
-	uint64_t page, room, addend;
+	uint64_t page, addend;
+	union {
+		uint64_t room;
+		uint64_t other; /* of what may lie in two pages: the addend from `page` on, where the second begins */
+	};
 };
 
 /* Which entries of frame.tlb are a mode's; the count is a power of two. */

@@ -103,6 +103,10 @@ struct ir {
 	bool leads;      /* its group: the others come behind it */
 	bool stores;     /* its group has stores, which the leader's check allows */
 	bool walks;      /* its group runs in a loop that moves it by constants: the page of the last time will mostly do */
+	bool stays;      /* it walks, and the base stays where it is: what leads to the page holds until the base is written */
+	bool table;      /* its group may lie in two pages, side by side in the host's memory */
+	bool apart;      /* or anywhere: the address says in which page it is */
+	uint8_t aligned; /* of a leader of such a group: its lowest address must be a multiple of this */
 	uint16_t low;    /* from the lowest byte that the group accesses to this access */
 	bool ranged;     /* its group has members that lie somewhere in the span: their own registers say where */
 	uint8_t from;    /* of a leader: the group's lowest byte lies from_low bytes from this global */

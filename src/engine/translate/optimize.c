@@ -1,18 +1,12 @@
 /*
- * Groups of accesses: globals are followed as sums of an unknown root and a known distance.
+ * Groups of accesses: those whose bases are sums of one root.
  */
 #include "engine/translate/optimize.h"
 
 #include <string.h>
 
+#include "engine/translate/sums.h"
 #include "memory/memory.h"
-
-/* A value: at least `distance` from the root, and by at most `range` more. */
-struct sum {
-	uint16_t root;
-	uint16_t range;
-	int32_t distance;
-};
 
 struct group {
 	uint16_t root;
@@ -22,13 +16,15 @@ struct group {
 	uint8_t from; /* a global that says where the group lies */
 	bool store;
 	bool ranged;
+	bool table;
+	bool crooked; /* an element may lie in two pages */
+	uint8_t aligned; /* the size of its largest element */
 	bool closed; /* a way leads round the leader */
 };
 
 struct pass {
 	struct ir_unit *unit;
-	struct sum sums[IR_GLOBALS];
-	uint16_t roots;
+	struct sums values;
 	struct group groups[IR_GROUPS + 1]; /* from 1 on */
 	unsigned count;
 	unsigned first; /* groups before this one are closed */
@@ -36,28 +32,21 @@ struct pass {
 	unsigned loop;  /* up to this operation it is a loop */
 	int32_t places[UNIT_OPS]; /* of grouped accesses, from the root */
 	bool walks[IR_GROUPS + 1];
+	enum optimize_tables tables;
+	/* Of tables that too few accesses have in common to be a group where none stays. */
+	uint16_t refused[IR_GROUPS];
+	unsigned refused_count;
+	uint32_t still[UNIT_OPS]; /* globals that a loop around the operation does not change */
 	/* Of operations that branches of the unit lead to: the first from before, the last from behind; and where
 	 * each global was written last. Counted from 1; 0: none. */
 	uint16_t first_from[UNIT_OPS], last_from[UNIT_OPS];
 	uint16_t written[IR_GLOBALS];
 };
 
-#define DISTANCE_MAX (1 << 20)
-#define ROOT_PAGE    0 /* of addresses of code and what lies at a known distance from it: the page's start */
-#define ROOT_ZERO    1 /* of small numbers */
-#define PAGE_DISTANCE_MAX (INT32_MAX - DISTANCE_MAX)
-#define RANGE_MAX    128 /* from here on a number is not small, and what it is added to has no known place */
-
-static void fresh(struct pass *p, unsigned global)
-{
-	p->sums[global] = (struct sum){.root = p->roots++};
-}
-
 static void all_fresh(struct pass *p)
 {
 	for (unsigned i = 0; i < IR_GLOBALS; i++)
-		p->sums[i] = (struct sum){.root = (uint16_t)(p->roots + i)};
-	p->roots = (uint16_t)(p->roots + IR_GLOBALS);
+		sums_fresh(&p->values, i);
 	p->first = p->count + 1;
 }
 
@@ -84,7 +73,7 @@ static bool is_access(const struct ir *ir)
 
 static struct sum sum_at(const struct pass *p, unsigned global)
 {
-	return global == IR_PAGE ? (struct sum){.root = ROOT_PAGE} : p->sums[global];
+	return global == IR_PAGE ? (struct sum){.root = SUM_ROOT_PAGE} : p->values.near[global];
 }
 
 static int32_t least(int32_t a, int32_t b)
@@ -98,21 +87,29 @@ static int32_t greatest(int32_t a, int32_t b)
 }
 
 /* Whether a group of `root` may reach that far. What lies at a known place is known to lie in one page, or in two. */
-static bool may_span(unsigned root, int32_t low, int32_t high)
+static bool may_span(unsigned root, int32_t low, int32_t high, bool table)
 {
-	if (root == ROOT_PAGE && low >> GUEST_PAGE_SHIFT != (high - 1) >> GUEST_PAGE_SHIFT)
+	if (root == SUM_ROOT_PAGE && low >> GUEST_PAGE_SHIFT != (high - 1) >> GUEST_PAGE_SHIFT)
 		return false;
-	return (int64_t)high - low <= OPTIMIZE_SPAN;
+	return (int64_t)high - low <= (table ? OPTIMIZE_TABLE : OPTIMIZE_SPAN);
 }
 
+/* What an access is about: `size` bytes from one of the places that its base may be. */
+struct reach {
+	uint16_t root;
+	int32_t low, high;
+	bool ranged, table, store;
+};
+
 /* The group that an access joins, or 0. */
-static unsigned find(const struct pass *p, unsigned root, bool store, int32_t low, int32_t high)
+static unsigned find(const struct pass *p, const struct reach *r)
 {
 	for (unsigned i = p->count; i >= p->first; i--) {
 		const struct group *g = &p->groups[i];
 
-		if (!g->closed && g->root == root && (g->store || !store || g->leader >= p->straight) &&
-		    may_span(root, least(g->low, low), greatest(g->high, high)))
+		if (!g->closed && g->root == r->root && g->table == r->table &&
+		    (g->store || !r->store || g->leader >= p->straight) &&
+		    may_span(r->root, least(g->low, r->low), greatest(g->high, r->high), r->table))
 			return i;
 	}
 	return 0;
@@ -122,146 +119,127 @@ static unsigned find(const struct pass *p, unsigned root, bool store, int32_t lo
 static bool tells(const struct pass *p, unsigned global, struct sum of)
 {
 	const struct ir *made = p->written[global] ? &p->unit->ops[p->written[global] - 1] : NULL;
-	struct sum sum = p->sums[global];
+	struct sum sum = p->values.near[global];
 	int64_t away = (int64_t)of.distance - sum.distance;
 
-	return sum.root == of.root && !sum.range && away > -DISTANCE_MAX && away < DISTANCE_MAX &&
+	return sum.root == of.root && !sum.range && away > -SUM_DISTANCE_MAX && away < SUM_DISTANCE_MAX &&
 	       !(made && (made->late || made->narrow));
 }
 
-/* A global, or IR_PAGE, from which a group can be checked that an access leads; IR_GLOBALS: there is none. */
-static unsigned teller(const struct pass *p, unsigned base)
+/* A global, or IR_PAGE, from which a group can be checked that lies at `of`, and that an access to `base` leads;
+ * IR_GLOBALS: there is none. */
+static unsigned teller(const struct pass *p, unsigned base, struct sum of)
 {
 	unsigned global = 0;
 
-	if (!sum_at(p, base).range)
+	if (!of.range)
 		return base;
-	while (global < IR_GLOBALS && !tells(p, global, p->sums[base]))
+	while (global < IR_GLOBALS && !tells(p, global, of))
 		global++;
 	return global;
 }
 
+static bool is_still(const struct pass *p, unsigned op, unsigned from)
+{
+	return p->unit->loops && (p->still[op] >> from & 1);
+}
+
+/* Whether elements of a table that nothing holds in place may be a group. */
+static bool may_share(const struct pass *p, unsigned root)
+{
+	for (unsigned i = 0; i < p->refused_count; i++)
+		if (p->refused[i] == root)
+			return false;
+	return p->tables == OPTIMIZE_TABLES;
+}
+
+/* The access is an element of a table: which register says where that is; IR_GLOBALS: it is not, or none does. */
+static unsigned table_at(const struct pass *p, const struct ir *ir)
+{
+	struct sum far;
+	unsigned from;
+
+	if (p->tables == OPTIMIZE_NO_TABLES || ir->a >= IR_GLOBALS)
+		return IR_GLOBALS;
+	far = p->values.far[ir->a];
+	if (far.range < SUM_RANGE_MAX || far.root == SUM_ROOT_ZERO)
+		return IR_GLOBALS;
+	from = teller(p, ir->a, far);
+	if (from == IR_GLOBALS || is_still(p, (unsigned)(ir - p->unit->ops), from) || may_share(p, far.root))
+		return from;
+	return IR_GLOBALS;
+}
+
+static struct reach reach_of(const struct ir *ir, struct sum base, bool table)
+{
+	int32_t low = base.distance + (int32_t)ir->imm;
+
+	return (struct reach){.root = base.root,
+			      .low = low,
+			      .high = low + base.range + ir->size,
+			      .ranged = base.range != 0,
+			      .table = table,
+			      .store = ir->op == IR_STORE || ir->op == IR_FLOAT_STORE};
+}
+
+/* A group that an access leads, or 0. */
+static unsigned begin(struct pass *p, const struct ir *ir, const struct reach *r, unsigned from)
+{
+	if (p->count == IR_GROUPS || from == IR_GLOBALS || !may_span(r->root, r->low, r->high, r->table))
+		return 0;
+	p->groups[++p->count] = (struct group){.root = r->root,
+					       .leader = (uint16_t)(ir - p->unit->ops),
+					       .low = r->low,
+					       .high = r->high,
+					       .from = (uint8_t)from,
+					       .from_distance = sum_at(p, from).distance,
+					       .table = r->table};
+	return p->count;
+}
+
 static void place(struct pass *p, struct ir *ir)
 {
-	bool store = ir->op == IR_STORE || ir->op == IR_FLOAT_STORE;
-	struct sum base = sum_at(p, ir->a);
-	int32_t low = base.distance + (int32_t)ir->imm, high = low + base.range + ir->size;
-	unsigned i = find(p, base.root, store, low, high);
+	unsigned from = table_at(p, ir), i;
+	bool table = from < IR_GLOBALS;
+	struct sum base = table ? p->values.far[ir->a] : sum_at(p, ir->a);
+	struct reach reach = reach_of(ir, base, table);
+	struct group *g;
 
-	if (!i) {
-		unsigned from = teller(p, ir->a);
-
-		if (p->count == IR_GROUPS || from == IR_GLOBALS || !may_span(base.root, low, high))
-			return;
-		i = ++p->count;
-		p->groups[i] = (struct group){.root = base.root,
-					      .leader = (uint16_t)(ir - p->unit->ops),
-					      .low = low,
-					      .high = high,
-					      .from = (uint8_t)from,
-					      .from_distance = sum_at(p, from).distance,
-					      .store = store};
-	}
-	p->groups[i].ranged |= base.range != 0;
-	p->groups[i].low = least(p->groups[i].low, low);
-	p->groups[i].high = greatest(p->groups[i].high, high);
-	p->groups[i].members++;
-	p->groups[i].store |= store;
-	ir->group = (uint8_t)i;
-	p->places[ir - p->unit->ops] = low;
-}
-
-static struct sum number(uint64_t most)
-{
-	return (struct sum){.root = ROOT_ZERO, .range = (uint16_t)(most < RANGE_MAX ? most : RANGE_MAX)};
-}
-
-/* A small number, if the operation makes one; else its range is RANGE_MAX. */
-static struct sum small(const struct pass *p, const struct ir *ir)
-{
-	bool constant = ir->b == IR_CONST;
-	struct sum a = ir->a < IR_GLOBALS ? p->sums[ir->a] : number(RANGE_MAX);
-
-	if (ir->op == IR_AND && constant && ir->imm >= 0)
-		return number((uint64_t)ir->imm);
-	if (ir->op == IR_SHR && constant && ir->imm > 0)
-		return number(UINT64_MAX >> (64 - ir->size * 8 + ir->imm));
-	if (ir->op == IR_SHL && constant && ir->size == 8 && a.root == ROOT_ZERO && !a.distance && ir->imm < 16)
-		return number((uint64_t)a.range << ir->imm);
-	return number(RANGE_MAX);
-}
-
-/* An element of a small array: its place and a small number that is shifted. */
-static struct sum element(const struct pass *p, const struct ir *ir)
-{
-	struct sum index = ir->a < IR_GLOBALS ? p->sums[ir->a] : number(RANGE_MAX), sum;
-	unsigned range = (unsigned)index.range << ir->imm;
-
-	if (ir->size != 8 || ir->b >= IR_GLOBALS || index.root != ROOT_ZERO || index.distance)
-		return number(RANGE_MAX);
-	sum = p->sums[ir->b];
-	if (sum.range + range >= RANGE_MAX)
-		return number(RANGE_MAX);
-	sum.range = (uint16_t)(sum.range + range);
-	return sum;
-}
-
-/* A value plus a constant or a small number; else its range is RANGE_MAX. */
-static struct sum sum_of(const struct pass *p, const struct ir *ir)
-{
-	struct sum a, b = {.root = ROOT_ZERO};
-	int64_t distance, most;
-
-	if (ir->op == IR_SHIFT_ADD)
-		return element(p, ir);
-	if (ir->op != IR_ADD || ir->size != 8 || ir->a >= IR_GLOBALS || (ir->b >= IR_GLOBALS && ir->b != IR_CONST))
-		return number(RANGE_MAX);
-	a = p->sums[ir->a];
-	if (ir->b != IR_CONST)
-		b = p->sums[ir->b];
-	if (a.root == ROOT_ZERO && ir->b != IR_CONST) {
-		b = a;
-		a = p->sums[ir->b];
-	}
-	distance = (int64_t)a.distance + b.distance + (ir->b == IR_CONST ? ir->imm : 0);
-	most = a.root == ROOT_PAGE ? PAGE_DISTANCE_MAX : DISTANCE_MAX;
-	if (b.root != ROOT_ZERO || a.range + b.range >= RANGE_MAX || distance <= -most || distance >= most)
-		return number(RANGE_MAX);
-	return (struct sum){.root = a.root, .range = (uint16_t)(a.range + b.range), .distance = (int32_t)distance};
-}
-
-static struct sum here(const struct ir *ir)
-{
-	if (ir->imm <= -PAGE_DISTANCE_MAX || ir->imm >= PAGE_DISTANCE_MAX)
-		return number(RANGE_MAX);
-	return (struct sum){.root = ROOT_PAGE, .distance = (int32_t)ir->imm};
-}
-
-static void follow(struct pass *p, const struct ir *ir)
-{
-	struct sum sum;
-
-	switch (ir->op) {
-	case IR_HERE:
-		sum = here(ir);
-		break;
-	case IR_AND:
-	case IR_SHR:
-	case IR_SHL:
-		sum = small(p, ir);
-		break;
-	case IR_ADD:
-	case IR_SHIFT_ADD:
-		sum = sum_of(p, ir);
-		break;
-	default:
-		fresh(p, ir->dst);
+	i = find(p, &reach);
+	if (!i)
+		i = begin(p, ir, &reach, table ? from : teller(p, ir->a, base));
+	if (!i)
 		return;
+	g = &p->groups[i];
+	g->ranged |= reach.ranged;
+	g->low = least(g->low, reach.low);
+	g->high = greatest(g->high, reach.high);
+	g->members++;
+	g->aligned = (uint8_t)greatest(g->aligned, ir->size);
+	g->crooked |= base.range && 1u << least(base.grain, 3) < ir->size;
+	g->store |= reach.store;
+	ir->group = (uint8_t)i;
+	p->places[ir - p->unit->ops] = reach.low;
+}
+
+/* Whether a group that walks stays. One that an outer loop moves walks on: most often in the same page. */
+static bool stays(const struct pass *p, const struct group *g)
+{
+	if (g->from == IR_PAGE)
+		return true;
+	return is_still(p, g->leader, g->from) && (g->table || !p->written[g->from]);
+}
+
+/* Elements of tables that may lie in two pages must lie in one of them each. */
+static void straighten(struct pass *p)
+{
+	for (unsigned i = 0; i < p->unit->count; i++) {
+		const struct ir *ir = &p->unit->ops[i];
+		struct group *g = &p->groups[ir->group];
+
+		if (ir->group && (p->places[i] - g->low) & (ir->size - 1))
+			g->crooked = true;
 	}
-	if (sum.range == RANGE_MAX)
-		fresh(p, ir->dst);
-	else
-		p->sums[ir->dst] = sum;
 }
 
 /* What is alone in its group is in none. */
@@ -271,7 +249,12 @@ static void settle(struct pass *p, unsigned i)
 	const struct group *g = &p->groups[ir->group];
 
 	ir->walks = p->walks[ir->group];
-	if (g->members == 1 && !ir->walks) {
+	ir->stays = ir->walks && stays(p, g);
+	ir->table = g->table;
+	ir->apart = g->table && p->tables == OPTIMIZE_TABLES_APART;
+	ir->aligned = g->aligned;
+	if ((g->members == 1 && !ir->walks) || (ir->apart && g->crooked)) {
+		ir->walks = ir->stays = ir->table = ir->apart = false;
 		ir->group = 0;
 		return;
 	}
@@ -345,7 +328,7 @@ static void join(struct pass *p, unsigned from)
 			p->groups[i].closed = true;
 	for (unsigned i = 0; i < IR_GLOBALS; i++)
 		if (p->written[i] > from)
-			fresh(p, i);
+			sums_fresh(&p->values, i);
 }
 
 /* What is known at the head of a loop: nothing that the loop changes, nor what a way into its middle leads round. */
@@ -361,7 +344,7 @@ static void head(struct pass *p, unsigned first, unsigned last)
 		if (p->first_from[i] && p->first_from[i] <= first)
 			join(p, p->first_from[i]);
 		if (ir_writes_global(ir))
-			fresh(p, ir->dst);
+			sums_fresh(&p->values, ir->dst);
 	}
 }
 
@@ -399,6 +382,27 @@ static uint32_t walking(const struct ir_unit *unit, unsigned first, unsigned las
 		}
 	} while (set != before);
 	return set;
+}
+
+/* Which globals loops leave as they are, where nothing may make a page no longer good. */
+static void stillness(struct pass *p)
+{
+	const struct ir_unit *unit = p->unit;
+
+	memset(p->still, 0, unit->count * sizeof p->still[0]);
+	for (unsigned i = 0; i < unit->count; i++) {
+		unsigned to = unit->ops[i].inside;
+		uint32_t set = to && to - 1 <= i ? UINT32_MAX : 0;
+
+		for (unsigned j = to - 1; set && j <= i; j++) {
+			if (unit->ops[j].op == IR_CALL_C)
+				set = 0;
+			else if (ir_writes_global(&unit->ops[j]))
+				set &= ~(UINT32_C(1) << unit->ops[j].dst);
+		}
+		for (unsigned j = to - 1; set && j <= i; j++)
+			p->still[j] |= set;
+	}
 }
 
 static bool stays_or_walks(uint32_t set, unsigned from)
@@ -440,10 +444,20 @@ static void ways(struct pass *p, unsigned i)
 		p->straight = ir->label ? i : i + 1;
 }
 
-static void groups(struct pass *p)
+static void begin_groups(struct pass *p)
+{
+	p->values.roots = SUM_ROOTS;
+	p->count = 0;
+	p->straight = p->loop = 0;
+	memset(p->written, 0, sizeof p->written);
+	all_fresh(p);
+}
+
+static void find_groups(struct pass *p)
 {
 	struct ir_unit *unit = p->unit;
 
+	begin_groups(p);
 	for (unsigned i = 0; i < unit->count; i++) {
 		struct ir *ir = &unit->ops[i];
 
@@ -454,31 +468,58 @@ static void groups(struct pass *p)
 		if (ir->op == IR_CALL_C) {
 			all_fresh(p);
 		} else if (ir_writes_global(ir)) {
-			follow(p, ir);
+			sums_follow(&p->values, ir);
 			p->written[ir->dst] = (uint16_t)(i + 1);
 		}
 	}
+}
+
+/* Elements that make checking a whole table worth the while, each time. */
+#define MANY 4
+
+/* Tables that are no groups after all; false: there is none. Their elements may be in others, then. */
+static bool refuse(struct pass *p)
+{
+	for (unsigned i = 1; i <= p->count; i++) {
+		const struct group *g = &p->groups[i];
+
+		if (g->table && g->members < MANY && !is_still(p, g->leader, g->from) && p->refused_count < IR_GROUPS)
+			p->refused[p->refused_count++] = g->root;
+	}
+	for (unsigned i = 0; p->refused_count && i < p->unit->count; i++)
+		p->unit->ops[i].group = 0;
+	return p->refused_count;
+}
+
+static void groups(struct pass *p)
+{
+	struct ir_unit *unit = p->unit;
+
+	if (unit->loops)
+		stillness(p);
+	p->refused_count = 0;
+	find_groups(p);
+	if (refuse(p))
+		find_groups(p);
 	if (!p->count)
 		return;
 	memset(p->walks, 0, sizeof p->walks);
 	if (unit->loops)
 		walks(p);
+	if (p->tables == OPTIMIZE_TABLES_APART)
+		straighten(p);
 	for (unsigned i = 0; i < unit->count; i++)
 		if (unit->ops[i].group)
 			settle(p, i);
 }
 
-void optimize(struct ir_unit *unit)
+void optimize(struct ir_unit *unit, enum optimize_tables tables)
 {
 	struct pass p;
 
 	p.unit = unit;
-	p.roots = ROOT_ZERO + 1;
-	p.count = 0;
-	p.straight = p.loop = 0;
-	memset(p.written, 0, sizeof p.written);
+	p.tables = tables;
 	unit->inside = unit->loops = unit->grouped = false;
-	all_fresh(&p);
 	resolve(&p);
 	simplify(unit);
 	groups(&p);

@@ -10,8 +10,14 @@
  * What lies at a small unknown distance (a number that was masked or shifted, times the size of a word) belongs to a group
  * too, with all the places that it may choose in the span: the elements of a small array.
  *
- * Groups that walk: in a loop of the unit, where the base moves by constants or not at all, a group (of one access, too) most
- * often stays in the page of the time before. It keeps that page from one time to the next, for as long as the unit runs.
+ * Groups that walk: in a loop of the unit, where the base moves by constants, a group (of one access, too) most often stays
+ * in the page of the time before. It keeps that page from one time to the next, for as long as the unit runs. Groups that
+ * stay: the same where the loop does not move the base. The page is good until the base is written, and nothing is compared.
+ *
+ * Tables: elements that a number of at least seven bits chooses, less than OPTIMIZE_TABLE bytes away, are groups of their own
+ * where these stay, and elsewhere if they are some. Their span may lie in two pages that lie side by side in the host's memory, too. Where it lies in two that
+ * do not, a unit goes on whose accesses to tables choose between two pages; and where one of these can not be had, one without
+ * groups of tables.
  *
  * Thread: any.
  */
@@ -23,7 +29,12 @@
 /* The longest span of a group, in bytes: the longer, the more often it lies in two pages. */
 #define OPTIMIZE_SPAN 768
 
-void optimize(struct ir_unit *unit);
+/* And of a table. */
+#define OPTIMIZE_TABLE 4096
+
+enum optimize_tables { OPTIMIZE_TABLES, OPTIMIZE_TABLES_APART, OPTIMIZE_NO_TABLES };
+
+void optimize(struct ir_unit *unit, enum optimize_tables tables);
 
 /* A part of it, simplify.c: after the branches within the unit are known. */
 void simplify(struct ir_unit *unit);

@@ -136,7 +136,17 @@ static void verify(struct depot *s, struct code_page *page)
 	atomic_store_explicit(&page->verified, now, memory_order_release);
 }
 
-static struct unit *write_record(struct depot *s, const struct emit_result *result, struct link *links)
+static uint8_t link_kind(const struct emit_link *from, unsigned kind)
+{
+	static const uint8_t kinds[] = {
+		[EMIT_PLAIN] = UNIT_PLAIN, [EMIT_APART] = UNIT_APART, [EMIT_NO_TABLES] = UNIT_NO_TABLES};
+
+	if (from->to_kind == EMIT_SAME)
+		return kind & (UNIT_APART | UNIT_NO_TABLES);
+	return kinds[from->to_kind];
+}
+
+static struct unit *write_record(struct depot *s, const struct emit_result *result, unsigned kind, struct link *links)
 {
 	struct unit *unit = (struct unit *)(links + result->link_count);
 
@@ -146,7 +156,7 @@ static struct unit *write_record(struct depot *s, const struct emit_result *resu
 		links[i] = (struct link){.place = from->place,
 					 .stub = (int32_t)(x64_patched(from->place) - from->place),
 					 .to = (uint16_t)from->to,
-					 .plain = from->plain};
+					 .kind = link_kind(from, kind)};
 	}
 	memset(unit, 0, sizeof *unit);
 	unit->links = (uint16_t)result->link_count;
@@ -169,11 +179,11 @@ static struct unit *emit(struct translator *t, unsigned kind)
 	if (!record || !code_cache_begin(s->cache, room, &write, &run))
 		return NULL;
 	a = x64_begin(write, room, run);
-	emit_unit(&a, &t->ir, (enum frame_mode)(kind & ~(UNIT_PLAIN | UNIT_STRADDLES)), &s->runtime, link_number(s, record), &t->result);
+	emit_unit(&a, &t->ir, (enum frame_mode)(kind & ~UNIT_FLAGS), &s->runtime, link_number(s, record), &t->result);
 	if (a.overflow)
 		return NULL;
 	code_cache_end(s->cache, (size_t)(a.at - write));
-	unit = write_record(s, &t->result, record);
+	unit = write_record(s, &t->result, kind, record);
 	unit->bytes = kind & UNIT_STRADDLES ? 2 : t->ir.bytes; /* those in its page */
 	unit->tail = t->ir.tail;
 	unit->tail_bytes = t->ir.tail_bytes;
@@ -236,6 +246,13 @@ static struct code_page *page_with(struct depot *s, struct page_copy *copy, uint
 	return page;
 }
 
+static enum optimize_tables tables_of(unsigned kind)
+{
+	if (kind & UNIT_NO_TABLES)
+		return OPTIMIZE_NO_TABLES;
+	return kind & UNIT_APART ? OPTIMIZE_TABLES_APART : OPTIMIZE_TABLES;
+}
+
 /* The operations for the code of `key`, in `page`; false: there are none. */
 static bool translate(struct translator *t, const struct key *key, struct page_copy *page)
 {
@@ -247,7 +264,7 @@ static bool translate(struct translator *t, const struct key *key, struct page_c
 		return false;
 	}
 	if (!(key->kind & UNIT_PLAIN))
-		optimize(&t->ir);
+		optimize(&t->ir, tables_of(key->kind));
 	return true;
 }
 
@@ -392,7 +409,7 @@ static struct unit *unit_for(struct translator *t, uint64_t pc, unsigned kind)
 		return NULL;
 	unit = unit_at(t, &key);
 	/* The salt may be another since it was looked at. */
-	if (unit && !(kind & UNIT_PLAIN)) {
+	if (unit && !(kind & UNIT_LINKED)) {
 		enter_jump(t->frame, pc, depot_code(t->depot, unit));
 		note(t, pc ^ t->frame->salt, unit);
 	}
@@ -460,11 +477,11 @@ bool units_connect(struct translator *t, uint32_t number)
 	struct unit *unit;
 
 	hart->pc = t->frame->page + here.to;
-	unit = unit_for(t, hart->pc, t->frame->mode | (here.plain ? UNIT_PLAIN : 0));
+	unit = unit_for(t, hart->pc, t->frame->mode | here.kind);
 	if (!unit)
 		return false;
 	if (unit->kind & UNIT_STRADDLES)
-		return !here.plain;
+		return !here.kind;
 	pthread_mutex_lock(&t->depot->lock);
 	link_connect(t->depot, link, unit);
 	pthread_mutex_unlock(&t->depot->lock);

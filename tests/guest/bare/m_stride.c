@@ -11,7 +11,7 @@
 
 /* The first half is seen from VIRTUAL on, in another order, so that what lies behind a page is not what comes next. */
 static uint64_t memory[2 * PAGES][WORDS] __attribute__((aligned(4096)));
-static const unsigned order[PAGES] = {2, 0, 3, 1};
+static unsigned order[PAGES] = {2, 0, 3, 1};
 
 static uint64_t value(unsigned page, unsigned word)
 {
@@ -75,6 +75,20 @@ static naked void grow(void)
 {
 	asm("1: andi t0, a1, 7; slli t0, t0, 3; add t0, a0, t0; ld t1, 0(t0); addi t1, t1, 1; sd t1, 0(t0);"
 	    "addi a1, a1, -1; bnez a1, 1b; ret");
+}
+
+/* The same with 256 words, which bytes choose; and where the table moves on by 128 words, between two loops, four times. */
+static naked void count(void)
+{
+	asm("1: andi t0, a1, 255; slli t0, t0, 3; add t0, a0, t0; ld t1, 0(t0); addi t1, t1, 1; sd t1, 0(t0);"
+	    "addi a1, a1, -1; bnez a1, 1b; ret");
+}
+static naked void count_on(void)
+{
+	asm("li t3, 4; 1: mv t2, a1; 2: andi t0, t2, 255; slli t0, t0, 3; add t0, t0, a0; ld t1, 0(t0); addi t1, t1, 1; sd t1, 0(t0);"
+	    "addi t2, t2, -1; bnez t2, 2b; addi a0, a0, 1024;"
+	    "mv t2, a1; 2: andi t0, t2, 255; slli t0, t0, 3; add t0, t0, a0; ld t1, 0(t0); addi t1, t1, 2; sd t1, 0(t0);"
+	    "addi t2, t2, -1; bnez t2, 2b; addi t3, t3, -1; bnez t3, 1b; ret");
 }
 
 /* A place a gigabyte from here, in a register that is overwritten by what lies there; and a store to it. */
@@ -214,6 +228,91 @@ static void tables(void)
 	not_chosen(VIRTUAL + PAGES * PAGE - 32, 'r');
 }
 
+static uint64_t was(uint64_t at)
+{
+	return value((unsigned)((at - VIRTUAL) / PAGE), (unsigned)((at - VIRTUAL) % PAGE / 8));
+}
+
+/* How many of the tables that begin at four places, 128 words apart from `first` on, have word i. */
+static unsigned covering(unsigned first, unsigned i)
+{
+	unsigned n = 0;
+
+	for (unsigned j = first; j < first + 4; j++)
+		n += i >= j * 128 && i < j * 128 + 256;
+	return n;
+}
+
+/* A table of 256 words, in one page or in two; 600 elements of it, from the 88th down and round. */
+static void counted(uint64_t base)
+{
+	fresh();
+	last = run(S, count, base, 600);
+	check(last.cause, ECALL_S);
+	for (unsigned i = 0; i < 256; i++) {
+		context("counted", base, i, 0);
+		check(*word(base + i * 8), was(base + i * 8) + 2 + (i > 0 && i <= 88));
+	}
+	fresh();
+	last = run(S, count_on, base, 256);
+	check(last.cause, ECALL_S);
+	for (unsigned i = 0; i < 256 + 4 * 128; i++) {
+		context("counted on", base, i, 0);
+		check(*word(base + i * 8), was(base + i * 8) + covering(0, i) + 2 * covering(1, i));
+	}
+}
+
+/* Words that lie across the end of a page: all bits are ones, so that a carry goes through each. */
+static void counted_across(uint64_t base)
+{
+	fresh();
+	for (unsigned i = 0; i <= 256; i++)
+		*word(base + i * 8) = UINT64_MAX;
+	context("counted across", base, 0, 0);
+	last = run(S, count, base + 4, 256);
+	check(last.cause, ECALL_S);
+	check(*word(base), UINT32_MAX);
+	for (unsigned i = 1; i < 256; i++)
+		check(*word(base + i * 8), 0);
+	check(*word(base + 256 * 8), UINT64_MAX << 32);
+}
+
+/* The table's upper words, from `bad` on, may not be accessed so: it faults at once, or when those below were counted. */
+static void not_counted(uint64_t base, unsigned bad, char denied)
+{
+	for (unsigned round = 0; round < 3; round++) {
+		fresh();
+		context("not counted", base, bad, (uint64_t)denied);
+		last = run(S, count, base, 255);
+		check(last.cause, page_fault(denied));
+		check(last.tval, base + 255 * 8);
+		last = run(S, count, base, bad - 1);
+		check(last.cause, ECALL_S);
+		last = run(S, count, base, 256 + bad - 1);
+		check(last.cause, page_fault(denied));
+		check(last.tval, base + 255 * 8);
+		for (unsigned i = 0; i < bad; i++)
+			check(*word(base + i * 8), was(base + i * 8) + 1 + (i != 0));
+	}
+}
+
+static void large_tables(void)
+{
+	static const unsigned from[] = {0, PAGE / 2 - 64, PAGE / 2, PAGE / 2 + 8, PAGE - 8, 2 * PAGE - 1024};
+	uint64_t *entry = paging_entry(VIRTUAL + PAGE, 0);
+
+	for (unsigned i = 0; i < sizeof from / sizeof from[0]; i++)
+		counted(VIRTUAL + from[i]);
+	counted_across(VIRTUAL + PAGE - 512);
+	fresh();
+	*entry = pte((uint64_t)memory[order[1]], PTE_ALL & ~(PTE_W | PTE_D));
+	fence_vma();
+	not_counted(VIRTUAL + PAGE - 800, 100, 'w');
+	*entry = pte((uint64_t)memory[order[1]], PTE_ALL);
+	fence_vma();
+	not_counted(VIRTUAL + PAGES * PAGE - 800, 100, 'r');
+}
+
 int main(void)
 {
 	paging_reset(3);
@@ -229,5 +328,12 @@ int main(void)
 	map(PTE_ALL);
 	fence_vma();
 	tables();
+	large_tables();
+	/* Now pages that are neighbours are so in memory, too. */
+	for (unsigned i = 0; i < PAGES; i++)
+		order[i] = i;
+	map(PTE_ALL);
+	fence_vma();
+	large_tables();
 	return 0;
 }

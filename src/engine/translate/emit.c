@@ -41,11 +41,11 @@ static void do_late(struct emit *e, const struct stub *s)
 	const uint8_t *map = e->map;
 	bool any = false;
 
-	if (!e->any_late)
+	if (!e->late_count)
 		return;
 	e->map = s->swapped ? emit_map(e) : frame_pinned;
-	for (unsigned i = 0; i < here; i++) {
-		const struct ir *ir = &e->unit->ops[i];
+	for (unsigned i = 0; i < e->late_count && e->late[i] < here; i++) {
+		const struct ir *ir = &e->unit->ops[e->late[i]];
 
 		if (ir->late <= here && ir->narrow <= here)
 			continue;
@@ -453,7 +453,8 @@ static void operation(struct emit *e)
 	if (e->ir->label)
 		label(e, (unsigned)(e->ir - e->unit->ops));
 	/* What has no side effect is left out where nobody sees its result. */
-	e->any_late |= e->ir->late || e->ir->narrow;
+	if (e->ir->late | e->ir->narrow)
+		e->late[e->late_count++] = (uint8_t)(e->ir - e->unit->ops);
 	if (e->ir->late || (op < IR_LOAD && e->ir->dst == IR_ZERO))
 		return;
 	e->kept = false;

@@ -75,13 +75,14 @@ struct emit {
 	unsigned swap_count;
 	const void *put_back, *take_again; /* routines of the unit: to frame_pinned and from it */
 	unsigned forward_count;
-	bool any_late;
+	unsigned late_count;
 	uint8_t pointer; /* the group whose slot rcx holds; or 0 */
 	uint32_t anchors; /* globals that say where groups lie that stay */
 	uint32_t host_groups; /* whose slot is the host address of their lowest byte; of the others, the addend */
 
 	/* Written before they are read: emit_unit does not clear them, which would cost more than many a unit. */
 	const void *labels[UNIT_OPS];
+	uint8_t late[UNIT_OPS]; /* operations that are late or narrow */
 	struct forward forwards[UNIT_OPS];
 	struct stub stubs[STUBS_MAX];
 };

@@ -22,6 +22,14 @@ struct use {
 	uint32_t written; /* a bit for each */
 };
 
+/* What operations [first, last], a loop, weigh. */
+static void weigh_loop(uint16_t often[UNIT_OPS], unsigned first, unsigned last)
+{
+	for (unsigned i = first; i <= last; i++)
+		if (often[i] * LOOP_WEIGHT <= OFTEN_MAX)
+			often[i] = (uint16_t)(often[i] * LOOP_WEIGHT);
+}
+
 /* Branches leave, loops run. */
 static void guess(const struct ir_unit *unit, uint16_t often[UNIT_OPS])
 {
@@ -29,16 +37,12 @@ static void guess(const struct ir_unit *unit, uint16_t often[UNIT_OPS])
 
 	for (unsigned i = 0; i < unit->count; i++) {
 		const struct ir *ir = &unit->ops[i];
-		unsigned to = ir->inside;
 
 		often[i] = (uint16_t)here;
-		if (ir->op == IR_BRANCH && !to)
+		if (ir->op == IR_BRANCH && !ir->inside)
 			here = here * 5 / 8;
-		if (!unit->loops || !to || to - 1 > i)
-			continue;
-		for (unsigned j = to - 1; j <= i; j++)
-			if (often[j] * LOOP_WEIGHT <= OFTEN_MAX)
-				often[j] = (uint16_t)(often[j] * LOOP_WEIGHT);
+		if (ir->inside && ir->inside - 1u <= i)
+			weigh_loop(often, ir->inside - 1u, i);
 	}
 }
 
@@ -59,13 +63,29 @@ static void count_one(struct use *use, const struct ir *ir, unsigned often)
 	}
 }
 
-static void count(const struct ir_unit *unit, struct use *use)
+static void count_loops(const struct ir_unit *unit, struct use *use)
 {
 	uint16_t often[UNIT_OPS];
 
 	guess(unit, often);
 	for (unsigned i = 0; i < unit->count; i++)
 		count_one(use, &unit->ops[i], often[i]);
+}
+
+static void count(const struct ir_unit *unit, struct use *use)
+{
+	const struct ir *end = unit->ops + unit->count;
+	unsigned here = ONCE;
+
+	if (unit->loops) {
+		count_loops(unit, use);
+		return;
+	}
+	for (const struct ir *ir = unit->ops; ir < end; ir++) {
+		count_one(use, ir, here);
+		if (ir->op == IR_BRANCH && !ir->inside)
+			here = here * 5 / 8;
+	}
 }
 
 /* Most units are so short that nothing is to be gained. */

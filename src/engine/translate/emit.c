@@ -29,9 +29,8 @@ static void give_back(struct emit *e, unsigned instructions)
 
 static void leave_at(struct emit *e, enum emit_exit why, unsigned at)
 {
-	x64_mov_ri(e->a, X64_RAX, why);
 	x64_mov_ri(e->a, X64_RDX, at);
-	x64_jmp_rel32(e->a, e->runtime->leave_here);
+	x64_jmp_rel32(e->a, e->runtime->leave_for[why]);
 }
 
 /* What the operations before this one have left for those who look. */
@@ -381,35 +380,23 @@ static void emit_stubs(struct emit *e)
 	}
 }
 
+enum { KEEPS_RCX = 1, KEEPS_RCX_CONST = 2 };
+
+static const uint8_t keeps_rcx[UINT8_MAX + 1] = {
+	[IR_SET ... IR_XOR] = KEEPS_RCX,
+	[IR_SHL ... IR_SAR] = KEEPS_RCX_CONST,
+	[IR_ROR] = KEEPS_RCX_CONST,
+	[IR_LESS ... IR_LESS_UNSIGNED] = KEEPS_RCX,
+	[IR_SHIFT_ADD ... IR_ZERO_EXTEND] = KEEPS_RCX,
+	[IR_LOAD ... IR_FLOAT_STORE] = KEEPS_RCX, /* these set e->pointer */
+	[IR_BRANCH] = KEEPS_RCX,
+};
+
 bool emit_keeps_rcx(const struct ir *ir)
 {
-	switch (ir->op) {
-	case IR_SET:
-	case IR_HERE:
-	case IR_ADD:
-	case IR_SUB:
-	case IR_AND:
-	case IR_OR:
-	case IR_XOR:
-	case IR_LESS:
-	case IR_LESS_UNSIGNED:
-	case IR_SIGN_EXTEND:
-	case IR_ZERO_EXTEND:
-	case IR_SHIFT_ADD:
-	case IR_BRANCH:
-	case IR_LOAD: /* these set e->pointer */
-	case IR_STORE:
-	case IR_FLOAT_LOAD:
-	case IR_FLOAT_STORE:
-		return true;
-	case IR_SHL:
-	case IR_SHR:
-	case IR_SAR:
-	case IR_ROR:
-		return ir->b == IR_CONST;
-	default:
-		return false;
-	}
+	unsigned keeps = keeps_rcx[ir->op];
+
+	return (keeps & KEEPS_RCX) || ((keeps & KEEPS_RCX_CONST) && ir->b == IR_CONST);
 }
 
 static void label(struct emit *e, unsigned op)

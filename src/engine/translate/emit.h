@@ -11,6 +11,17 @@
 #include "engine/translate/frame.h"
 #include "engine/translate/ir.h"
 
+/* Why generated code came back. hart->pc is exact in every case; frame.budget holds what is left. */
+enum emit_exit {
+	EMIT_EXIT_LINK,   /* pc has no unit linked yet; frame.link names the place to patch */
+	EMIT_EXIT_LOOKUP, /* pc is not in the jump table */
+	EMIT_EXIT_BUDGET, /* the next unit has more instructions than may still run */
+	EMIT_EXIT_FLOATS, /* the unit at pc needs floats live */
+	EMIT_EXIT_ENGINE, /* the engine must do the instruction at pc */
+	EMIT_EXIT_TRAP,   /* C changed the state of the hart, and wants to be asked anew */
+};
+#define EMIT_EXITS (EMIT_EXIT_TRAP + 1)
+
 /* What leads a group, and what is in it. */
 enum emit_group { EMIT_LOADS, EMIT_STORES, EMIT_LOAD_BEFORE_STORES, EMIT_GROUPS };
 
@@ -19,7 +30,7 @@ struct emit_runtime {
 	/* unsigned enter(struct hart *hart, const void *code): runs units until one leaves; an enum emit_exit. */
 	const void *enter;
 	const void *leave_link;   /* edx: the link taken */
-	const void *leave_here;   /* eax: enum emit_exit; edx: address in the page */
+	const void *leave_for[EMIT_EXITS]; /* by why: all but links, traps; edx: address in the page */
 	const void *lookup;       /* rax: virtual pc, which has no jump entry in its place; goes there */
 	const void *jump;         /* rax: virtual pc; goes there, through the jump table */
 	/* State is in memory; for C to return to. */
@@ -39,16 +50,6 @@ struct emit_runtime {
 	const void *user_call, *supervisor_return, *sum_on, *sum_off;
 	const void *pure;         /* rcx: function; rax, rdx: operands; the result in rax */
 	bool alone;               /* no other hart: atomic operations need no lock. The owner's to set; false after emit_runtime */
-};
-
-/* Why generated code came back. hart->pc is exact in every case; frame.budget holds what is left. */
-enum emit_exit {
-	EMIT_EXIT_LINK,   /* pc has no unit linked yet; frame.link names the place to patch */
-	EMIT_EXIT_LOOKUP, /* pc is not in the jump table */
-	EMIT_EXIT_BUDGET, /* the next unit has more instructions than may still run */
-	EMIT_EXIT_FLOATS, /* the unit at pc needs floats live */
-	EMIT_EXIT_ENGINE, /* the engine must do the instruction at pc */
-	EMIT_EXIT_TRAP,   /* C changed the state of the hart, and wants to be asked anew */
 };
 
 #define EMIT_ACCESS_STORE   (1u << 16)

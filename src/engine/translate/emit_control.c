@@ -247,9 +247,8 @@ static void call_c(struct emit *e)
 
 static void leave(struct emit *e)
 {
-	x64_mov_ri(e->a, X64_RAX, EMIT_EXIT_ENGINE);
 	x64_mov_ri(e->a, X64_RDX, e->ir->at);
-	x64_jmp_rel32(e->a, e->runtime->leave_here);
+	x64_jmp_rel32(e->a, e->runtime->leave_for[EMIT_EXIT_ENGINE]);
 }
 
 void emit_control(struct emit *e)

@@ -426,6 +426,17 @@ static const void *make_leave_for(struct x64 *a, const void *saved, enum emit_ex
 	return here;
 }
 
+static void make_leave_for_all(struct x64 *a, struct emit_runtime *out, const void *leave)
+{
+	const void *here = x64_here(a);
+
+	x64_alu_rm(a, X64_ADD, 8, X64_RDX, x64_at(X64_RBP, FRAME_AT(page)));
+	x64_store(a, 8, x64_at(X64_RBP, AT_PC), X64_RDX);
+	x64_jmp_rel32(a, leave);
+	for (unsigned why = 0; why < EMIT_EXITS; why++)
+		out->leave_for[why] = make_leave_for(a, here, (enum emit_exit)why);
+}
+
 static const void *make_pure(struct x64 *a)
 {
 	const void *here = x64_here(a);
@@ -453,10 +464,7 @@ void emit_runtime(struct x64 *a, struct emit_runtime *out, const struct emit_cal
 	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(link)), X64_RDX);
 	x64_mov_ri(a, X64_RAX, EMIT_EXIT_LINK);
 	x64_jmp_rel32(a, leave);
-	out->leave_here = x64_here(a);
-	x64_alu_rm(a, X64_ADD, 8, X64_RDX, x64_at(X64_RBP, FRAME_AT(page)));
-	x64_store(a, 8, x64_at(X64_RBP, AT_PC), X64_RDX);
-	x64_jmp_rel32(a, leave);
+	make_leave_for_all(a, out, leave);
 	out->leave_trap = make_leave_for(a, saved, EMIT_EXIT_TRAP);
 	out->leave_engine = make_leave_for(a, saved, EMIT_EXIT_ENGINE);
 	out->lookup = make_lookup(a, saved, callbacks);

@@ -40,7 +40,19 @@ void optimize(struct ir_unit *unit, enum optimize_tables tables);
 void simplify(struct ir_unit *unit);
 
 /* What an operation does with globals, by kind. */
-enum { IR_READS_A = 1, IR_READS_B = 2, IR_WRITES = 4 };
+enum {
+	IR_READS_A = 1,
+	IR_READS_B = 2,
+	IR_WRITES = 4,
+	/* It may be left out or done late: it needs rax and rdx at most. The second: if operand b is a constant. */
+	IR_MAY_WAIT = 8,
+	IR_MAY_WAIT_CONST = 16,
+	/* The low word of the result follows from the low words of the operands alone, which are all that is read: always, if
+	 * it is of four bytes, if it is narrow. */
+	IR_OF_WORDS = 32,
+	IR_OF_WORDS_4 = 64,
+	IR_OF_WORDS_NARROW = 128,
+};
 extern const uint8_t ir_traits[UINT8_MAX + 1];
 
 /* Whether the operation's result goes to general global `dst`. */

@@ -475,29 +475,11 @@ struct behind {
 	uint16_t exit;              /* may have to show all globals */
 };
 
-/* Whether an operation may be left out or done late: it needs rax and rdx at most. */
 static bool may_wait(const struct ir *ir)
 {
-	switch (ir->op) {
-	case IR_SET:
-	case IR_HERE:
-	case IR_ADD:
-	case IR_SUB:
-	case IR_AND:
-	case IR_OR:
-	case IR_XOR:
-	case IR_SIGN_EXTEND:
-	case IR_ZERO_EXTEND:
-	case IR_SHIFT_ADD:
-		return true;
-	case IR_SHL:
-	case IR_SHR:
-	case IR_SAR:
-	case IR_ROR:
-		return ir->b == IR_CONST;
-	default:
-		return false;
-	}
+	unsigned traits = ir_traits[ir->op];
+
+	return (traits & IR_MAY_WAIT) || ((traits & IR_MAY_WAIT_CONST) && ir->b == IR_CONST);
 }
 
 static bool is_kept(const struct behind *b, unsigned input, const struct ir *ir, unsigned until)
@@ -513,31 +495,11 @@ static bool is_barrier(const struct ir_unit *unit, const struct ir *ir)
 	return ir->op == IR_PURE || ir->op > IR_FLOAT_STORE;
 }
 
-/* Whether the low word of the result follows from the low words of the operands alone, which are all that is read. */
 static bool is_of_words(const struct ir *ir)
 {
-	switch (ir->op) {
-	case IR_ADD:
-		return ir->size == 4 || ir->narrow;
-	case IR_SUB:
-	case IR_SHL:
-	case IR_SHR:
-	case IR_SAR:
-	case IR_ROR:
-	case IR_ROL:
-	case IR_MUL:
-		return ir->size == 4;
-	case IR_SIGN_EXTEND:
-		return ir->size <= 4;
-	case IR_ZERO_EXTEND:
-		return true;
-	case IR_AND:
-	case IR_OR:
-	case IR_XOR:
-		return ir->narrow;
-	default:
-		return false;
-	}
+	unsigned wanted = IR_OF_WORDS | (ir->size == 4 ? IR_OF_WORDS_4 : 0) | (ir->narrow ? IR_OF_WORDS_NARROW : 0);
+
+	return ir_traits[ir->op] & wanted;
 }
 
 /* Whether the upper half of a result may be anything for a while: who looks all the same extends the word's sign. */

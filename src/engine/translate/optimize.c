@@ -45,8 +45,7 @@ struct pass {
 
 static void all_fresh(struct pass *p)
 {
-	for (unsigned i = 0; i < IR_GLOBALS; i++)
-		sums_fresh(&p->values, i);
+	sums_all_fresh(&p->values);
 	p->first = p->count + 1;
 }
 
@@ -174,9 +173,9 @@ static unsigned table_at(const struct pass *p, const struct ir *ir)
 	struct sum far;
 	unsigned from;
 
-	if (p->tables == OPTIMIZE_NO_TABLES || ir->a >= IR_GLOBALS)
+	if (p->tables == OPTIMIZE_NO_TABLES || ir->a >= IR_GLOBALS || !(p->values.tables >> ir->a & 1))
 		return IR_GLOBALS;
-	far = p->values.far[ir->a];
+	far = sums_far(&p->values, ir->a);
 	if (far.range < SUM_RANGE_MAX || far.root == SUM_ROOT_ZERO)
 		return IR_GLOBALS;
 	from = teller(p, ir->a, far);
@@ -216,7 +215,7 @@ static void place(struct pass *p, struct ir *ir)
 {
 	unsigned from = table_at(p, ir), i;
 	bool table = from < IR_GLOBALS;
-	struct sum base = table ? p->values.far[ir->a] : sum_at(p, ir->a);
+	struct sum base = table ? sums_far(&p->values, ir->a) : sum_at(p, ir->a);
 	struct reach reach = reach_of(ir, base, table);
 	struct group *g;
 

@@ -4,16 +4,12 @@
 #include "memory/memory.h"
 
 #define TABLE_MAX OPTIMIZE_TABLE /* from here on what a number chooses has no known place */
+#define RANGE(n)  ((n) & 0x1fff)
 #define PAGE_DISTANCE_MAX (INT32_MAX - SUM_DISTANCE_MAX)
-
-void sums_fresh(struct sums *s, unsigned global)
-{
-	s->near[global] = s->far[global] = (struct sum){.root = s->roots++};
-}
 
 static struct sum number(uint64_t most)
 {
-	return (struct sum){.root = SUM_ROOT_ZERO, .range = (uint16_t)(most < TABLE_MAX ? most : TABLE_MAX)};
+	return (struct sum){.root = SUM_ROOT_ZERO, .range = RANGE(most < TABLE_MAX ? most : TABLE_MAX)};
 }
 
 static struct sum unknown(void)
@@ -21,9 +17,17 @@ static struct sum unknown(void)
 	return number(TABLE_MAX);
 }
 
+/* Elements are of eight bytes at most. */
+#define GRAIN_MAX 3
+
+static unsigned grain(uint64_t log2)
+{
+	return log2 < GRAIN_MAX ? (unsigned)log2 : GRAIN_MAX;
+}
+
 static unsigned grain_of(struct sum sum)
 {
-	return sum.range ? sum.grain : UINT8_MAX;
+	return sum.range ? sum.grain : GRAIN_MAX;
 }
 
 static bool is_number(struct sum sum)
@@ -53,7 +57,7 @@ static uint64_t least_of(uint64_t a, uint64_t b)
 
 static struct sum masked(struct sum number, int64_t mask)
 {
-	number.grain = (uint8_t)__builtin_ctzll((uint64_t)mask | UINT64_C(1) << GUEST_PAGE_SHIFT);
+	number.grain = grain((unsigned)__builtin_ctzll((uint64_t)mask | UINT64_C(1) << GRAIN_MAX)) & 7;
 	return number;
 }
 
@@ -64,9 +68,9 @@ static struct sum scaled(struct sum index, int64_t shift)
 	if (range >= TABLE_MAX)
 		return unknown();
 	return (struct sum){.root = SUM_ROOT_ZERO,
-			    .range = (uint16_t)range,
-			    .distance = index.distance << shift,
-			    .grain = (uint8_t)(index.grain + shift)};
+			    .range = RANGE(range),
+			    .grain = grain(grain_of(index) + (uint64_t)shift) & 7,
+			    .distance = index.distance << shift};
 }
 
 /* A number that has no bit above those of the greater. */
@@ -100,42 +104,49 @@ static struct sum small(const struct sums *s, const struct ir *ir)
 	}
 }
 
+typedef struct sum value_of(const struct sums *s, unsigned global);
+
+static struct sum near_of(const struct sums *s, unsigned global)
+{
+	return s->near[global];
+}
+
 /* What the operation adds: a value and a small number, or a constant. False: it is no such sum. */
-static bool addends(const struct sums *s, const struct sum *values, const struct ir *ir, struct sum *a, struct sum *b)
+static bool addends(const struct sums *s, value_of *value, const struct ir *ir, struct sum *a, struct sum *b)
 {
 	struct sum none = {.root = SUM_ROOT_ZERO};
 
 	if (ir->a >= IR_GLOBALS || (ir->size != 8 && ir->op != IR_SHIFT_ADD))
 		return false;
 	if (ir->op == IR_SHIFT_ADD && (ir->b < IR_GLOBALS || ir->b == IR_ZERO)) {
-		*a = ir->b == IR_ZERO ? none : values[ir->b];
+		*a = ir->b == IR_ZERO ? none : value(s, ir->b);
 		*b = scaled(number_in(s, ir, ir->a), ir->imm);
 		return true;
 	}
 	if (ir->op != IR_ADD || (ir->b >= IR_GLOBALS && ir->b != IR_CONST))
 		return false;
-	*a = values[ir->a];
+	*a = value(s, ir->a);
 	*b = none;
 	if (ir->b == IR_CONST && ir->imm != (int32_t)ir->imm)
 		return false;
 	if (ir->b == IR_CONST)
 		b->distance = (int32_t)ir->imm;
 	else
-		*b = values[ir->b];
+		*b = value(s, ir->b);
 	if (a->root == SUM_ROOT_ZERO && ir->b != IR_CONST) {
-		*a = values[ir->b];
-		*b = values[ir->a];
+		*a = value(s, ir->b);
+		*b = value(s, ir->a);
 	}
 	return true;
 }
 
 /* A value plus a constant or a small number, up to `limit` of them together; else its range is TABLE_MAX. */
-static struct sum sum_of(const struct sums *s, const struct sum *values, const struct ir *ir, unsigned limit)
+static struct sum sum_of(const struct sums *s, value_of *value, const struct ir *ir, unsigned limit)
 {
 	int64_t distance, most;
 	struct sum a, b;
 
-	if (!addends(s, values, ir, &a, &b) || b.root != SUM_ROOT_ZERO)
+	if (!addends(s, value, ir, &a, &b) || b.root != SUM_ROOT_ZERO)
 		return unknown();
 	distance = (int64_t)a.distance + b.distance;
 	most = a.root == SUM_ROOT_PAGE ? PAGE_DISTANCE_MAX : SUM_DISTANCE_MAX;
@@ -144,9 +155,9 @@ static struct sum sum_of(const struct sums *s, const struct sum *values, const s
 	if ((unsigned)a.range + b.range >= limit || distance <= -most || distance >= most)
 		return unknown();
 	return (struct sum){.root = a.root,
-			    .range = (uint16_t)(a.range + b.range),
-			    .distance = (int32_t)distance,
-			    .grain = (uint8_t)least_of(grain_of(a), grain_of(b))};
+			    .range = RANGE((unsigned)a.range + b.range),
+			    .grain = least_of(grain_of(a), grain_of(b)) & 7,
+			    .distance = (int32_t)distance};
 }
 
 static struct sum here(const struct ir *ir)
@@ -156,38 +167,53 @@ static struct sum here(const struct ir *ir)
 	return (struct sum){.root = SUM_ROOT_PAGE, .distance = (int32_t)ir->imm};
 }
 
-void sums_follow(struct sums *s, const struct ir *ir)
+static bool is_of_table(const struct sums *s, const struct ir *ir)
+{
+	return (s->tables >> ir->a & 1) || (ir->b < IR_GLOBALS && (s->tables >> ir->b & 1));
+}
+
+static void keep(struct sums *s, unsigned global, struct sum near)
+{
+	if (near.range == TABLE_MAX) {
+		sums_fresh(s, global);
+		return;
+	}
+	s->near[global] = near;
+	s->tables &= ~(UINT32_C(1) << global);
+}
+
+static void add(struct sums *s, const struct ir *ir)
 {
 	struct sum near, far;
 
-	switch (ir->op) {
-	case IR_HERE:
-		near = far = here(ir);
-		break;
-	case IR_AND:
-	case IR_OR:
-	case IR_XOR:
-	case IR_SHR:
-	case IR_SHL:
-		near = far = small(s, ir);
-		break;
-	case IR_ZERO_EXTEND:
-	case IR_LOAD:
-		near = far = ir->size == 1 && !ir->is_signed ? number(UINT8_MAX) : unknown();
-		break;
-	case IR_ADD:
-	case IR_SHIFT_ADD:
-		near = sum_of(s, s->near, ir, SUM_RANGE_MAX);
-		far = sum_of(s, s->far, ir, TABLE_MAX);
-		break;
-	default:
+	if (ir->a >= IR_GLOBALS) {
 		sums_fresh(s, ir->dst);
 		return;
 	}
-	if (near.range == TABLE_MAX)
-		sums_fresh(s, ir->dst);
-	else
-		s->near[ir->dst] = s->far[ir->dst] = near;
-	if (far.range != TABLE_MAX)
-		s->far[ir->dst] = far;
+	near = sum_of(s, near_of, ir, SUM_RANGE_MAX);
+	far = near.range == TABLE_MAX || is_of_table(s, ir) ? sum_of(s, sums_far, ir, TABLE_MAX) : unknown();
+	keep(s, ir->dst, near);
+	if (far.range == TABLE_MAX)
+		return;
+	s->far[ir->dst] = far;
+	s->tables |= UINT32_C(1) << ir->dst;
+}
+
+void sums_made(struct sums *s, const struct ir *ir)
+{
+	switch (ir->op) {
+	case IR_HERE:
+		keep(s, ir->dst, here(ir));
+		break;
+	case IR_LOAD:
+	case IR_ZERO_EXTEND:
+		keep(s, ir->dst, ir->size == 1 && !ir->is_signed ? number(UINT8_MAX) : unknown());
+		break;
+	case IR_ADD:
+	case IR_SHIFT_ADD:
+		add(s, ir);
+		break;
+	default:
+		keep(s, ir->dst, small(s, ir));
+	}
 }

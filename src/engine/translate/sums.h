@@ -12,16 +12,17 @@
 
 #include "engine/translate/ir.h"
 
-/* A value: at least `distance` from the root, and by at most `range` more. */
+/* A value: at least `distance` from the root, and by at most `range` more, which is a multiple of 1 << grain. */
 struct sum {
 	uint16_t root;
-	uint16_t range;
+	uint16_t range : 13, grain : 3;
 	int32_t distance;
-	uint8_t grain; /* what it is more by is a multiple of 1 << grain */
 };
+_Static_assert(sizeof(struct sum) == 8, "forgetting all of them is much of the work");
 
 struct sums {
 	struct sum near[IR_GLOBALS], far[IR_GLOBALS];
+	uint32_t tables; /* a bit for each global of which `far` is kept; of others it is as `near` */
 	uint16_t roots; /* the next one */
 };
 
@@ -31,9 +32,38 @@ struct sums {
 #define SUM_ROOT_ZERO    1 /* of small numbers */
 #define SUM_ROOTS        2 /* the first of all others */
 
+static inline struct sum sums_far(const struct sums *s, unsigned global)
+{
+	return s->tables >> global & 1 ? s->far[global] : s->near[global];
+}
+
 /* Nothing is known of the global from here on, but what is found out. */
-void sums_fresh(struct sums *s, unsigned global);
-/* The operation, which writes a global, is done. */
-void sums_follow(struct sums *s, const struct ir *ir);
+static inline void sums_fresh(struct sums *s, unsigned global)
+{
+	s->near[global] = (struct sum){.root = s->roots++};
+	s->tables &= ~(UINT32_C(1) << global);
+}
+
+static inline void sums_all_fresh(struct sums *s)
+{
+	for (unsigned i = 0; i < IR_GLOBALS; i++)
+		s->near[i] = (struct sum){.root = (uint16_t)(s->roots + i)};
+	s->roots = (uint16_t)(s->roots + IR_GLOBALS);
+	s->tables = 0;
+}
+
+/* The operation, which writes a global, is done; of one that is not known to make a sum nothing is known. */
+void sums_made(struct sums *s, const struct ir *ir);
+static inline void sums_follow(struct sums *s, const struct ir *ir)
+{
+	const uint64_t known = UINT64_C(1) << IR_HERE | UINT64_C(1) << IR_AND | UINT64_C(1) << IR_OR | UINT64_C(1) << IR_XOR |
+			       UINT64_C(1) << IR_SHR | UINT64_C(1) << IR_SHL | UINT64_C(1) << IR_ZERO_EXTEND |
+			       UINT64_C(1) << IR_LOAD | UINT64_C(1) << IR_ADD | UINT64_C(1) << IR_SHIFT_ADD;
+
+	if (ir->op < 64 && known >> ir->op & 1)
+		sums_made(s, ir);
+	else
+		sums_fresh(s, ir->dst);
+}
 
 #endif

@@ -121,6 +121,34 @@ static void vector_pair(struct oracle *o, enum x64_xmm x, enum x64_xmm y)
 	}
 }
 
+static void whole_pair(struct oracle *o, enum x64_xmm x, enum x64_xmm y)
+{
+	struct x64_mem mem = oracle_mem_of_few(y % oracle_mem_count_few());
+	unsigned int count = (x * 7u + y) % 64;
+
+	x64_vload(&o->a, x, mem);
+	oracle_wants(o, "movups %s,%s", xmm_name(x), mem_name(16, mem));
+	x64_vstore(&o->a, mem, x);
+	oracle_wants(o, "movups %s,%s", mem_name(16, mem), xmm_name(x));
+	x64_vload_high(&o->a, x, mem);
+	oracle_wants(o, "movhps %s,%s", xmm_name(x), mem_name(8, mem));
+	x64_vstore_high(&o->a, mem, x);
+	oracle_wants(o, "movhps %s,%s", mem_name(8, mem), xmm_name(x));
+	EACH_SIZE(size, 4)
+	{
+		x64_vshift_ri(&o->a, X64_SHL, size, x, y, count % (size * 8));
+		oracle_wants(o, "vpsll%c %s,%s,0x%x", size == 4 ? 'd' : 'q', xmm_name(x), xmm_name(y), count % (size * 8));
+		x64_vshift_ri(&o->a, X64_SHR, size, x, y, count % (size * 8));
+		oracle_wants(o, "vpsrl%c %s,%s,0x%x", size == 4 ? 'd' : 'q', xmm_name(x), xmm_name(y), count % (size * 8));
+		x64_vspread(&o->a, size, x, y);
+		oracle_wants(o, "vpbroadcast%c %s,%s", size == 4 ? 'd' : 'q', xmm_name(x), xmm_name(y));
+		x64_vtest(&o->a, size, x, y);
+		oracle_wants(o, "vtestp%c %s,%s", suffix(size), xmm_name(x), xmm_name(y));
+	}
+	x64_vshift_ri(&o->a, X64_SAR, 4, x, y, count % 32);
+	oracle_wants(o, "vpsrad %s,%s,0x%x", xmm_name(x), xmm_name(y), count % 32);
+}
+
 static void conversion_pair(struct oracle *o, enum x64_xmm x, enum x64_xmm y)
 {
 	const char *dst = xmm_name(x), *src = xmm_name(y);
@@ -151,6 +179,7 @@ static void test_vectors(void **state)
 	{
 		vector_pair(&o, x, y);
 		conversion_pair(&o, x, y);
+		whole_pair(&o, x, y);
 	}
 	EACH_MEM(mem)
 	{
@@ -192,6 +221,36 @@ static void three(struct oracle *o, enum x64_xmm x, enum x64_xmm y, enum x64_xmm
 		}
 }
 
+static void elements_of_three(struct oracle *o, enum x64_xmm x, enum x64_xmm y, enum x64_xmm z)
+{
+	static const char *const names[][2] = {
+		[X64_VADD] = {"vpaddd", "vpaddq"},  [X64_VSUB] = {"vpsubd", "vpsubq"},  [X64_VAND] = {"vpand", "vpand"},
+		[X64_VOR] = {"vpor", "vpor"},       [X64_VXOR] = {"vpxor", "vpxor"},    [X64_VSHL] = {"vpslld", "vpsllq"},
+		[X64_VSHR] = {"vpsrld", "vpsrlq"},  [X64_VSAR] = {"vpsrad", NULL},      [X64_VMUL] = {"vpmulld", NULL},
+		[X64_VFADD] = {"vaddps", "vaddpd"}, [X64_VFSUB] = {"vsubps", "vsubpd"}, [X64_VFMUL] = {"vmulps", "vmulpd"},
+		[X64_VFDIV] = {"vdivps", "vdivpd"}};
+	static const char *const fused[] = {"vfmadd", "vfmsub", "vfnmadd", "vfnmsub"};
+	const char *a = xmm_name(x), *b = xmm_name(y), *c = xmm_name(z);
+
+	EACH_SIZE(size, 4)
+	{
+		for (enum x64_vector op = X64_VADD; op <= X64_VFDIV; op++) {
+			if (!names[op][size == 8])
+				continue;
+			x64_vector(&o->a, op, size, x, y, z);
+			oracle_wants(o, "%s %s,%s,%s", names[op][size == 8], a, b, c);
+		}
+		for (enum x64_fma op = X64_FMADD; op <= X64_FNMSUB; op++) {
+			x64_vfma(&o->a, op, X64_FMA213, size, x, y, z);
+			oracle_wants(o, "%s213p%c %s,%s,%s", fused[op], suffix(size), a, b, c);
+		}
+		x64_vunordered(&o->a, size, x, y, z);
+		oracle_wants(o, "vcmpunordp%c %s,%s,%s", suffix(size), a, b, c);
+	}
+	x64_vshuffle(&o->a, x, y, z, (x + z) % 4u);
+	oracle_wants(o, "vshufpd %s,%s,%s,0x%x", a, b, c, (x + z) % 4u);
+}
+
 static void test_three(void **state)
 {
 	struct oracle o;
@@ -200,7 +259,10 @@ static void test_three(void **state)
 	oracle_begin(&o);
 	EACH_XMM(x)
 	EACH_XMM(y)
-	three(&o, x, y, (enum x64_xmm)other_reg(x + y));
+	{
+		three(&o, x, y, (enum x64_xmm)other_reg(x + y));
+		elements_of_three(&o, x, y, (enum x64_xmm)other_reg(x + y));
+	}
 	oracle_end(&o);
 }
 

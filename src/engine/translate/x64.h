@@ -104,6 +104,12 @@ enum x64_farith { X64_FADD, X64_FSUB, X64_FMUL, X64_FDIV, X64_FSQRT, X64_FMIN, X
 enum x64_flogic { X64_FAND, X64_FANDN, X64_FOR, X64_FXOR };
 enum x64_fma { X64_FMADD, X64_FMSUB, X64_FNMADD, X64_FNMSUB };
 
+/* On the elements of a vector. X64_VSAR and X64_VMUL: of words alone. */
+enum x64_vector {
+	X64_VADD, X64_VSUB, X64_VAND, X64_VOR, X64_VXOR, X64_VSHL, X64_VSHR, X64_VSAR, X64_VMUL,
+	X64_VFADD, X64_VFSUB, X64_VFMUL, X64_VFDIV
+};
+
 /* Which operands multiply: of (dst, b, c), 132 is dst*c+b, 213 is b*dst+c, 231 is b*c+dst. */
 enum x64_fma_order { X64_FMA132, X64_FMA213, X64_FMA231 };
 
@@ -349,6 +355,29 @@ void x64_roundsd(struct x64 *a, enum x64_xmm dst, enum x64_xmm src, unsigned int
 void x64_roundss(struct x64 *a, enum x64_xmm dst, enum x64_xmm src, unsigned int mode);
 /* Carry-less product of one half of each; bit 0 of halves picks dst's, bit 4 src's. PCLMULQDQ. */
 void x64_pclmulqdq(struct x64 *a, enum x64_xmm dst, enum x64_xmm src, unsigned int halves);
+/* dst = the 16 bytes at [mem], which need not be aligned, and back. */
+void x64_vload(struct x64 *a, enum x64_xmm dst, struct x64_mem mem);
+void x64_vstore(struct x64 *a, struct x64_mem mem, enum x64_xmm src);
+/* The same of the upper half alone; the lower one is kept. */
+void x64_vload_high(struct x64 *a, enum x64_xmm dst, struct x64_mem mem);
+void x64_vstore_high(struct x64 *a, struct x64_mem mem, enum x64_xmm src);
+/* dst = x `op` y in all elements, words (4) or double words (8); shifts are by the number in the lower half of y, which from
+ * the element's bits on leaves nothing, or its sign. AVX. */
+void x64_vector(struct x64 *a, enum x64_vector op, unsigned int size, enum x64_xmm dst, enum x64_xmm x, enum x64_xmm y);
+/* dst = src shifted by count, below the element's bits; op is X64_SHL, X64_SHR or, of words, X64_SAR. AVX. */
+void x64_vshift_ri(struct x64 *a, enum x64_shift op, unsigned int size, enum x64_xmm dst, enum x64_xmm src,
+		   unsigned int count);
+/* All elements of dst = the lowest one of src. AVX2. */
+void x64_vspread(struct x64 *a, unsigned int size, enum x64_xmm dst, enum x64_xmm src);
+/* dst = a half of x, and above it one of y: bits 0 and 1 of `halves` pick the upper one. AVX. */
+void x64_vshuffle(struct x64 *a, enum x64_xmm dst, enum x64_xmm x, enum x64_xmm y, unsigned int halves);
+/* Each element of dst = all ones where the floats of x and y are unordered, else 0. AVX. */
+void x64_vunordered(struct x64 *a, unsigned int size, enum x64_xmm dst, enum x64_xmm x, enum x64_xmm y);
+/* ZF = no float of x has its sign where y's has it. AVX. */
+void x64_vtest(struct x64 *a, unsigned int size, enum x64_xmm x, enum x64_xmm y);
+/* As x64_fma on all elements. FMA. */
+void x64_vfma(struct x64 *a, enum x64_fma op, enum x64_fma_order order, unsigned int size, enum x64_xmm dst,
+	      enum x64_xmm b, enum x64_xmm c);
 /* MXCSR from and to the 4 bytes at [mem]. */
 void x64_ldmxcsr(struct x64 *a, struct x64_mem mem);
 void x64_stmxcsr(struct x64 *a, struct x64_mem mem);

@@ -6,17 +6,13 @@
 #include <string.h>
 #include <cmocka.h>
 
-struct bench *bench_new(const struct engine *engine)
-{
-	return bench_new_with(engine, 0);
-}
-
-struct bench *bench_new_with(const struct engine *engine, uint64_t code_cache)
+static struct bench *make(const struct engine *engine, uint64_t code_cache, unsigned count)
 {
 	struct bench *b = calloc(1, sizeof *b);
 
 	assert_non_null(b);
 	b->engine = engine;
+	b->count = count;
 	memory_init(&b->memory);
 	bus_init(&b->bus);
 	clock_init(&b->clock);
@@ -24,10 +20,10 @@ struct bench *bench_new_with(const struct engine *engine, uint64_t code_cache)
 	b->cluster = (struct hart_cluster){.memory = &b->memory,
 					   .bus = &b->bus,
 					   .clock = &b->clock,
-					   .count = BENCH_HARTS,
+					   .count = count,
 					   .code_cache = code_cache,
 					   .reset_pc = BENCH_RAM};
-	for (unsigned i = 0; i < BENCH_HARTS; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		struct hart *hart = hart_new(&b->cluster, i);
 
 		assert_non_null(hart);
@@ -41,9 +37,24 @@ struct bench *bench_new_with(const struct engine *engine, uint64_t code_cache)
 	return b;
 }
 
+struct bench *bench_new(const struct engine *engine)
+{
+	return make(engine, 0, BENCH_HARTS);
+}
+
+struct bench *bench_new_with(const struct engine *engine, uint64_t code_cache)
+{
+	return make(engine, code_cache, BENCH_HARTS);
+}
+
+struct bench *bench_new_alone(const struct engine *engine)
+{
+	return make(engine, 0, 1);
+}
+
 void bench_free(struct bench *b)
 {
-	for (unsigned i = 0; i < BENCH_HARTS; i++) {
+	for (unsigned i = 0; i < b->count; i++) {
 		b->engine->vcpu_free(b->vcpu[i]);
 		hart_free(b->hart[i]);
 	}

@@ -19,12 +19,15 @@ struct bench {
 	struct hart *hart[BENCH_HARTS];
 	struct engine_vcpu *vcpu[BENCH_HARTS];
 	const struct engine *engine;
+	unsigned count; /* of harts */
 };
 
 /* Harts in M-mode at the start of RAM, floating point on, with PMP open to all modes. */
 struct bench *bench_new(const struct engine *engine);
 /* With this much room for translated code. */
 struct bench *bench_new_with(const struct engine *engine, uint64_t code_cache);
+/* The first hart alone. */
+struct bench *bench_new_alone(const struct engine *engine);
 void bench_free(struct bench *b);
 void bench_write(struct bench *b, uint64_t address, const uint32_t *words, unsigned count);
 void bench_write64(struct bench *b, uint64_t address, uint64_t value);

@@ -247,6 +247,13 @@ static void stub_walk(struct emit *e, const struct stub *s)
 	looked_up(e, s);
 }
 
+static void stub_vector(struct emit *e, const struct stub *s)
+{
+	e->map = s->swapped ? emit_map(e) : frame_pinned;
+	emit_vector(e, (unsigned)s->to, s->back);
+	e->map = frame_pinned;
+}
+
 static void stub_ahead(struct emit *e, const struct stub *s)
 {
 	e->map = s->swapped ? emit_map(e) : frame_pinned;
@@ -347,7 +354,7 @@ static void (*const stub_emitters[])(struct emit *e, const struct stub *s) = {
 	[STUB_ACCESS] = stub_access, [STUB_GROUP] = stub_group,   [STUB_PLAIN] = stub_link,
 	[STUB_APART] = stub_link,    [STUB_NO_TABLES] = stub_link,  [STUB_TABLES] = stub_tables,
 	[STUB_WALK] = stub_walk,     [STUB_ADDRESS] = stub_address,
-	[STUB_AHEAD] = stub_ahead,
+	[STUB_AHEAD] = stub_ahead,   [STUB_VECTOR] = stub_vector,
 	[STUB_EXIT] = stub_exit,     [STUB_LINK] = stub_link,
 	[STUB_CALL_C] = stub_call_c, [STUB_ELSEWHERE] = stub_elsewhere, [STUB_BUDGET] = stub_budget, [STUB_FLOATS] = stub_floats,
 	[STUB_TABLE] = stub_table,   [STUB_LOOKUP_CALL] = stub_lookup_call,
@@ -404,10 +411,11 @@ static void label(struct emit *e, unsigned op)
 	emit_forget(e);
 	e->pointer = 0;
 	e->boxed = 0;
-	e->labels[op] = x64_here(e->a);
 	for (unsigned i = 0; i < e->forward_count; i++)
 		if (e->forwards[i].op == op)
 			x64_patch_here(e->a, e->forwards[i].place);
+	if (!emit_vector_head(e))
+		e->labels[op] = x64_here(e->a);
 }
 
 static void by_kind(struct emit *e)

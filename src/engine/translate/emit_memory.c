@@ -214,9 +214,14 @@ static void lead(struct emit *e)
 		x64_store(e->a, 8, group_slot(e->ir), X64_RCX);
 }
 
+struct x64_mem emit_walk_slot(unsigned group, size_t member)
+{
+	return x64_at(X64_RBP, FRAME_AT(walks) + (int32_t)(sizeof(struct frame_walk) * group + member));
+}
+
 static struct x64_mem walk_slot(const struct ir *ir, size_t member)
 {
-	return x64_at(X64_RBP, FRAME_AT(walks) + (int32_t)(sizeof(struct frame_walk) * ir->group + member));
+	return emit_walk_slot(ir->group, member);
 }
 
 static void no_walk(struct emit *e, const struct ir *ir)

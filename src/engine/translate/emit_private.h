@@ -10,6 +10,7 @@ enum stub_kind {
 	STUB_ADDRESS, /* the same, where rax has the address already */
 	STUB_GROUP,   /* the same for a group, which may lie in two pages: then on without groups, mostly */
 	STUB_WALK,    /* a group has left its page: the TLB, then back */
+	STUB_VECTOR,  /* as many rounds of a loop as may be by vectors; `to`: which loop */
 	STUB_AHEAD,   /* a taken branch within the unit: give back `to` instructions, then there */
 	STUB_EXIT,    /* a taken branch: give back what was not run, then to `to` */
 	STUB_LINK,    /* the first way of a patchable jump */
@@ -78,6 +79,7 @@ struct emit {
 	unsigned late_count;
 	uint8_t pointer; /* the group whose slot rcx holds; or 0 */
 	uint32_t anchors; /* globals that say where groups lie that stay */
+	unsigned vector_count; /* loops that vectors may do */
 	uint32_t host_groups; /* whose slot is the host address of their lowest byte; of the others, the addend */
 
 	/* Written before they are read: emit_unit does not clear them, which would cost more than many a unit. */
@@ -170,6 +172,12 @@ void emit_walk(struct emit *e);
 void emit_two_pages(struct emit *e);
 /* It lies so: keeps what was said. rax is not kept. */
 void emit_keep_pages(struct emit *e);
+/* A member of what is known of a group that walks. */
+struct x64_mem emit_walk_slot(unsigned group, size_t member);
+/* emit_vector.c: at the head of a loop that vectors may do, where each round but the first asks for them; false: it is none. */
+bool emit_vector_head(struct emit *e);
+/* For the stub of it: with the loop's registers, then back. */
+void emit_vector(struct emit *e, unsigned number, const void *back);
 /* As the look-up of an access, for the address in rax, off the hot path. Returns the jump on a miss. */
 uint8_t *emit_recheck(struct emit *e, unsigned span, bool store);
 /* Instructions that were counted at the unit's entry and come behind the present one. */

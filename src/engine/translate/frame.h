@@ -33,6 +33,9 @@ struct frame_tlb {
 };
 #define FRAME_NO_PAGE UINT64_C(1)
 
+/* Loops by vectors in a unit. */
+#define FRAME_VECTORS 4
+
 /* Where a group was last, as long as its unit runs: `room` addresses from `page` on are good for its lowest byte. */
 struct frame_walk {
 	uint64_t page, addend;
@@ -105,8 +108,10 @@ struct frame {
 	uint64_t link;        /* which exit was taken */
 	uint64_t trapped;     /* instructions used that did not retire */
 	uint64_t address;     /* rax while late operations are done */
+	uint32_t vectors[FRAME_VECTORS]; /* whether it is worth looking if vectors may do rounds of a loop (emit_vector.c) */
 	uint64_t groups[IR_GROUPS + 1]; /* host address of the lowest byte of each group of accesses */
 	struct frame_walk walks[IR_GROUPS + 1]; /* of groups that walk, instead */
+	uint64_t batches, batch_register, batch_floats[16]; /* of a loop that vectors do: how many, and what registers held */
 	struct frame_jump jumps[FRAME_JUMPS];
 	_Alignas(64) struct frame_tlb tlb[FRAME_TLB];
 };

@@ -203,25 +203,25 @@ void x64_vstore_high(struct x64 *a, struct x64_mem mem, enum x64_xmm src)
 	x64_emit_rm(a, packed(4, 0x17), src, mem);
 }
 
-/* Without a form for the size, the other one does the same. */
 void x64_vector(struct x64 *a, enum x64_vector op, unsigned int size, enum x64_xmm dst, enum x64_xmm x, enum x64_xmm y)
 {
-	static const struct {
-		uint8_t words, doubles, map;
-	} bytes[] = {
-		[X64_VADD] = {0xfe, 0xd4, X64_MAP_0F},  [X64_VSUB] = {0xfa, 0xfb, X64_MAP_0F},
-		[X64_VAND] = {0xdb, 0xdb, X64_MAP_0F},  [X64_VOR] = {0xeb, 0xeb, X64_MAP_0F},
-		[X64_VXOR] = {0xef, 0xef, X64_MAP_0F},  [X64_VSHL] = {0xf2, 0xf3, X64_MAP_0F},
-		[X64_VSHR] = {0xd2, 0xd3, X64_MAP_0F},  [X64_VSAR] = {0xe2, 0, X64_MAP_0F},
-		[X64_VMUL] = {0x40, 0, X64_MAP_0F38},   [X64_VFADD] = {0x58, 0x58, X64_MAP_0F},
-		[X64_VFSUB] = {0x5c, 0x5c, X64_MAP_0F}, [X64_VFMUL] = {0x59, 0x59, X64_MAP_0F},
-		[X64_VFDIV] = {0x5e, 0x5e, X64_MAP_0F},
+	static const uint8_t words[] = {
+		[X64_VADD] = 0xfe,  [X64_VSUB] = 0xfa,  [X64_VAND] = 0xdb, [X64_VOR] = 0xeb,  [X64_VXOR] = 0xef,
+		[X64_VSHL] = 0xf2,  [X64_VSHR] = 0xd2,  [X64_VSAR] = 0xe2, [X64_VMUL] = 0x40, [X64_VFADD] = 0x58,
+		[X64_VFSUB] = 0x5c, [X64_VFMUL] = 0x59, [X64_VFDIV] = 0x5e,
 	};
-	struct x64_op code = packed(op >= X64_VFADD ? size : 8, size == 4 ? bytes[op].words : bytes[op].doubles);
+	static const uint8_t double_words[] = {
+		[X64_VADD] = 0xd4,  [X64_VSUB] = 0xfb,  [X64_VAND] = 0xdb, [X64_VOR] = 0xeb,   [X64_VXOR] = 0xef,
+		[X64_VSHL] = 0xf3,  [X64_VSHR] = 0xd3,  [X64_VSAR] = 0,    [X64_VFADD] = 0x58, [X64_VFSUB] = 0x5c,
+		[X64_VFMUL] = 0x59, [X64_VFDIV] = 0x5e,
+	};
+	uint8_t byte = size == 4 ? words[op] : double_words[op];
 
-	assert(code.byte);
-	code.map = bytes[op].map;
-	x64_emit_vex(a, code, dst, x, y);
+	assert(byte);
+	if (op == X64_VMUL)
+		x64_emit_vex(a, x64_opcode(0x66, X64_MAP_0F38, byte), dst, x, y);
+	else
+		x64_emit_vex(a, packed(op >= X64_VFADD ? size : 8, byte), dst, x, y);
 }
 
 /* The opcode's digit stands where others name a register, and that is named where others have a second source. */
@@ -229,7 +229,7 @@ void x64_vshift_ri(struct x64 *a, enum x64_shift op, unsigned int size, enum x64
 		   unsigned int count)
 {
 	static const uint8_t digits[] = {[X64_SHL] = 6, [X64_SHR] = 2, [X64_SAR] = 4};
-	struct x64_op shift = {0x66, X64_MAP_0F, size == 4 ? 0x72 : 0x73, .imm_size = 1, .imm = (int32_t)count};
+	struct x64_op shift = x64_immediate(x64_opcode(0x66, X64_MAP_0F, size == 4 ? 0x72 : 0x73), 1, (int32_t)count);
 
 	assert(count < size * 8 && op >= X64_SHL && !(op == X64_SAR && size == 8));
 	x64_emit_vex(a, shift, digits[op], dst, src);
@@ -237,12 +237,12 @@ void x64_vshift_ri(struct x64 *a, enum x64_shift op, unsigned int size, enum x64
 
 void x64_vspread(struct x64 *a, unsigned int size, enum x64_xmm dst, enum x64_xmm src)
 {
-	x64_emit_vex(a, (struct x64_op){0x66, X64_MAP_0F38, size == 4 ? 0x58 : 0x59, .wide = false}, dst, 0, src);
+	x64_emit_vex(a, x64_opcode(0x66, X64_MAP_0F38, size == 4 ? 0x58 : 0x59), dst, 0, src);
 }
 
 void x64_vshuffle(struct x64 *a, enum x64_xmm dst, enum x64_xmm x, enum x64_xmm y, unsigned int halves)
 {
-	struct x64_op op = {0x66, X64_MAP_0F, 0xc6, .imm_size = 1, .imm = (int32_t)halves};
+	struct x64_op op = x64_immediate(x64_opcode(0x66, X64_MAP_0F, 0xc6), 1, (int32_t)halves);
 
 	assert(halves < 4);
 	x64_emit_vex(a, op, dst, x, y);
@@ -250,16 +250,12 @@ void x64_vshuffle(struct x64 *a, enum x64_xmm dst, enum x64_xmm x, enum x64_xmm 
 
 void x64_vunordered(struct x64 *a, unsigned int size, enum x64_xmm dst, enum x64_xmm x, enum x64_xmm y)
 {
-	struct x64_op op = packed(size, 0xc2);
-
-	op.imm_size = 1;
-	op.imm = 3;
-	x64_emit_vex(a, op, dst, x, y);
+	x64_emit_vex(a, x64_immediate(packed(size, 0xc2), 1, 3), dst, x, y);
 }
 
 void x64_vtest(struct x64 *a, unsigned int size, enum x64_xmm x, enum x64_xmm y)
 {
-	x64_emit_vex(a, (struct x64_op){0x66, X64_MAP_0F38, size == 4 ? 0x0e : 0x0f, .wide = false}, x, 0, y);
+	x64_emit_vex(a, x64_opcode(0x66, X64_MAP_0F38, size == 4 ? 0x0e : 0x0f), x, 0, y);
 }
 
 void x64_vfma(struct x64 *a, enum x64_fma op, enum x64_fma_order order, unsigned int size, enum x64_xmm dst,
@@ -267,7 +263,7 @@ void x64_vfma(struct x64 *a, enum x64_fma op, enum x64_fma_order order, unsigned
 {
 	unsigned int byte = 0x98 + ((unsigned int)order << 4) + ((unsigned int)op << 1);
 
-	x64_emit_vex(a, (struct x64_op){0x66, X64_MAP_0F38, (uint8_t)byte, .wide = size == 8}, dst, b, c);
+	x64_emit_vex(a, x64_wide_if(x64_opcode(0x66, X64_MAP_0F38, byte), size == 8), dst, b, c);
 }
 
 void x64_ldmxcsr(struct x64 *a, struct x64_mem mem)

@@ -479,6 +479,26 @@ static void test_members_of_elements(void **state)
 	(void)state;
 }
 
+/* The second loop leads back into the first one from behind what moves the base: at the first label it is not known. */
+static void test_entangled_loops(void **state)
+{
+	struct ir *before, *within;
+
+	begin();
+	before = load(8, 12, 10, 0);
+	within = load(8, 13, 10, 8);
+	add(IR_XOR, 8, 14, 12, 13, 0);
+	branch(4);
+	plus(10, 10, 8);
+	branch(8);
+	optimize(&unit, OPTIMIZE_TABLES);
+	assert_int_equal(unit.ops[3].inside, 2);
+	assert_int_equal(unit.ops[5].inside, 3);
+	expect(before, 0, false, 0);
+	assert_int_not_equal(within->group, before->group);
+	(void)state;
+}
+
 /* A group stays where nothing in its unit moves it, and walks where an outer loop does. A table stays in either case. */
 static void test_stays(void **state)
 {
@@ -959,7 +979,7 @@ int main(void)
 		cmocka_unit_test(test_ways_round), cmocka_unit_test(test_loops), cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_large_tables), cmocka_unit_test(test_no_large_tables),
 		cmocka_unit_test(test_indices), cmocka_unit_test(test_tables_in_a_row), cmocka_unit_test(test_crooked_tables),
-		cmocka_unit_test(test_members_of_elements), cmocka_unit_test(test_stays),
+		cmocka_unit_test(test_members_of_elements), cmocka_unit_test(test_stays), cmocka_unit_test(test_entangled_loops),
 		cmocka_unit_test(test_walks), cmocka_unit_test(test_walks_and_c),
 		cmocka_unit_test(test_strides), cmocka_unit_test(test_known_places), cmocka_unit_test(test_quiet), cmocka_unit_test(test_not_quiet),
 		cmocka_unit_test(test_rotation), cmocka_unit_test(test_rotation_in_place), cmocka_unit_test(test_index),

@@ -38,7 +38,7 @@ struct pass {
 	unsigned refused_count;
 	uint32_t still[UNIT_OPS]; /* globals that a loop around the operation does not change */
 	/* Of operations that branches of the unit lead to: the first from before, the last from behind; and where
-	 * each global was written last. Counted from 1; 0: none. */
+	 * each global was written last. Counted from 1; 0: none. Loops that overlap end together. */
 	uint16_t first_from[UNIT_OPS], last_from[UNIT_OPS];
 	uint16_t written[IR_GLOBALS];
 };
@@ -334,6 +334,15 @@ static void resolve(struct pass *p)
 	}
 }
 
+/* A loop into whose end another one leads back from behind it lasts to the end of that one. */
+static void entangle(struct pass *p)
+{
+	for (unsigned head = 0; head < p->unit->count; head++)
+		for (unsigned i = head + 1; i < p->last_from[head]; i++)
+			if (p->last_from[i] > p->last_from[head])
+				p->last_from[head] = p->last_from[i];
+}
+
 /* What is known where a way from before leads round some operations. */
 static void join(struct pass *p, unsigned from)
 {
@@ -535,6 +544,8 @@ void optimize(struct ir_unit *unit, enum optimize_tables tables)
 	p.tables = tables;
 	unit->inside = unit->loops = unit->grouped = false;
 	resolve(&p);
+	if (unit->loops)
+		entangle(&p);
 	simplify(unit);
 	groups(&p);
 }

@@ -91,6 +91,13 @@ static naked void count_on(void)
 	    "addi t2, t2, -1; bnez t2, 2b; addi t3, t3, -1; bnez t3, 1b; ret");
 }
 
+/* The way back to the first label lies in the second loop, before what moves the base. a1 is how often it moves. */
+static naked void entangled(void)
+{
+	asm("li t1, 1; ld t2, 0(a0); 1: ld t3, 8(a0); 2: addi a1, a1, -1; beq a1, t1, 1b; addi a0, a0, 8; bgtz a1, 2b;"
+	    "mv a0, t3; ret");
+}
+
 /* A place a gigabyte from here, in a register that is overwritten by what lies there; and a store to it. */
 static naked void known(void)
 {
@@ -313,6 +320,19 @@ static void large_tables(void)
 	not_counted(VIRTUAL + PAGES * PAGE - 800, 100, 'r');
 }
 
+static void tangle(void)
+{
+	static const unsigned times[] = {2, 100, WORDS + 1, 4 * WORDS};
+
+	fresh();
+	for (unsigned i = 0; i < sizeof times / sizeof times[0]; i++) {
+		context("entangled", times[i], 0, 0);
+		last = run(S, entangled, VIRTUAL, times[i]);
+		check(last.cause, ECALL_S);
+		check(last.a0, was(VIRTUAL + (times[i] - 1) * 8));
+	}
+}
+
 int main(void)
 {
 	paging_reset(3);
@@ -329,6 +349,7 @@ int main(void)
 	fence_vma();
 	tables();
 	large_tables();
+	tangle();
 	/* Now pages that are neighbours are so in memory, too. */
 	for (unsigned i = 0; i < PAGES; i++)
 		order[i] = i;

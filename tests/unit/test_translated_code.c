@@ -280,6 +280,38 @@ static void dispatch_changes(void **state)
 	bench_free(b);
 }
 
+/* Runs the two instructions at `at`, the second of which jumps to itself. */
+static void run_at(struct bench *b, uint64_t at)
+{
+	bench_go(b, 0, at);
+	assert_int_equal(bench_run(b, 0, 2), ENGINE_EXIT_LIMIT);
+}
+
+/* A function that lies on one line with one that is known changes before it runs first, and back before a fence. */
+static void a_neighbour_changes(void **state)
+{
+	enum { NEIGHBOUR = 16, FENCE = 0x400 };
+	struct bench *b = bench_new(*state);
+	const uint32_t known[] = {op_addi(10, 10, 1), op_jal(0, 0)};
+	const uint32_t early[] = {op_addi(12, 12, 1), op_jal(0, 0)}, late[] = {op_addi(12, 12, 100), op_jal(0, 0)};
+	const uint32_t fence[] = {FENCE_I, op_jal(0, 0)};
+
+	bench_write(b, FUNCTIONS, known, ARRAY_SIZE(known));
+	bench_write(b, FUNCTIONS + FENCE, fence, ARRAY_SIZE(fence));
+	bench_write(b, FUNCTIONS + NEIGHBOUR, early, ARRAY_SIZE(early));
+	run_at(b, FUNCTIONS);
+	bench_write(b, FUNCTIONS + NEIGHBOUR, late, ARRAY_SIZE(late));
+	run_at(b, FUNCTIONS + NEIGHBOUR);
+	assert_int_equal(b->hart[0]->x[12], 100);
+	bench_write(b, FUNCTIONS + NEIGHBOUR, early, ARRAY_SIZE(early));
+	run_at(b, FUNCTIONS + FENCE);
+	run_at(b, FUNCTIONS + NEIGHBOUR);
+	assert_int_equal(b->hart[0]->x[12], 101);
+	run_at(b, FUNCTIONS);
+	assert_int_equal(b->hart[0]->x[10], 2);
+	bench_free(b);
+}
+
 int main(void)
 {
 	const struct engine *engine = engine_find("translate");
@@ -289,6 +321,7 @@ int main(void)
 		{"harts_in_little_room", harts_in_little_room, NULL, NULL, (void *)(uintptr_t)engine},
 		{"little_is_made_in_vain", little_is_made_in_vain, NULL, NULL, (void *)(uintptr_t)engine},
 		{"dispatch_changes", dispatch_changes, NULL, NULL, (void *)(uintptr_t)engine},
+		{"a_neighbour_changes", a_neighbour_changes, NULL, NULL, (void *)(uintptr_t)engine},
 		{"code_is_forgotten_and_made_again", code_is_forgotten_and_made_again, NULL, NULL,
 		 (void *)(uintptr_t)engine},
 		{"harts_rest_while_others_run", harts_rest_while_others_run, NULL, NULL, (void *)(uintptr_t)engine},

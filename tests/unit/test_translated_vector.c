@@ -118,7 +118,11 @@ static void compute(struct loop *l, unsigned kind, unsigned to, unsigned a, unsi
 					   0x00007043, 0x00007047, 0x0000704b, 0x0000704f};
 	unsigned n = kind % 16;
 
-	if (l->floats)
+	if (l->floats && n >= 13)
+		/* fsqrt, fneg, fabs */
+		add(l, op_r(n == 13 ? 0x58007053 : n == 14 ? 0x20001053 : 0x20002053, to, a, n == 13 ? 0 : a) |
+			       (l->size == 8 ? 1u << 25 : 0));
+	else if (l->floats)
 		add(l, op_r(singles[n % 8], to, a, b) | (l->size == 8 ? 1u << 25 : 0) | (n % 8 >= 4 ? STAYS << 27 : 0));
 	else if (n < 10)
 		compute_integer(l, n, to, a, b);

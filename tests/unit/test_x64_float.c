@@ -140,6 +140,8 @@ static void whole_pair(struct oracle *o, enum x64_xmm x, enum x64_xmm y)
 		oracle_wants(o, "vpsll%c %s,%s,0x%x", size == 4 ? 'd' : 'q', xmm_name(x), xmm_name(y), count % (size * 8));
 		x64_vshift_ri(&o->a, X64_SHR, size, x, y, count % (size * 8));
 		oracle_wants(o, "vpsrl%c %s,%s,0x%x", size == 4 ? 'd' : 'q', xmm_name(x), xmm_name(y), count % (size * 8));
+		x64_vsqrt(&o->a, size, x, y);
+		oracle_wants(o, "vsqrtp%c %s,%s", suffix(size), xmm_name(x), xmm_name(y));
 		x64_vspread(&o->a, size, x, y);
 		oracle_wants(o, "vpbroadcast%c %s,%s", size == 4 ? 'd' : 'q', xmm_name(x), xmm_name(y));
 		x64_vtest(&o->a, size, x, y);

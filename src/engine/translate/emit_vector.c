@@ -14,7 +14,7 @@
 #include "engine/translate/emit_private.h"
 #include "engine/translate/vector.h"
 
-#define WAYS 32
+#define WAYS 64
 /* So many instructions in all are worth what it takes to begin. */
 #define WORTH 64
 #define COUNTER X64_RBX
@@ -166,6 +166,20 @@ static void stay_in_page(struct batch *b, const struct vector_group *group)
 	at_most(a);
 }
 
+/* What a root's other groups know of the page is the same: the guest may have changed its tables between two looks, and one
+ * group may load only. */
+static void agree(struct batch *b, const struct vector_group *group)
+{
+	const struct vector_root *root = &b->v.roots[group->root];
+	struct x64 *a = b->e->a;
+
+	if (root->group == group->group)
+		return;
+	x64_load(a, 8, X64_RCX, emit_walk_slot(group->group, offsetof(struct frame_walk, addend)));
+	x64_alu_rm(a, X64_CMP, 8, X64_RCX, emit_walk_slot(root->group, offsetof(struct frame_walk, addend)));
+	add_way(&b->never, x64_jcc_forward(a, X64_NE));
+}
+
 /* rax = batches, which the frame is told. */
 static void count_batches(struct batch *b)
 {
@@ -260,6 +274,10 @@ static void input(struct emit *e, const struct vector_input *in, unsigned size)
 		break;
 	case VECTOR_CONSTANT:
 		input_constant(e, xmm, size, in->constant);
+		break;
+	case VECTOR_SIGNS:
+		x64_pcmpeq(e->a, 4, xmm, xmm);
+		x64_vshift_ri(e->a, X64_SHL, size, xmm, xmm, size * 8 - 1);
 		break;
 	case VECTOR_COUNT:
 		emit_copy(e, X64_RAX, in->low);
@@ -395,6 +413,8 @@ static void operation(struct emit *e, const struct vector_code *code, unsigned s
 
 	if (code->op == IR_FLOAT_FMA)
 		fused(e, code, size);
+	else if (code->op == IR_FLOAT_SQRT)
+		x64_vsqrt(e->a, size, (enum x64_xmm)code->dst, (enum x64_xmm)code->a);
 	else
 		x64_vector(e->a, ops[code->op], size, (enum x64_xmm)code->dst, (enum x64_xmm)code->a,
 			   (enum x64_xmm)code->b);
@@ -541,8 +561,10 @@ static void look(struct batch *b)
 	count_rounds(b);
 	look_equal(b);
 	look_boxed(b);
-	for (unsigned i = 0; i < b->v.group_count; i++)
+	for (unsigned i = 0; i < b->v.group_count; i++) {
 		stay_in_page(b, &b->v.groups[i]);
+		agree(b, &b->v.groups[i]);
+	}
 	count_batches(b);
 }
 

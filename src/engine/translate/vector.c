@@ -188,22 +188,35 @@ static void integer(struct vector_look *l, const struct ir *ir)
 						   .b = (uint16_t)b}));
 }
 
+/* Its one operand is a, but for sums, products and quotients. */
+static bool is_unary(const struct ir *ir)
+{
+	return ir->op == IR_FLOAT_SQRT || ir->op == IR_FLOAT_SIGN;
+}
+
+/* A sign is copied, inverted or cleared: of one float alone. */
+static bool is_known_float(const struct vector_look *l, const struct ir *ir)
+{
+	return ir->size == l->out->size && ir->op >= IR_FLOAT_ADD && ir->op <= IR_FLOAT_SIGN &&
+	       (ir->op != IR_FLOAT_SIGN || ir->a == ir->b);
+}
+
 static void floating(struct vector_look *l, const struct ir *ir)
 {
-	bool fused = ir->op == IR_FLOAT_FMA, copy = ir->op == IR_FLOAT_SIGN && ir->a == ir->b && ir->imm == 0;
 	struct vector_node node = {.kind = NODE_DONE, .op = ir->op, .number = (int32_t)ir->imm};
 
-	if (ir->size != l->out->size || !(copy || fused || (ir->op >= IR_FLOAT_ADD && ir->op <= IR_FLOAT_DIV))) {
+	if (!is_known_float(l, ir)) {
 		vector_fail(l);
 		return;
 	}
 	node.a = (uint16_t)value(l, VECTOR_FLOATS + ir->a);
-	if (copy) {
+	if (ir->op == IR_FLOAT_SIGN && ir->imm == 0) {
 		write(l, VECTOR_FLOATS + ir->dst, node.a);
 		return;
 	}
-	node.b = (uint16_t)value(l, VECTOR_FLOATS + ir->b);
-	if (fused)
+	if (!is_unary(ir))
+		node.b = (uint16_t)value(l, VECTOR_FLOATS + ir->b);
+	if (ir->op == IR_FLOAT_FMA)
 		node.c = (uint16_t)value(l, VECTOR_FLOATS + ir->c);
 	write(l, VECTOR_FLOATS + ir->dst, make(l, node));
 }

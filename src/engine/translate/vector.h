@@ -59,8 +59,9 @@ struct vector_move {
 
 /* A vector that is made before the first batch. */
 struct vector_input {
-	enum { VECTOR_GLOBAL, VECTOR_CONSTANT, VECTOR_COUNT, VECTOR_CARRIED } kind;
+	enum { VECTOR_GLOBAL, VECTOR_CONSTANT, VECTOR_SIGNS, VECTOR_COUNT, VECTOR_CARRIED } kind;
 	uint8_t reg;
+	/* Of VECTOR_SIGNS: the highest bit of each element, alone. */
 	uint8_t low, high; /* the global in all elements, or the count; what is carried: one in each, or VECTOR_NONE */
 	int32_t constant;
 };

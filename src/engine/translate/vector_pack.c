@@ -250,21 +250,48 @@ static void shift(struct vector_look *l, const struct vector_lanes *counts, stru
 		out->b = (uint8_t)input(l, (struct vector_input){.kind = VECTOR_COUNT, .low = count->global});
 }
 
+/* The sign inverted, or shifted out and back. */
+static void sign(struct vector_look *l, struct vector_code *out)
+{
+	struct vector_code shifted = {.kind = VECTOR_SHIFT, .op = IR_SHL, .a = out->a, .number = 1};
+
+	if (out->number == 1) {
+		out->op = IR_XOR;
+		out->b = (uint8_t)input(l, (struct vector_input){.kind = VECTOR_SIGNS});
+		return;
+	}
+	shifted.dst = (uint8_t)new_reg(l);
+	code(l, shifted);
+	*out = (struct vector_code){.kind = VECTOR_SHIFT, .op = IR_SHR, .a = shifted.dst, .number = 1};
+}
+
+/* The other operands, as the operation has them. */
+static void others(struct vector_look *l, const struct vector_lanes *lanes, struct vector_code *out)
+{
+	struct vector_lanes b = operands(l, lanes, 'b'), c = operands(l, lanes, 'c');
+
+	if (vector_is_shift(out->op))
+		shift(l, &b, out);
+	else if (out->op == IR_FLOAT_SIGN)
+		sign(l, out);
+	else if (out->op == IR_FLOAT_SQRT)
+		out->b = out->a;
+	else
+		out->b = (uint8_t)pack(l, &b);
+	if (out->op == IR_FLOAT_FMA)
+		out->c = (uint8_t)pack(l, &c);
+}
+
 static unsigned operation(struct vector_look *l, const struct vector_lanes *lanes)
 {
 	const struct vector_node *x = &l->nodes[lanes->node[0]];
 	struct vector_code made = {.kind = VECTOR_OP, .op = x->op, .number = x->number};
-	struct vector_lanes a = operands(l, lanes, 'a'), b = operands(l, lanes, 'b'), c = operands(l, lanes, 'c');
+	struct vector_lanes a = operands(l, lanes, 'a');
 
 	for (unsigned i = 0; i < vector_lanes(l); i++)
 		l->nodes[lanes->node[i]].used = true;
 	made.a = (uint8_t)pack(l, &a);
-	if (vector_is_shift(x->op))
-		shift(l, &b, &made);
-	else
-		made.b = (uint8_t)pack(l, &b);
-	if (x->op == IR_FLOAT_FMA)
-		made.c = (uint8_t)pack(l, &c);
+	others(l, lanes, &made);
 	made.dst = (uint8_t)new_reg(l);
 	code(l, made);
 	return made.dst;
@@ -322,8 +349,11 @@ static bool is_lowest(const struct vector_look *l, const struct vector_access *s
 	return (unsigned)below % vector_lanes(l) == 0;
 }
 
-static bool may_be_nan(const struct vector_node *node)
+/* What has been computed: where it is a NaN it is a quiet one, so that looking raises nothing. Of signs, what has them. */
+static bool may_be_nan(const struct vector_look *l, const struct vector_node *node)
 {
+	while (node->kind == NODE_DONE && node->op == IR_FLOAT_SIGN)
+		node = &l->nodes[node->a];
 	return node->kind == NODE_DONE && node->op >= IR_FLOAT_ADD;
 }
 
@@ -342,7 +372,7 @@ static void store_from(struct vector_look *l, const struct vector_access *lowest
 	}
 	code(l, (struct vector_code){.kind = VECTOR_STORE,
 				     .a = (uint8_t)pack(l, &lanes),
-				     .checked = may_be_nan(&l->nodes[lowest->value]),
+				     .checked = may_be_nan(l, &l->nodes[lowest->value]),
 				     .root = lowest->root,
 				     .number = lowest->at});
 }
@@ -367,7 +397,7 @@ static void hand_on(struct vector_look *l)
 static void all_used(struct vector_look *l)
 {
 	for (unsigned i = l->base; i < l->count; i++)
-		if (may_be_nan(&l->nodes[i]) && !l->nodes[i].used)
+		if (may_be_nan(l, &l->nodes[i]) && !l->nodes[i].used)
 			vector_fail(l);
 }
 

@@ -364,6 +364,8 @@ void x64_vstore_high(struct x64 *a, struct x64_mem mem, enum x64_xmm src);
 /* dst = x `op` y in all elements, words (4) or double words (8); shifts are by the number in the lower half of y, which from
  * the element's bits on leaves nothing, or its sign. AVX. */
 void x64_vector(struct x64 *a, enum x64_vector op, unsigned int size, enum x64_xmm dst, enum x64_xmm x, enum x64_xmm y);
+/* dst = the square roots of src. AVX. */
+void x64_vsqrt(struct x64 *a, unsigned int size, enum x64_xmm dst, enum x64_xmm src);
 /* dst = src shifted by count, below the element's bits; op is X64_SHL, X64_SHR or, of words, X64_SAR. AVX. */
 void x64_vshift_ri(struct x64 *a, enum x64_shift op, unsigned int size, enum x64_xmm dst, enum x64_xmm src,
 		   unsigned int count);

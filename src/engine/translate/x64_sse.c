@@ -224,6 +224,11 @@ void x64_vector(struct x64 *a, enum x64_vector op, unsigned int size, enum x64_x
 		x64_emit_vex(a, packed(op >= X64_VFADD ? size : 8, byte), dst, x, y);
 }
 
+void x64_vsqrt(struct x64 *a, unsigned int size, enum x64_xmm dst, enum x64_xmm src)
+{
+	x64_emit_vex(a, packed(size, 0x51), dst, 0, src);
+}
+
 /* The opcode's digit stands where others name a register, and that is named where others have a second source. */
 void x64_vshift_ri(struct x64 *a, enum x64_shift op, unsigned int size, enum x64_xmm dst, enum x64_xmm src,
 		   unsigned int count)

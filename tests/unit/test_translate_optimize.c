@@ -479,6 +479,55 @@ static void test_members_of_elements(void **state)
 	(void)state;
 }
 
+/* An index that is masked in the round before, and first before the loop; not if another way back brings something else. */
+static void test_carried_tables(void **state)
+{
+	for (unsigned other = 0; other < 2; other++) {
+		struct ir *ir;
+
+		begin();
+		add(IR_AND, 8, 11, 12, IR_CONST, 511);
+		add(IR_SHIFT_ADD, 8, 13, 11, 10, 1);
+		ir = load(2, 12, 13, 4);
+		if (other) {
+			plus(13, 13, 4);
+			add(IR_XOR, 8, 13, 13, 12, 0);
+			branch(8);
+		}
+		add(IR_AND, 8, 11, 12, IR_CONST, 255);
+		add(IR_SHIFT_ADD, 8, 13, 11, 10, 2);
+		branch(8);
+		optimize(&unit, OPTIMIZE_TABLES);
+		assert_int_equal(ir->table, !other);
+		if (!other)
+			expect_table(ir, 0, 1024);
+	}
+	(void)state;
+}
+
+/* Two ways back bring elements of two parts of a table. */
+static void test_ways_that_carry(void **state)
+{
+	struct ir *ir;
+
+	begin();
+	add(IR_AND, 8, 11, 12, IR_CONST, 255);
+	add(IR_SHIFT_ADD, 8, 13, 11, 10, 2);
+	ir = load(2, 12, 13, 0);
+	add(IR_AND, 8, 11, 12, IR_CONST, 255);
+	add(IR_SHIFT_ADD, 8, 13, 11, 10, 3);
+	plus(13, 13, 1000);
+	branch(8);
+	add(IR_AND, 8, 11, 12, IR_CONST, 255);
+	add(IR_SHIFT_ADD, 8, 13, 11, 10, 2);
+	plus(13, 13, -200);
+	branch(8);
+	optimize(&unit, OPTIMIZE_TABLES);
+	expect_table(ir, 0, 200 + 1000 + 255 * 8 + 2);
+	assert_int_equal(ir->from_low, -200);
+	(void)state;
+}
+
 /* The second loop leads back into the first one from behind what moves the base: at the first label it is not known. */
 static void test_entangled_loops(void **state)
 {
@@ -979,7 +1028,7 @@ int main(void)
 		cmocka_unit_test(test_ways_round), cmocka_unit_test(test_loops), cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_large_tables), cmocka_unit_test(test_no_large_tables),
 		cmocka_unit_test(test_indices), cmocka_unit_test(test_tables_in_a_row), cmocka_unit_test(test_crooked_tables),
-		cmocka_unit_test(test_members_of_elements), cmocka_unit_test(test_stays), cmocka_unit_test(test_entangled_loops),
+		cmocka_unit_test(test_members_of_elements), cmocka_unit_test(test_stays), cmocka_unit_test(test_carried_tables), cmocka_unit_test(test_ways_that_carry), cmocka_unit_test(test_entangled_loops),
 		cmocka_unit_test(test_walks), cmocka_unit_test(test_walks_and_c),
 		cmocka_unit_test(test_strides), cmocka_unit_test(test_known_places), cmocka_unit_test(test_quiet), cmocka_unit_test(test_not_quiet),
 		cmocka_unit_test(test_rotation), cmocka_unit_test(test_rotation_in_place), cmocka_unit_test(test_index),

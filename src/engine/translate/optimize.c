@@ -22,6 +22,15 @@ struct group {
 	bool closed; /* a way leads round the leader */
 };
 
+/* What a register has on each way back to the head of a loop, if it is an element of a table that was there before. */
+struct carried {
+	uint16_t head; /* operation */
+	uint16_t ways; /* that were met so far */
+	uint8_t global;
+	struct sum far;
+};
+#define CARRIED_MAX 8
+
 struct pass {
 	struct ir_unit *unit;
 	struct sums values;
@@ -36,6 +45,10 @@ struct pass {
 	/* Of tables that too few accesses have in common to be a group where none stays. */
 	uint16_t refused[IR_GROUPS];
 	unsigned refused_count;
+	struct carried carried[CARRIED_MAX];
+	unsigned carried_count;
+	bool carries; /* they are all known */
+	uint16_t roots_before[UNIT_OPS]; /* of heads of loops: their roots and later ones come from the loop */
 	uint32_t still[UNIT_OPS]; /* globals that a loop around the operation does not change */
 	/* Of operations that branches of the unit lead to: the first from before, the last from behind; and where
 	 * each global was written last. Counted from 1; 0: none. Loops that overlap end together. */
@@ -354,9 +367,60 @@ static void join(struct pass *p, unsigned from)
 			sums_fresh(&p->values, i);
 }
 
+static struct carried *carried_to(struct pass *p, unsigned head, unsigned global)
+{
+	for (unsigned i = 0; i < p->carried_count; i++)
+		if (p->carried[i].head == head && p->carried[i].global == global)
+			return &p->carried[i];
+	return NULL;
+}
+
+/* A way back: which tables registers have elements of. */
+static void carry(struct pass *p, unsigned head)
+{
+	for (uint32_t left = p->values.tables; left; left &= left - 1) {
+		unsigned global = (unsigned)__builtin_ctz(left);
+		struct sum far = sums_far(&p->values, global);
+		struct carried *c = carried_to(p, head, global);
+
+		if (far.root >= p->roots_before[head])
+			continue;
+		if (c) {
+			c->far = sums_either(c->far, far);
+			c->ways++;
+		} else if (p->carried_count < CARRIED_MAX) {
+			p->carried[p->carried_count++] =
+				(struct carried){.head = (uint16_t)head, .ways = 1, .global = (uint8_t)global, .far = far};
+		}
+	}
+}
+
+static unsigned ways_back(const struct ir_unit *unit, unsigned head)
+{
+	unsigned ways = 0;
+
+	for (unsigned i = head; i < unit->count; i++)
+		ways += unit->ops[i].inside == head + 1;
+	return ways;
+}
+
+/* The loop writes the global: what it has at the head is what it had before, or what each way back brings. */
+static void changes(struct pass *p, unsigned head, unsigned global)
+{
+	const struct carried *c = p->carries ? carried_to(p, head, global) : NULL;
+	struct sum before = sums_far(&p->values, global);
+
+	sums_fresh(&p->values, global);
+	if (c && c->ways == ways_back(p->unit, head))
+		sums_keep_far(&p->values, global, sums_either(before, c->far));
+}
+
 /* What is known at the head of a loop: nothing that the loop changes, nor what a way into its middle leads round. */
 static void head(struct pass *p, unsigned first, unsigned last)
 {
+	uint32_t written = 0;
+
+	p->roots_before[first] = p->values.roots;
 	for (unsigned i = first; i < last; i++) {
 		const struct ir *ir = &p->unit->ops[i];
 
@@ -367,8 +431,10 @@ static void head(struct pass *p, unsigned first, unsigned last)
 		if (p->first_from[i] && p->first_from[i] <= first)
 			join(p, p->first_from[i]);
 		if (ir_writes_global(ir))
-			sums_fresh(&p->values, ir->dst);
+			written |= UINT32_C(1) << ir->dst;
 	}
+	for (; written; written &= written - 1)
+		changes(p, first, (unsigned)__builtin_ctz(written));
 }
 
 /* How far a base may move in one round of a loop for its group to walk: what leaves its page every few rounds is looked
@@ -488,6 +554,8 @@ static void find_groups(struct pass *p)
 			ways(p, i);
 		if (is_access(ir))
 			place(p, ir);
+		if (ir->inside && ir->inside - 1u <= i && !p->carries)
+			carry(p, ir->inside - 1u);
 		if (ir->op == IR_CALL_C) {
 			all_fresh(p);
 		} else if (ir_writes_global(ir)) {
@@ -509,9 +577,14 @@ static bool refuse(struct pass *p)
 		if (g->table && g->members < MANY && !is_still(p, g->leader, g->from) && p->refused_count < IR_GROUPS)
 			p->refused[p->refused_count++] = g->root;
 	}
-	for (unsigned i = 0; p->refused_count && i < p->unit->count; i++)
-		p->unit->ops[i].group = 0;
 	return p->refused_count;
+}
+
+static void again(struct pass *p)
+{
+	for (unsigned i = 0; i < p->unit->count; i++)
+		p->unit->ops[i].group = 0;
+	find_groups(p);
 }
 
 static void groups(struct pass *p)
@@ -520,10 +593,13 @@ static void groups(struct pass *p)
 
 	if (unit->loops)
 		stillness(p);
-	p->refused_count = 0;
+	p->refused_count = p->carried_count = 0;
+	p->carries = false;
 	find_groups(p);
-	if (refuse(p))
-		find_groups(p);
+	/* Once more with what is known now. */
+	p->carries = p->carried_count;
+	if (refuse(p) || p->carries)
+		again(p);
 	if (!p->count)
 		return;
 	memset(p->walks, 0, sizeof p->walks);

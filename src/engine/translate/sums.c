@@ -4,7 +4,7 @@
 #include "memory/memory.h"
 
 #define TABLE_MAX OPTIMIZE_TABLE /* from here on what a number chooses has no known place */
-#define RANGE(n)  ((n) & 0x1fff)
+#define RANGE(n)  ((unsigned)(n) & 0x1fff)
 #define PAGE_DISTANCE_MAX (INT32_MAX - SUM_DISTANCE_MAX)
 
 static struct sum number(uint64_t most)
@@ -167,6 +167,29 @@ static struct sum here(const struct ir *ir)
 	return (struct sum){.root = SUM_ROOT_PAGE, .distance = (int32_t)ir->imm};
 }
 
+struct sum sums_either(struct sum a, struct sum b)
+{
+	int32_t low = a.distance < b.distance ? a.distance : b.distance;
+	int64_t a_end = (int64_t)a.distance + a.range, b_end = (int64_t)b.distance + b.range;
+	int64_t range = (a_end > b_end ? a_end : b_end) - low;
+	struct sum apart = masked(a, (int64_t)a.distance - b.distance);
+
+	if (a.root != b.root || range >= TABLE_MAX)
+		return unknown();
+	return (struct sum){.root = a.root,
+			    .range = RANGE(range),
+			    .grain = least_of(apart.grain, least_of(grain_of(a), grain_of(b))) & 7,
+			    .distance = low};
+}
+
+void sums_keep_far(struct sums *s, unsigned global, struct sum far)
+{
+	if (far.range == TABLE_MAX || far.root == SUM_ROOT_ZERO)
+		return;
+	s->far[global] = far;
+	s->tables |= UINT32_C(1) << global;
+}
+
 static bool is_of_table(const struct sums *s, const struct ir *ir)
 {
 	return (s->tables >> ir->a & 1) || (ir->b < IR_GLOBALS && (s->tables >> ir->b & 1));
@@ -193,10 +216,7 @@ static void add(struct sums *s, const struct ir *ir)
 	near = sum_of(s, near_of, ir, SUM_RANGE_MAX);
 	far = near.range == TABLE_MAX || is_of_table(s, ir) ? sum_of(s, sums_far, ir, TABLE_MAX) : unknown();
 	keep(s, ir->dst, near);
-	if (far.range == TABLE_MAX)
-		return;
-	s->far[ir->dst] = far;
-	s->tables |= UINT32_C(1) << ir->dst;
+	sums_keep_far(s, ir->dst, far);
 }
 
 void sums_made(struct sums *s, const struct ir *ir)

@@ -37,6 +37,11 @@ static inline struct sum sums_far(const struct sums *s, unsigned global)
 	return s->tables >> global & 1 ? s->far[global] : s->near[global];
 }
 
+/* One or the other; neither root's: its range is OPTIMIZE_TABLE. */
+struct sum sums_either(struct sum a, struct sum b);
+/* A global of which nothing is known is an element of a table all the same, if the sum is one. */
+void sums_keep_far(struct sums *s, unsigned global, struct sum far);
+
 /* Nothing is known of the global from here on, but what is found out. */
 static inline void sums_fresh(struct sums *s, unsigned global)
 {

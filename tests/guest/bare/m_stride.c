@@ -83,12 +83,28 @@ static naked void count(void)
 	asm("1: andi t0, a1, 255; slli t0, t0, 3; add t0, a0, t0; ld t1, 0(t0); addi t1, t1, 1; sd t1, 0(t0);"
 	    "addi a1, a1, -1; bnez a1, 1b; ret");
 }
+/* Each element's place is made in the round before. */
+static naked void count_ahead(void)
+{
+	asm("andi t0, a1, 255; slli t0, t0, 3; add t0, a0, t0; 1: ld t1, 0(t0); addi t1, t1, 1; sd t1, 0(t0);"
+	    "addi a1, a1, -1; andi t0, a1, 255; slli t0, t0, 3; add t0, a0, t0; bnez a1, 1b; ret");
+}
 static naked void count_on(void)
 {
 	asm("li t3, 4; 1: mv t2, a1; 2: andi t0, t2, 255; slli t0, t0, 3; add t0, t0, a0; ld t1, 0(t0); addi t1, t1, 1; sd t1, 0(t0);"
 	    "addi t2, t2, -1; bnez t2, 2b; addi a0, a0, 1024;"
 	    "mv t2, a1; 2: andi t0, t2, 255; slli t0, t0, 3; add t0, t0, a0; ld t1, 0(t0); addi t1, t1, 2; sd t1, 0(t0);"
 	    "addi t2, t2, -1; bnez t2, 2b; addi t3, t3, -1; bnez t3, 1b; ret");
+}
+
+/* The table moves on where a way out of the loop leads, far behind it, and back from there. */
+static naked void count_round(void)
+{
+	asm("li t3, 4; mv t2, a1; 1: beqz t3, 3f; andi t0, t2, 255; slli t0, t0, 3; add t0, t0, a0; ld t1, 0(t0);"
+	    "addi t1, t1, 1; sd t1, 0(t0); addi t2, t2, -1; beqz t2, 2f;"
+	    "xor t4, t4, t2; slli t4, t4, 1; xor t5, t5, t4; slli t5, t5, 1; xor t4, t4, t5; slli t4, t4, 2; xor t5, t5, t4;"
+	    "slli t5, t5, 3; xor t4, t4, t5; slli t4, t4, 4; xor t5, t5, t4; j 1b;"
+	    "2: addi a0, a0, 1024; mv t2, a1; addi t3, t3, -1; j 1b; 3: ret");
 }
 
 /* The way back to the first label lies in the second loop, before what moves the base. a1 is how often it moves. */
@@ -251,21 +267,32 @@ static unsigned covering(unsigned first, unsigned i)
 }
 
 /* A table of 256 words, in one page or in two; 600 elements of it, from the 88th down and round. */
-static void counted(uint64_t base)
+static void counted(const void *code, uint64_t base)
 {
 	fresh();
-	last = run(S, count, base, 600);
+	last = run(S, code, base, 600);
 	check(last.cause, ECALL_S);
 	for (unsigned i = 0; i < 256; i++) {
 		context("counted", base, i, 0);
 		check(*word(base + i * 8), was(base + i * 8) + 2 + (i > 0 && i <= 88));
 	}
+}
+
+static void counted_on(uint64_t base)
+{
 	fresh();
 	last = run(S, count_on, base, 256);
 	check(last.cause, ECALL_S);
 	for (unsigned i = 0; i < 256 + 4 * 128; i++) {
 		context("counted on", base, i, 0);
 		check(*word(base + i * 8), was(base + i * 8) + covering(0, i) + 2 * covering(1, i));
+	}
+	fresh();
+	last = run(S, count_round, base, 256);
+	check(last.cause, ECALL_S);
+	for (unsigned i = 0; i < 256 + 4 * 128; i++) {
+		context("counted round", base, i, 0);
+		check(*word(base + i * 8), was(base + i * 8) + covering(0, i));
 	}
 }
 
@@ -285,17 +312,17 @@ static void counted_across(uint64_t base)
 }
 
 /* The table's upper words, from `bad` on, may not be accessed so: it faults at once, or when those below were counted. */
-static void not_counted(uint64_t base, unsigned bad, char denied)
+static void not_counted(const void *code, uint64_t base, unsigned bad, char denied)
 {
 	for (unsigned round = 0; round < 3; round++) {
 		fresh();
 		context("not counted", base, bad, (uint64_t)denied);
-		last = run(S, count, base, 255);
+		last = run(S, code, base, 255);
 		check(last.cause, page_fault(denied));
 		check(last.tval, base + 255 * 8);
-		last = run(S, count, base, bad - 1);
+		last = run(S, code, base, bad - 1);
 		check(last.cause, ECALL_S);
-		last = run(S, count, base, 256 + bad - 1);
+		last = run(S, code, base, 256 + bad - 1);
 		check(last.cause, page_fault(denied));
 		check(last.tval, base + 255 * 8);
 		for (unsigned i = 0; i < bad; i++)
@@ -309,15 +336,21 @@ static void large_tables(void)
 	uint64_t *entry = paging_entry(VIRTUAL + PAGE, 0);
 
 	for (unsigned i = 0; i < sizeof from / sizeof from[0]; i++)
-		counted(VIRTUAL + from[i]);
+		counted(count, VIRTUAL + from[i]);
+	for (unsigned i = 0; i < sizeof from / sizeof from[0]; i++)
+		counted(count_ahead, VIRTUAL + from[i]);
+	for (unsigned i = 0; i < sizeof from / sizeof from[0]; i++)
+		counted_on(VIRTUAL + from[i]);
 	counted_across(VIRTUAL + PAGE - 512);
 	fresh();
 	*entry = pte((uint64_t)memory[order[1]], PTE_ALL & ~(PTE_W | PTE_D));
 	fence_vma();
-	not_counted(VIRTUAL + PAGE - 800, 100, 'w');
+	not_counted(count, VIRTUAL + PAGE - 800, 100, 'w');
+	not_counted(count_ahead, VIRTUAL + PAGE - 800, 100, 'w');
 	*entry = pte((uint64_t)memory[order[1]], PTE_ALL);
 	fence_vma();
-	not_counted(VIRTUAL + PAGES * PAGE - 800, 100, 'r');
+	not_counted(count, VIRTUAL + PAGES * PAGE - 800, 100, 'r');
+	not_counted(count_ahead, VIRTUAL + PAGES * PAGE - 800, 100, 'r');
 }
 
 static void tangle(void)

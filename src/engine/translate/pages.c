@@ -136,12 +136,6 @@ void page_put(struct code_pages *pages, struct code_page *page)
 	pages->count--;
 }
 
-void page_look_at_all(struct page_copy *copy)
-{
-	for (unsigned at = 0; at < GUEST_PAGE_SIZE; at += PAGE_LINE_BYTES)
-		page_look(copy, at);
-}
-
 static uint8_t *line_at(const struct code_page *page, unsigned line)
 {
 	return page->pieces[line / PIECE_LINES] + line % PIECE_LINES * PAGE_LINE_BYTES;
@@ -166,14 +160,14 @@ __attribute__((target("avx2"))) uint64_t page_changed(const struct code_page *pa
 	return changed;
 }
 
-bool page_holds(const struct code_page *page, const uint8_t *bytes, unsigned at, unsigned length)
+bool page_holds(const struct code_page *page, const uint8_t *bytes, unsigned at, unsigned length, uint64_t lines)
 {
 	while (length) {
-		unsigned in_piece = at % (unsigned)PIECE_BYTES, part = (unsigned)PIECE_BYTES - in_piece;
+		unsigned line = at / PAGE_LINE_BYTES, in_line = at % PAGE_LINE_BYTES, part = PAGE_LINE_BYTES - in_line;
 
 		if (part > length)
 			part = length;
-		if (memcmp(page->pieces[at / PIECE_BYTES] + in_piece, bytes + at, part) != 0)
+		if ((lines >> line & 1) && memcmp(line_at(page, line) + in_line, bytes + at, part) != 0)
 			return false;
 		at += part;
 		length -= part;

@@ -49,6 +49,12 @@ struct page_copy {
 	uint8_t bytes[GUEST_PAGE_SIZE];
 };
 
+static inline void page_copy_begin(struct page_copy *copy, const uint8_t *source)
+{
+	copy->source = source;
+	copy->lines = 0;
+}
+
 static inline void page_look(struct page_copy *copy, unsigned at)
 {
 	unsigned line = at / PAGE_LINE_BYTES;
@@ -80,9 +86,6 @@ static inline uint32_t page_word(struct page_copy *copy, unsigned at)
 	return word;
 }
 
-/* All lines are here. */
-void page_look_at_all(struct page_copy *copy);
-
 void pages_finish(struct code_pages *pages);
 /* As new. No page is in use, and no hart looks at one. */
 void pages_reset(struct code_pages *pages);
@@ -100,8 +103,8 @@ static inline uint64_t page_lines(unsigned at, unsigned length)
 }
 /* Of the kept lines among `lines`, those that differ from `bytes`, which is a whole page. */
 uint64_t page_changed(const struct code_page *page, const uint8_t *bytes, uint64_t lines);
-/* Whether `length` bytes at `at`, on kept lines, are those of `bytes`. */
-bool page_holds(const struct code_page *page, const uint8_t *bytes, unsigned at, unsigned length);
+/* Whether `length` bytes at `at`, on kept lines, are those of `bytes` as far as they lie on `lines`. */
+bool page_holds(const struct code_page *page, const uint8_t *bytes, unsigned at, unsigned length, uint64_t lines);
 /* Keeps these lines as they are in `bytes`, and of the others kept so far those in `others`. False: no memory. */
 MUST_USE bool page_keep(struct code_pages *pages, struct code_page *page, const uint8_t *bytes, uint64_t lines,
 			uint64_t others);

@@ -95,25 +95,28 @@ static uint64_t lines_of(const struct unit *unit)
 	return page_lines(at, unit->bytes) | (unit->tail_bytes ? page_lines(unit->tail, unit->tail_bytes) : 0);
 }
 
-static bool still_holds(const struct unit *unit, const uint8_t *bytes)
+static bool still_holds(const struct unit *unit, const uint8_t *bytes, uint64_t changed)
 {
 	unsigned at = (unsigned)((uintptr_t)unit->source & ~PAGE_MASK);
 
-	return page_holds(unit->page, bytes, at, unit->bytes) &&
-	       page_holds(unit->page, bytes, unit->tail, unit->tail_bytes);
+	return page_holds(unit->page, bytes, at, unit->bytes, changed) &&
+	       page_holds(unit->page, bytes, unit->tail, unit->tail_bytes, changed);
 }
 
-/* The page's bytes are these now: units that were made of others are stale. */
-static void absorb(struct depot *s, struct code_page *page, const uint8_t *bytes)
+/* The bytes of these lines, which have changed, are as in the copy now: units that were made of others are stale. */
+static void absorb(struct depot *s, struct code_page *page, struct page_copy *copy, uint64_t changed)
 {
-	uint64_t changed = page_changed(page, bytes, UINT64_MAX), used = 0;
+	const uint8_t *bytes = copy->bytes;
 	struct unit *next;
+	uint64_t used = 0;
 
+	for (uint64_t left = changed; left; left &= left - 1)
+		page_look(copy, (unsigned)__builtin_ctzll(left) * PAGE_LINE_BYTES);
 	for (struct unit *unit = changed ? page->units : NULL; unit; unit = next) {
 		uint64_t lines = lines_of(unit);
 
 		next = unit->next;
-		if ((lines & changed) && !still_holds(unit, bytes))
+		if ((lines & changed) && !still_holds(unit, bytes, changed))
 			make_stale(s, unit);
 		else
 			used |= lines;
@@ -126,12 +129,12 @@ static void absorb(struct depot *s, struct code_page *page, const uint8_t *bytes
 /* What is compared from now on is at least as new as the clock that is read first. */
 static void verify(struct depot *s, struct code_page *page)
 {
-	uint64_t now = atomic_load(&s->clock);
-	uint8_t bytes[GUEST_PAGE_SIZE];
+	uint64_t now = atomic_load(&s->clock), changed = page_changed(page, page->source, UINT64_MAX);
+	struct page_copy copy;
 
-	if (unlikely(page_changed(page, page->source, UINT64_MAX))) {
-		memcpy(bytes, page->source, sizeof bytes);
-		absorb(s, page, bytes);
+	if (unlikely(changed)) {
+		page_copy_begin(&copy, page->source);
+		absorb(s, page, &copy, changed);
 	}
 	atomic_store_explicit(&page->verified, now, memory_order_release);
 }
@@ -229,8 +232,8 @@ static struct code_page *page_with(struct depot *s, struct page_copy *copy, uint
 	if (!page)
 		return NULL;
 	if (!is_new(page, copy, now)) {
-		page_look_at_all(copy);
-		absorb(s, page, copy->bytes);
+		absorb(s, page, copy, page_changed(page, copy->bytes, copy->lines) |
+						page_changed(page, copy->source, ~copy->lines));
 		/* It may have gone with its last unit. */
 		page = page_get(&s->pages, copy->source);
 		if (!page)
@@ -277,8 +280,7 @@ static struct unit *build(struct translator *t, const struct key *key)
 	struct page_copy page;
 	struct unit *unit;
 
-	page.source = (const uint8_t *)((uintptr_t)key->source & PAGE_MASK);
-	page.lines = 0;
+	page_copy_begin(&page, (const uint8_t *)((uintptr_t)key->source & PAGE_MASK));
 	if (!translate(t, key, &page))
 		return NULL;
 	unit = emit(t, key->kind);

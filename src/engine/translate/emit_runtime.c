@@ -193,7 +193,7 @@ static void change_places(struct x64 *a, enum frame_mode mode, enum x64_reg othe
  * jump on a miss. */
 static uint8_t *look_at_other(struct x64 *a, enum frame_mode mode, bool store)
 {
-	int32_t away = (int32_t)(FRAME_TLB_OTHER * sizeof(struct frame_tlb));
+	int32_t away = (int32_t)(frame_parts[mode].count / 2u * sizeof(struct frame_tlb));
 	uint8_t *miss;
 
 	x64_alu_ri(a, X64_XOR, 4, X64_RCX, away);
@@ -229,11 +229,9 @@ static const void *make_slow_access(struct x64 *a, const void *resume, const str
 	miss = x64_jcc_forward(a, X64_NE);
 	found(a, mode);
 	x64_patch_here(a, miss);
-	if (mode == FRAME_USER) {
-		miss = look_at_other(a, mode, store);
-		found(a, mode);
-		x64_patch_here(a, miss);
-	}
+	miss = look_at_other(a, mode, store);
+	found(a, mode);
+	x64_patch_here(a, miss);
 	x64_pop_r(a, X64_RDX);
 	x64_push_r(a, X64_RAX);
 	x64_push_r(a, X64_RDX);

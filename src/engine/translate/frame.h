@@ -62,13 +62,20 @@ static inline unsigned frame_slot(unsigned mode, uint64_t address)
 	return frame_parts[mode].first + (unsigned)(address / 4096 & (frame_parts[mode].count - 1u));
 }
 
-/* The other slot that a user's page may be in, when another page has taken its own: C puts it there, and generated code
- * changes the two before it calls C. */
-#define FRAME_TLB_OTHER 2048u
-_Static_assert(FRAME_TLB_OTHER * 2 == 4096, "half of the user's TLB away");
+static inline unsigned frame_mode_of_slot(unsigned slot)
+{
+	unsigned mode = 0;
+
+	while (slot - frame_parts[mode].first >= frame_parts[mode].count)
+		mode++;
+	return mode;
+}
+
+/* The other slot that a page may be in, when another page has taken its own, which is in the same part: C puts it there,
+ * and generated code changes the two before it calls C. */
 static inline unsigned frame_slot_other(unsigned slot)
 {
-	return slot ^ FRAME_TLB_OTHER;
+	return slot ^ frame_parts[frame_mode_of_slot(slot)].count / 2u;
 }
 
 struct frame_jump {

@@ -34,7 +34,7 @@ static void empty_all(struct translator *t)
 	nothing_local(&t->spaces);
 }
 
-static void note_local(struct spaces *s, unsigned slot)
+static void note_one(struct spaces *s, unsigned slot)
 {
 	uint64_t *word = &s->is_local[slot / 64], bit = UINT64_C(1) << (slot % 64);
 
@@ -42,6 +42,13 @@ static void note_local(struct spaces *s, unsigned slot)
 		return;
 	*word |= bit;
 	s->local[s->local_count++] = (uint16_t)slot;
+}
+
+/* A page that is the space's own lies in the slot, and may come to lie in the other. */
+static void note_local(struct spaces *s, unsigned slot)
+{
+	note_one(s, slot);
+	note_one(s, frame_slot_other(slot));
 }
 
 void spaces_forget_jumps(struct translator *t)
@@ -174,16 +181,13 @@ static uint64_t second_tag(struct spaces *s, uint64_t page, bool store)
 	return page | number_of(s) << 2 | (uint64_t)store << 1 | 1;
 }
 
-/* Before a slot of the user's TLB is filled: what it has for another page goes to that page's other slot. */
+/* Before a slot is filled: what it has for another page goes to that page's other slot. */
 static void make_room(struct translator *t, unsigned slot, uint64_t page)
 {
 	struct frame_tlb *entry = &t->frame->tlb[slot];
-	unsigned other = frame_slot_other(slot);
 
-	if (entry->load == page || entry->load == FRAME_NO_PAGE)
-		return;
-	t->frame->tlb[other] = *entry;
-	note_local(&t->spaces, other);
+	if (entry->load != page && entry->load != FRAME_NO_PAGE)
+		t->frame->tlb[frame_slot_other(slot)] = *entry;
 }
 
 /* Fills an entry of the user's TLB from the second level; false: it is not there. */
@@ -213,13 +217,6 @@ static bool was_fenced(const struct spaces *s, const struct space_entry *entry, 
 	return false;
 }
 
-static bool is_users(unsigned slot)
-{
-	const struct frame_part *part = &frame_parts[FRAME_USER];
-
-	return slot - part->first < part->count;
-}
-
 static void put_back(struct translator *t)
 {
 	struct spaces *s = &t->spaces;
@@ -234,9 +231,6 @@ static void put_back(struct translator *t)
 		t->frame->tlb[entry->slot] = (struct frame_tlb){
 			.load = entry->load, .store = entry->store, .addend = entry->addend};
 		note_local(s, entry->slot);
-		/* Generated code may change its place. */
-		if (is_users(entry->slot))
-			note_local(s, frame_slot_other(entry->slot));
 	}
 	if (space->count)
 		memset(s->filled, true, sizeof s->filled);
@@ -350,9 +344,12 @@ static void flush_page(struct translator *t, uint64_t address)
 	uint64_t page = address & PAGE_MASK;
 	struct spaces *s = &t->spaces;
 
-	for (unsigned mode = 0; mode < FRAME_MODES; mode++)
-		forget_page(&t->frame->tlb[frame_slot(mode, page)]);
-	forget_page(&t->frame->tlb[frame_slot_other(frame_slot(FRAME_USER, page))]);
+	for (unsigned mode = 0; mode < FRAME_MODES; mode++) {
+		unsigned slot = frame_slot(mode, page);
+
+		forget_page(&t->frame->tlb[slot]);
+		forget_page(&t->frame->tlb[frame_slot_other(slot)]);
+	}
 	second_of(s, page)->tag = 0;
 	s->fenced[s->fences++ % FENCES_KNOWN] = page;
 	for (unsigned i = 0; i <= SPACES; i++) {
@@ -452,8 +449,7 @@ enum spaces_filled spaces_fill(struct translator *t, uint64_t address, unsigned 
 	/* Who loads often stores next. While changes are tracked only stores may mark a page. */
 	if (page.reusable & 1u << MMU_STORE && !memory_tracking(t->interpreter.memory))
 		store = true;
-	if (mode == FRAME_USER)
-		make_room(t, slot, tag);
+	make_room(t, slot, tag);
 	fill(t, &t->frame->tlb[slot], tag, &page, store, host);
 	if (mode == FRAME_USER)
 		*second_of(&t->spaces, tag) = (struct second_entry){

@@ -234,27 +234,38 @@ static void from_supervisor(void)
 	csr_write(satp, 0);
 }
 
-static naked void user_load(void)
+static naked void plain_load(void)
 {
 	asm("ld a0, 0(a0); ret");
 }
-static naked void user_store(void)
+static naked void plain_store(void)
 {
 	asm("sd zero, 8(a0); ret");
 }
 
-/* In U-mode itself, which MPRV is not. */
-static uint64_t user_sees(uint64_t address)
+/* In the mode itself, U or S, which MPRV is not: who runs there, and what makes a page its own. */
+static unsigned who;
+static uint64_t own(uint64_t flags)
 {
-	struct trap t = run(U, user_load, address, 0);
-
-	return t.cause == ECALL_U ? t.a0 : FAULT(t.cause);
+	return flags | (who == U ? PTE_U : 0);
 }
-static uint64_t user_stores(uint64_t address)
-{
-	uint64_t cause = run(U, user_store, address, 0).cause;
 
-	return cause == ECALL_U ? 0 : cause;
+static uint64_t ecall(void)
+{
+	return who == U ? ECALL_U : ECALL_S;
+}
+
+static uint64_t sees(uint64_t address)
+{
+	struct trap t = run(who, plain_load, address, 0);
+
+	return t.cause == ecall() ? t.a0 : FAULT(t.cause);
+}
+static uint64_t stores(uint64_t address)
+{
+	uint64_t cause = run(who, plain_store, address, 0).cause;
+
+	return cause == ecall() ? 0 : cause;
 }
 
 /* Pages so far apart that each takes the place of the others in caches of up to 4096 entries, the last in larger ones. */
@@ -264,8 +275,8 @@ static const uint64_t apart[PAGES_APART] = {UINT64_C(1) << 24, UINT64_C(1) << 26
 static void crowd(unsigned pages)
 {
 	for (unsigned i = 0; i < pages; i++) {
-		check(user_sees(VIRTUAL + apart[i]), 2);
-		check(user_stores(VIRTUAL + apart[i]), 0);
+		check(sees(VIRTUAL + apart[i]), 2);
+		check(stores(VIRTUAL + apart[i]), 0);
 	}
 }
 
@@ -276,41 +287,44 @@ static void crowded(uint64_t fence, unsigned pages)
 	uint64_t asid = 6, *entry;
 
 	paging_reset(3);
-	paging_map(0x80000000, 0x80000000, 2, PTE_ALL | PTE_U);
-	entry = paging_map(VIRTUAL, (uint64_t)first, 0, PTE_ALL | PTE_U);
+	paging_map(0x80000000, 0x80000000, 2, own(PTE_ALL));
+	entry = paging_map(VIRTUAL, (uint64_t)first, 0, own(PTE_ALL));
 	for (unsigned k = 0; k < PAGES_APART; k++)
-		paging_map(VIRTUAL + apart[k], (uint64_t)second, 0, PTE_ALL | PTE_U);
+		paging_map(VIRTUAL + apart[k], (uint64_t)second, 0, own(PTE_ALL));
 	paging_on(asid);
-	context("crowded, fence and pages", fence, pages, 0);
-	check(user_sees(VIRTUAL), 1);
-	check(user_stores(VIRTUAL), 0);
+	context("crowded, mode, fence and pages", who, fence, pages);
+	check(sees(VIRTUAL), 1);
+	check(stores(VIRTUAL), 0);
 	crowd(PAGES_APART);
-	check(user_stores(VIRTUAL), 0);
-	check(user_sees(VIRTUAL), 1);
+	check(stores(VIRTUAL), 0);
+	check(sees(VIRTUAL), 1);
 	crowd(pages);
-	*entry = pte((uint64_t)second, PTE_ALL | PTE_U);
+	*entry = pte((uint64_t)second, own(PTE_ALL));
 	fences[fence](VIRTUAL, asid);
-	check(user_sees(VIRTUAL), 2);
+	check(sees(VIRTUAL), 2);
 	crowd(pages);
-	*entry = pte((uint64_t)first, (PTE_ALL & ~PTE_W) | PTE_U);
+	*entry = pte((uint64_t)first, own(PTE_ALL & ~PTE_W));
 	fences[fence](VIRTUAL + 0xfff, asid);
-	check(user_sees(VIRTUAL), 1);
+	check(sees(VIRTUAL), 1);
 	crowd(pages);
-	check(user_stores(VIRTUAL), STORE_PAGE);
-	check(user_sees(VIRTUAL), 1);
+	check(stores(VIRTUAL), STORE_PAGE);
+	check(sees(VIRTUAL), 1);
 	crowd(pages);
 	*entry = 0;
 	fences[fence](VIRTUAL, asid);
-	check(user_stores(VIRTUAL), STORE_PAGE);
-	check(user_sees(VIRTUAL), FAULT(LOAD_PAGE));
+	check(stores(VIRTUAL), STORE_PAGE);
+	check(sees(VIRTUAL), FAULT(LOAD_PAGE));
 }
 
-/* What the pages of one space hold: the first again behind the second, which takes its place. */
-static void sees_both(uint64_t one, uint64_t other)
+/* What the pages of one space hold, and the one that all share: each again behind what takes its place. */
+static void sees_all(uint64_t one, uint64_t other)
 {
-	check(user_sees(VIRTUAL), one);
-	check(user_sees(VIRTUAL + apart[0]), other);
-	check(user_sees(VIRTUAL), one);
+	check(sees(VIRTUAL), one);
+	check(sees(VIRTUAL + apart[0]), other);
+	check(sees(VIRTUAL), one);
+	check(sees(VIRTUAL + apart[1]), 2);
+	check(sees(VIRTUAL), one);
+	check(sees(VIRTUAL + apart[1]), 2);
 }
 
 /* Two spaces whose pages crowd each other out of every cache. */
@@ -319,29 +333,31 @@ static void crowded_spaces(void)
 	uint64_t one, two, *root, *middle;
 
 	paging_reset(3);
-	paging_map(0x80000000, 0x80000000, 2, PTE_ALL | PTE_U);
-	paging_map(VIRTUAL, (uint64_t)first, 0, PTE_ALL | PTE_U);
-	paging_map(VIRTUAL + apart[0], (uint64_t)second, 0, PTE_ALL | PTE_U);
+	paging_map(0x80000000, 0x80000000, 2, own(PTE_ALL));
+	paging_map(VIRTUAL, (uint64_t)first, 0, own(PTE_ALL));
+	paging_map(VIRTUAL + apart[0], (uint64_t)second, 0, own(PTE_ALL));
+	paging_map(VIRTUAL + apart[1], (uint64_t)second, 0, own(PTE_ALL | PTE_G));
 	root = paging_page();
 	middle = paging_page();
-	root[2] = pte(0x80000000, PTE_ALL | PTE_U);
+	root[2] = pte(0x80000000, own(PTE_ALL));
 	root[VIRTUAL >> 30 & 511] = pte((uint64_t)middle, PTE_V);
-	for (unsigned i = 0; i < 2; i++) {
-		uint64_t address = VIRTUAL + (i ? apart[0] : 0), *low = paging_page();
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t address = VIRTUAL + (i ? apart[i - 1] : 0), *low = paging_page();
+		uint64_t flags = own(PTE_ALL) | (i == 2 ? PTE_G : 0);
 
 		middle[address >> 21 & 511] = pte((uint64_t)low, PTE_V);
-		low[address >> 12 & 511] = pte((uint64_t)(i ? first : second), PTE_ALL | PTE_U);
+		low[address >> 12 & 511] = pte((uint64_t)(i == 1 ? first : second), flags);
 	}
 	paging_on(1);
 	one = csr_read(satp);
 	/* More ASIDs than any cache has numbers for; the first comes back each time. */
 	for (uint64_t asid = 2; asid < 1300; asid++) {
 		two = UINT64_C(8) << 60 | asid << 44 | (uint64_t)root >> 12;
-		context("crowded spaces", asid, 0, 0);
+		context("crowded spaces, mode", who, asid, 0);
 		csr_write(satp, two);
-		sees_both(2, 1);
+		sees_all(2, 1);
 		csr_write(satp, one);
-		sees_both(1, 2);
+		sees_all(1, 2);
 	}
 	csr_write(satp, 0);
 }
@@ -360,9 +376,12 @@ int main(void)
 	status_bits();
 	inval_privilege();
 	from_supervisor();
-	for (unsigned i = 0; i < sizeof(fences) / sizeof(fences[0]); i++)
-		for (unsigned pages = 1; pages <= 2; pages++)
-			crowded(i, pages);
-	crowded_spaces();
+	for (unsigned i = 0; i < 2; i++) {
+		who = i ? S : U;
+		for (unsigned fence = 0; fence < sizeof(fences) / sizeof(fences[0]); fence++)
+			for (unsigned pages = 1; pages <= 2; pages++)
+				crowded(fence, pages);
+		crowded_spaces();
+	}
 	return 0;
 }

@@ -20,9 +20,9 @@ struct thread {
 	struct thread *previous, *next;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the two below */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for the two below */
 static struct thread *all;
-static void (*guard)(enum thread_kind kind, bool later);
+static void (*_Atomic guard)(enum thread_kind kind, bool later); /* read without it by those that are interrupted */
 
 static sem_t guarded; /* posted by each thread that was interrupted */
 static _Thread_local const struct thread *self;

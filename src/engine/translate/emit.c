@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "engine/translate/emit_private.h"
-#include "engine/translate/optimize.h"
 
 void emit_stub(struct emit *e, enum stub_kind kind, uint8_t *place, const void *back, int32_t to)
 {

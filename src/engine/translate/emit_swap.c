@@ -3,7 +3,6 @@
  * as long as the unit runs. Whatever leaves the unit, or calls C, puts the common assignment back first.
  */
 #include "engine/translate/emit_private.h"
-#include "engine/translate/optimize.h"
 
 #include <string.h>
 

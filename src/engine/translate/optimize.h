@@ -36,40 +36,4 @@ enum optimize_tables { OPTIMIZE_TABLES, OPTIMIZE_TABLES_APART, OPTIMIZE_NO_TABLE
 
 void optimize(struct ir_unit *unit, enum optimize_tables tables);
 
-/* A part of it, simplify.c: after the branches within the unit are known. */
-void simplify(struct ir_unit *unit);
-
-/* What an operation does with globals, by kind. */
-enum {
-	IR_READS_A = 1,
-	IR_READS_B = 2,
-	IR_WRITES = 4,
-	/* It may be left out or done late: it needs rax and rdx at most. The second: if operand b is a constant. */
-	IR_MAY_WAIT = 8,
-	IR_MAY_WAIT_CONST = 16,
-	/* The low word of the result follows from the low words of the operands alone, which are all that is read: always, if
-	 * it is of four bytes, if it is narrow. */
-	IR_OF_WORDS = 32,
-	IR_OF_WORDS_4 = 64,
-	IR_OF_WORDS_NARROW = 128,
-};
-extern const uint8_t ir_traits[UINT8_MAX + 1];
-
-/* Whether the operation's result goes to general global `dst`. */
-static inline bool ir_writes_global(const struct ir *ir)
-{
-	return ir->dst < IR_GLOBALS && (ir_traits[ir->op] & IR_WRITES);
-}
-
-/* Whether operands a and b are general globals. */
-static inline bool ir_reads_a(const struct ir *ir)
-{
-	return ir->a < IR_GLOBALS && (ir_traits[ir->op] & IR_READS_A);
-}
-
-static inline bool ir_reads_b(const struct ir *ir)
-{
-	return ir->b < IR_GLOBALS && (ir_traits[ir->op] & IR_READS_B);
-}
-
 #endif

@@ -1,13 +1,7 @@
-/*
- * Simplification: pairs of operations that are one, and operations whose result nobody sees.
- *
- * A result that is overwritten before it is read is not computed. Where loads, stores or ways out lie in between, which
- * may have to show it, the operation is `late`: only the code off the hot path does it. A result of which only the low word
- * is read is `narrow` in the same way: that code extends its sign.
- */
+/* Pairs of operations that are one. */
 #include <string.h>
 
-#include "engine/translate/optimize.h"
+#include "engine/translate/optimize_private.h"
 #include "memory/memory.h"
 
 struct forward {
@@ -255,94 +249,6 @@ static void rotation_in_place(const struct forward *f, struct ir *ir)
 	ir->dst = IR_ZERO;
 }
 
-/* Looks back from an operation that writes the float flags for the one that read them. */
-struct between {
-	unsigned flags;   /* the global that they are in */
-	uint32_t singles; /* floats that must be known to be boxed for want of a way out */
-	bool ways_out;    /* there is one behind, from where it must be seen what was raised */
-};
-
-static uint32_t single(const struct ir *ir, unsigned number)
-{
-	return ir->size == 4 ? UINT32_C(1) << number : 0;
-}
-
-/* The operation makes a float: boxed, if it is a single. */
-static void made_between(struct between *b, const struct ir *ir)
-{
-	if (ir->size == 8 && b->singles >> ir->dst & 1)
-		b->ways_out = true;
-	b->singles &= ~single(ir, ir->dst);
-}
-
-/* Rounding to an integer raises nothing: it may be the last from which the unit is left, but for an integer that does not
- * fit a float and raises the same. */
-static bool may_round_between(struct between *b, const struct ir *ir)
-{
-	b->singles &= ~single(ir, ir->a);
-	if (b->ways_out || b->singles)
-		return false;
-	b->ways_out = true;
-	return true;
-}
-
-/* Whether what lies between may hold this operation, so that nothing is raised unless the unit is left. */
-static bool may_be_between(struct between *b, const struct ir *ir)
-{
-	switch (ir->op) {
-	case IR_FLOAT_EQUAL:
-	case IR_FLOAT_LESS:
-	case IR_FLOAT_LESS_EQUAL:
-	case IR_LOAD:
-	case IR_STORE:
-	case IR_FLOAT_LOAD:
-	case IR_FLOAT_STORE:
-	case IR_BRANCH:
-		b->ways_out = true;
-		return true;
-	case IR_FLOAT_SIGN:
-		made_between(b, ir);
-		b->singles |= single(ir, ir->a) | single(ir, ir->b);
-		return true;
-	case IR_FLOAT_FROM_INT:
-		made_between(b, ir);
-		return true;
-	case IR_FLOAT_TO_INT:
-		return may_round_between(b, ir);
-	default:
-		return ir->op < IR_PURE;
-	}
-}
-
-static bool compares_or_converts(const struct ir *ir)
-{
-	return (ir->op >= IR_FLOAT_EQUAL && ir->op <= IR_FLOAT_LESS_EQUAL) || ir->op == IR_FLOAT_FROM_INT ||
-	       ir->op == IR_FLOAT_TO_INT;
-}
-
-/* Compilers and libraries put what must not raise flags between reading and writing them. */
-static void quiet(struct ir_unit *unit, unsigned write)
-{
-	struct between b = {.flags = unit->ops[write].a};
-	unsigned i = write;
-
-	if (b.flags >= IR_GLOBALS)
-		return;
-	do {
-		if (i == 0 || unit->ops[i].label)
-			return;
-		i--;
-		if (unit->ops[i].op == IR_FLAGS_READ && unit->ops[i].dst == b.flags)
-			break;
-		if ((ir_writes_global(&unit->ops[i]) && unit->ops[i].dst == b.flags) ||
-		    !may_be_between(&b, &unit->ops[i]))
-			return;
-	} while (true);
-	unit->ops[write].quiet = true;
-	while (++i < write)
-		unit->ops[i].quiet = compares_or_converts(&unit->ops[i]);
-}
-
 static bool is_copy(const struct ir *ir)
 {
 	return ir->op == IR_ADD && ir->size == 8 && ir->b == IR_CONST && ir->imm == 0;
@@ -440,14 +346,14 @@ static void with_those_before(const struct forward *f, struct ir *ir)
 		access(f, ir);
 		break;
 	case IR_FLAGS_WRITE:
-		quiet(f->unit, (unsigned)(ir - f->unit->ops));
+		optimize_quiet(f->unit, (unsigned)(ir - f->unit->ops));
 		break;
 	default:
 		break;
 	}
 }
 
-static void together(struct ir_unit *unit)
+void simplify(struct ir_unit *unit)
 {
 	struct forward f = {.unit = unit};
 
@@ -465,107 +371,4 @@ static void together(struct ir_unit *unit)
 			f.words = (f.words & ~(UINT32_C(1) << ir->dst)) | (uint32_t)ir->is_word << ir->dst;
 		}
 	}
-}
-
-/* What lies behind the operation looked at, up to the next barrier. All counted from 1; 0: none. */
-struct behind {
-	uint16_t over[IR_GLOBALS];  /* overwrites the global before anybody reads it */
-	uint16_t write[IR_GLOBALS]; /* writes it */
-	uint16_t narrow[IR_GLOBALS]; /* overwrites it before anybody reads more of it than its low word */
-	uint16_t exit;              /* may have to show all globals */
-};
-
-static bool may_wait(const struct ir *ir)
-{
-	unsigned traits = ir_traits[ir->op];
-
-	return (traits & IR_MAY_WAIT) || ((traits & IR_MAY_WAIT_CONST) && ir->b == IR_CONST);
-}
-
-static bool is_kept(const struct behind *b, unsigned input, const struct ir *ir, unsigned until)
-{
-	return input >= IR_GLOBALS || (input != ir->dst && (!b->write[input] || b->write[input] >= until));
-}
-
-/* Nothing is left out across these. */
-static bool is_barrier(const struct ir_unit *unit, const struct ir *ir)
-{
-	if (ir->op == IR_BRANCH)
-		return ir->inside || ir->before + 1u == unit->instructions;
-	return ir->op == IR_PURE || ir->op > IR_FLOAT_STORE;
-}
-
-static bool is_of_words(const struct ir *ir)
-{
-	unsigned wanted = IR_OF_WORDS | (ir->size == 4 ? IR_OF_WORDS_4 : 0) | (ir->narrow ? IR_OF_WORDS_NARROW : 0);
-
-	return ir_traits[ir->op] & wanted;
-}
-
-/* Whether the upper half of a result may be anything for a while: who looks all the same extends the word's sign. */
-static bool may_be_narrow(const struct ir *ir)
-{
-	if (!ir->is_word)
-		return false;
-	return (ir->op >= IR_ADD && ir->op <= IR_XOR) ||
-	       (ir->size == 4 && ir->b == IR_CONST && (ir->op == IR_SHL || ir->op == IR_ROR));
-}
-
-/* The operation reads a global. */
-static void reads(struct behind *b, unsigned global, bool low_word)
-{
-	b->over[global] = 0;
-	if (!low_word)
-		b->narrow[global] = 0;
-}
-
-static void look(struct ir_unit *unit, struct behind *b, unsigned i)
-{
-	struct ir *ir = &unit->ops[i];
-	bool writes = ir_writes_global(ir), words;
-	unsigned over = writes ? b->over[ir->dst] : 0;
-
-	if (over && may_wait(ir)) {
-		if (!b->exit || b->exit > over)
-			ir->dst = IR_ZERO;
-		else if (is_kept(b, ir->a, ir, over) && is_kept(b, ir->b, ir, over))
-			ir->late = (uint16_t)over;
-	}
-	if (ir->op < IR_LOAD && ir->dst == IR_ZERO)
-		return;
-	if (writes && !ir->late && may_be_narrow(ir))
-		ir->narrow = b->narrow[ir->dst];
-	words = !ir->late && is_of_words(ir);
-	if (writes)
-		b->over[ir->dst] = b->write[ir->dst] = b->narrow[ir->dst] = (uint16_t)(i + 1);
-	if (ir_reads_a(ir))
-		reads(b, ir->a, words);
-	if (ir_reads_b(ir))
-		reads(b, ir->b, words || (ir->op == IR_STORE && ir->size <= 4));
-	if (ir->op >= IR_LOAD)
-		b->exit = (uint16_t)(i + 1);
-}
-
-static void unseen(struct ir_unit *unit)
-{
-	struct behind b = {.exit = 0};
-	bool empty = true;
-
-	for (unsigned i = unit->count; i-- > 0;) {
-		bool barrier = is_barrier(unit, &unit->ops[i]);
-
-		if (!barrier)
-			look(unit, &b, i);
-		empty &= barrier;
-		if (empty || !(barrier || unit->ops[i].label))
-			continue;
-		memset(&b, 0, sizeof b);
-		empty = true;
-	}
-}
-
-void simplify(struct ir_unit *unit)
-{
-	together(unit);
-	unseen(unit);
 }

@@ -236,8 +236,9 @@ static void test_starts_again(void **state)
 	machine_free(machine);
 }
 
-/* A guest that is looked at, again and again and closely, computes the same. */
-static void test_is_profiled_and_measured(void **state)
+/* A guest that is looked at, again and again and closely, computes the same. Returns the instructions that were seen: none, when
+ * a fast engine is done before a busy host looks. */
+static uint64_t profile_while_it_lives(void)
 {
 	struct machine *machine = make();
 	uint64_t seen = 0, elsewhere;
@@ -245,7 +246,6 @@ static void test_is_profiled_and_measured(void **state)
 	size_t count;
 	struct error e;
 
-	(void)state;
 	ok(machine_start(machine, &e), &e);
 	for (unsigned i = 0; i < 50 && run_for(machine, 1); i++) {
 		struct profile_spot *spots;
@@ -264,11 +264,22 @@ static void test_is_profiled_and_measured(void **state)
 	}
 	expect_end(machine);
 	machine_measure(machine, &load);
-	assert_true(seen > 0);
 	assert_int_equal(load.console_bytes, strlen(DOTS));
 	assert_true(load.engine.instructions >= seen);
 	assert_true(load.engine.causes[ENGINE_CAUSE_SLICE] > 0);
 	machine_free(machine);
+	(void)unlink(log_path);
+	return seen;
+}
+
+static void test_is_profiled_and_measured(void **state)
+{
+	uint64_t seen = 0;
+
+	(void)state;
+	for (unsigned lives = 0; lives < LIVES && seen == 0; lives++)
+		seen = profile_while_it_lives();
+	assert_true(seen > 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

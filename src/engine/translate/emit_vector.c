@@ -28,7 +28,7 @@ struct ways {
 struct batch {
 	struct emit *e;
 	struct vector v;
-	struct ways later, never, given_up, nans;
+	struct ways later, never, given_up, not_yet, nans;
 	uint32_t used; /* registers of vectors that guest floats live in */
 };
 
@@ -107,7 +107,8 @@ static unsigned least(const struct vector *v)
 	return (rounds + v->rounds - 1) / v->rounds * v->rounds;
 }
 
-/* rax = rounds that end with going on. */
+/* rax = rounds that end with going on; with a way out before a round's end, less the last of them: the one that leaves
+ * does not write all that they do. */
 static void count_rounds(struct batch *b)
 {
 	struct emit *e = b->e;
@@ -124,8 +125,10 @@ static void count_rounds(struct batch *b)
 		add_way(&b->never, x64_jcc_forward(e->a, v->trip.is_signed ? X64_L : X64_B));
 	if (v->trip.shrinks > 1)
 		x64_shift_ri(e->a, X64_SHR, 8, X64_RAX, shift_of((uint32_t)v->trip.shrinks));
-	x64_alu_ri(e->a, X64_CMP, 8, X64_RAX, (int32_t)least(v));
+	x64_alu_ri(e->a, X64_CMP, 8, X64_RAX, (int32_t)least(v) + v->trip.early);
 	add_way(&b->never, x64_jcc_forward(e->a, X64_B));
+	if (v->trip.early)
+		x64_alu_ri(e->a, X64_SUB, 8, X64_RAX, 1);
 }
 
 static void look_equal(struct batch *b)
@@ -310,24 +313,52 @@ static void look_boxed(struct batch *b)
 	}
 }
 
-/* Where other harts look, halves of vectors of words are aligned: then they are read and written at once. */
+/* Whether each round moves all roots from an aligned double word to none, and back. */
+static bool alternates(const struct vector *v)
+{
+	for (unsigned i = 0; i < v->root_count; i++)
+		if (!(v->roots[i].stride & 4))
+			return false;
+	return true;
+}
+
+static const struct vector_code *first_access(const struct vector *v, unsigned root)
+{
+	const struct vector_code *code = v->codes;
+
+	while (code->kind > VECTOR_STORE || code->root != root)
+		code++;
+	return code;
+}
+
+static void look_at_place(struct batch *b, const struct vector_code *code, int32_t mask, struct ways *ways)
+{
+	x64_lea(b->e->a, 4, COUNTER, x64_at(pointers[code->root], code->number));
+	x64_test_ri(b->e->a, 4, COUNTER, mask);
+	add_way(ways, x64_jcc_forward(b->e->a, X64_NE));
+}
+
+/* Where other harts look, halves of vectors of words are aligned: then they are read and written at once. After one more round
+ * they may be, if they are for all roots or for none. */
 static void look_aligned(struct batch *b)
 {
-	bool seen[VECTOR_ROOTS] = {false};
+	const struct vector_code *first;
 	struct x64 *a = b->e->a;
 
 	if (b->v.size == 8 || b->e->runtime->alone)
 		return;
-	for (unsigned i = 0; i < b->v.code_count; i++) {
-		const struct vector_code *code = &b->v.codes[i];
+	first = first_access(&b->v, 0);
+	for (unsigned i = 1; i < b->v.root_count; i++) {
+		const struct vector_code *code = first_access(&b->v, i);
 
-		if (code->kind > VECTOR_STORE || seen[code->root])
-			continue;
-		seen[code->root] = true;
-		x64_lea(a, 4, COUNTER, x64_at(pointers[code->root], code->number));
+		x64_lea(a, 4, COUNTER, x64_at(pointers[i], code->number - first->number));
+		x64_alu_rr(a, X64_SUB, 4, COUNTER, pointers[0]);
 		x64_test_ri(a, 4, COUNTER, 7);
 		add_way(&b->given_up, x64_jcc_forward(a, X64_NE));
 	}
+	look_at_place(b, first, alternates(&b->v) ? 3 : 7, &b->given_up);
+	if (alternates(&b->v))
+		look_at_place(b, first, 4, &b->not_yet);
 }
 
 /* Host addresses of the roots, which tell what lies where whatever the guest calls it. */
@@ -580,6 +611,13 @@ static void prepare(struct batch *b)
 	look_aligned(b);
 }
 
+/* What `prepare` has overwritten. */
+static void restore(struct batch *b)
+{
+	x64_load(b->e->a, 8, COUNTER, x64_at(X64_RBP, FRAME_AT(batch_register)));
+	floats(b, false);
+}
+
 void emit_vector(struct emit *e, unsigned number, const void *back)
 {
 	struct batch b = {.e = e};
@@ -598,9 +636,11 @@ void emit_vector(struct emit *e, unsigned number, const void *back)
 	arrive(e->a, &b.nans);
 	x64_store_i(e->a, 4, wanted(number), 0);
 	x64_jmp_rel32(e->a, settled);
+	arrive(e->a, &b.not_yet);
+	restore(&b);
+	x64_jmp_rel32(e->a, back);
 	arrive(e->a, &b.given_up);
-	x64_load(e->a, 8, COUNTER, x64_at(X64_RBP, FRAME_AT(batch_register)));
-	floats(&b, false);
+	restore(&b);
 	arrive(e->a, &b.never);
 	x64_store_i(e->a, 4, wanted(number), 0);
 	arrive(e->a, &b.later);

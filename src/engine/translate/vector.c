@@ -7,8 +7,10 @@
 
 #include "engine/translate/optimize.h"
 #include "engine/translate/vector_private.h"
+#include "memory/memory.h"
 
 #define REACH   4096 /* distances from roots */
+#define FARTHEST (1 << 24) /* distances that are followed: times the rounds of a batch, they are numbers of 32 bits */
 #define VECTORS 2    /* that a batch should store */
 #define ROUNDS  8
 
@@ -157,6 +159,14 @@ static bool is_known(const struct vector_look *l, const struct ir *ir)
 	}
 }
 
+static bool is_sum(const struct ir *ir, const struct vector_node *x, const struct vector_node *y)
+{
+	int64_t number = (int64_t)x->number + y->number;
+
+	return ir->op == IR_ADD && ir->size == 8 && x->kind == NODE_SUM && y->kind == NODE_CONSTANT && number >= -FARTHEST &&
+	       number <= FARTHEST;
+}
+
 /* A word that is extended is the same word. */
 static bool is_copy(const struct vector_look *l, const struct ir *ir, const struct vector_node *b)
 {
@@ -174,7 +184,7 @@ static void integer(struct vector_look *l, const struct ir *ir)
 		return;
 	if (ir->op == IR_SET)
 		write(l, ir->dst, constant(l, ir->imm));
-	else if (ir->op == IR_ADD && ir->size == 8 && x->kind == NODE_SUM && y->kind == NODE_CONSTANT)
+	else if (is_sum(ir, x, y))
 		write(l, ir->dst,
 		      make(l, (struct vector_node){
 				      .kind = NODE_SUM, .global = x->global, .number = x->number + y->number}));
@@ -255,6 +265,7 @@ static void test(struct vector_look *l, const struct ir *ir)
 
 	if (l->round)
 		return;
+	l->out->trip.early = ir + 1 < &l->unit->ops[l->out->back];
 	a = value(l, ir->a);
 	b = value(l, ir->b);
 	switch (condition) {
@@ -433,7 +444,11 @@ static struct vector_apart *apart(struct vector_look *l, unsigned one, unsigned 
 	return &v->apart[v->apart_count++];
 }
 
-/* A store, and what comes behind it in a batch: that is not done in its place if it is a load. */
+/* Roots that are farther from each other than this lead to different pages, as long as both stay in theirs. */
+#define PAGES_APART ((int32_t)GUEST_PAGE_SIZE + 2 * REACH)
+
+/* A store, and what comes behind it in a batch: that is not done in its place if it is a load. Where the two roots move
+ * by different strides, what the first batch does says nothing of the others. */
 static void keep_apart(struct vector_look *l, const struct vector_access *store, const struct vector_access *behind)
 {
 	int32_t between = behind->at - store->at, size = (int32_t)l->out->size;
@@ -445,6 +460,11 @@ static void keep_apart(struct vector_look *l, const struct vector_access *store,
 		return;
 	}
 	found = apart(l, store->root, behind->root);
+	if (l->out->roots[store->root].stride != l->out->roots[behind->root].stride) {
+		found->low = -PAGES_APART;
+		found->high = PAGES_APART;
+		return;
+	}
 	if (between - size + 1 < found->low)
 		found->low = between - size + 1;
 	if (between + size - 1 > found->high)

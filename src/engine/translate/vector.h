@@ -6,8 +6,8 @@
  * rounds as fill whole vectors; it does all loads, then all stores. What a batch takes for granted is for the back end
  * to look at before some of them run: the loop goes on for so many rounds and one more, every group of accesses stays in
  * its page for as long, nothing that a batch stores lies where it loads later (`apart`), and registers that come to
- * be equal are so from the start (`equal`). The round behind is done as always, so that whatever a round leaves in
- * registers without reading it before is right, and nothing can happen before: a way out of the loop finds its page,
+ * be equal are so from the start (`equal`). The round behind is done as always, to its end, so that whatever a round leaves
+ * in registers without reading it before is right, and nothing can happen before: a way out of the loop finds its page,
  * its instructions and its registers as they must be.
  *
  * Order: what one batch does lies between two rounds, without fences; other harts may see it in any order as far as the memory
@@ -88,6 +88,7 @@ struct vector {
 		int32_t more_distance, less_distance; /* to be added to the globals at the loop's head */
 		int32_t shrinks;
 		bool ordered, is_signed;
+		bool early; /* the test is not the last that a round does */
 	} trip;
 	struct vector_root roots[VECTOR_ROOTS];
 	struct vector_group groups[IR_GROUPS];

@@ -527,9 +527,13 @@ static void assign(struct vector_look *l)
 		assign_code(l, &h, i);
 }
 
-/* Whether vectors of one root lie at multiples of double words from each other, so that one look tells how all are aligned. */
+/* Whether vectors of one root, of all batches, lie at multiples of double words from each other, so that one look tells how
+ * all are aligned. */
 static bool are_in_line(const struct vector *v)
 {
+	for (unsigned i = 0; i < v->root_count; i++)
+		if (v->roots[i].stride * (int32_t)v->rounds % 8)
+			return false;
 	for (unsigned i = 0; i < v->code_count; i++)
 		for (unsigned j = 0; j < i; j++) {
 			const struct vector_code *a = &v->codes[i], *b = &v->codes[j];

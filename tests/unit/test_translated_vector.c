@@ -26,7 +26,7 @@
  * done again, and what LEFT grows by for that. */
 enum {
 	TO = 10, FROM = 11, OTHER = 12, ALIAS = 29, LEFT = 13, STAYS = 14, SHIFT = 15, BACK = 16, TEMP = 5, CARRY = 17,
-	CARRY2 = 28, AGAIN = 30, MORE = 31
+	CARRY2 = 28, AGAIN = 30, MORE = 31, LATE = 18
 };
 
 struct loop {
@@ -34,7 +34,7 @@ struct loop {
 	unsigned count;
 	unsigned size;   /* of what it loads and stores */
 	unsigned lanes;  /* of them in a round */
-	int32_t stride;
+	int32_t stride, from_stride, other_stride;
 	bool floats;
 	uint64_t x[32];
 };
@@ -133,10 +133,11 @@ static void compute(struct loop *l, unsigned kind, unsigned to, unsigned a, unsi
 static void move_all(struct loop *l, unsigned which)
 {
 	static const uint8_t bases[] = {TO, FROM, OTHER, ALIAS};
+	const int32_t strides[] = {l->stride, l->from_stride, l->other_stride, l->stride};
 
 	for (unsigned i = 0; i < 4; i++)
 		if (which >> i & 1)
-			add(l, op_addi(bases[i], bases[i], l->stride));
+			add(l, op_addi(bases[i], bases[i], strides[i]));
 }
 
 /* One round: each place loads, computes and stores, in order; or all loads come first, then all stores. */
@@ -155,7 +156,7 @@ static void places(struct loop *l)
 		unsigned temp = TEMP + (choose(2) ? i % 3 : 0);
 		int32_t at = size * (int32_t)i;
 
-		load(l, temp, from, at + off - (early ? l->stride : 0));
+		load(l, temp, from, at + off - (early ? l->from_stride : 0));
 		if (kind & 1)
 			load(l, CARRY, OTHER, at);
 		if (kind & 1)
@@ -197,7 +198,7 @@ static void fill(struct loop *l)
 static bool way_back(struct loop *l, unsigned rounds)
 {
 	int32_t back = -4 * (int32_t)l->count;
-	bool up = l->stride > 0;
+	bool up = l->from_stride > 0;
 
 	switch (choose(5)) {
 	case 0:
@@ -211,18 +212,19 @@ static bool way_back(struct loop *l, unsigned rounds)
 		add(l, op_branch(4, LEFT, 0, back - 4));
 		return false;
 	case 2:
-		l->x[MORE] = (uint64_t)((int64_t)rounds * l->stride);
+		l->x[MORE] = (uint64_t)((int64_t)rounds * l->from_stride);
 		add(l, op_branch(up ? 6 : 7, FROM, LEFT, back));
 		return true;
 	case 3:
-		/* Out of the middle. */
+		/* Out of the middle, past what is made last. */
 		l->x[MORE] = rounds;
 		add(l, op_addi(LEFT, LEFT, -1));
-		add(l, op_branch(0, LEFT, 0, 8));
-		add(l, op_jal(0, back - 8));
+		add(l, op_branch(0, LEFT, 0, 12));
+		add(l, choose(2) ? op_addi(0, 0, 0) : op_add(LATE, FROM, TO));
+		add(l, op_jal(0, back - 12));
 		return false;
 	default:
-		l->x[MORE] = (uint64_t)((int64_t)rounds * l->stride);
+		l->x[MORE] = (uint64_t)((int64_t)rounds * l->from_stride);
 		add(l, op_branch(1, FROM, LEFT, back));
 		return true;
 	}
@@ -275,6 +277,8 @@ static void make_loop(struct loop *l)
 	if (kind > 2)
 		l->lanes = 1 + choose(6);
 	l->stride = (int32_t)(l->size * l->lanes) * (choose(4) ? 1 : -1);
+	l->from_stride = l->stride * (kind != 1 && choose(6) == 0 ? 2 : 1);
+	l->other_stride = l->stride * (choose(6) ? 1 : choose(2) ? 2 : -1);
 	for (unsigned i = 1; i < 32; i++)
 		l->x[i] = random64();
 	l->x[SHIFT] = choose(64);
@@ -379,8 +383,9 @@ static void prepare(struct bench *b, const struct loop *l, uint64_t of, unsigned
 	for (unsigned i = 0; i < WORDS; i++)
 		data[i] = datum(l, rare);
 	assert_int_equal(memory_write(&b->memory, gpa(DATA), data, sizeof data), 0);
-	bench_write(b, BENCH_RAM, (const uint32_t[]){FENCE_I, SFENCE_VMA}, 2);
-	bench_write(b, BENCH_RAM + 8, l->words, l->count);
+	/* The unit begins with the loop, or before it: then an outer loop is in it as well. */
+	bench_write(b, BENCH_RAM, (const uint32_t[]){FENCE_I, SFENCE_VMA, choose(2) ? FENCE_I : op_addi(0, 0, 0)}, 3);
+	bench_write(b, BENCH_RAM + 12, l->words, l->count);
 	for (unsigned i = 1; i < 32; i++)
 		hart->x[i] = l->x[i];
 	for (unsigned i = 0; i < 32; i++)

@@ -57,7 +57,8 @@ debian 4 4096
 debian 4 512 --code-cache 1M
 if [ -e "$opensbi" ]; then
 	debian 1 512 --firmware "$opensbi"
-	debian 2 512 --firmware "$opensbi"
+	./opensbi.py "$opensbi" "$scratch/opensbi.bin"
+	debian 2 512 --firmware "$scratch/opensbi.bin"
 else
 	skip 'Debian under OpenSBI' 'opensbi is not installed'
 	skip 'Debian under OpenSBI, 2 harts' 'opensbi is not installed'

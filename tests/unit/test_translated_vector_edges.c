@@ -68,6 +68,12 @@ static uint32_t op_beq(unsigned rs1, unsigned rs2, int32_t offset)
 	return op_bne(rs1, rs2, offset) ^ 0x1000;
 }
 
+/* sll, srl; or sra, with `more`; of words or double words. */
+static uint32_t op_shift(unsigned size, bool right, uint32_t more, unsigned rd, unsigned rs1, unsigned rs2)
+{
+	return (size == 4 ? 0x3bu : 0x33u) | rd << 7 | (right ? 5u : 1u) << 12 | rs1 << 15 | rs2 << 20 | more;
+}
+
 static uint32_t op_lui(unsigned rd, int32_t number)
 {
 	return 0x37u | rd << 7 | (uint32_t)number << 12;
@@ -403,6 +409,123 @@ static void test_overtaken(void **state)
 	(void)state;
 }
 
+/* What is shifted by a number that the loop itself puts into a register: only its lowest bits count. */
+static void shifted(unsigned size, int32_t number, bool right, uint32_t more)
+{
+	struct code c = {.count = 0};
+
+	add(&c, op_addi(TEMP2, 0, number));
+	add(&c, op_load(size, TEMP, FROM, 0));
+	add(&c, op_shift(size, right, more, TEMP, TEMP, TEMP2));
+	add(&c, op_store(size, TEMP, TO, 0));
+	add(&c, op_addi(FROM, FROM, (int32_t)size));
+	add(&c, op_addi(TO, TO, (int32_t)size));
+	count_down(&c);
+	add(&c, WFI);
+	c.x[FROM] = VIRTUAL;
+	c.x[TO] = VIRTUAL + 3 * GUEST_PAGE_SIZE;
+	c.x[LEFT] = 300;
+	both(&c, MIDDLE);
+	assert_int_equal(had_vectors(), !(more && size == 8));
+	both(&c, LIMIT);
+}
+
+static void test_shifts(void **state)
+{
+	static const int32_t numbers[] = {0, 1, 31, 32, 40, 63, 64, 70, 2047, -1, -2048};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(numbers); i++)
+		for (unsigned size = 4; size <= 8; size += 4) {
+			shifted(size, numbers[i], false, 0);
+			shifted(size, numbers[i], true, 0);
+			shifted(size, numbers[i], true, UINT32_C(1) << 30);
+		}
+	(void)state;
+}
+
+/* Two registers lead to one array, so that each element is loaded twice. Where another hart may store, the later load must not
+ * come first. */
+static void loaded_twice(bool alone, int64_t away, bool expected)
+{
+	struct code c = {.count = 0};
+
+	add(&c, op_load(8, TEMP, FROM, 0));
+	add(&c, op_load(8, TEMP2, MORE, 0));
+	add(&c, op_add(TEMP, TEMP, TEMP2));
+	add(&c, op_store(8, TEMP, TO, 0));
+	add(&c, op_addi(FROM, FROM, 8));
+	add(&c, op_addi(MORE, MORE, 8));
+	add(&c, op_addi(TO, TO, 8));
+	count_down(&c);
+	add(&c, WFI);
+	set_up_some(alone);
+	c.x[FROM] = VIRTUAL + 64;
+	c.x[MORE] = c.x[FROM] + (uint64_t)away;
+	c.x[TO] = VIRTUAL + 3 * GUEST_PAGE_SIZE;
+	c.x[LEFT] = 300;
+	both(&c, MIDDLE);
+	assert_int_equal(had_vectors(), expected);
+	both(&c, LIMIT);
+	tear_down(NULL);
+}
+
+static void test_loaded_twice(void **state)
+{
+	for (int64_t away = -64; away <= 64; away++)
+		loaded_twice(true, away, true);
+	loaded_twice(false, 0, true);
+	loaded_twice(false, 8, false);
+	loaded_twice(false, 1, false);
+	loaded_twice(false, -8, true);
+	loaded_twice(false, 512, true);
+	(void)state;
+}
+
+/* Two loops in one round of another: what the one has left of its pages must not lead the other, and the pages change with each
+ * round; one of them, last, may be read only. */
+static void two_loops(int32_t skip, unsigned read_only)
+{
+	struct code c = {.count = 0};
+	unsigned second;
+
+	add(&c, op_add(LEFT, BY, 0));
+	add(&c, op_load(8, TEMP, FROM, 0));
+	add(&c, op_store(8, TEMP, FROM, 1024));
+	add(&c, op_addi(FROM, FROM, 8));
+	add(&c, op_addi(LEFT, LEFT, -1));
+	add(&c, op_bne(LEFT, 0, -16));
+	add(&c, op_add(LEFT, BY, 0));
+	second = c.count;
+	add(&c, op_store(8, LEFT, TO, 0));
+	add(&c, op_load(8, TEMP, FROM, -8));
+	add(&c, op_store(8, TEMP, TO, 0));
+	add(&c, op_addi(FROM, FROM, -8));
+	add(&c, op_addi(TO, TO, 8));
+	add(&c, op_addi(LEFT, LEFT, -1));
+	add(&c, op_bne(LEFT, 0, -4 * (int32_t)(c.count - second - 1)));
+	add(&c, op_addi(FROM, FROM, skip));
+	add(&c, op_addi(AGAIN, AGAIN, -1));
+	add(&c, op_bne(AGAIN, 0, -4 * (int32_t)c.count));
+	add(&c, WFI);
+	map_page(interpreted, read_only, read_only, READ_ONLY);
+	map_page(translated, read_only, read_only, READ_ONLY);
+	c.x[FROM] = VIRTUAL + 16;
+	c.x[TO] = VIRTUAL + 3 * GUEST_PAGE_SIZE - 512;
+	c.x[BY] = 60;
+	c.x[AGAIN] = 12;
+	both(&c, LIMIT);
+	map(interpreted);
+	map(translated);
+}
+
+static void test_two_loops(void **state)
+{
+	for (int32_t skip = -2040; skip < 2040; skip += 136)
+		for (unsigned page = 0; page < PAGES; page++)
+			two_loops(skip, page);
+	(void)state;
+}
+
 /* A way out of the middle of a round, with what only the round before has left in a register. */
 static void test_way_out_of_the_middle(void **state)
 {
@@ -582,6 +705,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_end_of_page, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_root, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_overtaken, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_shifts, set_up, tear_down),
+		cmocka_unit_test(test_loaded_twice),
+		cmocka_unit_test_setup_teardown(test_two_loops, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_way_out_of_the_middle, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_long_ways, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_ends, set_up, tear_down),

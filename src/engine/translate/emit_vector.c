@@ -384,6 +384,8 @@ static void look_apart(struct batch *b)
 	for (unsigned i = 0; i < b->v.apart_count; i++) {
 		const struct vector_apart *apart = &b->v.apart[i];
 
+		if (apart->loads && b->e->runtime->alone)
+			continue;
 		x64_mov_rr(a, 8, COUNTER, pointers[apart->root]);
 		x64_alu_rr(a, X64_SUB, 8, COUNTER, pointers[apart->other]);
 		x64_alu_ri(a, X64_SUB, 8, COUNTER, apart->low);

@@ -432,35 +432,35 @@ static void strides(struct vector_look *l)
 	v->trip.shrinks = by;
 }
 
-static struct vector_apart *apart(struct vector_look *l, unsigned one, unsigned other)
+static struct vector_apart *apart(struct vector_look *l, unsigned one, unsigned other, bool loads)
 {
 	struct vector *v = l->out;
 
 	for (unsigned i = 0; i < v->apart_count; i++)
-		if (v->apart[i].root == one && v->apart[i].other == other)
+		if (v->apart[i].root == one && v->apart[i].other == other && v->apart[i].loads == loads)
 			return &v->apart[i];
-	v->apart[v->apart_count] =
-		(struct vector_apart){.root = (uint8_t)one, .other = (uint8_t)other, .low = INT32_MAX, .high = INT32_MIN};
+	v->apart[v->apart_count] = (struct vector_apart){
+		.root = (uint8_t)one, .other = (uint8_t)other, .loads = loads, .low = INT32_MAX, .high = INT32_MIN};
 	return &v->apart[v->apart_count++];
 }
 
 /* Roots that are farther from each other than this lead to different pages, as long as both stay in theirs. */
 #define PAGES_APART ((int32_t)GUEST_PAGE_SIZE + 2 * REACH)
 
-/* A store, and what comes behind it in a batch: that is not done in its place if it is a load. Where the two roots move
- * by different strides, what the first batch does says nothing of the others. */
-static void keep_apart(struct vector_look *l, const struct vector_access *store, const struct vector_access *behind)
+/* An access, and what comes behind it in a batch but is not done there. Where the two roots move by different strides, what
+ * the first batch does says nothing of the others. */
+static void keep_apart(struct vector_look *l, const struct vector_access *first, const struct vector_access *behind)
 {
-	int32_t between = behind->at - store->at, size = (int32_t)l->out->size;
+	int32_t between = behind->at - first->at, size = (int32_t)l->out->size;
 	struct vector_apart *found;
 
-	if (store->root == behind->root) {
+	if (first->root == behind->root) {
 		if (between > -size && between < size)
 			vector_fail(l);
 		return;
 	}
-	found = apart(l, store->root, behind->root);
-	if (l->out->roots[store->root].stride != l->out->roots[behind->root].stride) {
+	found = apart(l, first->root, behind->root, !first->store);
+	if (l->out->roots[first->root].stride != l->out->roots[behind->root].stride) {
 		found->low = -PAGES_APART;
 		found->high = PAGES_APART;
 		return;
@@ -471,11 +471,19 @@ static void keep_apart(struct vector_look *l, const struct vector_access *store,
 		found->high = between + size - 1;
 }
 
+/* Loads go before stores, and those from one root before those from the next, which would show another hart's store to the later
+ * one of two loads from one place, but not to the earlier one. */
+static bool is_turned(const struct vector_access *first, const struct vector_access *behind)
+{
+	return first->store || (!behind->store && first->root > behind->root);
+}
+
 static void order(struct vector_look *l)
 {
 	for (unsigned i = 0; i < l->access_count; i++)
-		for (unsigned j = i + 1; l->accesses[i].store && j < l->access_count; j++)
-			keep_apart(l, &l->accesses[i], &l->accesses[j]);
+		for (unsigned j = i + 1; j < l->access_count; j++)
+			if (is_turned(&l->accesses[i], &l->accesses[j]))
+				keep_apart(l, &l->accesses[i], &l->accesses[j]);
 }
 
 /* The longest loop that is looked at, in operations. */

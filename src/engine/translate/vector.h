@@ -11,7 +11,8 @@
  * its instructions and its registers as they must be.
  *
  * Order: what one batch does lies between two rounds, without fences; other harts may see it in any order as far as the memory
- * model (RVWMO) is asked, since loads from one place are done once, and by whole aligned double words (emit_vector.c).
+ * model (RVWMO) is asked, since loads from one place are done once, or in the order that they have, and by whole aligned double
+ * words (emit_vector.c).
  *
  * Thread: any.
  */
@@ -39,9 +40,10 @@ struct vector_group {
 	int32_t low;
 };
 
-/* The distance from `other` to `root`, as host addresses, is not in [low, high]. */
+/* The distance from `other` to `root`, as host addresses, is not in [low, high]; of loads, where other harts may store. */
 struct vector_apart {
 	uint8_t root, other;
+	bool loads;
 	int32_t low, high;
 };
 
@@ -92,7 +94,7 @@ struct vector {
 	} trip;
 	struct vector_root roots[VECTOR_ROOTS];
 	struct vector_group groups[IR_GROUPS];
-	struct vector_apart apart[VECTOR_ROOTS * VECTOR_ROOTS];
+	struct vector_apart apart[2 * VECTOR_ROOTS * VECTOR_ROOTS];
 	struct vector_equal equal[8];
 	struct vector_move moves[12];
 	struct vector_input inputs[VECTOR_REGS];

@@ -234,7 +234,7 @@ static struct vector_lanes operands(const struct vector_look *l, const struct ve
 	return of;
 }
 
-/* All elements are shifted by as much. */
+/* All elements are shifted by as much: by what the instruction looks at of the count. */
 static void shift(struct vector_look *l, const struct vector_lanes *counts, struct vector_code *out)
 {
 	const struct vector_node *count = &l->nodes[counts->node[0]];
@@ -243,7 +243,7 @@ static void shift(struct vector_look *l, const struct vector_lanes *counts, stru
 		vector_fail(l);
 		return;
 	}
-	out->number = count->number;
+	out->number = count->number & ((int32_t)l->out->size * 8 - 1);
 	if (count->kind == NODE_CONSTANT)
 		out->kind = VECTOR_SHIFT;
 	else

@@ -14,9 +14,8 @@
 #include "engine/translate/emit_private.h"
 #include "engine/translate/vector.h"
 
-#define WAYS 64
-/* So many instructions in all are worth what it takes to begin. */
-#define WORTH 64
+#define WAYS  64
+#define WORTH 64 /* instructions in all are worth what it takes to begin */
 #define COUNTER X64_RBX
 
 struct ways {

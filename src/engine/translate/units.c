@@ -181,7 +181,8 @@ static struct unit *emit(struct translator *t, unsigned kind)
 	record = depot_room(s, sizeof *unit + EMIT_LINKS_MAX * sizeof(struct link));
 	if (!record || !code_cache_begin(s->cache, room, &write, &run))
 		return NULL;
-	a = x64_begin(write, room, run);
+	/* No longer than struct unit can tell. */
+	a = x64_begin(write, room < UINT16_MAX ? room : UINT16_MAX, run);
 	emit_unit(&a, &t->ir, (enum frame_mode)(kind & ~UNIT_FLAGS), &s->runtime, link_number(s, record), &t->result);
 	if (a.overflow)
 		return NULL;

@@ -548,6 +548,28 @@ static void test_entangled_loops(void **state)
 	(void)state;
 }
 
+/* More values than a sum can tell apart: nothing is known. */
+static void test_many_ways(void **state)
+{
+	for (unsigned ways = 2; ways <= 55; ways += 53) {
+		unsigned back = 2 + ways + 47;
+
+		begin();
+		load(8, 12, 10, 0);
+		load(8, 13, 10, 8);
+		for (unsigned i = 0; i < ways; i++)
+			branch(4 * (int64_t)(back + i));
+		for (unsigned i = 0; i < 47; i++)
+			plus(1 + i % 31, 1 + i % 31, 8);
+		for (unsigned i = 0; i < 55; i++)
+			branch(4 * (int64_t)(2 + ways + i));
+		optimize(&unit, OPTIMIZE_TABLES);
+		assert_int_equal(unit.ops[0].group, ways == 2);
+		assert_int_equal(unit.grouped, ways == 2);
+	}
+	(void)state;
+}
+
 /* A group stays where nothing in its unit moves it, and walks where an outer loop does. A table stays in either case. */
 static void test_stays(void **state)
 {
@@ -1028,7 +1050,7 @@ int main(void)
 		cmocka_unit_test(test_ways_round), cmocka_unit_test(test_loops), cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_large_tables), cmocka_unit_test(test_no_large_tables),
 		cmocka_unit_test(test_indices), cmocka_unit_test(test_tables_in_a_row), cmocka_unit_test(test_crooked_tables),
-		cmocka_unit_test(test_members_of_elements), cmocka_unit_test(test_stays), cmocka_unit_test(test_carried_tables), cmocka_unit_test(test_ways_that_carry), cmocka_unit_test(test_entangled_loops),
+		cmocka_unit_test(test_members_of_elements), cmocka_unit_test(test_stays), cmocka_unit_test(test_many_ways), cmocka_unit_test(test_carried_tables), cmocka_unit_test(test_ways_that_carry), cmocka_unit_test(test_entangled_loops),
 		cmocka_unit_test(test_walks), cmocka_unit_test(test_walks_and_c),
 		cmocka_unit_test(test_strides), cmocka_unit_test(test_known_places), cmocka_unit_test(test_quiet), cmocka_unit_test(test_not_quiet),
 		cmocka_unit_test(test_rotation), cmocka_unit_test(test_rotation_in_place), cmocka_unit_test(test_index),

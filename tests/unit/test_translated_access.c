@@ -133,6 +133,111 @@ static void carries(void **state)
 	bench_free(b);
 }
 
+/* The element of a table that the last one chose, `rounds` times from x12 on; x14 adds them up. */
+#define LOOP(offset)                                                                                                        \
+	0x0ff67593, /* andi x11, x12, 255 */                                                                                \
+		op_add(13, 5, 11), op_i(0x4003, 12, 13, offset), op_add(14, 14, 12), op_addi(15, 15, -1), op_bne(15, 0, -20)
+#define ROUNDS 500
+
+static uint8_t element(unsigned i)
+{
+	return (uint8_t)(i * 37 + 11);
+}
+
+/* The table goes on at address 0. */
+static void tables_wrap(void **state)
+{
+	const uint32_t code[] = {LOOP(0), WFI};
+	struct bench *b = bench_new(*state);
+	uint64_t bytes, sum = 0;
+	uint8_t x = 0;
+
+	map(b);
+	bench_write64(b, TABLES + 8 * 511, pte(TABLES + 0x3000, 1));
+	bench_write64(b, TABLES + 0x3000 + 8 * 511, pte(TABLES + 0x4000, 1));
+	bench_write64(b, TABLES + 0x4000 + 8 * 511, pte(FIRST, MEMORY));
+	bench_write64(b, TABLES, pte(TABLES + 0x5000, 1));
+	bench_write64(b, TABLES + 0x5000, pte(TABLES + 0x6000, 1));
+	bench_write64(b, TABLES + 0x6000, pte(SECOND, MEMORY));
+	for (unsigned i = 0; i < 256; i += 8) {
+		for (unsigned j = 0; j < 8; j++)
+			((uint8_t *)&bytes)[j] = element(i + j);
+		bench_write64(b, i < 128 ? FIRST + GUEST_PAGE_SIZE - 128 + i : SECOND + i - 128, bytes);
+	}
+	for (unsigned i = 0; i < ROUNDS; i++)
+		sum += x = element(x);
+	b->hart[0]->x[5] = (uint64_t)-128;
+	b->hart[0]->x[15] = ROUNDS;
+	bench_write(b, CODE, code, ARRAY_SIZE(code));
+	bench_go(b, 0, CODE);
+	assert_int_equal(bench_run(b, 0, 0), ENGINE_EXIT_IDLE);
+	assert_int_equal(b->hart[0]->x[14], sum);
+	bench_free(b);
+}
+
+/* An outer loop moves a table by a conversion that C does the second time. */
+static void tables_move_in_rare_cases(void **state)
+{
+	const uint32_t code[] = {0xc20012d3U /* fcvt.w.d x5, f0, rtz */, LOOP(1), 0x22108053U /* fmv.d f0, f1 */,
+					op_addi(15, 0, ROUNDS), op_addi(16, 16, -1), op_bne(16, 0, -40), WFI};
+	struct bench *b = bench_new(*state);
+	struct hart *hart = b->hart[0];
+	double before = VIRTUAL - 1, beyond = 1e30;
+
+	map(b);
+	for (unsigned i = 0; i < 512; i += 8) {
+		bench_write64(b, FIRST + i, UINT64_C(0x0101010101010101));
+		bench_write64(b, BENCH_RAM + i, UINT64_C(0x0202020202020202));
+	}
+	memcpy(&hart->f[0], &before, sizeof before);
+	memcpy(&hart->f[1], &beyond, sizeof beyond);
+	hart->x[15] = ROUNDS;
+	hart->x[16] = 2;
+	bench_write(b, CODE, code, ARRAY_SIZE(code));
+	bench_go(b, 0, CODE);
+	assert_int_equal(bench_run(b, 0, 0), ENGINE_EXIT_IDLE);
+	assert_int_equal(hart->x[5], INT32_MAX);
+	assert_int_equal(hart->x[14], 3 * ROUNDS);
+	bench_free(b);
+}
+
+/* A block that C clears, in a unit that has registers of its own. */
+static void rare_cases_keep_registers(void **state)
+{
+	uint32_t code[64];
+	struct bench *b = bench_new(*state);
+	struct hart *hart = b->hart[0];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < 20; i++)
+		code[count++] = op_add(28 + i % 4, 28 + (i + 1) % 4, 28 + i % 4);
+	code[count++] = 0x0040200f | 10 << 15; /* cbo.zero (x10) */
+	for (unsigned i = 0; i < 20; i++)
+		code[count++] = op_add(28 + i % 4, 28 + (i + 1) % 4, 28 + i % 4);
+	code[count++] = WFI;
+	bench_write(b, CODE, code, count);
+	for (unsigned odd = 0; odd < 2; odd++) {
+		uint64_t x[4] = {1, 2, 3, 4};
+
+		for (unsigned i = 0; i < 40; i++)
+			x[i % 4] += x[(i + 1) % 4];
+		for (unsigned i = 1; i < 28; i++)
+			hart->x[i] = 1000 + i;
+		for (unsigned i = 0; i < 4; i++)
+			hart->x[28 + i] = i + 1;
+		hart->x[10] = FIRST + odd;
+		bench_write64(b, FIRST + 56, 1);
+		bench_go(b, 0, CODE);
+		assert_int_equal(bench_run(b, 0, 0), ENGINE_EXIT_IDLE);
+		assert_int_equal(bench_read64(b, FIRST + 56), 0);
+		for (unsigned i = 0; i < 4; i++)
+			assert_int_equal(hart->x[28 + i], x[i]);
+		for (unsigned i = 1; i < 28; i++)
+			assert_int_equal(hart->x[i], i == 10 ? FIRST + odd : 1000 + i);
+	}
+	bench_free(b);
+}
+
 int main(void)
 {
 	const struct engine *engine = engine_find("translate");
@@ -140,6 +245,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		{"pages_are_not_neighbours", pages_are_not_neighbours, NULL, NULL, (void *)(uintptr_t)engine},
 		{"carries", carries, NULL, NULL, (void *)(uintptr_t)engine},
+		{"tables_wrap", tables_wrap, NULL, NULL, (void *)(uintptr_t)engine},
+		{"tables_move_in_rare_cases", tables_move_in_rare_cases, NULL, NULL, (void *)(uintptr_t)engine},
+		{"rare_cases_keep_registers", rare_cases_keep_registers, NULL, NULL, (void *)(uintptr_t)engine},
 	};
 
 	if (engine)

@@ -439,6 +439,15 @@ static bool is_common(const struct ir *ir)
 	return ir->op == IR_PURE || (ir->op >= IR_JUMP && !ir->inside);
 }
 
+/* The rare cases of an operation come back behind it, for C has done it whole: with the registers, and to what follows from
+ * its result, that its common case has there. */
+static void come_back(struct emit *e, unsigned first)
+{
+	for (unsigned i = first; i < e->stub_count; i++)
+		if (e->stubs[i].kind == STUB_CALL_C)
+			e->stubs[i].back = x64_here(e->a);
+}
+
 static void operation(struct emit *e)
 {
 	unsigned first = e->stub_count;
@@ -460,6 +469,7 @@ static void operation(struct emit *e)
 		if (op >= IR_JUMP && op <= IR_RETURN_TO)
 			give_back(e, emit_refund(e));
 		by_kind(e);
+		come_back(e, first);
 		e->map = emit_map(e);
 		if (op == IR_PURE || op == IR_CALL_C)
 			emit_swap_in(e);
@@ -469,6 +479,7 @@ static void operation(struct emit *e)
 		e->boxed = 0;
 	} else {
 		by_kind(e);
+		come_back(e, first);
 	}
 	if (!emit_keeps_rcx(e->ir))
 		e->pointer = 0;
@@ -477,10 +488,6 @@ static void operation(struct emit *e)
 	/* What is left in rax otherwise is not worth knowing, but for a base; after C there may be anything in it. */
 	if (!(e->kept || op == IR_LOAD || op == IR_STORE) || op > IR_FENCE)
 		emit_forget(e);
-	/* The rare cases of floats come back behind the operation, which C has done whole. */
-	for (unsigned i = first; i < e->stub_count; i++)
-		if (e->stubs[i].kind == STUB_CALL_C)
-			e->stubs[i].back = x64_here(e->a);
 }
 
 /* sub r15, imm32 in its long form: seven bytes in one instruction, so that replacing them by a jump never cuts an

@@ -302,6 +302,13 @@ static uint8_t *addend_of(struct x64 *a, enum frame_mode mode, bool store)
 	return miss;
 }
 
+static void no_pages(struct x64 *a)
+{
+	x64_zero(a, X64_RCX);
+	x64_mov_ri(a, X64_RDX, 1);
+	x64_ret(a);
+}
+
 /* C is asked for the page of the address that lies at [rsp + at]; then all over again. */
 static void probe(struct x64 *a, bool store, int32_t at, const struct emit_callbacks *callbacks, const void *again)
 {
@@ -326,20 +333,20 @@ static void probe(struct x64 *a, bool store, int32_t at, const struct emit_callb
 	x64_pop_r(a, X64_RDX);
 	x64_pop_r(a, X64_RAX);
 	x64_pop_r(a, X64_RCX);
-	x64_zero(a, X64_RCX);
-	x64_mov_ri(a, X64_RDX, 1);
-	x64_ret(a);
+	no_pages(a);
 }
 
-/* On the stack: the highest address, the lowest, and room for an addend, so that it is aligned for C. */
+/* The last page and the first are no two pages: where the second begins would not tell them apart.
+ * On the stack: the highest address, the lowest, and room for an addend, so that it is aligned for C. */
 static const void *make_two_pages(struct x64 *a, const struct emit_callbacks *callbacks, enum frame_mode mode, bool store)
 {
 	const void *here = x64_here(a);
-	uint8_t *low, *high;
+	uint8_t *low, *high, *wraps;
 
+	x64_alu_rr(a, X64_ADD, 8, X64_RDX, X64_RAX);
+	wraps = x64_jcc_forward(a, X64_C);
 	x64_push_r(a, X64_RCX);
 	x64_push_r(a, X64_RAX);
-	x64_alu_rr(a, X64_ADD, 8, X64_RDX, X64_RAX);
 	x64_push_r(a, X64_RDX);
 	high = addend_of(a, mode, store);
 	x64_store(a, 8, x64_at(X64_RSP, 16), X64_RCX);
@@ -353,6 +360,8 @@ static const void *make_two_pages(struct x64 *a, const struct emit_callbacks *ca
 	probe(a, store, 0, callbacks, here);
 	x64_patch_here(a, low);
 	probe(a, store, 8, callbacks, here);
+	x64_patch_here(a, wraps);
+	no_pages(a);
 	return here;
 }
 

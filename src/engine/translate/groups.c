@@ -245,7 +245,7 @@ static void settle(struct pass *p, unsigned i)
 	ir->table = g->table;
 	ir->apart = g->table && p->tables == OPTIMIZE_TABLES_APART;
 	ir->aligned = g->aligned;
-	if ((g->members == 1 && !ir->walks) || (ir->apart && g->crooked)) {
+	if ((g->members == 1 && !ir->walks) || (ir->apart && (g->crooked || !ir->stays))) {
 		ir->walks = ir->stays = ir->table = ir->apart = false;
 		ir->group = 0;
 		return;
@@ -315,7 +315,7 @@ static void head(struct pass *p, unsigned first, unsigned last)
 {
 	uint32_t written = 0;
 
-	p->roots_before[first] = p->values.roots;
+	p->roots_before[first] = (uint16_t)p->values.roots;
 	for (unsigned i = first; i < last; i++) {
 		const struct ir *ir = &p->unit->ops[i];
 
@@ -418,10 +418,15 @@ static bool refuse(struct pass *p)
 	return p->refused_count;
 }
 
-static void again(struct pass *p)
+static void no_groups(struct pass *p)
 {
 	for (unsigned i = 0; i < p->unit->count; i++)
 		p->unit->ops[i].group = 0;
+}
+
+static void again(struct pass *p)
+{
+	no_groups(p);
 	find_groups(p);
 }
 
@@ -438,6 +443,10 @@ static void make(struct pass *p)
 	p->carries = p->carried_count;
 	if (refuse(p) || p->carries)
 		again(p);
+	if (p->values.roots > UINT16_MAX) {
+		no_groups(p);
+		return;
+	}
 	if (!p->count)
 		return;
 	memset(p->walks, 0, sizeof p->walks);

@@ -23,7 +23,7 @@ _Static_assert(sizeof(struct sum) == 8, "forgetting all of them is much of the w
 struct sums {
 	struct sum near[IR_GLOBALS], far[IR_GLOBALS];
 	uint32_t tables; /* a bit for each global of which `far` is kept; of others it is as `near` */
-	uint16_t roots; /* the next one */
+	uint32_t roots; /* the next one; more than a sum can name: nothing that is known holds */
 };
 
 #define SUM_DISTANCE_MAX (1 << 20)
@@ -45,7 +45,7 @@ void sums_keep_far(struct sums *s, unsigned global, struct sum far);
 /* Nothing is known of the global from here on, but what is found out. */
 static inline void sums_fresh(struct sums *s, unsigned global)
 {
-	s->near[global] = (struct sum){.root = s->roots++};
+	s->near[global] = (struct sum){.root = (uint16_t)s->roots++};
 	s->tables &= ~(UINT32_C(1) << global);
 }
 
@@ -53,7 +53,7 @@ static inline void sums_all_fresh(struct sums *s)
 {
 	for (unsigned i = 0; i < IR_GLOBALS; i++)
 		s->near[i] = (struct sum){.root = (uint16_t)(s->roots + i)};
-	s->roots = (uint16_t)(s->roots + IR_GLOBALS);
+	s->roots += IR_GLOBALS;
 	s->tables = 0;
 }
 

@@ -149,7 +149,7 @@ static void tables_wrap(void **state)
 {
 	const uint32_t code[] = {LOOP(0), WFI};
 	struct bench *b = bench_new(*state);
-	uint64_t bytes, sum = 0;
+	uint64_t bytes = 0, sum = 0;
 	uint8_t x = 0;
 
 	map(b);

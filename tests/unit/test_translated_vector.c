@@ -150,6 +150,9 @@ static void places(struct loop *l)
 	int32_t size = (int32_t)l->size, off = from == TO ? size * ((int32_t)choose(7) - 3) : 0;
 
 	early &= from == FROM;
+	/* What it shifts by, or what it computes with, is set in each round. */
+	if (choose(8) == 0)
+		add(l, op_addi(choose(2) ? SHIFT : STAYS, 0, (int32_t)choose(4096) - 2048));
 	if (early)
 		move_all(l, 2);
 	for (unsigned i = 0; i < l->lanes; i++) {

@@ -88,20 +88,13 @@ static int ask_once(struct named *named, const struct migrate_target *target, js
 /* 1: it is there, for ever; 0: it is not, and never will be by this token. */
 static int ask_whose(const struct migrate_target *target, const char *token, struct error *e)
 {
-	struct stream_frame frame;
 	struct stream stream;
 	int fd, r = endpoint_connect(target->endpoint, &fd, e);
 
 	if (r < 0)
 		return r;
 	stream_init(&stream, fd, -1);
-	r = stream_greet(&stream, true, e);
-	if (r == 0)
-		r = stream_send_bytes(&stream, STREAM_ASK, token, strlen(token), e);
-	if (r == 0)
-		r = stream_expect(&stream, STREAM_VERDICT, -1, &frame, e);
-	if (r == 0)
-		r = *frame.bytes != 0;
+	r = stream_ask(&stream, token, e);
 	stream_finish(&stream);
 	close(fd);
 	return r;

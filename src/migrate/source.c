@@ -280,24 +280,18 @@ static int move(struct source *source, struct error *e)
 
 static int ask(struct source *source, struct error *e)
 {
-	struct stream_frame frame;
-	int r = stream_greet(&source->stream, true, e);
+	int r;
 
 	source->end = SOURCE_IN_DOUBT;
 	source->progress.post_copy = source->options.links.main >= 0;
 	source->fenced = source->held = source->was_running = true;
-	if (r == 0)
-		r = stream_send_bytes(&source->stream, STREAM_ASK, source->options.token, MIGRATE_TOKEN_TEXT - 1, e);
-	if (r == 0)
-		r = stream_expect(&source->stream, STREAM_VERDICT, -1, &frame, e);
-	if (r == 0 && *frame.bytes > 1)
-		r = error_set(e, ERROR_FAILED, -EPROTO, "the other side's verdict is %u", *frame.bytes);
+	r = stream_ask(&source->stream, source->options.token, e);
 	if (r < 0)
 		return r;
-	source->end = *frame.bytes ? SOURCE_MOVED : SOURCE_STAYED;
-	return *frame.bytes ? 0
-			    : error_set(e, ERROR_FAILED, -ECONNABORTED,
-					"the destination did not take the machine; it goes on here");
+	source->end = r ? SOURCE_MOVED : SOURCE_STAYED;
+	return r ? 0
+		 : error_set(e, ERROR_FAILED, -ECONNABORTED,
+			     "the destination did not take the machine; it goes on here");
 }
 
 /* ---- The thread ---- */

@@ -375,3 +375,19 @@ int stream_greet(struct stream *stream, bool source, struct error *e)
 		return r;
 	return source ? hear_hello(stream, e) : say_hello(stream, e);
 }
+
+int stream_ask(struct stream *stream, const char *token, struct error *e)
+{
+	struct stream_frame frame;
+	int r = stream_greet(stream, true, e);
+
+	if (r == 0)
+		r = stream_send_bytes(stream, STREAM_ASK, token, strlen(token), e);
+	if (r == 0)
+		r = stream_expect(stream, STREAM_VERDICT, -1, &frame, e);
+	if (r < 0)
+		return r;
+	if (*frame.bytes > 1)
+		return error_set(e, ERROR_FAILED, -EPROTO, "the other side's verdict is %u", *frame.bytes);
+	return *frame.bytes;
+}

@@ -102,6 +102,10 @@ void stream_abort(struct stream *stream, const struct error *why);
 /* Both sides say hello, the source first, and the version is known. -EPROTONOSUPPORT when they have none in common. */
 MUST_USE int stream_greet(struct stream *stream, bool source, struct error *e);
 
+/* The source, later: whose is the machine of this token (32 digits)? 1: the destination's; 0: the source's; for ever. -EPROTO when
+ * the verdict is another. */
+MUST_USE int stream_ask(struct stream *stream, const char *token, struct error *e);
+
 const char *stream_kind_name(enum stream_kind kind);
 
 /* A text from elsewhere as a person can be shown it: printable ASCII, cut to what fits. */

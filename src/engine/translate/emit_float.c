@@ -4,16 +4,6 @@
  */
 #include "engine/translate/emit_private.h"
 
-static bool float_is_pinned(unsigned global)
-{
-	return frame_pinned_float[global] != FRAME_NO_XMM;
-}
-
-static struct x64_mem float_home(unsigned global)
-{
-	return x64_at(X64_RBP, FRAME_F(global));
-}
-
 static enum x64_xmm float_value(struct emit *e, unsigned global, enum x64_xmm scratch)
 {
 	if (float_is_pinned(global))
@@ -22,7 +12,7 @@ static enum x64_xmm float_value(struct emit *e, unsigned global, enum x64_xmm sc
 	return scratch;
 }
 
-static void float_copy(struct emit *e, enum x64_xmm xmm, unsigned global)
+void emit_float_copy(struct emit *e, enum x64_xmm xmm, unsigned global)
 {
 	enum x64_xmm from = float_value(e, global, xmm);
 
@@ -30,14 +20,17 @@ static void float_copy(struct emit *e, enum x64_xmm xmm, unsigned global)
 		x64_fmov_rr(e->a, xmm, from);
 }
 
-static void float_keep(struct emit *e, enum x64_xmm xmm)
+void emit_float_keep(struct emit *e, unsigned dst, enum x64_xmm xmm)
 {
-	unsigned dst = e->ir->dst;
-
 	if (!float_is_pinned(dst))
 		x64_fstore(e->a, 8, float_home(dst), xmm);
 	else if (frame_pinned_float[dst] != (uint8_t)xmm)
 		x64_fmov_rr(e->a, (enum x64_xmm)frame_pinned_float[dst], xmm);
+}
+
+static void float_keep(struct emit *e, enum x64_xmm xmm)
+{
+	emit_float_keep(e, e->ir->dst, xmm);
 }
 
 /* Where to compute a result that keeps no operand from being read: C may do the operation anew. */
@@ -68,18 +61,23 @@ static void keep_sized(struct emit *e, enum x64_xmm xmm)
 		e->boxed &= ~(1u << e->ir->dst);
 }
 
+void emit_compare_box(struct emit *e, unsigned global, enum x64_reg scratch)
+{
+	if (float_is_pinned(global)) {
+		x64_movq_rx(e->a, scratch, (enum x64_xmm)frame_pinned_float[global]);
+		x64_shift_ri(e->a, X64_SAR, 8, scratch, 32);
+		x64_alu_ri(e->a, X64_CMP, 4, scratch, -1);
+	} else {
+		x64_alu_mi(e->a, X64_CMP, 4, x64_at(X64_RBP, FRAME_F(global) + 4), -1);
+	}
+}
+
 /* A single must be boxed; else C does the instruction, and another unit goes on: in this one it counts as boxed. */
 static void check_box(struct emit *e, unsigned global, unsigned size)
 {
 	if (size != 4 || (e->boxed >> global & 1))
 		return;
-	if (float_is_pinned(global)) {
-		x64_movq_rx(e->a, X64_RAX, (enum x64_xmm)frame_pinned_float[global]);
-		x64_shift_ri(e->a, X64_SAR, 8, X64_RAX, 32);
-		x64_alu_ri(e->a, X64_CMP, 4, X64_RAX, -1);
-	} else {
-		x64_alu_mi(e->a, X64_CMP, 4, x64_at(X64_RBP, FRAME_F(global) + 4), -1);
-	}
+	emit_compare_box(e, global, X64_RAX);
 	emit_stub(e, STUB_ELSEWHERE, x64_jcc_forward(e->a, X64_NE), NULL, 0);
 	e->boxed |= 1u << global;
 }
@@ -150,7 +148,7 @@ static void fused(struct emit *e)
 		accumulate(e, ops[ir->imm & 3]);
 		return;
 	}
-	float_copy(e, result, ir->a);
+	emit_float_copy(e, result, ir->a);
 	b = float_value(e, ir->b, X64_XMM1);
 	c = float_value(e, ir->c, X64_XMM2);
 	x64_fma(e->a, ops[ir->imm & 3], X64_FMA213, ir->size, result, b, c);
@@ -170,18 +168,18 @@ static void sign(struct emit *e)
 		return;
 	}
 	if (ir->a == ir->b && ir->imm == 1) {
-		float_copy(e, X64_XMM0, ir->a);
+		emit_float_copy(e, X64_XMM0, ir->a);
 		x64_flogic_m(e->a, X64_FXOR, X64_XMM0, mask);
 	} else if (ir->a == ir->b) {
 		x64_fload(e->a, 8, X64_XMM0, mask);
 		x64_flogic(e->a, X64_FANDN, X64_XMM0, float_value(e, ir->a, X64_XMM1));
 	} else {
-		float_copy(e, X64_XMM1, ir->b);
+		emit_float_copy(e, X64_XMM1, ir->b);
 		if (ir->imm == 1)
 			x64_flogic_m(e->a, X64_FXOR, X64_XMM1, mask);
 		x64_flogic_m(e->a, X64_FAND, X64_XMM1, mask);
 		if (ir->imm == 2) {
-			float_copy(e, X64_XMM0, ir->a);
+			emit_float_copy(e, X64_XMM0, ir->a);
 			x64_flogic(e->a, X64_FXOR, X64_XMM0, X64_XMM1);
 		} else {
 			x64_fload(e->a, 8, X64_XMM0, mask);
@@ -326,7 +324,7 @@ static void extreme(struct emit *e)
 	enum x64_xmm b;
 
 	check_boxes(e);
-	float_copy(e, X64_XMM0, ir->a);
+	emit_float_copy(e, X64_XMM0, ir->a);
 	b = float_value(e, ir->b, X64_XMM1);
 	x64_ucomi(e->a, ir->size, X64_XMM0, b);
 	emit_stub(e, STUB_CALL_C, x64_jcc_forward(e->a, X64_P), NULL, 0);

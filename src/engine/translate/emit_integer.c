@@ -62,8 +62,7 @@ void emit_keep(struct emit *e, enum x64_reg reg)
 	}
 }
 
-/* reg = reg op b */
-static void with(struct emit *e, enum x64_alu op, unsigned size, enum x64_reg reg, unsigned b)
+void emit_with(struct emit *e, enum x64_alu op, unsigned size, enum x64_reg reg, unsigned b)
 {
 	if (b == IR_CONST)
 		x64_alu_ri(e->a, op, size, reg, (int32_t)e->ir->imm);
@@ -164,7 +163,7 @@ static bool by_negation(struct emit *e)
 	emit_copy(e, reg, ir->b);
 	x64_neg(e->a, ir->size, reg);
 	if (ir->a != IR_ZERO)
-		with(e, X64_ADD, ir->size, reg, ir->a);
+		emit_with(e, X64_ADD, ir->size, reg, ir->a);
 	sign_extend_word(e, reg);
 	emit_keep(e, reg);
 	return true;
@@ -230,7 +229,7 @@ static void alu(struct emit *e, unsigned how)
 	if (reg == X64_RAX && a != b && in_rax(e, b))
 		reg = X64_RDX;
 	emit_copy(e, reg, a);
-	with(e, op, ir->size, reg, b);
+	emit_with(e, op, ir->size, reg, b);
 	if (ir->size == 4 && !ir->narrow) {
 		enum x64_reg to = emit_target(e, X64_RAX);
 
@@ -347,7 +346,7 @@ void emit_compare(struct emit *e)
 	else if (ir->b == IR_CONST && !is_pinned(e, ir->a) && !in_rax(e, ir->a) && ir->a < IR_GLOBALS)
 		x64_alu_mi(e->a, X64_CMP, 8, home(ir->a), (int32_t)ir->imm);
 	else
-		with(e, X64_CMP, 8, emit_value(e, ir->a, X64_RAX), ir->b);
+		emit_with(e, X64_CMP, 8, emit_value(e, ir->a, X64_RAX), ir->b);
 }
 
 static void less(struct emit *e, unsigned cc)

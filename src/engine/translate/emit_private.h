@@ -105,6 +105,16 @@ static inline struct x64_mem home(unsigned global)
 	return x64_at(X64_RBP, FRAME_X(global));
 }
 
+/* The same of floats, which stay where they are in every unit. */
+static inline bool float_is_pinned(unsigned number)
+{
+	return frame_pinned_float[number] != FRAME_NO_XMM;
+}
+static inline struct x64_mem float_home(unsigned number)
+{
+	return x64_at(X64_RBP, FRAME_F(number));
+}
+
 /* emit_swap.c: chooses registers for the unit. */
 void emit_choose(struct emit *e);
 /* The assignment that is in force in the unit. */
@@ -154,6 +164,12 @@ void emit_known_page(struct emit *e);
 void emit_own_address(struct emit *e);
 /* Whether an operation's code leaves rcx alone, but for accesses, which set e->pointer. */
 bool emit_keeps_rcx(const struct ir *ir);
+/* reg = reg op b, of which the operation's constant may be one. */
+void emit_with(struct emit *e, enum x64_alu op, unsigned size, enum x64_reg reg, unsigned b);
+/* emit_float.c: xmm = a float; a float = xmm, as it is; and flags that say whether the single in a float is boxed (equal). */
+void emit_float_copy(struct emit *e, enum x64_xmm xmm, unsigned number);
+void emit_float_keep(struct emit *e, unsigned number, enum x64_xmm xmm);
+void emit_compare_box(struct emit *e, unsigned number, enum x64_reg scratch);
 /* Whether an access reads its base on the hot path. */
 bool emit_needs_base(const struct ir *ir);
 /* Which groups of the unit keep a host address (those with a base in memory, and those that stay), and which globals move them. */

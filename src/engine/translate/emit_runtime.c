@@ -250,15 +250,31 @@ static const void *make_slow_access(struct x64 *a, const void *resume, const str
 	return here;
 }
 
-/* ZF says whether the entry of rax's page, which is put into rcx, allows stores. */
+/* rcx = the addend of the page of the address in rdx, which is not kept. Returns the jump on a miss, and flags say it too. */
+static uint8_t *addend_of(struct x64 *a, enum frame_mode mode, bool store)
+{
+	uint8_t *miss;
+
+	emit_tlb_index(a, mode, X64_RDX);
+	x64_alu_ri(a, X64_AND, 8, X64_RDX, -(int32_t)GUEST_PAGE_SIZE);
+	x64_alu_rm(a, X64_CMP, 8, X64_RDX, emit_tlb_entry(mode, tag_of(store)));
+	miss = x64_jcc_forward(a, X64_NE);
+	x64_load(a, 8, X64_RCX, emit_tlb_entry(mode, offsetof(struct frame_tlb, addend)));
+	return miss;
+}
+
+static void no_pages(struct x64 *a)
+{
+	x64_zero(a, X64_RCX);
+	x64_mov_ri(a, X64_RDX, 1);
+	x64_ret(a);
+}
+
+/* ZF says whether the page of rax allows stores: then rcx is its addend. */
 static void look_for_stores(struct x64 *a, enum frame_mode mode)
 {
 	x64_mov_rr(a, 8, X64_RDX, X64_RAX);
-	x64_alu_ri(a, X64_AND, 8, X64_RDX, -(int32_t)GUEST_PAGE_SIZE);
-	emit_tlb_index(a, mode, X64_RAX);
-	x64_alu_rm(a, X64_CMP, 8, X64_RDX, emit_tlb_entry(mode, offsetof(struct frame_tlb, store)));
-	/* A move keeps the flags. */
-	x64_load(a, 8, X64_RCX, emit_tlb_entry(mode, offsetof(struct frame_tlb, addend)));
+	x64_patch_here(a, addend_of(a, mode, true));
 }
 
 /* A fault, if there is one, is the leader's own. */
@@ -286,27 +302,6 @@ static const void *make_slow_group(struct x64 *a, const void *slow_access, enum 
 	x64_pop_r(a, X64_RDX);
 	x64_ret(a);
 	return here;
-}
-
-/* rcx = the addend of the page of the address in rdx, which is not kept. Returns the jump on a miss. */
-static uint8_t *addend_of(struct x64 *a, enum frame_mode mode, bool store)
-{
-	uint8_t *miss;
-
-	emit_tlb_index(a, mode, X64_RDX);
-	x64_alu_ri(a, X64_AND, 8, X64_RDX, -(int32_t)GUEST_PAGE_SIZE);
-	x64_alu_rm(a, X64_CMP, 8, X64_RDX,
-		   emit_tlb_entry(mode, store ? offsetof(struct frame_tlb, store) : offsetof(struct frame_tlb, load)));
-	miss = x64_jcc_forward(a, X64_NE);
-	x64_load(a, 8, X64_RCX, emit_tlb_entry(mode, offsetof(struct frame_tlb, addend)));
-	return miss;
-}
-
-static void no_pages(struct x64 *a)
-{
-	x64_zero(a, X64_RCX);
-	x64_mov_ri(a, X64_RDX, 1);
-	x64_ret(a);
 }
 
 /* C is asked for the page of the address that lies at [rsp + at]; then all over again. */

@@ -1,5 +1,5 @@
 /*
- * Loops by vectors: what is looked at before, the batches, and what they leave in registers.
+ * Loops by vectors: the batches, and what they leave in registers.
  *
  * The loop stands where it always does, for its first round, for what is left of it, and whenever vectors will not do. Its
  * way back asks for vectors as long as they may (frame.vectors): that is a comparison in each of its rounds. What is done by
@@ -11,34 +11,9 @@
  */
 #include <assert.h>
 
-#include "engine/translate/emit_private.h"
-#include "engine/translate/vector.h"
+#include "engine/translate/emit_vector_private.h"
 
-#define WAYS  64
-#define WORTH 64 /* instructions in all are worth what it takes to begin */
-#define COUNTER X64_RBX
-
-struct ways {
-	uint8_t *places[WAYS];
-	unsigned count;
-};
-
-/* What is under way: the ways on without vectors, for now and for good, and what lies between. */
-struct batch {
-	struct emit *e;
-	struct vector v;
-	struct ways later, never, given_up, not_yet, nans;
-	uint32_t used; /* registers of vectors that guest floats live in */
-};
-
-static const enum x64_reg pointers[VECTOR_ROOTS] = {X64_RAX, X64_RCX, X64_RDX};
-
-static void add_way(struct ways *w, uint8_t *place)
-{
-	w->places[w->count++] = place;
-}
-
-static void arrive(struct x64 *a, const struct ways *w)
+static void arrive(struct x64 *a, const struct vector_ways *w)
 {
 	for (unsigned i = 0; i < w->count; i++)
 		x64_patch_here(a, w->places[i]);
@@ -73,137 +48,13 @@ bool emit_vector_head(struct emit *e)
 	return true;
 }
 
-/* The shift that divides by at least as much. */
-static unsigned shift_of(uint32_t divisor)
-{
-	return divisor > 1 ? 32u - (unsigned)__builtin_clz(divisor - 1) : 0;
-}
-
-static void sum(struct emit *e, enum x64_reg reg, unsigned global, int32_t distance)
-{
-	if (distance && is_pinned(e, global)) {
-		x64_lea(e->a, 8, reg, x64_at(pinned(e, global), distance));
-		return;
-	}
-	emit_copy(e, reg, global);
-	if (distance)
-		x64_alu_ri(e->a, X64_ADD, 8, reg, distance);
-	emit_forget(e);
-}
-
-/* rax is at most rcx. */
-static void at_most(struct x64 *a)
-{
-	x64_alu_rr(a, X64_CMP, 8, X64_RAX, X64_RCX);
-	x64_cmov(a, X64_A, 8, X64_RAX, X64_RCX);
-}
-
-/* Rounds that are worth the while: whole batches. */
-static unsigned least(const struct vector *v)
-{
-	unsigned rounds = WORTH / v->instructions + 1;
-
-	return (rounds + v->rounds - 1) / v->rounds * v->rounds;
-}
-
-/* rax = rounds that end with going on; with a way out before a round's end, less the last of them: the one that leaves
- * does not write all that they do. */
-static void count_rounds(struct batch *b)
-{
-	struct emit *e = b->e;
-	const struct vector *v = &b->v;
-
-	sum(e, X64_RAX, v->trip.more, v->trip.more_distance);
-	if (v->trip.less != IR_ZERO || v->trip.less_distance) {
-		sum(e, X64_RDX, v->trip.less, v->trip.less_distance);
-		x64_alu_rr(e->a, X64_SUB, 8, X64_RAX, X64_RDX);
-	} else if (v->trip.ordered) {
-		x64_alu_ri(e->a, X64_SUB, 8, X64_RAX, 0);
-	}
-	if (v->trip.ordered)
-		add_way(&b->never, x64_jcc_forward(e->a, v->trip.is_signed ? X64_L : X64_B));
-	if (v->trip.shrinks > 1)
-		x64_shift_ri(e->a, X64_SHR, 8, X64_RAX, shift_of((uint32_t)v->trip.shrinks));
-	x64_alu_ri(e->a, X64_CMP, 8, X64_RAX, (int32_t)least(v) + v->trip.early);
-	add_way(&b->never, x64_jcc_forward(e->a, X64_B));
-	if (v->trip.early)
-		x64_alu_ri(e->a, X64_SUB, 8, X64_RAX, 1);
-}
-
-static void look_equal(struct batch *b)
-{
-	struct emit *e = b->e;
-
-	for (unsigned i = 0; i < b->v.equal_count; i++) {
-		const struct vector_equal *equal = &b->v.equal[i];
-
-		sum(e, X64_RDX, equal->other, equal->distance);
-		if (is_pinned(e, equal->global))
-			x64_alu_rr(e->a, X64_CMP, 8, X64_RDX, pinned(e, equal->global));
-		else
-			x64_alu_rm(e->a, X64_CMP, 8, X64_RDX, home(equal->global));
-		add_way(&b->never, x64_jcc_forward(e->a, X64_NE));
-	}
-}
-
-/* No more rounds than leave a group in the page that it was in last, the round behind them included. */
-static void stay_in_page(struct batch *b, const struct vector_group *group)
-{
-	const struct vector_root *root = &b->v.roots[group->root];
-	bool up = root->stride > 0;
-	struct x64 *a = b->e->a;
-	unsigned shift = shift_of((uint32_t)(up ? root->stride : -root->stride));
-
-	sum(b->e, X64_RDX, root->global, group->low);
-	x64_alu_rm(a, X64_SUB, 8, X64_RDX, emit_walk_slot(group->group, offsetof(struct frame_walk, page)));
-	x64_load(a, 8, X64_RCX, emit_walk_slot(group->group, offsetof(struct frame_walk, room)));
-	x64_alu_rr(a, X64_SUB, 8, X64_RCX, X64_RDX);
-	add_way(&b->later, x64_jcc_forward(a, X64_BE));
-	if (up)
-		x64_alu_ri(a, X64_SUB, 8, X64_RCX, 1);
-	else
-		x64_mov_rr(a, 8, X64_RCX, X64_RDX);
-	if (shift)
-		x64_shift_ri(a, X64_SHR, 8, X64_RCX, shift);
-	at_most(a);
-}
-
-/* What a root's other groups know of the page is the same: the guest may have changed its tables between two looks, and one
- * group may load only. */
-static void agree(struct batch *b, const struct vector_group *group)
-{
-	const struct vector_root *root = &b->v.roots[group->root];
-	struct x64 *a = b->e->a;
-
-	if (root->group == group->group)
-		return;
-	x64_load(a, 8, X64_RCX, emit_walk_slot(group->group, offsetof(struct frame_walk, addend)));
-	x64_alu_rm(a, X64_CMP, 8, X64_RCX, emit_walk_slot(root->group, offsetof(struct frame_walk, addend)));
-	add_way(&b->never, x64_jcc_forward(a, X64_NE));
-}
-
-/* rax = batches, which the frame is told. */
-static void count_batches(struct batch *b)
-{
-	struct x64 *a = b->e->a;
-
-	x64_mov_rr(a, 8, X64_RCX, FRAME_BUDGET);
-	x64_shift_ri(a, X64_SHR, 8, X64_RCX, shift_of(b->v.instructions));
-	at_most(a);
-	x64_alu_ri(a, X64_CMP, 8, X64_RAX, (int32_t)least(&b->v));
-	add_way(&b->later, x64_jcc_forward(a, X64_B));
-	if (b->v.rounds > 1)
-		x64_shift_ri(a, X64_SHR, 8, X64_RAX, shift_of(b->v.rounds));
-	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(batches)), X64_RAX);
-}
-
-static void note_register(struct batch *b, unsigned xmm)
+static void note_register(struct vector_batch *b, unsigned xmm)
 {
 	if (xmm > X64_XMM2)
 		b->used |= 1u << xmm;
 }
 
-static void note_registers(struct batch *b)
+static void note_registers(struct vector_batch *b)
 {
 	for (unsigned i = 0; i < b->v.input_count; i++)
 		note_register(b, b->v.inputs[i].reg);
@@ -213,7 +64,7 @@ static void note_registers(struct batch *b)
 }
 
 /* Floats may be live whether the unit has any or not. */
-static void floats(struct batch *b, bool save)
+static void floats(struct vector_batch *b, bool save)
 {
 	for (unsigned xmm = 0; xmm < VECTOR_REGS; xmm++) {
 		if (!(b->used >> xmm & 1))
@@ -228,12 +79,8 @@ static void floats(struct batch *b, bool save)
 /* The lower half = a global of either kind. */
 static void input_global(struct emit *e, enum x64_xmm xmm, unsigned global)
 {
-	unsigned number = global - VECTOR_FLOATS;
-
-	if (global >= VECTOR_FLOATS && frame_pinned_float[number] != FRAME_NO_XMM)
-		x64_fmov_rr(e->a, xmm, (enum x64_xmm)frame_pinned_float[number]);
-	else if (global >= VECTOR_FLOATS)
-		x64_fload(e->a, 8, xmm, x64_at(X64_RBP, FRAME_F(number)));
+	if (global >= VECTOR_FLOATS)
+		emit_float_copy(e, xmm, global - VECTOR_FLOATS);
 	else if (is_pinned(e, global))
 		x64_movq_xr(e->a, xmm, pinned(e, global));
 	else
@@ -291,111 +138,25 @@ static void input(struct emit *e, const struct vector_input *in, unsigned size)
 	}
 }
 
-/* A single that is read is boxed; if not, the loop does what must be done. */
-static void look_boxed(struct batch *b)
-{
-	struct x64 *a = b->e->a;
-
-	for (unsigned i = 0; i < b->v.input_count; i++) {
-		unsigned number = b->v.inputs[i].low - VECTOR_FLOATS;
-
-		if (b->v.size != 4 || b->v.inputs[i].kind != VECTOR_GLOBAL || number >= 32)
-			continue;
-		if (frame_pinned_float[number] != FRAME_NO_XMM) {
-			x64_movq_rx(a, X64_RDX, (enum x64_xmm)frame_pinned_float[number]);
-			x64_shift_ri(a, X64_SAR, 8, X64_RDX, 32);
-			x64_alu_ri(a, X64_CMP, 4, X64_RDX, -1);
-		} else {
-			x64_alu_mi(a, X64_CMP, 4, x64_at(X64_RBP, FRAME_F(number) + 4), -1);
-		}
-		add_way(&b->never, x64_jcc_forward(a, X64_NE));
-	}
-}
-
-/* Whether each round moves all roots from an aligned double word to none, and back. */
-static bool alternates(const struct vector *v)
-{
-	for (unsigned i = 0; i < v->root_count; i++)
-		if (!(v->roots[i].stride & 4))
-			return false;
-	return true;
-}
-
-static const struct vector_code *first_access(const struct vector *v, unsigned root)
-{
-	const struct vector_code *code = v->codes;
-
-	while (code->kind > VECTOR_STORE || code->root != root)
-		code++;
-	return code;
-}
-
-static void look_at_place(struct batch *b, const struct vector_code *code, int32_t mask, struct ways *ways)
-{
-	x64_lea(b->e->a, 4, COUNTER, x64_at(pointers[code->root], code->number));
-	x64_test_ri(b->e->a, 4, COUNTER, mask);
-	add_way(ways, x64_jcc_forward(b->e->a, X64_NE));
-}
-
-/* Where other harts look, halves of vectors of words are aligned: then they are read and written at once. After one more round
- * they may be, if they are for all roots or for none. */
-static void look_aligned(struct batch *b)
-{
-	const struct vector_code *first;
-	struct x64 *a = b->e->a;
-
-	if (b->v.size == 8 || b->e->runtime->alone)
-		return;
-	first = first_access(&b->v, 0);
-	for (unsigned i = 1; i < b->v.root_count; i++) {
-		const struct vector_code *code = first_access(&b->v, i);
-
-		x64_lea(a, 4, COUNTER, x64_at(pointers[i], code->number - first->number));
-		x64_alu_rr(a, X64_SUB, 4, COUNTER, pointers[0]);
-		x64_test_ri(a, 4, COUNTER, 7);
-		add_way(&b->given_up, x64_jcc_forward(a, X64_NE));
-	}
-	look_at_place(b, first, alternates(&b->v) ? 3 : 7, &b->given_up);
-	if (alternates(&b->v))
-		look_at_place(b, first, 4, &b->not_yet);
-}
-
 /* Host addresses of the roots, which tell what lies where whatever the guest calls it. */
-static void point(struct batch *b)
+static void point(struct vector_batch *b)
 {
 	struct x64 *a = b->e->a;
 
 	for (unsigned i = 0; i < b->v.root_count; i++) {
 		const struct vector_root *root = &b->v.roots[i];
 
-		emit_copy(b->e, pointers[i], root->global);
-		x64_alu_rm(a, X64_ADD, 8, pointers[i],
+		emit_copy(b->e, vector_pointers[i], root->global);
+		x64_alu_rm(a, X64_ADD, 8, vector_pointers[i],
 			   emit_walk_slot(root->group, offsetof(struct frame_walk, addend)));
 		emit_forget(b->e);
 	}
-	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(batch_register)), COUNTER);
-}
-
-static void look_apart(struct batch *b)
-{
-	struct x64 *a = b->e->a;
-
-	for (unsigned i = 0; i < b->v.apart_count; i++) {
-		const struct vector_apart *apart = &b->v.apart[i];
-
-		if (apart->loads && b->e->runtime->alone)
-			continue;
-		x64_mov_rr(a, 8, COUNTER, pointers[apart->root]);
-		x64_alu_rr(a, X64_SUB, 8, COUNTER, pointers[apart->other]);
-		x64_alu_ri(a, X64_SUB, 8, COUNTER, apart->low);
-		x64_alu_ri(a, X64_CMP, 8, COUNTER, apart->high - apart->low);
-		add_way(&b->given_up, x64_jcc_forward(a, X64_BE));
-	}
+	x64_store(a, 8, x64_at(X64_RBP, FRAME_AT(batch_register)), VECTOR_COUNTER);
 }
 
 static struct x64_mem place(const struct vector_code *code, int32_t half)
 {
-	return x64_at(pointers[code->root], code->number + half);
+	return x64_at(vector_pointers[code->root], code->number + half);
 }
 
 static void load(struct emit *e, const struct vector_code *code)
@@ -478,18 +239,18 @@ static void one(struct emit *e, const struct vector_code *code, unsigned size)
 	}
 }
 
-static void look_at(struct batch *b, unsigned one, unsigned other)
+static void look_at(struct vector_batch *b, unsigned one, unsigned other)
 {
 	struct x64 *a = b->e->a;
 
 	x64_vunordered(a, b->v.size, X64_XMM0, (enum x64_xmm)one, (enum x64_xmm)other);
 	x64_vtest(a, b->v.size, X64_XMM0, X64_XMM0);
-	add_way(&b->nans, x64_jcc_forward(a, X64_NE));
+	vector_add_way(&b->nans, x64_jcc_forward(a, X64_NE));
 }
 
 /* A batch that has made a NaN has stored nothing yet: the loop itself does these rounds, and raises the same flags before it
  * can be left. */
-static void look_for_nans(struct batch *b)
+static void look_for_nans(struct vector_batch *b)
 {
 	unsigned before = VECTOR_REGS;
 
@@ -509,13 +270,13 @@ static void look_for_nans(struct batch *b)
 		look_at(b, before, before);
 }
 
-static void batches(struct batch *b)
+static void batches(struct vector_batch *b)
 {
 	struct x64 *a = b->e->a;
 	bool looked = false;
 	const void *again;
 
-	x64_load(a, 8, COUNTER, x64_at(X64_RBP, FRAME_AT(batches)));
+	x64_load(a, 8, VECTOR_COUNTER, x64_at(X64_RBP, FRAME_AT(batches)));
 	again = x64_here(a);
 	for (unsigned i = 0; i < b->v.code_count; i++) {
 		const struct vector_code *code = &b->v.codes[i];
@@ -527,26 +288,22 @@ static void batches(struct batch *b)
 		one(b->e, code, b->v.size);
 	}
 	for (unsigned i = 0; i < b->v.root_count; i++)
-		x64_alu_ri(a, X64_ADD, 8, pointers[i], b->v.roots[i].stride * (int32_t)b->v.rounds);
-	x64_alu_ri(a, X64_SUB, 8, COUNTER, 1);
+		x64_alu_ri(a, X64_ADD, 8, vector_pointers[i], b->v.roots[i].stride * (int32_t)b->v.rounds);
+	x64_alu_ri(a, X64_SUB, 8, VECTOR_COUNTER, 1);
 	x64_jcc_rel32(a, X64_NE, again);
 }
 
 /* A global of either kind = a half of a vector. */
 static void give(struct emit *e, unsigned global, enum x64_xmm from, bool high)
 {
-	unsigned number = global - VECTOR_FLOATS;
-
 	if (global == VECTOR_NONE)
 		return;
 	if (high) {
 		x64_vshuffle(e->a, X64_XMM0, from, from, 1);
 		from = X64_XMM0;
 	}
-	if (global >= VECTOR_FLOATS && frame_pinned_float[number] != FRAME_NO_XMM)
-		x64_fmov_rr(e->a, (enum x64_xmm)frame_pinned_float[number], from);
-	else if (global >= VECTOR_FLOATS)
-		x64_fstore(e->a, 8, x64_at(X64_RBP, FRAME_F(number)), from);
+	if (global >= VECTOR_FLOATS)
+		emit_float_keep(e, global - VECTOR_FLOATS, from);
 	else if (is_pinned(e, global))
 		x64_movq_rx(e->a, pinned(e, global), from);
 	else
@@ -563,15 +320,15 @@ static void add_product(struct emit *e, unsigned global, int32_t by)
 }
 
 /* Registers as the rounds that were done have left them, and the instructions counted. */
-static void settle(struct batch *b)
+static void settle(struct vector_batch *b)
 {
 	const struct vector *v = &b->v;
 	struct emit *e = b->e;
 	int32_t rounds = (int32_t)v->rounds;
 
 	x64_load(e->a, 8, X64_RDX, x64_at(X64_RBP, FRAME_AT(batches)));
-	x64_alu_rr(e->a, X64_SUB, 8, X64_RDX, COUNTER);
-	x64_load(e->a, 8, COUNTER, x64_at(X64_RBP, FRAME_AT(batch_register)));
+	x64_alu_rr(e->a, X64_SUB, 8, X64_RDX, VECTOR_COUNTER);
+	x64_load(e->a, 8, VECTOR_COUNTER, x64_at(X64_RBP, FRAME_AT(batch_register)));
 	for (unsigned i = 0; i < v->input_count; i++) {
 		const struct vector_input *in = &v->inputs[i];
 
@@ -587,20 +344,7 @@ static void settle(struct batch *b)
 	x64_alu_rr(e->a, X64_SUB, 8, FRAME_BUDGET, X64_RCX);
 }
 
-/* What must hold before, with the ways on where it does not. */
-static void look(struct batch *b)
-{
-	count_rounds(b);
-	look_equal(b);
-	look_boxed(b);
-	for (unsigned i = 0; i < b->v.group_count; i++) {
-		stay_in_page(b, &b->v.groups[i]);
-		agree(b, &b->v.groups[i]);
-	}
-	count_batches(b);
-}
-
-static void prepare(struct batch *b)
+static void prepare(struct vector_batch *b)
 {
 	floats(b, true);
 	for (unsigned i = 0; i < b->v.input_count; i++) {
@@ -608,27 +352,26 @@ static void prepare(struct batch *b)
 		emit_forget(b->e);
 	}
 	point(b);
-	look_apart(b);
-	look_aligned(b);
+	vector_look_at_places(b);
 }
 
 /* What `prepare` has overwritten. */
-static void restore(struct batch *b)
+static void restore(struct vector_batch *b)
 {
-	x64_load(b->e->a, 8, COUNTER, x64_at(X64_RBP, FRAME_AT(batch_register)));
+	x64_load(b->e->a, 8, VECTOR_COUNTER, x64_at(X64_RBP, FRAME_AT(batch_register)));
 	floats(b, false);
 }
 
 void emit_vector(struct emit *e, unsigned number, const void *back)
 {
-	struct batch b = {.e = e};
+	struct vector_batch b = {.e = e};
 	const void *settled;
 	bool found;
 
 	found = vector_find(e->unit, (unsigned)(e->ir - e->unit->ops), &b.v);
 	assert(found);
 	note_registers(&b);
-	look(&b);
+	vector_look(&b);
 	prepare(&b);
 	batches(&b);
 	settled = x64_here(e->a);

@@ -409,6 +409,14 @@ static void test_overtaken(void **state)
 	(void)state;
 }
 
+/* Two arrays, pages from each other, and how many rounds. */
+static void place_arrays(struct code *c, uint64_t rounds)
+{
+	c->x[FROM] = VIRTUAL;
+	c->x[TO] = VIRTUAL + 3 * GUEST_PAGE_SIZE;
+	c->x[LEFT] = rounds;
+}
+
 /* What is shifted by a number that the loop itself puts into a register: only its lowest bits count. */
 static void shifted(unsigned size, int32_t number, bool right, uint32_t more)
 {
@@ -422,9 +430,7 @@ static void shifted(unsigned size, int32_t number, bool right, uint32_t more)
 	add(&c, op_addi(TO, TO, (int32_t)size));
 	count_down(&c);
 	add(&c, WFI);
-	c.x[FROM] = VIRTUAL;
-	c.x[TO] = VIRTUAL + 3 * GUEST_PAGE_SIZE;
-	c.x[LEFT] = 300;
+	place_arrays(&c, 300);
 	both(&c, MIDDLE);
 	assert_int_equal(had_vectors(), !(more && size == 8));
 	both(&c, LIMIT);
@@ -565,9 +571,7 @@ static void long_way(int32_t number, unsigned times)
 		add(&c, op_add(BY, BY, TEMP2));
 	count_down(&c);
 	add(&c, WFI);
-	c.x[FROM] = VIRTUAL;
-	c.x[TO] = VIRTUAL + 3 * GUEST_PAGE_SIZE;
-	c.x[LEFT] = 300;
+	place_arrays(&c, 300);
 	both(&c, LIMIT);
 }
 
@@ -603,9 +607,7 @@ static void count(const struct end *end, uint64_t counts, uint64_t stays)
 	branch = op_bne(end->reversed ? MORE : LEFT, end->reversed ? LEFT : MORE, -4 * (int32_t)c.count);
 	add(&c, (branch & ~UINT32_C(0x7000)) | end->condition << 12);
 	add(&c, WFI);
-	c.x[FROM] = VIRTUAL;
-	c.x[TO] = VIRTUAL + 3 * GUEST_PAGE_SIZE;
-	c.x[LEFT] = counts;
+	place_arrays(&c, counts);
 	c.x[MORE] = stays;
 	both(&c, 2000);
 }
@@ -632,9 +634,7 @@ static void test_limits(void **state)
 {
 	struct code c = copy(8, 8);
 
-	c.x[FROM] = VIRTUAL;
-	c.x[TO] = VIRTUAL + 3 * GUEST_PAGE_SIZE;
-	c.x[LEFT] = 500;
+	place_arrays(&c, 500);
 	for (uint64_t limit = 90; limit < 700; limit++)
 		both(&c, limit);
 	(void)state;
@@ -664,9 +664,7 @@ static void test_tracked(void **state)
 	struct code c = copy(8, 8);
 	uint64_t all = 0, pages;
 
-	c.x[FROM] = VIRTUAL;
-	c.x[TO] = VIRTUAL + 3 * GUEST_PAGE_SIZE;
-	c.x[LEFT] = 1500;
+	place_arrays(&c, 1500);
 	both(&c, MIDDLE);
 	track(interpreted);
 	track(translated);
